@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Compiler attributes and tiny macros that every room uses.
+ * Owns nothing, allocates nothing.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/banned.h"
+
+/* The caller must look at the result. */
+#define MUST_CHECK        __attribute__((warn_unused_result))
+#define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
+#define NORETURN          __attribute__((noreturn))
+#define MAYBE_UNUSED      __attribute__((unused))
+
+/* Run fn(&variable) when the variable leaves its scope: CLEANUP(strbuf_fini) struct strbuf s; */
+#define CLEANUP(fn) __attribute__((cleanup(fn)))
+
+#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+
+/* The struct of which `ptr` is the member. */
+#define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))

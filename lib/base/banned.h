@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Functions that this project refuses: they overflow, hide errors or share a static buffer.
+ * Use struct strbuf and snprintf for text, base/num.h for numbers, base/clock.h for time.
+ * The headers that declare them come first, so that only our own use is an error.
+ */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+#pragma GCC poison strcpy strcat strncpy strncat stpcpy sprintf vsprintf gets strtok
+#pragma GCC poison atoi atol atoll atof gmtime localtime ctime ctime_r asctime asctime_r
+#pragma GCC poison mktemp tmpnam tempnam
