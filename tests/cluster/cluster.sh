@@ -70,7 +70,7 @@ can_run() {
   if [ "$(printf '%s\n' 1.24 "$v" | sort -V | head -n 1)" != 1.24 ]; then echo "Go 1.24 or newer is needed to build Kubernetes; found ${v:-none}"; return 1; fi
   grep -qw overlay /proc/filesystems || modprobe overlay 2>/dev/null || { echo "the kernel has no overlayfs"; return 1; }
   unshare --net --mount --pid --uts --fork true 2>/dev/null || { echo "network, mount and pid namespaces are not allowed here"; return 1; }
-  unshare --net sh -c 'ip link add b0 type bridge && ip link add v0 type veth peer name v1' 2>/dev/null || { echo "the kernel has no bridge or veth devices, or iproute2 is missing"; return 1; }
+  ! command -v ip >/dev/null || unshare --net sh -c 'ip link add b0 type bridge && ip link add v0 type veth peer name v1' 2>/dev/null || { echo "the kernel has no bridge or veth devices"; return 1; }
   [ -n "$(cgroup_roots)" ] || { echo "no cgroup hierarchy is mounted at /sys/fs/cgroup"; return 1; }
 }
 
