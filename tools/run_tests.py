@@ -9,6 +9,7 @@
 
 CI=true makes warnings errors. LULL_NO_SETUP=1 skips tools/setup. A stage that cannot run here says
 why and counts as skipped; a stage that ran no test has failed."""
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -48,7 +49,8 @@ def run(args, timeout, env=None, capture=False):
     print("$", *args, flush=True)
     proc = subprocess.Popen([str(a) for a in args], cwd=ROOT, env={**os.environ, **(env or {})},
                             stdin=subprocess.DEVNULL, start_new_session=True, text=True,
-                            stdout=subprocess.PIPE if capture else None)
+                            stdout=subprocess.PIPE if capture else None,
+                            stderr=subprocess.STDOUT if capture else None)
     try:
         out, _ = proc.communicate(timeout=timeout)
         code = proc.returncode
@@ -180,26 +182,31 @@ def stage_static(stage):
             stage.passed += 1
 
 
+def fuzz_one(target):
+    found = ROOT / "build-fuzz/corpus" / target.name
+    found.mkdir(parents=True, exist_ok=True)
+    seeds = ROOT / "tests/fuzz/corpus" / target.name.removeprefix("fuzz_")
+    return target, *run([target, f"-max_total_time={FUZZ_SECONDS}", "-timeout=10", "-rss_limit_mb=2048",
+                         f"-artifact_prefix={found.parent}/{target.name}-", found, seeds],
+                        FUZZ_SECONDS + 120, SANITIZE, capture=True)
+
+
 def stage_fuzz(stage):
     if not build(stage, "build-fuzz", "-Dfuzz=true", "-Db_sanitize=address,undefined", "-Db_lundef=false",
-                 cc="clang-14"):
+                 cc="clang-14", targets=["fuzz-targets"]):
         return
     targets = sorted(p for p in (ROOT / "build-fuzz/tests/fuzz").glob("fuzz_*") if p.is_file())
     if not targets:
-        return stage.fail("no fuzz target")
-    for target in targets:
-        found = ROOT / "build-fuzz/corpus" / target.name
-        found.mkdir(parents=True, exist_ok=True)
-        seeds = ROOT / "tests/fuzz/corpus" / target.name.removeprefix("fuzz_")
-        code, _ = run([target, f"-max_total_time={FUZZ_SECONDS}", "-timeout=10", "-rss_limit_mb=2048",
-                       "-print_final_stats=0", "-verbosity=1", f"-artifact_prefix={found.parent}/",
-                       found, *([seeds] if seeds.is_dir() else [])], FUZZ_SECONDS + 120, SANITIZE)
-        if code:
-            stage.fail(f"{target.name}: exit {code}")
-        else:
-            stage.passed += 1
-    return None
-
+        stage.fail("no fuzz target")
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for target, code, out in pool.map(fuzz_one, targets):
+            runs = re.findall(r"^Done (\d+) runs", out, re.M)
+            print(f"{target.name}: {runs[0] + ' runs' if runs else 'ended early'}")
+            if code or not runs:
+                print(out[-8000:])
+                stage.fail(f"{target.name}: exit {code}")
+            else:
+                stage.passed += 1
 
 
 def stage_cluster(stage):
