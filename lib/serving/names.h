@@ -58,9 +58,13 @@
 #define ANNOTATION_TARGET_BURST_OLD       "autoscaling.knative.dev/targetBurstCapacity"
 #define ANNOTATION_WINDOW                 "autoscaling.knative.dev/window"
 #define ANNOTATION_PANIC_WINDOW           "autoscaling.knative.dev/panic-window-percentage"
+#define ANNOTATION_PANIC_WINDOW_OLD       "autoscaling.knative.dev/panicWindowPercentage"
 #define ANNOTATION_PANIC_THRESHOLD        "autoscaling.knative.dev/panic-threshold-percentage"
+#define ANNOTATION_PANIC_THRESHOLD_OLD    "autoscaling.knative.dev/panicThresholdPercentage"
 #define ANNOTATION_RETENTION              "autoscaling.knative.dev/scale-to-zero-pod-retention-period"
+#define ANNOTATION_RETENTION_OLD          "autoscaling.knative.dev/scaleToZeroPodRetentionPeriod"
 #define ANNOTATION_AGGREGATION            "autoscaling.knative.dev/metric-aggregation-algorithm"
+#define ANNOTATION_AGGREGATION_OLD        "autoscaling.knative.dev/metricAggregationAlgorithm"
 
 // A Pod's addresses on one machine (`unix:/path`); read only with --pod-address unix.
 #define ANNOTATION_QUEUE_ADDRESS "lull.dev/queue-address"

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Plan. A ring indexed by second modulo length. A write moves last_write forward and clears the
+ * buckets in between; reading never changes anything, it subtracts what has fallen out.
+ * Failure modes: time that goes back further than the window is ignored; a gap of a window or
+ * more starts over. The order of the additions is that of Knative, so that sums agree to the bit.
+ */
+#include "serving/window.h"
+
+#include <math.h>
+
+#include "base/mem.h"
+
+static uint32_t slot(const struct window *w, int64_t second)
+{
+    int64_t n = (int64_t)w->seconds;
+    return (uint32_t)(((second % n) + n) % n);
+}
+
+static double bucket(const struct window *w, int64_t second)
+{
+    return w->buckets == NULL ? 0 : w->buckets[slot(w, second)];
+}
+
+void window_init(struct window *w, uint32_t seconds)
+{
+    REQUIRE(seconds >= 1 && seconds <= WINDOW_SECONDS_MAX);
+    *w = (struct window){.seconds = seconds};
+}
+
+void window_fini(struct window *w)
+{
+    free(w->buckets);
+    w->buckets = NULL;
+}
+
+void window_resize(struct window *w, uint32_t seconds)
+{
+    if (w->seconds == seconds) {
+        return;
+    }
+    struct window bigger;
+    window_init(&bigger, seconds);
+    if (w->written) {
+        int64_t kept = w->seconds < seconds ? w->seconds : seconds;
+        int64_t from = w->last_write - kept + 1;
+        from = from < w->first_write ? w->first_write : from;
+        for (int64_t s = from; s <= w->last_write; s++) {
+            window_record(&bigger, s, bucket(w, s));
+        }
+    }
+    window_fini(w);
+    *w = bigger;
+}
+
+/* Empties the buckets after last_write up to `second`. */
+static void forget_between(struct window *w, int64_t second)
+{
+    if (w->buckets == NULL) {
+        return;
+    }
+    for (int64_t s = w->last_write + 1; s <= second; s++) {
+        double *b = &w->buckets[slot(w, s)];
+        w->total -= *b;
+        *b = 0;
+    }
+}
+
+static void forget_all(struct window *w)
+{
+    window_fini(w);
+    w->total = 0;
+}
+
+void window_record(struct window *w, int64_t second, double value)
+{
+    if (!w->written) {
+        w->written = true;
+        w->first_write = second;
+        w->last_write = second;
+    } else if (second != w->last_write) {
+        if (second + (int64_t)w->seconds <= w->last_write) {
+            return;
+        }
+        if (second < w->first_write) {
+            w->first_write = second;
+        }
+        if (second - w->last_write > (int64_t)w->seconds) {
+            forget_all(w);
+            w->first_write = second;
+        } else {
+            forget_between(w, second);
+        }
+        w->last_write = second;
+    }
+    if (w->buckets == NULL) {
+        if (value == 0) {
+            return;
+        }
+        w->buckets = xcalloc(w->seconds, sizeof(*w->buckets));
+    }
+    w->buckets[slot(w, second)] += value;
+    w->total += value;
+}
+
+bool window_empty(const struct window *w, int64_t second)
+{
+    return !w->written || second - w->last_write > (int64_t)w->seconds;
+}
+
+static double round_micro(double value)
+{
+    return round(value * 1e6) / 1e6;
+}
+
+double window_average(const struct window *w, int64_t second)
+{
+    if (!w->written) {
+        return 0;
+    }
+    int64_t gap = second - w->last_write;
+    if (gap >= (int64_t)w->seconds) {
+        return 0;
+    }
+    gap = gap < 0 ? 0 : gap;
+    double sum = w->total;
+    for (int64_t i = 1; i <= gap; i++) {
+        sum -= bucket(w, w->last_write + i);
+    }
+    int64_t seen = w->last_write - w->first_write + 1;
+    int64_t inside = (int64_t)w->seconds - gap;
+    return round_micro(sum / (double)(seen < inside ? seen : inside));
+}
+
+double window_weighted_average(const struct window *w, int64_t second)
+{
+    if (window_empty(w, second) || w->buckets == NULL) {
+        return 0;
+    }
+    double n = (double)w->seconds;
+    double smoothing = fmax(0.2, 1 - pow(1 - 0.9999, 1 / n));
+    double weight = smoothing;
+    int64_t count = (int64_t)w->seconds;
+    int64_t gap = second - w->last_write;
+    if (gap > 0) {
+        count -= gap;
+        weight *= pow(1 - smoothing, (double)gap);
+    }
+    double sum = 0;
+    for (int64_t i = 0; i < count; i++) {
+        sum += bucket(w, w->last_write - i) * weight;
+        weight *= 1 - smoothing;
+    }
+    return sum;
+}
+
+/* --- maximum ------------------------------------------------------------------------------- */
+
+void window_max_fini(struct window_max *m)
+{
+    free(m->values);
+    free(m->steps);
+    *m = (struct window_max){0};
+}
+
+static void max_store(struct window_max *m, int64_t step, int32_t value)
+{
+    int64_t n = (int64_t)m->count;
+    size_t i = (size_t)(((step % n) + n) % n);
+    if (m->steps[i] != step || m->values[i] < value) {
+        m->values[i] = value;
+    }
+    m->steps[i] = step;
+}
+
+void window_max_resize(struct window_max *m, uint32_t length_s, uint32_t step_s)
+{
+    REQUIRE(step_s >= 1);
+    if (m->length_s == length_s && (length_s == 0 || m->step_s == step_s)) {
+        return;
+    }
+    struct window_max old = *m;
+    *m = (struct window_max){0};
+    if (length_s > 0) {
+        m->length_s = length_s;
+        m->step_s = step_s;
+        m->count = (length_s + step_s - 1) / step_s;
+        m->values = xcalloc(m->count, sizeof(*m->values));
+        m->steps = xcalloc(m->count, sizeof(*m->steps));
+        for (uint32_t i = 0; i < m->count; i++) {
+            m->steps[i] = INT64_MIN;
+        }
+        if (old.step_s == step_s) {
+            int64_t newest = INT64_MIN;
+            for (uint32_t i = 0; i < old.count; i++) {
+                newest = old.steps[i] > newest ? old.steps[i] : newest;
+            }
+            for (uint32_t i = 0; i < old.count; i++) {
+                if (old.steps[i] != INT64_MIN && old.steps[i] > newest - (int64_t)m->count) {
+                    max_store(m, old.steps[i], old.values[i]);
+                }
+            }
+        }
+    }
+    window_max_fini(&old);
+}
+
+int32_t window_max_record(struct window_max *m, int64_t second, int32_t value)
+{
+    if (m->count == 0) {
+        return value;
+    }
+    int64_t step = second / (int64_t)m->step_s;
+    max_store(m, step, value);
+    int32_t max = value;
+    for (uint32_t i = 0; i < m->count; i++) {
+        if (m->steps[i] > step - (int64_t)m->count && m->steps[i] <= step && m->values[i] > max) {
+            max = m->values[i];
+        }
+    }
+    return max;
+}
+
+int64_t window_max_until(const struct window_max *m, int64_t second, int32_t above)
+{
+    int64_t until = INT64_MIN;
+    if (m->count == 0) {
+        return until;
+    }
+    int64_t step = second / (int64_t)m->step_s;
+    for (uint32_t i = 0; i < m->count; i++) {
+        if (m->steps[i] <= step - (int64_t)m->count || m->values[i] <= above) {
+            continue;
+        }
+        int64_t end = (m->steps[i] + (int64_t)m->count) * (int64_t)m->step_s - 1;
+        until = end > until ? end : until;
+    }
+    return until;
+}
