@@ -19,7 +19,10 @@ struct config_row {
     size_t offset;
 };
 
-#define ROW(key, type, member) {key, VALUE_##type, offsetof(struct autoscaler_config, member)}
+#define ROW(key, type, member)                                        \
+    {                                                                 \
+        key, VALUE_##type, offsetof(struct autoscaler_config, member) \
+    }
 
 static const struct config_row rows[] = {
     ROW("pod-autoscaler-class", TEXT, pod_autoscaler_class),
@@ -183,10 +186,10 @@ static int check_windows(const struct autoscaler_config *c, struct error *err)
 {
     if (c->stable_window_ms < window_min_ms(c) || c->stable_window_ms > AUTOSCALER_WINDOW_MAX_MS) {
         char text[NUM_DURATION_MAX];
-        return error_set(err, ERR_INVALID, "stable-window = %s, must be in [%ss; 1h0m0s] range",
-                         num_format_duration_ns((int64_t)c->stable_window_ms * MS_NS, text,
-                                                sizeof(text)),
-                         c->allow_unsafe_windows ? "1" : "6");
+        return error_set(
+            err, ERR_INVALID, "stable-window = %s, must be in [%ss; 1h0m0s] range",
+            num_format_duration_ns((int64_t)c->stable_window_ms * MS_NS, text, sizeof(text)),
+            c->allow_unsafe_windows ? "1" : "6");
     }
     int rc = check_whole_seconds(c->stable_window_ms, "stable-window", err);
     if (rc < 0) {

@@ -15,7 +15,7 @@
 #include "base/slice.h"
 #include "base/strbuf.h"
 
-#define AUTOSCALER_TARGET_MIN  0.01
+#define AUTOSCALER_TARGET_MIN    0.01
 #define AUTOSCALER_WINDOW_MIN_MS 6000u
 #define AUTOSCALER_WINDOW_MAX_MS 3600000u
 
@@ -71,7 +71,7 @@ enum scaling_metric { SCALING_CONCURRENCY, SCALING_RPS };
 
 /* What the autoscaler works with for one revision: config and annotations put together. */
 struct scaling_spec {
-    bool kpa;                     /* class kpa; other classes are not decided here */
+    bool kpa; /* class kpa; other classes are not decided here */
     enum scaling_metric metric;
     bool weighted;                /* weighted-exponential average instead of the linear one */
     double target;                /* per replica, utilization applied; at least 0.01 */

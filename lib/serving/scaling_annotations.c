@@ -199,8 +199,8 @@ static void check_targets(struct check *c)
         }
     }
     p = lookup(c->all, BURST_CAPACITY);
-    if (p != NULL && (num_parse_double(p->value, -1, 1e300, &value, NULL) < 0 ||
-                      (value < 0 && value != -1))) {
+    if (p != NULL &&
+        (num_parse_double(p->value, -1, 1e300, &value, NULL) < 0 || (value < 0 && value != -1))) {
         invalid_value(c, p);
     }
 }
@@ -231,8 +231,7 @@ static bool is_text(const struct config_pair *p, const char *text)
 static void check_words(struct check *c)
 {
     const struct config_pair *class = lookup(c->all, CLASS);
-    bool known = class == NULL || is_text(class, CLASS_KPA) ||
-                 is_text(class, CLASS_HPA);
+    bool known = class == NULL || is_text(class, CLASS_KPA) || is_text(class, CLASS_HPA);
     if (!known && slice_ends_with(class->value, SLICE_LIT("autoscaling.knative.dev"))) {
         invalid_value(c, class);
     }
@@ -256,8 +255,7 @@ size_t autoscaler_annotations_check(const struct config_pair *pairs, size_t coun
                                     const struct autoscaler_config *config, const char *path,
                                     struct strbuf *problems)
 {
-    struct check c = {
-        .all = {pairs, count}, .config = config, .path = path, .problems = problems};
+    struct check c = {.all = {pairs, count}, .config = config, .path = path, .problems = problems};
     check_words(&c);
     check_scales(&c);
     check_targets(&c);
@@ -282,9 +280,8 @@ static int32_t get_scale(struct annotations a, struct names names, int32_t min, 
 {
     const struct config_pair *p = lookup(a, names);
     int64_t value;
-    return p != NULL && num_parse_i64(p->value, min, INT32_MAX, &value, NULL) == 0
-               ? (int32_t)value
-               : otherwise;
+    return p != NULL && num_parse_i64(p->value, min, INT32_MAX, &value, NULL) == 0 ? (int32_t)value
+                                                                                   : otherwise;
 }
 
 static uint64_t get_ms(struct annotations a, struct names names, uint64_t min, uint64_t otherwise)
@@ -347,8 +344,8 @@ void scaling_spec_resolve(const struct autoscaler_config *config, const struct c
         .kpa = class == NULL ? strcmp(config->pod_autoscaler_class, CLASS_KPA) == 0
                              : is_text(class, CLASS_KPA),
         .metric = is_text(metric, "rps") ? SCALING_RPS : SCALING_CONCURRENCY,
-        .weighted = is_text(algorithm, "weighted-exponential") ||
-                    is_text(algorithm, "weightedExponential"),
+        .weighted =
+            is_text(algorithm, "weighted-exponential") || is_text(algorithm, "weightedExponential"),
         .max_scale_up_rate = config->max_scale_up_rate,
         .max_scale_down_rate = config->max_scale_down_rate,
         .target_burst_capacity =

@@ -21,13 +21,13 @@
 #define STAT_MESSAGE_BYTES 672
 
 struct stat_sample {
-    struct slice pod_name;           /* borrowed; the reporting replica or activator */
-    double concurrency;              /* requests in flight, averaged over the period */
-    double proxied_concurrency;      /* of these, the ones that came through an activator */
-    double request_count;            /* requests that arrived in the period */
-    double proxied_request_count;    /* of these, the ones that came through an activator */
-    double process_uptime_s;         /* seconds since the reporting process started */
-    int64_t timestamp;               /* as sent; 0 when absent. Nothing here reads it */
+    struct slice pod_name;        /* borrowed; the reporting replica or activator */
+    double concurrency;           /* requests in flight, averaged over the period */
+    double proxied_concurrency;   /* of these, the ones that came through an activator */
+    double request_count;         /* requests that arrived in the period */
+    double proxied_request_count; /* of these, the ones that came through an activator */
+    double process_uptime_s;      /* seconds since the reporting process started */
+    int64_t timestamp;            /* as sent; 0 when absent. Nothing here reads it */
 };
 
 struct stat_message {
