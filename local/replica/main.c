@@ -1,0 +1,501 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// lull-replica SPEC-FILE: owns one replica (replica.h).
+//
+// Happy path: read the specification, listen on the control and readiness sockets, start function and
+// queue-proxy, tell READY when the queue-proxy does, wait. "stop": SIGTERM to the queue-proxy, which drains;
+// when it is gone SIGTERM to the function; when that is gone, or its time is over, SIGKILL to all; ENDED.
+// Failure modes:
+//   function cannot be executed or exits   -> BACKOFF, restarted after a doubling delay
+//   queue-proxy exits                      -> started again after the first delay
+//   agent goes away                        -> nothing happens; the next one connects
+//   lifeline closes                        -> SIGKILL to all, exit
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "local/replica/replica.h"
+
+// RUNNING <-> BACKOFF until told to stop; then DRAINING -> TERMINATING -> ENDED, never back.
+enum phase { PHASE_RUNNING, PHASE_BACKOFF, PHASE_DRAINING, PHASE_TERMINATING, PHASE_ENDED };
+
+static const char *const PHASE_NAMES[] = {"running", "backoff", "draining", "terminating", "ended"};
+
+enum { FD_SIGNAL, FD_LIFELINE, FD_CTL, FD_NOTIFY, FD_OUT, FD_PROXY_OUT, FD_CLIENT, FD_COUNT = FD_CLIENT + REPLICA_MAX_CLIENTS };
+
+#define STABLE_MS 60000 // a function that ran this long starts again with the first delay
+
+struct replica {
+    struct replica_spec spec;
+    struct replica_log log, proxy_log;
+    struct pollfd fds[FD_COUNT];
+    int out_write, proxy_out_write; // write ends kept open, so that a restart reuses the pipes
+    pid_t pid, proxy_pid;           // 0 = not running
+    enum phase phase;
+    bool ready;
+    uint64_t restarts;
+    uint64_t started_wall_ns, ready_wall_ns;
+    uint64_t started_ms;  // monotonic, of the function's last start
+    uint64_t deadline_ms; // of BACKOFF, DRAINING, TERMINATING; 0 = none
+    uint64_t proxy_retry_ms;
+    uint64_t delay_ms;   // next restart delay
+    int code, signal;    // of the function's last end; -1 = could not be executed
+    char message[REPLICA_MESSAGE_MAX];
+};
+
+static uint64_t clock_ns(clockid_t id)
+{
+    struct timespec t;
+    clock_gettime(id, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static uint64_t now_ms(void)
+{
+    return clock_ns(CLOCK_MONOTONIC) / 1000000u;
+}
+
+// ---- state to the agent
+
+// Escapes for JSON; bytes that are not printable ASCII become '?', since the text may be any program's output.
+static void json_text(char *out, size_t size, const char *text)
+{
+    size_t n = 0;
+    for (; *text && n + 3 < size; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (c == '"' || c == '\\') {
+            out[n++] = '\\';
+        }
+        out[n++] = c < 0x20 || c > 0x7e ? '?' : (char)c;
+    }
+    out[n] = '\0';
+}
+
+static void client_close(struct replica *r, int slot)
+{
+    close(r->fds[slot].fd);
+    r->fds[slot].fd = -1;
+}
+
+static void state_send(struct replica *r, int slot)
+{
+    char message[2 * REPLICA_MESSAGE_MAX], line[1024];
+
+    json_text(message, sizeof message, r->message);
+    int n = snprintf(line, sizeof line,
+                     "{\"phase\":\"%s\",\"ready\":%s,\"pid\":%d,\"proxyPid\":%d,\"restarts\":%" PRIu64
+                     ",\"startedAt\":%" PRIu64 ",\"readyAt\":%" PRIu64 ",\"code\":%d,\"signal\":%d,\"message\":\"%s\"}\n",
+                     PHASE_NAMES[r->phase], r->ready ? "true" : "false", (int)r->pid, (int)r->proxy_pid,
+                     r->restarts, r->started_wall_ns, r->ready_wall_ns, r->code, r->signal, message);
+    // A client that does not read its few lines is cut off; it connects again and gets the newest state.
+    if (send(r->fds[slot].fd, line, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL) != n) {
+        client_close(r, slot);
+    }
+}
+
+static void state_tell(struct replica *r)
+{
+    for (int slot = FD_CLIENT; slot < FD_COUNT; slot++) {
+        if (r->fds[slot].fd >= 0) {
+            state_send(r, slot);
+        }
+    }
+}
+
+// ---- function and queue-proxy
+
+static void function_failed(struct replica *r)
+{
+    uint64_t now = now_ms();
+
+    if (now - r->started_ms >= STABLE_MS) {
+        r->delay_ms = r->spec.backoff_ms;
+    }
+    r->phase = PHASE_BACKOFF;
+    r->deadline_ms = now + r->delay_ms;
+    r->delay_ms = r->delay_ms * 2 > r->spec.backoff_max_ms ? r->spec.backoff_max_ms : r->delay_ms * 2;
+}
+
+static void function_start(struct replica *r)
+{
+    r->phase = PHASE_RUNNING;
+    r->deadline_ms = 0;
+    r->started_ms = now_ms();
+    r->started_wall_ns = clock_ns(CLOCK_REALTIME);
+    pid_t pid = replica_spawn(&r->spec, r->spec.argv, r->spec.envp, r->out_write, true);
+    if (pid > 0) {
+        r->pid = pid;
+        return;
+    }
+    r->code = -1;
+    r->signal = 0;
+    snprintf(r->message, sizeof r->message, "cannot execute %.120s: %s", r->spec.argv[0], strerror(errno));
+    function_failed(r);
+}
+
+static void proxy_start(struct replica *r)
+{
+    char *argv[] = {(char *)r->spec.proxy, NULL};
+    pid_t pid = replica_spawn(&r->spec, argv, r->spec.proxy_envp, r->proxy_out_write, false);
+
+    r->proxy_retry_ms = 0;
+    if (pid > 0) {
+        r->proxy_pid = pid;
+        return;
+    }
+    snprintf(r->message, sizeof r->message, "cannot execute %.120s: %s", r->spec.proxy, strerror(errno));
+    r->proxy_retry_ms = now_ms() + r->spec.backoff_max_ms;
+}
+
+static void all_end(struct replica *r)
+{
+    replica_kill_tree(0);
+    r->pid = 0;
+    r->proxy_pid = 0;
+    r->ready = false;
+    r->phase = PHASE_ENDED;
+}
+
+static void function_terminate(struct replica *r)
+{
+    r->phase = PHASE_TERMINATING;
+    r->deadline_ms = now_ms() + r->spec.term_ms;
+    if (r->pid == 0) {
+        all_end(r);
+    } else if (kill(-r->pid, SIGTERM) != 0) {
+        kill(r->pid, SIGTERM);
+    }
+}
+
+static void stop(struct replica *r, uint64_t grace_ms)
+{
+    if (r->phase >= PHASE_DRAINING) {
+        uint64_t by = now_ms() + grace_ms; // a second stop can only shorten
+        r->deadline_ms = by < r->deadline_ms ? by : r->deadline_ms;
+        return;
+    }
+    r->ready = false;
+    r->phase = PHASE_DRAINING;
+    r->deadline_ms = now_ms() + grace_ms;
+    if (r->proxy_pid > 0) {
+        kill(r->proxy_pid, SIGTERM);
+    } else {
+        function_terminate(r);
+    }
+}
+
+static void output_drain(struct replica *r);
+
+static void function_ended(struct replica *r, int status)
+{
+    // What it forked goes with it; what it wrote last belongs into the message.
+    kill(-r->pid, SIGKILL);
+    r->pid = 0;
+    output_drain(r);
+    r->code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    r->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    snprintf(r->message, sizeof r->message, "%s", r->log.last_line);
+    if (r->phase == PHASE_TERMINATING) {
+        all_end(r);
+    } else if (r->phase == PHASE_RUNNING) {
+        replica_kill_tree(r->proxy_pid);
+        r->ready = false;
+        r->restarts++;
+        function_failed(r);
+    }
+}
+
+static void proxy_ended(struct replica *r)
+{
+    r->proxy_pid = 0;
+    r->ready = false;
+    if (r->phase == PHASE_DRAINING) {
+        function_terminate(r);
+    } else if (r->phase < PHASE_DRAINING) {
+        r->proxy_retry_ms = now_ms() + r->spec.backoff_ms;
+    }
+}
+
+static void children_reap(struct replica *r)
+{
+    struct signalfd_siginfo info;
+    int status;
+    pid_t pid;
+
+    while (read(r->fds[FD_SIGNAL].fd, &info, sizeof info) == sizeof info) {
+        if (info.ssi_signo == SIGTERM) {
+            stop(r, r->spec.term_ms);
+        }
+    }
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        if (pid == r->pid) {
+            function_ended(r, status);
+        } else if (pid == r->proxy_pid) {
+            proxy_ended(r);
+        }
+    }
+    state_tell(r);
+}
+
+// ---- events
+
+static void output_copy(int fd, struct replica_log *log, int rounds)
+{
+    char buf[16384];
+    ssize_t n;
+    while (rounds-- > 0 && (n = read(fd, buf, sizeof buf)) > 0) {
+        replica_log_write(log, buf, (size_t)n);
+    }
+}
+
+static void output_drain(struct replica *r)
+{
+    output_copy(r->fds[FD_OUT].fd, &r->log, 16);
+}
+
+static void notify_read(struct replica *r)
+{
+    char text[256];
+    ssize_t n;
+
+    while ((n = recv(r->fds[FD_NOTIFY].fd, text, sizeof text - 1, MSG_DONTWAIT)) > 0) {
+        text[n] = '\0';
+        bool ready = strncmp(text, "READY=1", 7) == 0 || strstr(text, "\nREADY=1") != NULL;
+        bool down = strstr(text, "X_READY=0") != NULL || strstr(text, "STOPPING=1") != NULL;
+        if (ready && r->phase == PHASE_RUNNING && r->pid > 0) {
+            r->ready = true;
+            r->ready_wall_ns = clock_ns(CLOCK_REALTIME);
+        } else if (down) {
+            r->ready = false;
+        }
+    }
+    state_tell(r);
+}
+
+static void client_accept(struct replica *r)
+{
+    int fd = accept4(r->fds[FD_CTL].fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0) {
+        return;
+    }
+    for (int slot = FD_CLIENT; slot < FD_COUNT; slot++) {
+        if (r->fds[slot].fd < 0) {
+            r->fds[slot] = (struct pollfd){.fd = fd, .events = POLLIN};
+            state_send(r, slot);
+            return;
+        }
+    }
+    close(fd);
+}
+
+static void client_read(struct replica *r, int slot)
+{
+    char text[128];
+    ssize_t n = recv(r->fds[slot].fd, text, sizeof text - 1, MSG_DONTWAIT);
+
+    if (n <= 0) {
+        if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+            client_close(r, slot);
+        }
+        return;
+    }
+    text[n] = '\0';
+    // The agent sends whole lines and at most two of them ever.
+    if (strncmp(text, "kill\n", 5) == 0 || strstr(text, "\nkill\n")) {
+        all_end(r);
+    } else if (strncmp(text, "stop ", 5) == 0) {
+        stop(r, strtoull(text + 5, NULL, 10));
+    }
+    state_tell(r);
+}
+
+static void deadlines_run(struct replica *r)
+{
+    uint64_t now = now_ms();
+
+    if (r->proxy_retry_ms && now >= r->proxy_retry_ms && r->phase < PHASE_DRAINING) {
+        proxy_start(r);
+        state_tell(r);
+    }
+    if (r->deadline_ms == 0 || now < r->deadline_ms) {
+        return;
+    }
+    if (r->phase == PHASE_BACKOFF) {
+        function_start(r);
+    } else if (r->phase == PHASE_DRAINING) {
+        function_terminate(r);
+    } else if (r->phase == PHASE_TERMINATING) {
+        all_end(r);
+    }
+    state_tell(r);
+}
+
+static int poll_timeout(const struct replica *r)
+{
+    uint64_t now = now_ms(), at = r->deadline_ms;
+
+    if (r->proxy_retry_ms && r->phase < PHASE_DRAINING && (at == 0 || r->proxy_retry_ms < at)) {
+        at = r->proxy_retry_ms;
+    }
+    if (at == 0) {
+        return -1;
+    }
+    return at <= now ? 0 : (int)(at - now > 60000 ? 60000 : at - now);
+}
+
+static void run(struct replica *r)
+{
+    while (r->phase != PHASE_ENDED) {
+        if (poll(r->fds, FD_COUNT, poll_timeout(r)) < 0 && errno != EINTR) {
+            break;
+        }
+        if (r->fds[FD_LIFELINE].revents) { // only ever end of file: nobody writes to it
+            break;
+        }
+        if (r->fds[FD_NOTIFY].revents) {
+            notify_read(r);
+        }
+        if (r->fds[FD_OUT].revents) {
+            output_copy(r->fds[FD_OUT].fd, &r->log, 1);
+        }
+        if (r->fds[FD_PROXY_OUT].revents) {
+            output_copy(r->fds[FD_PROXY_OUT].fd, &r->proxy_log, 1);
+        }
+        if (r->fds[FD_SIGNAL].revents) {
+            children_reap(r);
+        }
+        for (int slot = FD_CLIENT; slot < FD_COUNT; slot++) {
+            if (r->fds[slot].fd >= 0 && r->fds[slot].revents) {
+                client_read(r, slot);
+            }
+        }
+        if (r->fds[FD_CTL].revents) {
+            client_accept(r);
+        }
+        deadlines_run(r);
+    }
+    all_end(r);
+    output_drain(r);
+    state_tell(r);
+    unlink(r->spec.ctl_path);
+    unlink(r->spec.notify_path);
+}
+
+// ---- set-up
+
+static void fail(const char *what, const char *detail)
+{
+    fprintf(stderr, "lull-replica: %s: %s\n", what, detail);
+    exit(1);
+}
+
+static int socket_bound(const char *path, int type)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+    if (strlen(path) >= sizeof address.sun_path) {
+        fail(path, "longer than a unix socket's path may be");
+    }
+    memcpy(address.sun_path, path, strlen(path) + 1);
+    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    unlink(path);
+    mode_t mask = umask(0177);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) != 0 ||
+        (type == SOCK_STREAM && listen(fd, REPLICA_MAX_CLIENTS) != 0)) {
+        fail(path, strerror(errno));
+    }
+    umask(mask);
+    return fd;
+}
+
+static int pipe_made(int *write_end)
+{
+    int ends[2];
+
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+        fail("pipe", strerror(errno));
+    }
+    fcntl(ends[0], F_SETFL, O_NONBLOCK); // the write end stays blocking: it is the function's stdout
+    *write_end = ends[1];
+    return ends[0];
+}
+
+static int signals_fd(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    sigaddset(&set, SIGTERM);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static void spec_read(struct replica_spec *spec, const char *path)
+{
+    static char text[REPLICA_MAX_SPEC];
+    size_t len = 0;
+    ssize_t n = -1;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    while (fd >= 0 && len < sizeof text && (n = read(fd, text + len, sizeof text - len)) > 0) {
+        len += (size_t)n;
+    }
+    if (fd < 0 || n < 0) {
+        fail(path, strerror(errno));
+    }
+    close(fd);
+    const char *wrong = len == sizeof text ? "too long" : replica_spec_parse(spec, text, len);
+    if (wrong) {
+        fail("specification refused", wrong);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static struct replica r;
+    const char *lifeline = getenv("LULL_LIFELINE_FD");
+
+    if (argc != 2) {
+        fail("usage", "lull-replica SPEC-FILE");
+    }
+    spec_read(&r.spec, argv[1]);
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+    for (int i = 0; i < FD_COUNT; i++) {
+        r.fds[i] = (struct pollfd){.fd = -1, .events = POLLIN};
+    }
+    r.fds[FD_SIGNAL].fd = signals_fd();
+    if (lifeline) {
+        r.fds[FD_LIFELINE].fd = (int)strtol(lifeline, NULL, 10);
+        fcntl(r.fds[FD_LIFELINE].fd, F_SETFD, FD_CLOEXEC);
+    }
+    int rc = replica_log_open(&r.log, r.spec.log_path, r.spec.log_max_bytes);
+    rc = rc ? rc : replica_log_open(&r.proxy_log, r.spec.proxy_log_path, r.spec.log_max_bytes);
+    if (rc) {
+        fail("cannot open the log", strerror(-rc));
+    }
+    r.fds[FD_OUT].fd = pipe_made(&r.out_write);
+    r.fds[FD_PROXY_OUT].fd = pipe_made(&r.proxy_out_write);
+    r.fds[FD_NOTIFY].fd = socket_bound(r.spec.notify_path, SOCK_DGRAM);
+    r.delay_ms = r.spec.backoff_ms;
+    function_start(&r);
+    proxy_start(&r);
+    // Last: whoever can connect finds a replica that has been started.
+    r.fds[FD_CTL].fd = socket_bound(r.spec.ctl_path, SOCK_STREAM);
+    run(&r);
+    return 0;
+}
