@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Bounded output files. A write that would pass the limit renames the file to `.1` (replacing the older one)
-// and starts again, so a replica's output never takes more than twice the limit. A write that fails (full
-// disk) is dropped and counted: the function must never block on its own log.
+// Bounded output files. A write that would pass the limit renames the file to `.1` (replacing the
+// older one) and starts again, so a replica's output never takes more than twice the limit. A write
+// that fails (full disk) is dropped and counted: the function must never block on its own log.
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

@@ -2,10 +2,10 @@
 //
 // lull-replica SPEC-FILE: owns one replica (replica.h).
 //
-// Happy path: read the specification, listen on the control and readiness sockets, start function and
-// queue-proxy, tell READY when the queue-proxy does, wait. "stop": SIGTERM to the queue-proxy, which drains;
-// when it is gone SIGTERM to the function; when that is gone, or its time is over, SIGKILL to all; ENDED.
-// Failure modes:
+// Happy path: read the specification, listen on the control and readiness sockets, start function
+// and queue-proxy, tell READY when the queue-proxy does, wait. "stop": SIGTERM to the queue-proxy,
+// which drains; when it is gone SIGTERM to the function; when that is gone, or its time is over,
+// SIGKILL to all; ENDED. Failure modes:
 //   function cannot be executed or exits   -> BACKOFF, restarted after a doubling delay
 //   queue-proxy exits                      -> started again after the first delay
 //   agent goes away                        -> nothing happens; the next one connects
@@ -34,7 +34,16 @@ enum phase { PHASE_RUNNING, PHASE_BACKOFF, PHASE_DRAINING, PHASE_TERMINATING, PH
 
 static const char *const PHASE_NAMES[] = {"running", "backoff", "draining", "terminating", "ended"};
 
-enum { FD_SIGNAL, FD_LIFELINE, FD_CTL, FD_NOTIFY, FD_OUT, FD_PROXY_OUT, FD_CLIENT, FD_COUNT = FD_CLIENT + REPLICA_MAX_CLIENTS };
+enum {
+    FD_SIGNAL,
+    FD_LIFELINE,
+    FD_CTL,
+    FD_NOTIFY,
+    FD_OUT,
+    FD_PROXY_OUT,
+    FD_CLIENT,
+    FD_COUNT = FD_CLIENT + REPLICA_MAX_CLIENTS
+};
 
 #define STABLE_MS 60000 // a function that ran this long starts again with the first delay
 
@@ -51,8 +60,8 @@ struct replica {
     uint64_t started_ms;  // monotonic, of the function's last start
     uint64_t deadline_ms; // of BACKOFF, DRAINING, TERMINATING; 0 = none
     uint64_t proxy_retry_ms;
-    uint64_t delay_ms;   // next restart delay
-    int code, signal;    // of the function's last end; -1 = could not be executed
+    uint64_t delay_ms; // next restart delay
+    int code, signal;  // of the function's last end; -1 = could not be executed
     char message[REPLICA_MESSAGE_MAX];
 };
 
@@ -70,7 +79,8 @@ static uint64_t now_ms(void)
 
 // ---- state to the agent
 
-// Escapes for JSON; bytes that are not printable ASCII become '?', since the text may be any program's output.
+// Escapes for JSON; bytes that are not printable ASCII become '?', since the text may be any
+// program's output.
 static void json_text(char *out, size_t size, const char *text)
 {
     size_t n = 0;
@@ -95,12 +105,15 @@ static void state_send(struct replica *r, int slot)
     char message[2 * REPLICA_MESSAGE_MAX], line[1024];
 
     json_text(message, sizeof message, r->message);
-    int n = snprintf(line, sizeof line,
-                     "{\"phase\":\"%s\",\"ready\":%s,\"pid\":%d,\"proxyPid\":%d,\"restarts\":%" PRIu64
-                     ",\"startedAt\":%" PRIu64 ",\"readyAt\":%" PRIu64 ",\"code\":%d,\"signal\":%d,\"message\":\"%s\"}\n",
-                     PHASE_NAMES[r->phase], r->ready ? "true" : "false", (int)r->pid, (int)r->proxy_pid,
-                     r->restarts, r->started_wall_ns, r->ready_wall_ns, r->code, r->signal, message);
-    // A client that does not read its few lines is cut off; it connects again and gets the newest state.
+    int n =
+        snprintf(line, sizeof line,
+                 "{\"phase\":\"%s\",\"ready\":%s,\"pid\":%d,\"proxyPid\":%d,\"restarts\":%" PRIu64
+                 ",\"startedAt\":%" PRIu64 ",\"readyAt\":%" PRIu64
+                 ",\"code\":%d,\"signal\":%d,\"message\":\"%s\"}\n",
+                 PHASE_NAMES[r->phase], r->ready ? "true" : "false", (int)r->pid, (int)r->proxy_pid,
+                 r->restarts, r->started_wall_ns, r->ready_wall_ns, r->code, r->signal, message);
+    // A client that does not read its few lines is cut off; it connects again and gets the newest
+    // state.
     if (send(r->fds[slot].fd, line, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL) != n) {
         client_close(r, slot);
     }
@@ -126,7 +139,8 @@ static void function_failed(struct replica *r)
     }
     r->phase = PHASE_BACKOFF;
     r->deadline_ms = now + r->delay_ms;
-    r->delay_ms = r->delay_ms * 2 > r->spec.backoff_max_ms ? r->spec.backoff_max_ms : r->delay_ms * 2;
+    r->delay_ms =
+        r->delay_ms * 2 > r->spec.backoff_max_ms ? r->spec.backoff_max_ms : r->delay_ms * 2;
 }
 
 static void function_start(struct replica *r)
@@ -138,11 +152,16 @@ static void function_start(struct replica *r)
     pid_t pid = replica_spawn(&r->spec, r->spec.argv, r->spec.envp, r->out_write, true);
     if (pid > 0) {
         r->pid = pid;
+        if (r->restarts > 0 && r->proxy_pid > 0) {
+            kill(r->proxy_pid, SIGHUP); // probe again, and say READY again
+        }
         return;
     }
+    r->restarts++;
     r->code = -1;
     r->signal = 0;
-    snprintf(r->message, sizeof r->message, "cannot execute %.120s: %s", r->spec.argv[0], strerror(errno));
+    snprintf(r->message, sizeof r->message, "cannot execute %.120s: %s", r->spec.argv[0],
+             strerror(errno));
     function_failed(r);
 }
 
@@ -156,7 +175,8 @@ static void proxy_start(struct replica *r)
         r->proxy_pid = pid;
         return;
     }
-    snprintf(r->message, sizeof r->message, "cannot execute %.120s: %s", r->spec.proxy, strerror(errno));
+    snprintf(r->message, sizeof r->message, "cannot execute %.120s: %s", r->spec.proxy,
+             strerror(errno));
     r->proxy_retry_ms = now_ms() + r->spec.backoff_max_ms;
 }
 
@@ -390,7 +410,6 @@ static void run(struct replica *r)
     all_end(r);
     output_drain(r);
     state_tell(r);
-    unlink(r->spec.ctl_path);
     unlink(r->spec.notify_path);
 }
 
@@ -402,7 +421,7 @@ static void fail(const char *what, const char *detail)
     exit(1);
 }
 
-static int socket_bound(const char *path, int type)
+static int notify_bound(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
 
@@ -410,15 +429,28 @@ static int socket_bound(const char *path, int type)
         fail(path, "longer than a unix socket's path may be");
     }
     memcpy(address.sun_path, path, strlen(path) + 1);
-    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     unlink(path);
     mode_t mask = umask(0177);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) != 0 ||
-        (type == SOCK_STREAM && listen(fd, REPLICA_MAX_CLIENTS) != 0)) {
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) != 0) {
         fail(path, strerror(errno));
     }
     umask(mask);
     return fd;
+}
+
+static int ctl_inherited(void)
+{
+    int listening = 0;
+    socklen_t len = sizeof listening;
+
+    if (getsockopt(REPLICA_CTL_FD, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) != 0 ||
+        !listening) {
+        fail("descriptor 3", "is not a listening socket");
+    }
+    fcntl(REPLICA_CTL_FD, F_SETFD, FD_CLOEXEC);
+    fcntl(REPLICA_CTL_FD, F_SETFL, O_NONBLOCK);
+    return REPLICA_CTL_FD;
 }
 
 static int pipe_made(int *write_end)
@@ -428,7 +460,8 @@ static int pipe_made(int *write_end)
     if (pipe2(ends, O_CLOEXEC) != 0) {
         fail("pipe", strerror(errno));
     }
-    fcntl(ends[0], F_SETFL, O_NONBLOCK); // the write end stays blocking: it is the function's stdout
+    fcntl(ends[0], F_SETFL,
+          O_NONBLOCK); // the write end stays blocking: it is the function's stdout
     *write_end = ends[1];
     return ends[0];
 }
@@ -490,12 +523,11 @@ int main(int argc, char **argv)
     }
     r.fds[FD_OUT].fd = pipe_made(&r.out_write);
     r.fds[FD_PROXY_OUT].fd = pipe_made(&r.proxy_out_write);
-    r.fds[FD_NOTIFY].fd = socket_bound(r.spec.notify_path, SOCK_DGRAM);
+    r.fds[FD_NOTIFY].fd = notify_bound(r.spec.notify_path);
     r.delay_ms = r.spec.backoff_ms;
+    r.fds[FD_CTL].fd = ctl_inherited();
     function_start(&r);
     proxy_start(&r);
-    // Last: whoever can connect finds a replica that has been started.
-    r.fds[FD_CTL].fd = socket_bound(r.spec.ctl_path, SOCK_STREAM);
     run(&r);
     return 0;
 }

@@ -2,15 +2,17 @@
 //
 // lull-replica: the small process that owns one replica on one machine.
 //
-// It starts the function and its queue-proxy, restarts them with back-off, keeps their output in bounded
-// files, and tells whoever connects to its control socket what state the replica is in. It lives on when
-// the node agent dies, so that an agent restart disturbs no function, and it ends everything at once when
-// the lifeline closes. No loop library, no JSON reader, no allocation after start-up: every replica pays for
-// one of these.
+// It starts the function and its queue-proxy, restarts them with back-off, keeps their output in
+// bounded files, and tells whoever connects to its control socket what state the replica is in. It
+// lives on when the node agent dies, so that an agent restart disturbs no function, and it ends
+// everything at once when the lifeline closes. No loop library, no JSON reader, no allocation after
+// start-up: every replica pays for one of these.
 //
-// Specification: a file of NUL-terminated `key=value` records (see spec_row in replica.c), written by the agent.
+// Specification: a file of NUL-terminated `key=value` records (see spec_row in replica.c), written
+// by the agent.
 //
-// Control socket (unix stream), lines:
+// Control socket (unix stream, listening on descriptor 3 at start, so that the agent can connect at
+// once), lines:
 //   replica -> agent  one JSON object on connect and after every change:
 //                     {"phase","ready","pid","proxyPid","restarts","startedAt","readyAt","code","signal","message"}
 //   agent -> replica  "stop GRACE_MS", "kill"
@@ -21,22 +23,23 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#define REPLICA_CTL_FD      3
 #define REPLICA_MAX_ARGS    512
 #define REPLICA_MAX_SPEC    (1u << 20)
 #define REPLICA_MAX_CLIENTS 4
 #define REPLICA_MESSAGE_MAX 240
 
-// What the agent asked for. All strings borrow from the specification's text, which lives as long as the process.
+// What the agent asked for. All strings borrow from the specification's text, which lives as long
+// as the process.
 struct replica_spec {
-    const char *ctl_path;    // control socket to listen on
     const char *notify_path; // readiness socket given to the queue-proxy
     const char *log_path;    // the function's output
     const char *proxy_log_path;
     const char *cwd;
-    const char *proxy;       // path of lull-queue-proxy
-    uint64_t log_max_bytes;  // per file; two are kept
-    uint64_t memory_bytes;   // limit of private writable memory; 0 = none
-    uint64_t backoff_ms;     // first restart delay; doubles to backoff_max_ms
+    const char *proxy;      // path of lull-queue-proxy
+    uint64_t log_max_bytes; // per file; two are kept
+    uint64_t memory_bytes;  // limit of private writable memory; 0 = none
+    uint64_t backoff_ms;    // first restart delay; doubles to backoff_max_ms
     uint64_t backoff_max_ms;
     uint64_t term_ms; // SIGTERM -> SIGKILL for the function once its queue-proxy is gone
     uid_t uid;        // 0 = keep
@@ -65,11 +68,12 @@ struct replica_log {
 int replica_log_open(struct replica_log *log, const char *path, uint64_t max_bytes);
 void replica_log_write(struct replica_log *log, const char *data, size_t len);
 
-// Starts one program. `out_fd` becomes its stdout and stderr; it gets its own session (`own_session`), the
-// identity and limits of `spec` (`as_function`), and dies with us. Returns its pid, or -1 with errno when the
-// program could not be executed (the exec's own error, reported through a pipe).
-pid_t replica_spawn(const struct replica_spec *spec, char *const argv[], char *const envp[], int out_fd,
-                    bool as_function);
+// Starts one program. `out_fd` becomes its stdout and stderr; it gets its own session
+// (`own_session`), the identity and limits of `spec` (`as_function`), and dies with us. Returns its
+// pid, or -1 with errno when the program could not be executed (the exec's own error, reported
+// through a pipe).
+pid_t replica_spawn(const struct replica_spec *spec, char *const argv[], char *const envp[],
+                    int out_fd, bool as_function);
 
 // Kills every descendant of this process but `spare` (0 = none), waiting for none of them.
 void replica_kill_tree(pid_t spare);

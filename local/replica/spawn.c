@@ -2,9 +2,10 @@
 //
 // Starting and ending processes of a replica.
 //
-// Start: fork, set up identity and limits, exec. The exec's error comes back through a close-on-exec pipe, so
-// the caller learns "no such file" at once and in words. End: SIGKILL to every descendant. This process is a
-// child subreaper, so a program that daemonised is still found below it.
+// Start: fork, set up identity and limits, exec. The exec's error comes back through a
+// close-on-exec pipe, so the caller learns "no such file" at once and in words. End: SIGKILL to
+// every descendant. This process is a child subreaper, so a program that daemonised is still found
+// below it.
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -45,8 +46,8 @@ static int identity_drop(const struct replica_spec *spec)
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
-static void child_run(const struct replica_spec *spec, char *const argv[], char *const envp[], int out_fd,
-                      bool as_function, pid_t parent)
+static void child_run(const struct replica_spec *spec, char *const argv[], char *const envp[],
+                      int out_fd, bool as_function, pid_t parent)
 {
     sigset_t none;
 
@@ -57,7 +58,8 @@ static void child_run(const struct replica_spec *spec, char *const argv[], char 
         return;
     }
     if (as_function) {
-        // The working directory is entered before the identity is dropped: its parents may be private.
+        // The working directory is entered before the identity is dropped: its parents may be
+        // private.
         if (chdir(spec->cwd) != 0 || limits_set(spec) != 0 || identity_drop(spec) != 0) {
             return;
         }
@@ -70,8 +72,8 @@ static void child_run(const struct replica_spec *spec, char *const argv[], char 
     execvp(argv[0], argv);
 }
 
-pid_t replica_spawn(const struct replica_spec *spec, char *const argv[], char *const envp[], int out_fd,
-                    bool as_function)
+pid_t replica_spawn(const struct replica_spec *spec, char *const argv[], char *const envp[],
+                    int out_fd, bool as_function)
 {
     int failed[2];
     int code = 0;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The replica's specification: NUL-terminated `key=value` records. An unknown key, a bad number or a missing
-// record is refused with its name, since the agent and this program are always of one release.
+// The replica's specification: NUL-terminated `key=value` records. An unknown key, a bad number or
+// a missing record is refused with its name, since the agent and this program are always of one
+// release.
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,6 @@ static const struct spec_row {
     size_t offset;
     bool required;
 } SPEC_ROWS[] = {
-    {"ctl", ROW_TEXT, offsetof(struct replica_spec, ctl_path), true},
     {"notify", ROW_TEXT, offsetof(struct replica_spec, notify_path), true},
     {"log", ROW_TEXT, offsetof(struct replica_spec, log_path), true},
     {"proxy-log", ROW_TEXT, offsetof(struct replica_spec, proxy_log_path), true},
@@ -39,6 +39,20 @@ static const char *list_add(char **list, size_t *count, char *value)
     }
     list[(*count)++] = value;
     return NULL;
+}
+
+// A name that is there already is replaced: the last record wins, whatever the program's runtime does
+// with duplicates.
+static const char *env_set(char **list, size_t *count, char *value)
+{
+    size_t name_len = strcspn(value, "=") + 1;
+    for (size_t i = 0; i < *count; i++) {
+        if (strncmp(list[i], value, name_len) == 0) {
+            list[i] = value;
+            return NULL;
+        }
+    }
+    return list_add(list, count, value);
 }
 
 static bool number_parse(const char *text, uint64_t *out)
@@ -84,10 +98,10 @@ static const char *record_set(struct replica_spec *spec, char *record, bool seen
         return list_add(spec->argv, &spec->argc, value);
     }
     if (strcmp(record, "env") == 0) {
-        return list_add(spec->envp, &spec->envc, value);
+        return env_set(spec->envp, &spec->envc, value);
     }
     if (strcmp(record, "proxy-env") == 0) {
-        return list_add(spec->proxy_envp, &spec->proxy_envc, value);
+        return env_set(spec->proxy_envp, &spec->proxy_envc, value);
     }
     for (size_t i = 0; i < SPEC_ROW_COUNT; i++) {
         if (strcmp(record, SPEC_ROWS[i].key) == 0) {

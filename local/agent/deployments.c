@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Deployments: as many Pods as spec.replicas says. A Pod counts from the moment its creation is
+// decided, so a burst of events never makes one too many. Too many: those that are not ready go
+// first, then the youngest. A creation that fails is tried again by the tick.
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/random.h"
+#include "json/jget.h"
+#include "local/agent/node.h"
+
+static int64_t wanted(const struct deployment *d)
+{
+    json_t *root = object_parse(d->object);
+    json_t *replicas = jget(root, "spec.replicas");
+    int64_t n = d->gone || d->object->deleting ? 0 : replicas ? json_integer_value(replicas) : 1;
+    json_decref(root);
+    return n < 0 ? 0 : n;
+}
+
+static void pod_created(int rc, struct object *object, const struct error *err, void *arg)
+{
+    struct pod *p = arg;
+    struct agent *a = p->agent;
+
+    (void)object; // the watch brings it
+    if (rc < 0 && p->phase == POD_CREATING) {
+        LOG_WARN("cannot create a Pod", LOG_STR("pod", p->key), LOG_ERR(err));
+        pod_forget(p);
+        agent_tick_soon(a);
+    }
+    pod_unref(p);
+    closer_drop(&a->closer);
+}
+
+static int pod_create(struct deployment *d, const json_t *root)
+{
+    struct agent *a = d->agent;
+    struct error err;
+    json_t *body = NULL;
+    char suffix[6], id[AGENT_ID_LEN + 1];
+    CLEANUP(cleanup_free)
+    char *name = xasprintf("%s-%s", d->object->name, random_hex(suffix, sizeof suffix - 1));
+
+    random_hex(id, AGENT_ID_LEN);
+    int rc = pod_build(root, name, id, a->run_dir, &body, &err);
+    if (rc < 0) {
+        LOG_WARN("the Pod template cannot be used", LOG_STR("deployment", d->object->name),
+                 LOG_ERR(&err));
+        return rc;
+    }
+    struct pod *p = pod_new(a, d->object->ns, name, d);
+    memcpy(p->id, id, sizeof id);
+    p->refs++;
+    closer_hold(&a->closer);
+    rc = store_create(a->store, "pods", p->ns, body, STORE_MACHINE, pod_created, p, &err);
+    json_decref(body);
+    if (rc < 0) {
+        LOG_WARN("cannot create a Pod", LOG_STR("pod", p->key), LOG_ERR(&err));
+        pod_forget(p);
+        pod_unref(p);
+        closer_drop(&a->closer);
+    }
+    return rc;
+}
+
+static void pod_deleted(int rc, struct object *object, const struct error *err, void *arg)
+{
+    struct pod *p = arg;
+    struct agent *a = p->agent;
+
+    (void)object;
+    if (rc < 0 && rc != ERR_NOT_FOUND) {
+        LOG_WARN("cannot delete a Pod", LOG_STR("pod", p->key), LOG_ERR(err));
+        p->deleting = false;
+        agent_tick_soon(a);
+    }
+    pod_unref(p);
+    closer_drop(&a->closer);
+}
+
+// Which of two goes first: the one that is not ready, then the younger one.
+static bool goes_before(const struct pod *a, const struct pod *b)
+{
+    if (a->state.ready != b->state.ready) {
+        return !a->state.ready;
+    }
+    return a->seq > b->seq;
+}
+
+// A Pod that is still being created cannot be deleted yet; its ADDED event syncs again.
+static void pod_delete_one(struct deployment *d)
+{
+    struct agent *a = d->agent;
+    struct pod *victim = NULL;
+    struct error err;
+
+    list_foreach(node, &d->pods)
+    {
+        struct pod *p = LIST_ENTRY(node, struct pod, owner_link);
+        if (pod_counts(p) && p->object && (!victim || goes_before(p, victim))) {
+            victim = p;
+        }
+    }
+    if (!victim) {
+        return;
+    }
+    victim->deleting = true;
+    victim->refs++;
+    closer_hold(&a->closer);
+    if (store_delete(a->store, "pods", victim->ns, victim->name, NULL, STORE_MACHINE, pod_deleted,
+                     victim, &err) < 0) {
+        pod_deleted(err.code, NULL, &err, victim);
+    }
+}
+
+static void status_written(int rc, struct object *object, const struct error *err, void *arg)
+{
+    struct deployment *d = arg;
+    struct agent *a = d->agent;
+
+    (void)object;
+    (void)err; // the next change writes again
+    d->status_busy = false;
+    if (d->gone) {
+        deployment_free(d);
+    } else if (d->status_dirty && rc == 0) {
+        deployment_sync(d);
+    }
+    closer_drop(&a->closer);
+}
+
+static void status_publish(struct deployment *d, const json_t *root)
+{
+    struct agent *a = d->agent;
+    struct error err;
+    json_t *patch = NULL;
+    int64_t replicas = 0, ready = 0;
+
+    list_foreach(node, &d->pods)
+    {
+        struct pod *p = LIST_ENTRY(node, struct pod, owner_link);
+        replicas += pod_counts(p);
+        ready += pod_counts(p) && p->state.ready;
+    }
+    bool same = jpeek_i64(root, "status.observedGeneration") == d->object->generation &&
+                jpeek_i64(root, "status.replicas") == replicas &&
+                jpeek_i64(root, "status.readyReplicas") == ready;
+    d->status_dirty = d->status_busy && !same;
+    if (same || d->status_busy || d->gone || a->closer.closing ||
+        deployment_status_build(root, replicas, ready, clock_wall_ns(), &patch, &err) < 0) {
+        return;
+    }
+    d->status_busy = true;
+    closer_hold(&a->closer);
+    if (store_patch(a->store, "deployments.apps", d->object->ns, d->object->name, STORE_SUB_STATUS,
+                    patch, STORE_MACHINE, status_written, d, &err) < 0) {
+        d->status_busy = false;
+        closer_drop(&a->closer);
+    }
+    json_decref(patch);
+}
+
+void deployment_sync(struct deployment *d)
+{
+    int64_t have = 0, want = wanted(d);
+
+    if (d->agent->closer.closing) {
+        return;
+    }
+    json_t *root = object_parse(d->object);
+    list_foreach(node, &d->pods)
+    {
+        have += pod_counts(LIST_ENTRY(node, struct pod, owner_link));
+    }
+    for (; have < want; have++) {
+        if (pod_create(d, root) < 0) {
+            agent_tick_soon(d->agent);
+            break;
+        }
+    }
+    for (; have > want && !d->gone; have--) {
+        pod_delete_one(d);
+    }
+    status_publish(d, root);
+    json_decref(root);
+}
+
+void deployment_free(struct deployment *d)
+{
+    if (d->status_busy) {
+        return; // its completion comes back here
+    }
+    list_foreach_safe(node, &d->pods)
+    {
+        struct pod *p = LIST_ENTRY(node, struct pod, owner_link);
+        list_remove(&p->owner_link);
+        p->owner = NULL;
+    }
+    map_remove(&d->agent->deployments, slice_str(d->uid));
+    object_unref(d->object);
+    free(d->uid);
+    free(d);
+}
+
+void deployment_event(struct agent *a, const struct store_event *event)
+{
+    struct deployment *d = map_get(&a->deployments, slice_str(event->object->uid));
+
+    if (event->type == STORE_DELETED) {
+        if (d) {
+            d->gone = true; // the store's garbage collector deletes its Pods
+            deployment_free(d);
+        }
+        return;
+    }
+    if (!d) {
+        d = NEW(struct deployment);
+        d->agent = a;
+        d->uid = xstrdup(event->object->uid);
+        list_init(&d->pods);
+        map_set(&a->deployments, slice_str(d->uid), d);
+    }
+    struct object *old = d->object;
+    d->object = object_ref(event->object);
+    object_unref(old);
+    deployment_sync(d);
+}

@@ -1,0 +1,402 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A launch. On the loop: the Pod's spec is turned into records of lull-replica's specification. On a
+// pool thread: bundle, folders, port, control socket, specification file, spawn, connect. Whatever
+// fails leaves no process behind; the folder is the caller's to remove.
+#include "local/agent/launch.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/mem.h"
+#include "base/num.h"
+#include "json/jget.h"
+#include "local/agent/bundle.h"
+#include "local/agent/pod_json.h"
+
+#define SPEC_MAX       (1u << 20)
+#define BACKOFF_MS     200
+#define BACKOFF_MAX_MS 30000
+#define TERM_MAX_MS    10000 // a function that has been drained gets no longer than this
+#define FUNCTION_PATH  "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+struct launch {
+    struct work work;
+    launch_done_cb cb;
+    void *arg;
+    char *home, *libexec, *id, *image;
+    uint64_t log_max_bytes;
+    unsigned first_port;
+    uid_t uid;
+    int lifeline_fd;
+    int64_t memory_bytes;
+    json_t *command, *args; // of the container; owned
+    struct strbuf env;      // records env=K=V and proxy-env=K=V
+    // results
+    int rc, fd;
+    pid_t child;
+    const char *reason;
+    struct error err;
+};
+
+static void launch_free(struct launch *l)
+{
+    free(l->home);
+    free(l->libexec);
+    free(l->id);
+    free(l->image);
+    json_decref(l->command);
+    json_decref(l->args);
+    strbuf_fini(&l->env);
+    free(l);
+}
+
+// ---- records
+
+static void record_add(struct strbuf *spec, const char *key, const char *value)
+{
+    strbuf_append_str(spec, key);
+    strbuf_append_char(spec, '=');
+    strbuf_append_str(spec, value);
+    strbuf_append(spec, "", 1);
+}
+
+static void record_number(struct strbuf *spec, const char *key, uint64_t value)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%llu", (unsigned long long)value);
+    record_add(spec, key, text);
+}
+
+static void record_env(struct strbuf *spec, const char *key, const char *name, const char *value)
+{
+    strbuf_append_str(spec, key);
+    strbuf_append_char(spec, '=');
+    record_add(spec, name, value);
+}
+
+static int env_add(struct launch *l, const struct launch_options *o, const json_t *container,
+                   const char *key, struct error *err)
+{
+    size_t i;
+    json_t *row;
+    json_array_foreach(jpeek_arr(container, "env"), i, row)
+    {
+        const char *name = jpeek_cstr(row, "name");
+        const json_t *from = jpeek_obj(row, "valueFrom");
+        if (!from) {
+            record_env(&l->env, key, name, jpeek_cstr(row, "value"));
+            continue;
+        }
+        char *value = o->env_value ? o->env_value(from, o->env_arg, err) : NULL;
+        if (!value) {
+            return error_prefix(err, ERR_INVALID, "env %.80s", name);
+        }
+        record_env(&l->env, key, name, value);
+        free(value);
+    }
+    return 0;
+}
+
+static int spec_of_pod(struct launch *l, const struct launch_options *o, struct error *err)
+{
+    size_t i;
+    json_t *c;
+    bool function = false;
+    json_array_foreach(jpeek_arr(o->pod, "spec.containers"), i, c)
+    {
+        bool proxy = slice_eq_str(jpeek_str(c, "name"), POD_PROXY_NAME);
+        int rc = env_add(l, o, c, proxy ? "proxy-env" : "env", err);
+        if (rc < 0) {
+            return rc;
+        }
+        if (proxy) {
+            continue;
+        }
+        if (function) {
+            return error_set(err, ERR_INVALID,
+                             "two function containers: one machine runs one beside the queue-proxy");
+        }
+        function = true;
+        struct slice limit = jpeek_str(c, "resources.limits.memory");
+        if (!slice_empty(limit) && num_parse_quantity(limit, &l->memory_bytes, err) < 0) {
+            return error_prefix(err, ERR_INVALID, "resources.limits.memory");
+        }
+        l->image = xstrdup(jpeek_cstr(c, "image"));
+        l->command = json_incref(jpeek_arr(c, "command"));
+        l->args = json_incref(jpeek_arr(c, "args"));
+    }
+    return function ? 0 : error_set(err, ERR_INVALID, "the Pod has no function container");
+}
+
+// ---- on the pool thread
+
+static int fail(struct launch *l, int rc, const char *reason)
+{
+    l->reason = reason;
+    return rc;
+}
+
+// A port that nothing listens on. It is free only until somebody takes it; a function that finds
+// it taken exits and is started again by its replica.
+static int port_find(struct launch *l, unsigned *out)
+{
+    for (unsigned port = l->first_port; port < l->first_port + LAUNCH_PORTS; port++) {
+        struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+        CLEANUP(cleanup_close) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fd >= 0 && bind(fd, (struct sockaddr *)&any, sizeof any) == 0) {
+            *out = port;
+            return 0;
+        }
+    }
+    return error_set(&l->err, ERR_IN_USE, "no free port for the function in %u-%u", l->first_port,
+                     l->first_port + LAUNCH_PORTS - 1);
+}
+
+static void list_add(struct strbuf *spec, const json_t *list)
+{
+    size_t i;
+    json_t *text;
+    json_array_foreach(list, i, text)
+    {
+        record_add(spec, "arg", json_string_value(text) ?: "");
+    }
+}
+
+static void bundle_add(struct strbuf *spec, const struct launch *l, const struct bundle *b)
+{
+    const char *key;
+    json_t *value;
+
+    list_add(spec, json_array_size(l->command) > 0 ? l->command : jpeek_arr(b->root, "command"));
+    list_add(spec, l->args);
+    record_env(spec, "env", "PATH", FUNCTION_PATH);
+    record_env(spec, "env", "LANG", "C.UTF-8");
+    json_object_foreach(jpeek_obj(b->root, "env"), key, value)
+    {
+        record_env(spec, "env", key, json_string_value(value) ?: "");
+    }
+}
+
+// Later records win in the environment of the function: ours come last.
+static void own_env_add(struct strbuf *spec, const struct launch *l, unsigned port)
+{
+    char text[4096];
+
+    snprintf(text, sizeof text, "%s/replicas/%s/tmp", l->home, l->id);
+    record_env(spec, "env", "HOME", text);
+    record_env(spec, "env", "TMPDIR", text);
+    snprintf(text, sizeof text, "%u", port);
+    record_env(spec, "env", "PORT", text);
+    record_env(spec, "proxy-env", "USER_PORT", text);
+    snprintf(text, sizeof text, "unix:%s/run/r/%s.q", l->home, l->id);
+    record_env(spec, "proxy-env", "LULL_QUEUE_LISTEN", text);
+    snprintf(text, sizeof text, "unix:%s/run/r/%s.a", l->home, l->id);
+    record_env(spec, "proxy-env", "LULL_ADMIN_LISTEN", text);
+    snprintf(text, sizeof text, "%s/run/r/%s.n", l->home, l->id);
+    record_env(spec, "proxy-env", "NOTIFY_SOCKET", text);
+    record_add(spec, "notify", text);
+}
+
+static int spec_write(struct launch *l, const struct bundle *b, unsigned port)
+{
+    CLEANUP(strbuf_fini) struct strbuf spec;
+    CLEANUP(cleanup_free) char *path = xasprintf("%s/replicas/%s/spec", l->home, l->id);
+    CLEANUP(cleanup_free) char *log = xasprintf("%s/replicas/%s/log", l->home, l->id);
+    CLEANUP(cleanup_free) char *proxy_log = xasprintf("%s/replicas/%s/proxy.log", l->home, l->id);
+    CLEANUP(cleanup_free) char *proxy = xasprintf("%s/lull-queue-proxy", l->libexec);
+
+    strbuf_init(&spec, SPEC_MAX);
+    bundle_add(&spec, l, b);
+    strbuf_append_slice(&spec, strbuf_slice(&l->env));
+    own_env_add(&spec, l, port);
+    record_add(&spec, "cwd", b->workdir);
+    record_add(&spec, "log", log);
+    record_add(&spec, "proxy-log", proxy_log);
+    record_add(&spec, "proxy", proxy);
+    record_number(&spec, "log-max-bytes", l->log_max_bytes);
+    record_number(&spec, "memory-bytes", (uint64_t)l->memory_bytes);
+    record_number(&spec, "backoff-ms", BACKOFF_MS);
+    record_number(&spec, "backoff-max-ms", BACKOFF_MAX_MS);
+    record_number(&spec, "term-ms", TERM_MAX_MS);
+    record_number(&spec, "uid", l->uid);
+    record_number(&spec, "gid", l->uid);
+    if (!strbuf_ok(&spec) || !strbuf_ok(&l->env)) {
+        return error_set(&l->err, ERR_TOO_BIG, "command and environment are larger than 1 MiB");
+    }
+    CLEANUP(cleanup_close) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0 || write(fd, spec.ptr, spec.len) != (ssize_t)spec.len) {
+        return error_from_errno(&l->err, errno, "cannot write %s", path);
+    }
+    return 0;
+}
+
+static int folders_make(struct launch *l)
+{
+    char path[4096];
+
+    snprintf(path, sizeof path, "%s/replicas/%s", l->home, l->id);
+    if (mkdir(path, 0711) != 0 && errno != EEXIST) {
+        return error_from_errno(&l->err, errno, "cannot make %s", path);
+    }
+    snprintf(path, sizeof path, "%s/replicas/%s/tmp", l->home, l->id);
+    if (mkdir(path, 0700) != 0 && errno != EEXIST) {
+        return error_from_errno(&l->err, errno, "cannot make %s", path);
+    }
+    if (l->uid != 0 && chown(path, l->uid, l->uid) != 0) {
+        return error_from_errno(&l->err, errno, "cannot give %s to user %u", path,
+                                (unsigned)l->uid);
+    }
+    return 0;
+}
+
+static void ctl_address(struct sockaddr_un *out, const char *home, const char *id)
+{
+    *out = (struct sockaddr_un){.sun_family = AF_UNIX};
+    snprintf(out->sun_path, sizeof out->sun_path, "%s/run/r/%s.c", home, id); // fits: checked at start
+}
+
+static int ctl_listen(struct launch *l, int *out_fd)
+{
+    struct sockaddr_un address;
+
+    ctl_address(&address, l->home, l->id);
+    unlink(address.sun_path);
+    CLEANUP(cleanup_close) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) != 0 ||
+        listen(fd, 8) != 0) {
+        return error_from_errno(&l->err, errno, "cannot listen on %s", address.sun_path);
+    }
+    // Clear of the low numbers that the child's descriptors get.
+    *out_fd = fcntl(fd, F_DUPFD_CLOEXEC, 16);
+    return *out_fd < 0 ? error_from_errno(&l->err, errno, "cannot duplicate a descriptor") : 0;
+}
+
+static int replica_spawn(struct launch *l, int ctl)
+{
+    CLEANUP(cleanup_free) char *program = xasprintf("%s/lull-replica", l->libexec);
+    CLEANUP(cleanup_free) char *spec = xasprintf("%s/replicas/%s/spec", l->home, l->id);
+    char *argv[] = {program, spec, NULL};
+    char *envp[] = {"PATH=" FUNCTION_PATH, "LULL_LIFELINE_FD=4", NULL};
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attr;
+    sigset_t none, all;
+
+    sigemptyset(&none);
+    sigfillset(&all);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attr);
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_adddup2(&actions, ctl, 3);
+    if (l->lifeline_fd >= 0) {
+        posix_spawn_file_actions_adddup2(&actions, l->lifeline_fd, 4);
+    } else {
+        envp[1] = NULL;
+    }
+    posix_spawnattr_setsigmask(&attr, &none);
+    posix_spawnattr_setsigdefault(&attr, &all);
+    posix_spawnattr_setflags(&attr,
+                             POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    int code = posix_spawn(&l->child, program, &actions, &attr, argv, envp);
+    posix_spawnattr_destroy(&attr);
+    posix_spawn_file_actions_destroy(&actions);
+    return code ? error_from_errno(&l->err, code, "cannot execute %s", program) : 0;
+}
+
+int launch_connect(const char *home, const char *id)
+{
+    struct sockaddr_un address;
+
+    ctl_address(&address, home, id);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+static int launch_steps(struct launch *l, struct bundle *b)
+{
+    unsigned port = 0;
+    CLEANUP(cleanup_close) int ctl = -1;
+
+    int rc = bundle_read(l->home, l->image, b, &l->err);
+    if (rc < 0) {
+        return fail(l, rc, "ErrImagePull");
+    }
+    if (json_array_size(l->command) == 0 && json_array_size(jpeek_arr(b->root, "command")) == 0) {
+        return fail(l, error_set(&l->err, ERR_INVALID, "neither the bundle nor the container names a command"),
+                    "CreateContainerError");
+    }
+    rc = port_find(l, &port);
+    rc = rc ? rc : folders_make(l);
+    rc = rc ? rc : spec_write(l, b, port);
+    rc = rc ? rc : ctl_listen(l, &ctl);
+    rc = rc ? rc : replica_spawn(l, ctl);
+    if (rc < 0) {
+        return fail(l, rc, "CreateContainerError");
+    }
+    l->fd = launch_connect(l->home, l->id);
+    if (l->fd < 0) {
+        kill(l->child, SIGKILL);
+        return fail(l, error_from_errno(&l->err, errno, "cannot reach the new replica"),
+                    "RunContainerError");
+    }
+    return 0;
+}
+
+static void launch_run(struct work *work)
+{
+    struct launch *l = work->data;
+    struct bundle b = {0};
+
+    l->rc = launch_steps(l, &b);
+    bundle_fini(&b);
+}
+
+static void launch_done(struct work *work, int status)
+{
+    struct launch *l = work->data;
+
+    if (status < 0) {
+        l->rc = error_set(&l->err, status, "the start was cancelled");
+        l->reason = "CreateContainerError";
+    }
+    l->cb(l->rc, l->fd, l->child, l->reason, &l->err, l->arg);
+    launch_free(l);
+}
+
+int launch_start(const struct launch_options *o, launch_done_cb cb, void *arg, struct error *err)
+{
+    struct launch *l = NEW(struct launch);
+
+    l->cb = cb;
+    l->arg = arg;
+    l->fd = -1;
+    l->home = xstrdup(o->home);
+    l->libexec = xstrdup(o->libexec);
+    l->id = xstrdup(o->id);
+    l->log_max_bytes = o->log_max_bytes;
+    l->first_port = o->first_port;
+    l->uid = o->uid;
+    l->lifeline_fd = o->lifeline_fd;
+    strbuf_init(&l->env, SPEC_MAX);
+    int rc = spec_of_pod(l, o, err);
+    rc = rc ? rc : work_start(&l->work, o->loop, launch_run, launch_done, l, err);
+    if (rc < 0) {
+        launch_free(l);
+    }
+    return rc;
+}

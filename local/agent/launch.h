@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Starting one lull-replica: everything that blocks, on a pool thread. Resolves the bundle, makes
+ * the folders, finds a free port for the function, writes the specification, spawns the process and
+ * connects to its control socket.
+ */
+
+#include <jansson.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "base/strbuf.h"
+#include "loop/work.h"
+
+#define LAUNCH_PORTS 4 /* candidates that one launch may try */
+
+struct launch;
+/* rc 0: `fd` is the connected control socket (the callee owns it), `child` the process. Otherwise
+ * `reason` is Kubernetes' word for it and err the sentence. The launch is freed afterwards. */
+typedef void (*launch_done_cb)(int rc, int fd, pid_t child, const char *reason,
+                               const struct error *err, void *arg);
+
+struct launch_options {
+    struct loop *loop;
+    const char *home;    /* copied, as every text here */
+    const char *libexec;
+    const char *id;      /* replica id */
+    uint64_t log_max_bytes;
+    int lifeline_fd;     /* -1: none */
+    unsigned first_port; /* LAUNCH_PORTS candidates from here */
+    uid_t uid;           /* 0: our own user */
+    const json_t *pod;   /* read inside the call only */
+    /* Texts of Secrets and ConfigMaps for env valueFrom; NULL: refused. Returns new memory. */
+    char *(*env_value)(const json_t *value_from, void *arg, struct error *err);
+    void *env_arg;
+};
+
+/* ERR_INVALID: the Pod's spec cannot be run (which field, why). */
+MUST_CHECK int launch_start(const struct launch_options *options, launch_done_cb cb, void *arg,
+                            struct error *err);
+
+/* Connects to the control socket of a replica that should be running. -1: nothing listens there. */
+int launch_connect(const char *home, const char *id);

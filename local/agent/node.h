@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * The agent's inside: what deployments.c, pods.c, replica.c and podlog.c share. Not for others.
+ *
+ * A Pod's phase is the list of things that may happen next:
+ *
+ *   CREATING --(stored)--> WAITING --(capacity)--> LAUNCHING --> UP --> (replica gone) LAUNCHING
+ *                             |                        |          |
+ *                             |                     FAILED --(back-off)--> LAUNCHING
+ *                             +---- deleted ----+------+----------+--> STOPPING --> REMOVING
+ */
+
+#include "base/list.h"
+#include "base/map.h"
+#include "base/strbuf.h"
+#include "local/agent/agent.h"
+#include "local/agent/launch.h"
+#include "local/agent/pod_json.h"
+#include "loop/closer.h"
+#include "loop/timer.h"
+
+#define AGENT_ID_LEN   10
+#define AGENT_PORT_MIN 20000u
+#define AGENT_PORT_MAX 29999u
+#define AGENT_UID_MIN  200000u
+#define AGENT_SLOTS    ((AGENT_PORT_MAX + 1 - AGENT_PORT_MIN) / LAUNCH_PORTS)
+
+enum pod_phase {
+    POD_CREATING,  /* store_create is on its way */
+    POD_WAITING,   /* no capacity: on agent.waiting */
+    POD_LAUNCHING, /* a launch is on its way */
+    POD_UP,        /* connected to its replica */
+    POD_FAILED,    /* could not be launched; tried again at retry_ms */
+    POD_STOPPING,  /* told to stop */
+    POD_REMOVING,  /* stopped; store_delete is on its way */
+};
+
+struct deployment {
+    struct agent *agent;
+    char *uid;
+    struct object *object; /* newest version; owned reference */
+    struct list pods;      /* of pod.owner_link */
+    bool gone;             /* deleted from the store */
+    bool status_busy;      /* a status write is on its way */
+    bool status_dirty;     /* … and another must follow */
+};
+
+struct replica_link; /* replica.c */
+
+struct pod {
+    struct agent *agent;
+    char *key; /* "namespace/name" */
+    char *ns, *name;
+    char id[AGENT_ID_LEN + 1];
+    struct object *object; /* newest version; NULL while CREATING */
+    struct deployment *owner;
+    struct list owner_link;
+    struct list wait_link;  /* on agent.waiting */
+    struct list dirty_link; /* on agent.dirty: a status write is due */
+    uint64_t seq; /* order of arrival: the youngest has the largest */
+    enum pod_phase phase;
+    struct replica_state state;
+    struct pod_trouble trouble;
+    struct replica_link *link;
+    int slot;               /* port candidates and user; -1: none */
+    pid_t child;            /* the lull-replica that we spawned; 0: adopted */
+    int64_t memory_bytes;   /* counted against the machine's capacity */
+    bool placed;            /* counts against the capacity */
+    bool gone;              /* deleted from the store */
+    bool deleting;          /* the store waits for us to remove it */
+    bool status_busy;
+    bool status_dirty;
+    uint64_t retry_ms; /* FAILED: when to try again */
+    uint64_t delay_ms; /* … and the delay after that */
+    unsigned refs;     /* the map's one and one per operation on its way */
+};
+
+struct agent {
+    struct agent_options options;
+    char *home, *libexec, *run_dir;
+    struct store *store;
+    struct loop *loop;
+    struct map deployments; /* uid -> deployment */
+    struct map pods;        /* key -> pod */
+    struct list waiting;    /* Pods without capacity, in order of arrival */
+    struct list dirty;
+    struct store_watch *deployment_watch, *pod_watch;
+    struct timer tick;      /* retries; runs while something waits */
+    struct timer publish;   /* coalesced status writes */
+    uv_signal_t child_signal;
+    uint32_t placed;
+    uint64_t placed_bytes;
+    unsigned slot_cursor;
+    bool slot_used[AGENT_SLOTS];
+    struct list links; /* of replica_link: every open control connection */
+    uint64_t next_seq;
+    struct closer closer; /* handles and store operations on their way */
+    agent_close_cb close_cb;
+    void *close_arg;
+    struct logs_provider logs;
+};
+
+/* ---- agent.c */
+void agent_tick_soon(struct agent *a);
+
+/* ---- deployments.c: as many Pods as wanted */
+void deployment_event(struct agent *a, const struct store_event *event);
+/* Creates or deletes Pods until the number fits, then publishes the status. */
+void deployment_sync(struct deployment *d);
+void deployment_free(struct deployment *d);
+
+/* ---- pods.c: one Pod's life on this node */
+void pod_event(struct agent *a, const struct store_event *event);
+struct pod *pod_new(struct agent *a, const char *ns, const char *name, struct deployment *owner);
+void pod_forget(struct pod *p); /* out of the map and its Deployment; drops the map's reference */
+void pod_unref(struct pod *p);  /* frees with the last reference */
+void pod_place(struct pod *p);  /* start it, or let it wait for capacity */
+void pod_tick(struct pod *p, uint64_t now_ms);
+void pod_publish(struct pod *p, bool now);
+void pod_write_status(struct pod *p);
+bool pod_counts(const struct pod *p); /* as a replica of its Deployment */
+/* From replica.c: a new state line; the replica is gone. */
+void pod_state(struct pod *p, const struct replica_state *state);
+void pod_replica_gone(struct pod *p);
+/* At start: adopts the Pod's replica when it still runs, else starts (or removes) it. */
+void pod_restore(struct agent *a, struct object *object);
+
+/* ---- replica.c: the control connection */
+MUST_CHECK int replica_link_open(struct pod *p, int fd, struct error *err);
+void replica_link_send(struct replica_link *link, const char *text);
+struct replica_link *replica_link_of(struct list *node); /* of agent.links */
+/* No callback to the Pod follows. */
+void replica_link_close(struct replica_link *link);
+/* Kills what a lull-replica that died without its clean-up left behind. */
+void replica_sweep(const struct replica_state *state);
+
+/* ---- podlog.c */
+void podlog_init(struct agent *a);

@@ -1,0 +1,634 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One Pod's life on this node (the phases stand in node.h).
+//
+// Happy path: the watch brings a new Pod; it gets a place, a launch starts its replica; each line of the
+// replica's control socket becomes Pod status (readiness at once, the rest coalesced); a deletion stops the
+// replica, and when it is gone the Pod is removed from the store.
+// Failure modes:
+//   no capacity             -> WAITING, Unschedulable, in order; tried when a place is given back
+//   launch fails            -> FAILED with Kubernetes' reason, tried again with back-off
+//   replica process dies    -> what it left is swept, launched again
+//   a store write fails     -> the next change writes again; a removal is tried again by the tick
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "json/jget.h"
+#include "local/agent/launch.h"
+#include "local/agent/node.h"
+
+#define RETRY_MIN_MS     500
+#define RETRY_MAX_MS     60000
+#define GRACE_DEFAULT_S  30
+#define PUBLISH_DELAY_MS 20
+
+static void pod_launch(struct pod *p);
+static void pod_remove(struct pod *p);
+
+bool pod_counts(const struct pod *p)
+{
+    return !p->gone && !p->deleting && p->phase < POD_STOPPING;
+}
+
+struct pod *pod_new(struct agent *a, const char *ns, const char *name, struct deployment *owner)
+{
+    struct pod *p = NEW(struct pod);
+
+    p->agent = a;
+    p->refs = 1;
+    p->seq = a->next_seq++;
+    p->ns = xstrdup(ns);
+    p->name = xstrdup(name);
+    p->key = xasprintf("%s/%s", ns, name);
+    p->owner = owner;
+    p->delay_ms = RETRY_MIN_MS;
+    p->slot = -1;
+    list_init(&p->owner_link);
+    list_init(&p->wait_link);
+    list_init(&p->dirty_link);
+    if (owner) {
+        list_push_back(&owner->pods, &p->owner_link);
+    }
+    map_set(&a->pods, slice_str(p->key), p);
+    return p;
+}
+
+void pod_unref(struct pod *p)
+{
+    if (--p->refs > 0) {
+        return;
+    }
+    object_unref(p->object);
+    free(p->key);
+    free(p->ns);
+    free(p->name);
+    free(p);
+}
+
+// A slot gives a replica its candidates for a port and, under root, its user.
+static void slot_take(struct pod *p)
+{
+    struct agent *a = p->agent;
+
+    for (unsigned i = 0; p->slot < 0 && i < AGENT_SLOTS; i++) {
+        unsigned slot = (a->slot_cursor + i) % AGENT_SLOTS;
+        if (!a->slot_used[slot]) {
+            p->slot = (int)slot;
+        }
+    }
+    REQUIRE(p->slot >= 0); // max_replicas is at most AGENT_SLOTS
+    a->slot_used[p->slot] = true;
+    a->slot_cursor = ((unsigned)p->slot + 1) % AGENT_SLOTS;
+}
+
+static void slot_give_back(struct pod *p)
+{
+    if (p->slot >= 0) {
+        p->agent->slot_used[p->slot] = false;
+        p->slot = -1;
+    }
+}
+
+static void place_give_back(struct pod *p)
+{
+    struct agent *a = p->agent;
+
+    if (!p->placed) {
+        return;
+    }
+    p->placed = false;
+    slot_give_back(p);
+    a->placed--;
+    a->placed_bytes -= (uint64_t)p->memory_bytes;
+    if (!list_empty(&a->waiting) && !a->closer.closing) {
+        pod_place(LIST_ENTRY(list_first(&a->waiting), struct pod, wait_link));
+    }
+}
+
+void pod_forget(struct pod *p)
+{
+    struct agent *a = p->agent;
+    struct deployment *owner = p->owner;
+
+    if (map_get(&a->pods, slice_str(p->key)) != p) {
+        return;
+    }
+    map_remove(&a->pods, slice_str(p->key));
+    p->gone = true;
+    list_remove(&p->owner_link);
+    list_remove(&p->wait_link);
+    list_remove(&p->dirty_link);
+    p->owner = NULL;
+    if (p->link) {
+        replica_link_close(p->link);
+        p->link = NULL;
+    }
+    place_give_back(p);
+    if (owner) {
+        deployment_sync(owner);
+    }
+    pod_unref(p);
+}
+
+// ---- status
+
+static void status_written(int rc, struct object *object, const struct error *err, void *arg)
+{
+    struct pod *p = arg;
+    struct agent *a = p->agent;
+
+    (void)object;
+    p->status_busy = false;
+    if (rc < 0 && rc != ERR_NOT_FOUND) {
+        LOG_WARN("cannot write a Pod's status", LOG_STR("pod", p->key), LOG_ERR(err));
+    } else if (p->status_dirty) {
+        pod_write_status(p);
+    }
+    pod_unref(p);
+    closer_drop(&a->closer);
+}
+
+void pod_write_status(struct pod *p)
+{
+    struct agent *a = p->agent;
+    struct error err;
+    json_t *patch = NULL;
+
+    list_remove(&p->dirty_link);
+    p->status_dirty = p->status_busy;
+    if (p->status_busy || p->gone || !p->object || a->closer.closing) {
+        return;
+    }
+    json_t *root = object_parse(p->object);
+    int rc = pod_status_build(root, &p->state, &p->trouble, clock_wall_ns(), &patch, &err);
+    json_decref(root);
+    if (rc < 0) {
+        LOG_WARN("cannot build a Pod's status", LOG_STR("pod", p->key), LOG_ERR(&err));
+        return;
+    }
+    p->status_busy = true;
+    p->refs++;
+    closer_hold(&a->closer);
+    rc = store_patch(a->store, "pods", p->ns, p->name, STORE_SUB_STATUS, patch, STORE_MACHINE,
+                     status_written, p, &err);
+    json_decref(patch);
+    if (rc < 0) {
+        p->status_busy = false;
+        pod_unref(p);
+        closer_drop(&a->closer);
+    }
+}
+
+void pod_publish(struct pod *p, bool now)
+{
+    struct agent *a = p->agent;
+
+    if (now) {
+        pod_write_status(p);
+        if (p->owner) {
+            deployment_sync(p->owner);
+        }
+    } else if (!list_linked(&p->dirty_link)) {
+        list_push_back(&a->dirty, &p->dirty_link);
+        if (!timer_active(&a->publish)) {
+            timer_start(&a->publish, PUBLISH_DELAY_MS);
+        }
+    }
+}
+
+void pod_state(struct pod *p, const struct replica_state *state)
+{
+    bool changed = p->state.ready != state->ready;
+
+    if (p->phase == POD_UP && state->ready && !p->state.ready) {
+        LOG_INFO("replica ready", LOG_STR("pod", p->key), LOG_INT("pid", state->pid));
+    }
+    p->state = *state;
+    p->trouble = (struct pod_trouble){0};
+    if (p->phase == POD_UP) {
+        pod_publish(p, changed);
+    }
+}
+
+static void trouble_set(struct pod *p, const char *reason, const char *message, bool unschedulable)
+{
+    bool same = p->trouble.reason && strcmp(p->trouble.reason, reason) == 0 &&
+                strcmp(p->trouble.message, message) == 0;
+    p->trouble.reason = reason;
+    p->trouble.unschedulable = unschedulable;
+    (void)slice_copy(slice_sub(slice_str(message), 0, sizeof p->trouble.message - 1),
+                     p->trouble.message, sizeof p->trouble.message);
+    if (!same) {
+        LOG_WARN("a Pod cannot run", LOG_STR("pod", p->key), LOG_STR("reason", reason),
+                 LOG_STR("message", message));
+        pod_publish(p, true);
+    }
+}
+
+// ---- place and launch
+
+static bool place_take(struct pod *p, char *why, size_t size)
+{
+    struct agent *a = p->agent;
+    const struct agent_options *o = &a->options;
+
+    if (p->placed) {
+        return true;
+    }
+    if (a->placed >= o->max_replicas) {
+        snprintf(why, size, "this machine runs its %" PRIu32 " replicas (--max-replicas)",
+                 o->max_replicas);
+        return false;
+    }
+    if (o->max_memory_bytes > 0 && p->memory_bytes > 0 &&
+        a->placed_bytes + (uint64_t)p->memory_bytes > o->max_memory_bytes) {
+        snprintf(why, size,
+                 "needs %" PRId64 " MiB, %" PRIu64 " of %" PRIu64 " MiB are taken (--max-memory)",
+                 p->memory_bytes >> 20, a->placed_bytes >> 20, o->max_memory_bytes >> 20);
+        return false;
+    }
+    p->placed = true;
+    a->placed++;
+    a->placed_bytes += (uint64_t)p->memory_bytes;
+    return true;
+}
+
+void pod_place(struct pod *p)
+{
+    char why[200];
+
+    if (!place_take(p, why, sizeof why)) {
+        p->phase = POD_WAITING;
+        if (!list_linked(&p->wait_link)) {
+            list_push_back(&p->agent->waiting, &p->wait_link);
+        }
+        trouble_set(p, "Unschedulable", why, true);
+        return;
+    }
+    list_remove(&p->wait_link);
+    p->trouble = (struct pod_trouble){0};
+    pod_launch(p);
+}
+
+static void launch_failed(struct pod *p, const char *reason, const struct error *err)
+{
+    p->phase = POD_FAILED;
+    p->retry_ms = loop_now_ms(p->agent->loop) + p->delay_ms;
+    p->delay_ms = p->delay_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : p->delay_ms * 2;
+    trouble_set(p, reason, err->msg, false);
+    agent_tick_soon(p->agent);
+}
+
+static void stop_send(struct pod *p)
+{
+    char line[64];
+    int64_t grace_s = GRACE_DEFAULT_S;
+
+    if (p->object) {
+        json_t *root = object_parse(p->object);
+        json_t *g = jget(root, "metadata.deletionGracePeriodSeconds");
+        g = g ? g : jget(root, "spec.terminationGracePeriodSeconds");
+        grace_s = g ? json_integer_value(g) : grace_s;
+        json_decref(root);
+    }
+    if (p->gone || grace_s <= 0) {
+        replica_link_send(p->link, "kill\n");
+    } else {
+        snprintf(line, sizeof line, "stop %" PRId64 "\n", grace_s * 1000);
+        replica_link_send(p->link, line);
+    }
+}
+
+static void pod_stop(struct pod *p)
+{
+    if (p->phase == POD_STOPPING && p->link && p->gone) {
+        stop_send(p); // an ordinary stop becomes a kill
+    }
+    if (p->phase >= POD_STOPPING || p->phase == POD_LAUNCHING) {
+        return; // a launch looks at `deleting` when it is done
+    }
+    bool connected = p->phase == POD_UP && p->link;
+    list_remove(&p->wait_link);
+    p->phase = POD_STOPPING;
+    p->state.ready = false;
+    if (p->owner) {
+        deployment_sync(p->owner);
+    }
+    if (connected) {
+        stop_send(p);
+    } else {
+        pod_remove(p);
+    }
+}
+
+static void launch_done(int rc, int fd, pid_t child, const char *reason, const struct error *err,
+                        void *arg)
+{
+    struct pod *p = arg;
+    struct agent *a = p->agent;
+    struct error open_err;
+
+    p->child = child;
+    p->phase = POD_UP;
+    if (rc == 0 && replica_link_open(p, fd, &open_err) < 0) {
+        rc = open_err.code;
+        reason = "RunContainerError";
+        err = &open_err;
+    }
+    if (rc < 0) {
+        launch_failed(p, reason, err);
+    }
+    if (p->deleting || p->gone) {
+        pod_stop(p);
+    }
+    pod_unref(p);
+    closer_drop(&a->closer);
+}
+
+// Values for env rows with valueFrom: what the node knows of the Pod.
+static char *env_value(const json_t *value_from, void *arg, struct error *err)
+{
+    struct pod *p = arg;
+    struct slice path = jpeek_str(value_from, "fieldRef.fieldPath");
+    const struct {
+        const char *path;
+        const char *value;
+    } fields[] = {
+        {"metadata.name", p->name},        {"metadata.namespace", p->ns},
+        {"metadata.uid", p->object->uid},  {"spec.nodeName", POD_NODE_NAME},
+        {"status.podIP", "127.0.0.1"},     {"status.podIPs", "127.0.0.1"},
+        {"status.hostIP", "127.0.0.1"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
+        if (slice_eq_str(path, fields[i].path)) {
+            return xstrdup(fields[i].value);
+        }
+    }
+    error_set(err, ERR_UNSUPPORTED,
+              "valueFrom is supported for these fields of the Pod: metadata.name, "
+              "metadata.namespace, metadata.uid, spec.nodeName, status.podIP, status.hostIP");
+    return NULL;
+}
+
+static void pod_launch(struct pod *p)
+{
+    struct agent *a = p->agent;
+    struct error err;
+    json_t *root = object_parse(p->object);
+
+    slot_take(p);
+    struct launch_options o = {
+        .loop = a->loop,
+        .home = a->home,
+        .libexec = a->libexec,
+        .id = p->id,
+        .log_max_bytes = a->options.log_max_bytes,
+        .lifeline_fd = a->options.lifeline_fd,
+        .first_port = AGENT_PORT_MIN + (unsigned)p->slot * LAUNCH_PORTS,
+        .uid = geteuid() == 0 ? AGENT_UID_MIN + (uid_t)p->slot : 0,
+        .pod = root,
+        .env_value = env_value,
+        .env_arg = p,
+    };
+    p->phase = POD_LAUNCHING;
+    p->state = (struct replica_state){.restarts = p->state.restarts};
+    p->refs++;
+    closer_hold(&a->closer);
+    int rc = launch_start(&o, launch_done, p, &err);
+    json_decref(root);
+    if (rc < 0) {
+        launch_failed(p, "CreateContainerConfigError", &err);
+        pod_unref(p);
+        closer_drop(&a->closer);
+    }
+}
+
+// What was found running: fd is connected to its control socket.
+static bool pod_adopt(struct pod *p, int fd)
+{
+    struct error err;
+
+    struct stat st;
+    CLEANUP(cleanup_free) char *tmp = xasprintf("%s/replicas/%s/tmp", p->agent->home, p->id);
+
+    if (stat(tmp, &st) == 0 && st.st_uid >= AGENT_UID_MIN &&
+        st.st_uid < AGENT_UID_MIN + AGENT_SLOTS) {
+        p->slot = (int)(st.st_uid - AGENT_UID_MIN);
+        p->agent->slot_used[p->slot] = true;
+    }
+    p->placed = true; // what runs is placed, whatever the limits are now
+    p->agent->placed++;
+    p->agent->placed_bytes += (uint64_t)p->memory_bytes;
+    p->phase = POD_UP;
+    if (replica_link_open(p, fd, &err) < 0) {
+        LOG_WARN("cannot adopt a replica", LOG_STR("pod", p->key), LOG_ERR(&err));
+        p->phase = POD_CREATING;
+        place_give_back(p);
+        return false;
+    }
+    LOG_INFO("replica adopted", LOG_STR("pod", p->key));
+    return true;
+}
+
+// ---- end
+
+struct removal {
+    struct work work;
+    struct pod *pod;
+};
+
+static void removal_run(struct work *work)
+{
+    struct removal *r = work->data;
+    struct agent *a = r->pod->agent;
+    static const char *const SOCKETS[] = {"q", "a", "c", "n"};
+    char path[4096];
+
+    // Only constant fields of the Pod and the agent are read here.
+    snprintf(path, sizeof path, "%s/replicas/%s", a->home, r->pod->id);
+    (void)!fs_remove_tree(path, NULL);
+    for (size_t i = 0; i < ARRAY_LEN(SOCKETS); i++) {
+        snprintf(path, sizeof path, "%s/%s.%s", a->run_dir, r->pod->id, SOCKETS[i]);
+        unlink(path);
+    }
+}
+
+static void removal_done(struct work *work, int status)
+{
+    struct removal *r = work->data;
+    struct agent *a = r->pod->agent;
+
+    (void)status; // a folder that stayed is removed at the next start
+    pod_unref(r->pod);
+    free(r);
+    closer_drop(&a->closer);
+}
+
+static void files_remove(struct pod *p)
+{
+    struct removal *r = NEW(struct removal);
+
+    r->pod = p;
+    p->refs++;
+    closer_hold(&p->agent->closer);
+    if (work_start(&r->work, p->agent->loop, removal_run, removal_done, r, NULL) < 0) {
+        removal_done(&(struct work){.data = r}, 0);
+    }
+}
+
+static void pod_removed(int rc, struct object *object, const struct error *err, void *arg)
+{
+    struct pod *p = arg;
+    struct agent *a = p->agent;
+
+    (void)object;
+    if (rc < 0 && rc != ERR_NOT_FOUND) {
+        LOG_WARN("cannot remove a Pod", LOG_STR("pod", p->key), LOG_ERR(err));
+        p->phase = POD_STOPPING;
+        p->retry_ms = loop_now_ms(a->loop) + RETRY_MIN_MS;
+        agent_tick_soon(a);
+    }
+    pod_unref(p);
+    closer_drop(&a->closer);
+}
+
+static void pod_remove(struct pod *p)
+{
+    struct agent *a = p->agent;
+    struct error err;
+
+    p->phase = POD_REMOVING;
+    files_remove(p);
+    place_give_back(p);
+    if (p->gone) {
+        pod_forget(p);
+        return;
+    }
+    p->refs++;
+    closer_hold(&a->closer);
+    struct store_delete_options now = {.uid = p->object->uid, .grace_s = 0};
+    if (store_delete(a->store, "pods", p->ns, p->name, &now, STORE_MACHINE, pod_removed, p, &err) <
+        0) {
+        pod_removed(err.code, NULL, &err, p);
+    }
+}
+
+void pod_replica_gone(struct pod *p)
+{
+    struct error err;
+
+    replica_sweep(&p->state);
+    replica_link_close(p->link);
+    p->link = NULL;
+    p->state = (struct replica_state){.restarts = p->state.restarts + 1};
+    if (p->phase == POD_STOPPING) {
+        pod_remove(p);
+        return;
+    }
+    error_set(&err, ERR_CLOSED, "the replica's processes ended unexpectedly");
+    launch_failed(p, "RunContainerError", &err);
+}
+
+void pod_tick(struct pod *p, uint64_t now_ms)
+{
+    if (now_ms < p->retry_ms) {
+        return;
+    }
+    if (p->phase == POD_FAILED) {
+        pod_launch(p);
+    } else if (p->phase == POD_STOPPING && !p->link) {
+        pod_remove(p);
+    }
+}
+
+// ---- events
+
+static struct deployment *owner_of(struct agent *a, const json_t *root)
+{
+    size_t i;
+    json_t *ref;
+    json_array_foreach(jpeek_arr(root, "metadata.ownerReferences"), i, ref)
+    {
+        if (slice_eq_str(jpeek_str(ref, "kind"), "Deployment")) {
+            return map_get(&a->deployments, jpeek_str(ref, "uid"));
+        }
+    }
+    return NULL;
+}
+
+// A Pod that we did not just create: one from before a restart.
+static struct pod *pod_known(struct agent *a, struct object *object)
+{
+    char key[512];
+    json_t *root = object_parse(object);
+
+    snprintf(key, sizeof key, "%s/%s", object->ns, object->name);
+    struct pod *p = map_get(&a->pods, slice_str(key));
+    if (!p) {
+        p = pod_new(a, object->ns, object->name, owner_of(a, root));
+    }
+    if (!p->object) {
+        (void)slice_copy(jpeek_str(root, "metadata.annotations.`" POD_REPLICA_ID "`"), p->id,
+                         sizeof p->id);
+        p->memory_bytes = pod_memory_request(root);
+    }
+    json_decref(root);
+    return p;
+}
+
+static void object_take(struct pod *p, struct object *object)
+{
+    struct object *old = p->object;
+    p->object = object_ref(object);
+    object_unref(old);
+}
+
+static bool id_valid(const struct pod *p)
+{
+    return strlen(p->id) == AGENT_ID_LEN && strspn(p->id, "0123456789abcdef") == AGENT_ID_LEN;
+}
+
+void pod_restore(struct agent *a, struct object *object)
+{
+    struct pod *p = pod_known(a, object);
+    int fd = id_valid(p) ? launch_connect(a->home, p->id) : -1;
+
+    object_take(p, object);
+    p->deleting = object->deleting;
+    bool adopted = fd >= 0 && pod_adopt(p, fd);
+    if (p->deleting) {
+        pod_stop(p);
+    } else if (!adopted && id_valid(p)) {
+        pod_place(p);
+    }
+}
+
+void pod_event(struct agent *a, const struct store_event *event)
+{
+    struct pod *p = pod_known(a, event->object);
+
+    object_take(p, event->object);
+    if (event->type == STORE_DELETED) {
+        p->gone = true;
+        p->refs++;
+        pod_stop(p);
+        if (p->phase != POD_LAUNCHING && !p->link) {
+            pod_forget(p); // otherwise when its replica is gone
+        }
+        pod_unref(p);
+    } else if (event->object->deleting) {
+        p->deleting = true;
+        pod_stop(p);
+    } else if (p->phase == POD_CREATING) {
+        if (id_valid(p)) {
+            pod_place(p);
+        }
+    }
+}
