@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Start: check the paths, list Deployments and Pods, adopt what runs, end what has no Pod, watch.
-// Then everything is an event; one tick retries what failed. A watch that fell behind (GONE) starts the
-// listing again. Close leaves the replicas running.
+// Then everything is an event; one tick retries what failed. A watch that fell behind (GONE) starts
+// the listing again. Close leaves the replicas running.
 #include "local/agent/agent.h"
 
 #include <dirent.h>
@@ -31,30 +31,39 @@ void agent_tick_soon(struct agent *a)
     }
 }
 
-static bool deployment_lacks(const struct deployment *d)
+// A retry may create or forget Pods, so the map is not walked meanwhile.
+static bool pods_tick(struct agent *a)
 {
-    struct list *first = list_first(&d->pods);
-    return d->object && (!first || list_linked(first));
+    uint64_t now = loop_now_ms(a->loop);
+    size_t count = 0;
+    bool again = false;
+    struct pod **due = xcalloc(map_len(&a->pods) + 1, sizeof *due);
+
+    map_foreach (it, &a->pods) {
+        struct pod *p = it.value;
+        if (p->phase == POD_FAILED || (p->phase == POD_STOPPING && !p->link)) {
+            due[count++] = p;
+            p->refs++;
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        pod_tick(due[i], now);
+        again |= due[i]->phase == POD_FAILED || due[i]->phase == POD_STOPPING;
+        pod_unref(due[i]);
+    }
+    free(due);
+    return again;
 }
 
 static void on_tick(struct timer *timer)
 {
     struct agent *a = timer->data;
-    uint64_t now = loop_now_ms(a->loop);
-    bool again = false;
+    bool again = pods_tick(a);
 
-    map_foreach(it, &a->pods)
-    {
-        struct pod *p = it.value;
-        p->refs++;
-        pod_tick(p, now);
-        again |= p->phase == POD_FAILED || (p->phase == POD_STOPPING && !p->link);
-        pod_unref(p);
-    }
-    map_foreach(it, &a->deployments)
-    {
+    map_foreach (it, &a->deployments) {
         struct deployment *d = it.value;
-        if (deployment_lacks(d)) {
+        if (d->retry) {
+            d->retry = false;
             deployment_sync(d);
         }
     }
@@ -84,8 +93,7 @@ static void on_child(uv_signal_t *signal, int number)
 
     (void)number;
     // Only replicas that we spawned; their end itself is seen on the control connection.
-    map_foreach(it, &a->pods)
-    {
+    map_foreach (it, &a->pods) {
         struct pod *p = it.value;
         if (p->child > 0 && waitpid(p->child, NULL, WNOHANG) == p->child) {
             p->child = 0;
@@ -192,14 +200,14 @@ static void strays_end(struct agent *a)
 
     while (dir && (entry = readdir(dir)) != NULL) {
         bool known = entry->d_name[0] == '.';
-        map_foreach(it, &a->pods)
-        {
+        map_foreach (it, &a->pods) {
             known |= strcmp(((struct pod *)it.value)->id, entry->d_name) == 0;
         }
         if (known) {
             continue;
         }
-        int fd = strlen(entry->d_name) == AGENT_ID_LEN ? launch_connect(a->home, entry->d_name) : -1;
+        int fd =
+            strlen(entry->d_name) == AGENT_ID_LEN ? launch_connect(a->home, entry->d_name) : -1;
         if (fd >= 0) {
             LOG_WARN("ending a replica that has no Pod", LOG_STR("id", entry->d_name));
             (void)!write(fd, "kill\n", 5);
@@ -271,16 +279,14 @@ static int paths_check(struct agent *a, struct error *err)
 
 static void agent_free(struct agent *a)
 {
-    map_foreach(it, &a->pods)
-    {
+    map_foreach (it, &a->pods) {
         struct pod *p = it.value;
         list_remove(&p->owner_link);
         list_remove(&p->wait_link);
         list_remove(&p->dirty_link);
         pod_unref(p);
     }
-    map_foreach(it, &a->deployments)
-    {
+    map_foreach (it, &a->deployments) {
         struct deployment *d = it.value;
         object_unref(d->object);
         free(d->uid);

@@ -12,9 +12,9 @@
  */
 
 #include "base/error.h"
+#include "loop/loop.h"
 #include "local/logs.h"
 #include "local/store.h"
-#include "loop/loop.h"
 
 struct agent;
 
@@ -31,8 +31,8 @@ struct agent_options {
 
 /*
  * Adopts or ends the replicas that are there, then follows the store. Blocks briefly (start-up).
- * ERR_TOO_BIG when `home` is too long for the sockets below it, ERR_DENIED when it cannot be written
- * or not be reached by the users that functions run as: the sentence says what to do.
+ * ERR_TOO_BIG when `home` is too long for the sockets below it, ERR_DENIED when it cannot be
+ * written or not be reached by the users that functions run as: the sentence says what to do.
  */
 MUST_CHECK int agent_start(struct agent **out, const struct agent_options *options,
                            struct error *err);

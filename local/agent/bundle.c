@@ -55,9 +55,8 @@ int bundle_read(const char *home, const char *image, struct bundle *out, struct 
         return error_prefix(err, rc, "%s", path);
     }
     const char *workdir = jpeek_cstr(b.root, "workdir");
-    b.workdir = workdir && workdir[0] == '/'
-                    ? xstrdup(workdir)
-                    : xasprintf("%s/bundles/sha256-%s/files", home, hex);
+    b.workdir = workdir && workdir[0] == '/' ? xstrdup(workdir)
+                                             : xasprintf("%s/bundles/sha256-%s/files", home, hex);
     *out = b;
     return 0;
 }

@@ -22,6 +22,14 @@ static int64_t wanted(const struct deployment *d)
     return n < 0 ? 0 : n;
 }
 
+static void retry_later(struct pod *p)
+{
+    if (p->owner) {
+        p->owner->retry = true;
+        agent_tick_soon(p->agent);
+    }
+}
+
 static void pod_created(int rc, struct object *object, const struct error *err, void *arg)
 {
     struct pod *p = arg;
@@ -30,8 +38,8 @@ static void pod_created(int rc, struct object *object, const struct error *err, 
     (void)object; // the watch brings it
     if (rc < 0 && p->phase == POD_CREATING) {
         LOG_WARN("cannot create a Pod", LOG_STR("pod", p->key), LOG_ERR(err));
+        retry_later(p);
         pod_forget(p);
-        agent_tick_soon(a);
     }
     pod_unref(p);
     closer_drop(&a->closer);
@@ -77,7 +85,7 @@ static void pod_deleted(int rc, struct object *object, const struct error *err, 
     if (rc < 0 && rc != ERR_NOT_FOUND) {
         LOG_WARN("cannot delete a Pod", LOG_STR("pod", p->key), LOG_ERR(err));
         p->deleting = false;
-        agent_tick_soon(a);
+        retry_later(p);
     }
     pod_unref(p);
     closer_drop(&a->closer);
@@ -99,8 +107,7 @@ static void pod_delete_one(struct deployment *d)
     struct pod *victim = NULL;
     struct error err;
 
-    list_foreach(node, &d->pods)
-    {
+    list_foreach (node, &d->pods) {
         struct pod *p = LIST_ENTRY(node, struct pod, owner_link);
         if (pod_counts(p) && p->object && (!victim || goes_before(p, victim))) {
             victim = p;
@@ -141,8 +148,7 @@ static void status_publish(struct deployment *d, const json_t *root)
     json_t *patch = NULL;
     int64_t replicas = 0, ready = 0;
 
-    list_foreach(node, &d->pods)
-    {
+    list_foreach (node, &d->pods) {
         struct pod *p = LIST_ENTRY(node, struct pod, owner_link);
         replicas += pod_counts(p);
         ready += pod_counts(p) && p->state.ready;
@@ -173,12 +179,12 @@ void deployment_sync(struct deployment *d)
         return;
     }
     json_t *root = object_parse(d->object);
-    list_foreach(node, &d->pods)
-    {
+    list_foreach (node, &d->pods) {
         have += pod_counts(LIST_ENTRY(node, struct pod, owner_link));
     }
     for (; have < want; have++) {
         if (pod_create(d, root) < 0) {
+            d->retry = true;
             agent_tick_soon(d->agent);
             break;
         }
@@ -195,8 +201,7 @@ void deployment_free(struct deployment *d)
     if (d->status_busy) {
         return; // its completion comes back here
     }
-    list_foreach_safe(node, &d->pods)
-    {
+    list_foreach_safe (node, &d->pods) {
         struct pod *p = LIST_ENTRY(node, struct pod, owner_link);
         list_remove(&p->owner_link);
         p->owner = NULL;

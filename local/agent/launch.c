@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A launch. On the loop: the Pod's spec is turned into records of lull-replica's specification. On a
-// pool thread: bundle, folders, port, control socket, specification file, spawn, connect. Whatever
-// fails leaves no process behind; the folder is the caller's to remove.
+// A launch. On the loop: the Pod's spec is turned into records of lull-replica's specification. On
+// a pool thread: bundle, folders, port, control socket, specification file, spawn, connect.
+// Whatever fails leaves no process behind; the folder is the caller's to remove.
 #include "local/agent/launch.h"
 
 #include <arpa/inet.h>
@@ -125,8 +125,9 @@ static int spec_of_pod(struct launch *l, const struct launch_options *o, struct 
             continue;
         }
         if (function) {
-            return error_set(err, ERR_INVALID,
-                             "two function containers: one machine runs one beside the queue-proxy");
+            return error_set(
+                err, ERR_INVALID,
+                "two function containers: one machine runs one beside the queue-proxy");
         }
         function = true;
         struct slice limit = jpeek_str(c, "resources.limits.memory");
@@ -264,7 +265,8 @@ static int folders_make(struct launch *l)
 static void ctl_address(struct sockaddr_un *out, const char *home, const char *id)
 {
     *out = (struct sockaddr_un){.sun_family = AF_UNIX};
-    snprintf(out->sun_path, sizeof out->sun_path, "%s/run/r/%s.c", home, id); // fits: checked at start
+    snprintf(out->sun_path, sizeof out->sun_path, "%s/run/r/%s.c", home,
+             id); // fits: checked at start
 }
 
 static int ctl_listen(struct launch *l, int *out_fd)
@@ -337,8 +339,10 @@ static int launch_steps(struct launch *l, struct bundle *b)
         return fail(l, rc, "ErrImagePull");
     }
     if (json_array_size(l->command) == 0 && json_array_size(jpeek_arr(b->root, "command")) == 0) {
-        return fail(l, error_set(&l->err, ERR_INVALID, "neither the bundle nor the container names a command"),
-                    "CreateContainerError");
+        return fail(
+            l,
+            error_set(&l->err, ERR_INVALID, "neither the bundle nor the container names a command"),
+            "CreateContainerError");
     }
     rc = port_find(l, &port);
     rc = rc ? rc : folders_make(l);

@@ -7,8 +7,9 @@
  * connects to its control socket.
  */
 
-#include <jansson.h>
 #include <sys/types.h>
+
+#include <jansson.h>
 
 #include "base/error.h"
 #include "base/strbuf.h"
@@ -24,9 +25,9 @@ typedef void (*launch_done_cb)(int rc, int fd, pid_t child, const char *reason,
 
 struct launch_options {
     struct loop *loop;
-    const char *home;    /* copied, as every text here */
+    const char *home; /* copied, as every text here */
     const char *libexec;
-    const char *id;      /* replica id */
+    const char *id; /* replica id */
     uint64_t log_max_bytes;
     int lifeline_fd;     /* -1: none */
     unsigned first_port; /* LAUNCH_PORTS candidates from here */

@@ -15,11 +15,11 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/strbuf.h"
+#include "loop/closer.h"
+#include "loop/timer.h"
 #include "local/agent/agent.h"
 #include "local/agent/launch.h"
 #include "local/agent/pod_json.h"
-#include "loop/closer.h"
-#include "loop/timer.h"
 
 #define AGENT_ID_LEN   10
 #define AGENT_PORT_MIN 20000u
@@ -43,6 +43,7 @@ struct deployment {
     struct object *object; /* newest version; owned reference */
     struct list pods;      /* of pod.owner_link */
     bool gone;             /* deleted from the store */
+    bool retry;            /* a creation or deletion failed: the tick syncs again */
     bool status_busy;      /* a status write is on its way */
     bool status_dirty;     /* … and another must follow */
 };
@@ -59,17 +60,17 @@ struct pod {
     struct list owner_link;
     struct list wait_link;  /* on agent.waiting */
     struct list dirty_link; /* on agent.dirty: a status write is due */
-    uint64_t seq; /* order of arrival: the youngest has the largest */
+    uint64_t seq;           /* order of arrival: the youngest has the largest */
     enum pod_phase phase;
     struct replica_state state;
     struct pod_trouble trouble;
     struct replica_link *link;
-    int slot;               /* port candidates and user; -1: none */
-    pid_t child;            /* the lull-replica that we spawned; 0: adopted */
-    int64_t memory_bytes;   /* counted against the machine's capacity */
-    bool placed;            /* counts against the capacity */
-    bool gone;              /* deleted from the store */
-    bool deleting;          /* the store waits for us to remove it */
+    int slot;             /* port candidates and user; -1: none */
+    pid_t child;          /* the lull-replica that we spawned; 0: adopted */
+    int64_t memory_bytes; /* counted against the machine's capacity */
+    bool placed;          /* counts against the capacity */
+    bool gone;            /* deleted from the store */
+    bool deleting;        /* the store waits for us to remove it */
     bool status_busy;
     bool status_dirty;
     uint64_t retry_ms; /* FAILED: when to try again */
@@ -87,8 +88,8 @@ struct agent {
     struct list waiting;    /* Pods without capacity, in order of arrival */
     struct list dirty;
     struct store_watch *deployment_watch, *pod_watch;
-    struct timer tick;      /* retries; runs while something waits */
-    struct timer publish;   /* coalesced status writes */
+    struct timer tick;    /* retries; runs while something waits */
+    struct timer publish; /* coalesced status writes */
     uv_signal_t child_signal;
     uint32_t placed;
     uint64_t placed_bytes;
@@ -136,5 +137,5 @@ void replica_link_close(struct replica_link *link);
 /* Kills what a lull-replica that died without its clean-up left behind. */
 void replica_sweep(const struct replica_state *state);
 
-/* ---- podlog.c */
+/* ---- podlog.c: reads the log files of replicas */
 void podlog_init(struct agent *a);

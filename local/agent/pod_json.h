@@ -17,11 +17,11 @@
 
 /* What lull-replica told last (local/replica/replica.h). */
 struct replica_state {
-    bool up;        /* a state was received */
-    bool running;   /* the function runs */
-    bool backoff;   /* it ended and waits for its next start */
-    bool ready;     /* its queue-proxy says that it listens */
-    int pid;        /* of the function; 0 when it does not run */
+    bool up;      /* a state was received */
+    bool running; /* the function runs */
+    bool backoff; /* it ended and waits for its next start */
+    bool ready;   /* its queue-proxy says that it listens */
+    int pid;      /* of the function; 0 when it does not run */
     int proxy_pid;
     int64_t restarts;
     int64_t started_ns; /* wall clock */
@@ -37,7 +37,7 @@ MUST_CHECK int replica_state_parse(const char *line, size_t len, struct replica_
 
 /* Why a Pod does not run; reason NULL: nothing wrong. */
 struct pod_trouble {
-    const char *reason;  /* "Unschedulable", "ErrImagePull", "CreateContainerConfigError", … */
+    const char *reason; /* "Unschedulable", "ErrImagePull", "CreateContainerConfigError", … */
     char message[256];
     bool unschedulable;
 };

@@ -2,10 +2,9 @@
 //
 // One Pod's life on this node (the phases stand in node.h).
 //
-// Happy path: the watch brings a new Pod; it gets a place, a launch starts its replica; each line of the
-// replica's control socket becomes Pod status (readiness at once, the rest coalesced); a deletion stops the
-// replica, and when it is gone the Pod is removed from the store.
-// Failure modes:
+// Happy path: the watch brings a new Pod; it gets a place, a launch starts its replica; each line
+// of the replica's control socket becomes Pod status (readiness at once, the rest coalesced); a
+// deletion stops the replica, and when it is gone the Pod is removed from the store. Failure modes:
 //   no capacity             -> WAITING, Unschedulable, in order; tried when a place is given back
 //   launch fails            -> FAILED with Kubernetes' reason, tried again with back-off
 //   replica process dies    -> what it left is swept, launched again
@@ -131,7 +130,7 @@ void pod_forget(struct pod *p)
         p->link = NULL;
     }
     place_give_back(p);
-    if (owner) {
+    if (owner && !owner->retry) { // a failed creation is tried again by the tick, not at once
         deployment_sync(owner);
     }
     pod_unref(p);
@@ -361,9 +360,9 @@ static char *env_value(const json_t *value_from, void *arg, struct error *err)
         const char *path;
         const char *value;
     } fields[] = {
-        {"metadata.name", p->name},        {"metadata.namespace", p->ns},
-        {"metadata.uid", p->object->uid},  {"spec.nodeName", POD_NODE_NAME},
-        {"status.podIP", "127.0.0.1"},     {"status.podIPs", "127.0.0.1"},
+        {"metadata.name", p->name},       {"metadata.namespace", p->ns},
+        {"metadata.uid", p->object->uid}, {"spec.nodeName", POD_NODE_NAME},
+        {"status.podIP", "127.0.0.1"},    {"status.podIPs", "127.0.0.1"},
         {"status.hostIP", "127.0.0.1"},
     };
     for (size_t i = 0; i < ARRAY_LEN(fields); i++) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The control connection to one lull-replica: state lines in, orders out. The end of the connection is the
-// end of the replica: the agent needs no process id for that, so it is the same for adopted ones.
+// The control connection to one lull-replica: state lines in, orders out. The end of the connection
+// is the end of the replica: the agent needs no process id for that, so it is the same for adopted
+// ones.
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -113,7 +114,9 @@ int replica_link_open(struct pod *p, int fd, struct error *err)
 
 void replica_link_send(struct replica_link *link, const char *text)
 {
-    uv_buf_t buf = uv_buf_init((char *)text, (unsigned)strlen(text));
+    char line[64];
+    int len = snprintf(line, sizeof line, "%s", text);
+    uv_buf_t buf = uv_buf_init(line, (unsigned)len);
     // An order is a few bytes on an idle socket; a replica that cannot take it is about to end.
     if (uv_try_write((uv_stream_t *)&link->pipe, &buf, 1) != (int)buf.len) {
         LOG_WARN("an order could not be sent to a replica", LOG_STR("pod", link->pod->key));

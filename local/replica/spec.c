@@ -41,8 +41,8 @@ static const char *list_add(char **list, size_t *count, char *value)
     return NULL;
 }
 
-// A name that is there already is replaced: the last record wins, whatever the program's runtime does
-// with duplicates.
+// A name that is there already is replaced: the last record wins, whatever the program's runtime
+// does with duplicates.
 static const char *env_set(char **list, size_t *count, char *value)
 {
     size_t name_len = strcspn(value, "=") + 1;
