@@ -120,7 +120,7 @@ static void names_have_a_limit(void **state)
 
 static void incredible_numbers_are_dropped(void **state)
 {
-    static const double bad[] = {NAN, INFINITY, -INFINITY, -1e-300, 1.1e9};
+    static const double bad[] = {(double)NAN, (double)INFINITY, -(double)INFINITY, -1e-300, 1.1e9};
     CLEANUP(strbuf_fini) struct strbuf out;
     strbuf_init(&out, 8192);
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
@@ -142,7 +142,7 @@ static void incredible_numbers_are_dropped(void **state)
     assert_int_equal(r.dropped, 2 * ARRAY_LEN(bad) + 1);
     assert_int_equal(stat_reader_next(&r, &got, NULL), 0);
 
-    struct stat_sample s = {.concurrency = NAN};
+    struct stat_sample s = {.concurrency = (double)NAN};
     strbuf_clear(&out);
     assert_int_equal(stat_encode(&s, &out, NULL), 0);
     assert_int_equal(stat_decode(strbuf_slice(&out), &s, NULL), ERR_INVALID);
