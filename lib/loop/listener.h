@@ -53,7 +53,8 @@ MUST_CHECK int listener_start(struct listener *l, struct loop *loop, const struc
                               void *data, struct error *err);
 /*
  * Inside on_connection, or later if that returned without. Initialises s with events and data and
- * opens it. ERR_UNAVAILABLE: no connection is waiting. After a failure s need not be closed.
+ * opens it. ERR_UNAVAILABLE: no connection is waiting. After a failure s is closed with
+ * stream_close before its memory goes.
  */
 MUST_CHECK int listener_accept(struct listener *l, struct stream *s,
                                const struct stream_events *events, void *data, struct error *err);

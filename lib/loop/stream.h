@@ -11,13 +11,14 @@
  *
  * Events (all optional but on_error when reading or writing; never called from inside a call
  * of the owner into this module, except on_read … from stream_read_start's later turns):
- *   on_buffer  where the next bytes go. Length 0 pauses reading (as stream_read_stop).
+ *   on_buffer  where the next bytes go; on_read need not follow. Length 0 pauses reading (as
+ *              stream_read_stop).
  *   on_read    n > 0 bytes are in that buffer.
  *   on_end     the peer sent its last byte (half-close). Writing goes on. Reading has stopped.
  *   on_drain   bytes had been queued by stream_write, and now all are with the kernel.
  *   on_error   the stream is broken; comes at most once; close it.
- * stream_close may be called inside each of them; then none follows but the close callback
- * (and a pending connect or shutdown completes with ERR_CANCELED before it).
+ * stream_close may be called inside each of them but on_buffer; then none follows but the close
+ * callback (and a pending connect or shutdown completes with ERR_CANCELED before it).
  *
  * A TLS layer is put in by listener options or loop/tls.h before the first read or write.
  */
@@ -28,6 +29,9 @@
 #include "loop/closer.h"
 
 struct stream;
+struct stream_chunk;   /* private */
+struct stream_request; /* private */
+struct stream_layer;   /* loop/stream_layer.h: what TLS puts between */
 
 struct stream_buffer {
     char *ptr;
@@ -46,8 +50,6 @@ struct stream_events {
 typedef void (*stream_done_cb)(struct stream *s, const struct error *err);
 typedef void (*stream_close_cb)(struct stream *s);
 
-struct stream_layer; /* loop/stream_layer.h: what TLS puts between */
-
 struct stream {
     struct loop *loop;
     const struct stream_events *events; /* set with stream_set_events; may change at any time */
@@ -57,22 +59,26 @@ struct stream {
         uv_stream_t stream;
         uv_tcp_t tcp;
         uv_pipe_t pipe;
-    } uv;                       /* private */
-    struct stream_layer *layer; /* private: NULL for plain bytes */
-    size_t queued;              /* private: bytes in libuv's queue */
-    size_t queue_max;           /* private */
-    void *pending;              /* private: connect or shutdown request */
-    void *pending_shutdown;     /* private */
-    stream_close_cb close_cb;   /* private */
-    unsigned char state;        /* private */
-    bool unix_socket;           /* private: which member of uv */
-    bool reading;               /* private: the owner wants bytes */
-    bool uv_reading;            /* private: libuv reads */
-    bool broken;                /* private: on_error is due or was given */
-    bool ended;                 /* private: on_end was given */
-    bool shut;                  /* private: stream_shutdown was called */
-    struct loop_task failed;    /* private: gives on_error on the next turn */
-    int fail_code;              /* private: libuv code of the failure */
+    } uv;                           /* private */
+    struct stream_layer *layer;     /* private: NULL for plain bytes */
+    struct stream_chunk *waiting;   /* private: bytes that follow those in flight */
+    struct stream_request *connect; /* private */
+    struct stream_request *finish;  /* private: the shutdown */
+    struct error *fail;             /* private: why it is broken */
+    stream_close_cb close_cb;       /* private */
+    struct loop_task later;         /* private: what must not happen inside a call */
+    size_t queued;                  /* private: bytes not with the kernel yet */
+    size_t queue_max;               /* private */
+    unsigned in_flight;             /* private: chunks that libuv has */
+    unsigned char state;            /* private */
+    bool unix_socket;               /* private: which member of uv */
+    bool reading;                   /* private: the owner wants bytes */
+    bool uv_reading;                /* private: libuv reads */
+    bool in_alloc;                  /* private: inside on_buffer */
+    bool broken;                    /* private: on_error is due or was given */
+    bool ended;                     /* private: on_end was given */
+    bool raw_ended;                 /* private: the socket's end of file has come */
+    bool shut;                      /* private: stream_shutdown was called */
 };
 
 /* No handle is open yet: a stream that was only initialised need not be closed. */
@@ -84,9 +90,9 @@ void stream_set_events(struct stream *s, const struct stream_events *events, voi
 void stream_set_queue_max(struct stream *s, size_t max_bytes);
 
 /*
- * Starts to connect. Zero: cb comes once, later (ERR_REFUSED, ERR_UNAVAILABLE, ERR_NOT_FOUND for
- * an absent unix socket, ERR_CANCELED by close, …). Non-zero: no cb. After any return the stream
- * is closed with stream_close as usual. TCP_NODELAY is set.
+ * Starts to connect, once after stream_init. Zero: cb comes once, later (ERR_REFUSED,
+ * ERR_UNAVAILABLE, ERR_NOT_FOUND for an absent unix socket, ERR_CANCELED by close, …). Non-zero: no
+ * cb. After any return the stream is closed with stream_close as usual. TCP_NODELAY is set.
  */
 MUST_CHECK int stream_connect(struct stream *s, const struct addr *addr, stream_done_cb cb,
                               struct error *err);
@@ -105,8 +111,9 @@ void stream_read_stop(struct stream *s);
 /*
  * Sends all of the pieces: at once as far as the kernel takes them, the rest is copied and queued
  * (stream_queued_bytes; on_drain). The pieces are the caller's again on return.
- * 0: all sent or queued. ERR_OVERLOAD: nothing was taken, because the rest might not fit into the
- * queue. ERR_CLOSED and others: the stream is broken (on_error will also come), close it.
+ * 0: all sent or queued; also while it still connects. ERR_OVERLOAD: nothing was taken, because
+ * what is queued and these bytes together pass the queue's maximum. ERR_CLOSED and others: the
+ * stream is broken (on_error comes too, if it had not come), or was never open, or is shut down.
  * At most STREAM_IOV_MAX pieces.
  */
 #define STREAM_IOV_MAX 64

@@ -21,7 +21,7 @@ def test_kinds_have_knatives_names(crds):
         for row in listing["resources"]:
             served[row["name"]] = (row["kind"], row.get("shortNames"), row.get("categories"))
     three = ["all", "knative", "serving"]
-    assert served["services"] == ("Service", ["ksvc", "kservice"], three)
+    assert served["services"] == ("Service", ["kservice", "ksvc"], three)
     assert served["configurations"] == ("Configuration", ["config", "cfg"], three)
     assert served["revisions"] == ("Revision", ["rev"], three)
     assert served["routes"] == ("Route", ["rt"], three)
