@@ -8,10 +8,13 @@
 
 #include "base/attr.h"
 
+/* The most that max_headers may be. */
+#define HTTP_MAX_HEADERS 256
+
 struct http_limits {
     uint32_t max_head_bytes;   /* target, names and values together: 431 (of an answer: 502) */
     uint32_t max_target_bytes; /* 414 */
-    uint32_t max_headers;      /* count: 431; at most 1000 */
+    uint32_t max_headers;      /* count: 431; at most HTTP_MAX_HEADERS */
     uint64_t max_body_bytes;   /* 413; 0: no limit */
     uint32_t
         hold_body_bytes; /* body kept for a handler that does not read yet; then reading stops */

@@ -45,10 +45,10 @@ enum http_close {
 };
 
 struct http_exchange_events {
-    /* A piece of the body; borrowed until return. Comes only between resume and pause, except that
-       the rest of what was read already may still follow a pause (64 KiB at most). */
+    /* A piece of the body; borrowed until return. Only between resume and pause. */
     void (*on_body)(struct http_exchange *ex, struct slice chunk, void *arg);
-    /* The request is complete. Comes without resume too when there is no body. May be NULL. */
+    /* The request is complete and delivered. Only after resume, also when there is no body. May be
+       NULL. */
     void (*on_end)(struct http_exchange *ex, void *arg);
     /* No more callbacks from what was read just now: a good moment to send. May be NULL. */
     void (*on_flush)(struct http_exchange *ex, void *arg);
@@ -107,7 +107,10 @@ void http_exchange_listen(struct http_exchange *ex, const struct http_exchange_e
 /* The arg of the listener. */
 void *http_exchange_arg(const struct http_exchange *ex);
 
-/* Deliver the body / stop delivering it (back-pressure: the connection is then not read). */
+/*
+ * Deliver the body / stop delivering it (back-pressure: what has come is kept, then the connection
+ * is not read). resume delivers what was kept before it returns: on_body, on_end, on_flush.
+ */
 void http_exchange_resume(struct http_exchange *ex);
 void http_exchange_pause(struct http_exchange *ex);
 /* Whether the whole request, body included, has arrived here (delivered or held). */
@@ -138,7 +141,7 @@ void http_exchange_respond_head(struct http_exchange *ex, const struct http_head
  * Date, Connection and framing headers are added here. A 101 head makes the rest raw both ways.
  */
 enum http_flow http_exchange_start(struct http_exchange *ex, const struct http_head *head);
-/* A 1xx head (not 101) before the answer; goes out at once. */
+/* A 1xx head (not 101) before the answer; goes out at once, and not at all to an HTTP/1.0 client. */
 void http_exchange_inform(struct http_exchange *ex, const struct http_head *head);
 enum http_flow http_exchange_write(struct http_exchange *ex, struct slice chunk);
 void http_exchange_end(struct http_exchange *ex);

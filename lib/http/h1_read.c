@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * HTTP/1.1, read side. llhttp calls back with spans; target, names and values are appended to the
+ * message's text, so a head in several reads costs no second parse. At the end of the head the
+ * checks of h1_check.c run, then the owner sees it. At the end of a message llhttp is paused, which gives
+ * the exact place where the next one starts.
+ *
+ * Failure: any refusal sets bad_status (of an answer always 502) and bad_text, and ends the parser.
+ */
+
+#include "base/mem.h"
+#include "http/h1.h"
+
+#define TEXT_KEEP     1024 /* a message's memory that is kept from one use to the next */
+#define TEXT_FIRST    512
+#define HEADERS_FIRST 16
+#define HEADERS_KEEP  32
+
+void h1_message_init(struct h1_message *m)
+{
+    *m = (struct h1_message){0};
+}
+
+void h1_message_fini(struct h1_message *m)
+{
+    free(m->text);
+    free(m->headers);
+    h1_message_init(m);
+}
+
+void h1_message_reset(struct h1_message *m)
+{
+    if (m->cap > TEXT_KEEP || m->head.cap_headers > HEADERS_KEEP) {
+        h1_message_fini(m);
+        return;
+    }
+    http_head_init(&m->head, m->headers, m->head.cap_headers);
+    m->len = 0;
+}
+
+/* Moves every slice of the head that points into the old text. */
+static void rebase(struct h1_message *m, const char *from, char *to)
+{
+    struct http_head *h = &m->head;
+    if (h->target.len > 0) {
+        h->target.ptr = to + (h->target.ptr - from);
+    }
+    for (size_t i = 0; i < h->n_headers; i++) {
+        h->headers[i].name.ptr = to + (h->headers[i].name.ptr - from);
+        h->headers[i].value.ptr = to + (h->headers[i].value.ptr - from);
+    }
+}
+
+static void text_append(struct h1_message *m, const char *at, size_t len)
+{
+    if (m->len + len > m->cap) {
+        size_t cap = m->cap == 0 ? TEXT_FIRST : m->cap * 2;
+        while (cap < m->len + len) {
+            cap *= 2;
+        }
+        char *text = xmalloc(cap);
+        if (m->len > 0) {
+            memcpy(text, m->text, m->len);
+        }
+        rebase(m, m->text, text);
+        free(m->text);
+        m->text = text;
+        m->cap = cap;
+    }
+    memcpy(m->text + m->len, at, len);
+    m->len += len;
+}
+
+static int refuse(struct h1_parser *p, int status, const char *text)
+{
+    if (p->bad_status == 0) {
+        p->bad_status = (uint16_t)(p->ll.type == HTTP_REQUEST ? status : 502);
+        p->bad_text = text;
+    }
+    return HPE_USER;
+}
+
+static struct h1_parser *self(llhttp_t *ll)
+{
+    return ll->data;
+}
+
+static int on_message_begin(llhttp_t *ll)
+{
+    struct h1_parser *p = self(ll);
+    p->started = true;
+    p->head_done = false;
+    p->tunnel = false;
+    p->name_len = 0;
+    p->value_len = 0;
+    p->trailers = 0;
+    p->trailer_size = 0;
+    return 0;
+}
+
+static int head_append(struct h1_parser *p, const char *at, size_t len)
+{
+    if (p->msg->len + len > p->limits->max_head_bytes) {
+        return refuse(p, 431, "the header fields are too large");
+    }
+    text_append(p->msg, at, len);
+    return 0;
+}
+
+static int on_url(llhttp_t *ll, const char *at, size_t len)
+{
+    struct h1_parser *p = self(ll);
+    struct h1_message *m = p->msg;
+    if (m->head.target.len + len > p->limits->max_target_bytes) {
+        return refuse(p, 414, "the request target is too long");
+    }
+    int rc = head_append(p, at, len);
+    if (rc == 0) {
+        m->head.target = slice_of(m->text, m->head.target.len + len);
+    }
+    return rc;
+}
+
+static int on_trailer(struct h1_parser *p, size_t len)
+{
+    p->trailer_size += (uint32_t)len;
+    return p->trailer_size > p->limits->max_head_bytes
+               ? refuse(p, 431, "the trailer fields are too large")
+               : 0;
+}
+
+static int on_field(llhttp_t *ll, const char *at, size_t len)
+{
+    struct h1_parser *p = self(ll);
+    if (p->head_done) {
+        return on_trailer(p, len);
+    }
+    if (p->name_len == 0) {
+        p->name_at = (uint32_t)p->msg->len;
+    }
+    p->name_len += (uint32_t)len;
+    return head_append(p, at, len);
+}
+
+static int on_value(llhttp_t *ll, const char *at, size_t len)
+{
+    struct h1_parser *p = self(ll);
+    if (p->head_done) {
+        return on_trailer(p, len);
+    }
+    p->value_len += (uint32_t)len;
+    return head_append(p, at, len);
+}
+
+static int on_value_complete(llhttp_t *ll)
+{
+    struct h1_parser *p = self(ll);
+    struct h1_message *m = p->msg;
+    struct http_head *head = &m->head;
+    if (p->head_done) {
+        return ++p->trailers > p->limits->max_headers ? refuse(p, 431, "too many trailer fields")
+                                                      : 0;
+    }
+    if (head->n_headers >= p->limits->max_headers) {
+        return refuse(p, 431, "too many header fields");
+    }
+    if (head->n_headers >= head->cap_headers) {
+        size_t cap = head->cap_headers == 0 ? HEADERS_FIRST : head->cap_headers * 2;
+        m->headers = xreallocarray(m->headers, cap, sizeof(*m->headers));
+        head->headers = m->headers;
+        head->cap_headers = cap;
+    }
+    struct slice name = slice_of(m->text + p->name_at, p->name_len);
+    struct slice value = slice_of(m->text + p->name_at + p->name_len, p->value_len);
+    head->headers[head->n_headers++] =
+        (struct http_header){.name = name, .value = slice_trim(value), .id = http_header_id(name)};
+    p->name_len = 0;
+    p->value_len = 0;
+    return 0;
+}
+
+/* The fields that llhttp knows, into the head. */
+static void fill_head(struct h1_parser *p)
+{
+    struct http_head *head = &p->msg->head;
+    const llhttp_t *ll = &p->ll;
+    head->version = ll->http_major * 10 + ll->http_minor;
+    if (ll->type == HTTP_REQUEST) {
+        const char *name = llhttp_method_name((llhttp_method_t)ll->method);
+        head->method = slice_str(name);
+        head->method_id = http_method_id(head->method);
+    } else {
+        head->status = ll->status_code;
+    }
+    head->has_length = (ll->flags & F_CONTENT_LENGTH) != 0;
+    head->content_length = head->has_length ? ll->content_length : 0;
+    if (ll->flags & F_CHUNKED) {
+        head->body = HTTP_BODY_STREAM;
+    } else if (head->has_length) {
+        head->body = HTTP_BODY_LENGTH;
+    } else {
+        head->body = HTTP_BODY_NONE;
+    }
+}
+
+/* Answers: what has no body whatever the head says, and what ends with the connection. */
+static void fill_response_body(struct http_head *head)
+{
+    int s = head->status;
+    if (s / 100 == 1 || s == 204 || s == 304) {
+        head->body = HTTP_BODY_NONE;
+    } else if (head->body == HTTP_BODY_NONE) {
+        head->body = HTTP_BODY_STREAM;
+    }
+}
+
+static int on_headers_complete(llhttp_t *ll)
+{
+    struct h1_parser *p = self(ll);
+    struct http_head *head = &p->msg->head;
+    const char *text = NULL;
+    p->head_done = true;
+    fill_head(p);
+    int status;
+    if (ll->type == HTTP_REQUEST) {
+        status = h1_check_request(p->msg, &text);
+        if (status == 0 && head->body == HTTP_BODY_LENGTH && p->limits->max_body_bytes > 0 &&
+            head->content_length > p->limits->max_body_bytes) {
+            status = 413;
+            text = "the body is too large";
+        }
+    } else {
+        fill_response_body(head);
+        status = h1_check_response(p->msg, &text);
+    }
+    if (status != 0) {
+        return refuse(p, status, text);
+    }
+    ll->upgrade = 0; /* whether an upgrade happens is the owner's word */
+    switch (p->events->on_head(p, p->owner)) {
+    case H1_GO:
+        return 0;
+    case H1_NO_BODY:
+        return 1;
+    case H1_TUNNEL:
+        p->tunnel = true;
+        return 1;
+    case H1_STOP:
+        break;
+    }
+    p->stopped = true;
+    return HPE_USER;
+}
+
+static int on_body(llhttp_t *ll, const char *at, size_t len)
+{
+    struct h1_parser *p = self(ll);
+    if (p->events->on_body(p, slice_of(at, len), p->owner)) {
+        return 0;
+    }
+    p->stopped = true;
+    return HPE_USER;
+}
+
+static int on_message_complete(llhttp_t *ll)
+{
+    struct h1_parser *p = self(ll);
+    p->started = false;
+    p->keep_alive = llhttp_should_keep_alive(ll) && !p->tunnel;
+    return HPE_PAUSED;
+}
+
+static const llhttp_settings_t settings = {
+    .on_message_begin = on_message_begin,
+    .on_url = on_url,
+    .on_header_field = on_field,
+    .on_header_value = on_value,
+    .on_header_value_complete = on_value_complete,
+    .on_headers_complete = on_headers_complete,
+    .on_body = on_body,
+    .on_message_complete = on_message_complete,
+};
+
+void h1_parser_init(struct h1_parser *p, enum llhttp_type type, const struct http_limits *limits,
+                    const struct h1_events *events, void *owner)
+{
+    *p = (struct h1_parser){.limits = limits, .events = events, .owner = owner};
+    llhttp_init(&p->ll, type, &settings);
+    p->ll.data = p;
+}
+
+static enum h1_result bad(struct h1_parser *p, llhttp_errno_t code)
+{
+    if (p->bad_status != 0) {
+        return H1_BAD;
+    }
+    switch ((int)code) {
+    case HPE_INVALID_VERSION:
+        refuse(p, 505, "this HTTP version is not supported");
+        break;
+    case HPE_PAUSED_H2_UPGRADE:
+        refuse(p, 505, "HTTP/2 is not spoken here");
+        break;
+    default:
+        refuse(p, 400, llhttp_get_error_reason(&p->ll));
+        break;
+    }
+    if (p->bad_text == NULL || *p->bad_text == '\0') {
+        p->bad_text = "malformed message";
+    }
+    return H1_BAD;
+}
+
+enum h1_result h1_feed(struct h1_parser *p, const char *bytes, size_t len, size_t *out_used)
+{
+    *out_used = len;
+    if (p->bad_status != 0) {
+        return H1_BAD;
+    }
+    llhttp_errno_t code = llhttp_execute(&p->ll, bytes, len);
+    if (code == HPE_OK) {
+        return H1_MORE;
+    }
+    if (p->stopped) {
+        return H1_STOPPED;
+    }
+    if (code != HPE_PAUSED || p->started) {
+        return bad(p, code);
+    }
+    *out_used = (size_t)(llhttp_get_error_pos(&p->ll) - bytes);
+    llhttp_resume(&p->ll);
+    return H1_DONE;
+}
+
+enum h1_result h1_finish(struct h1_parser *p)
+{
+    if (!p->started) {
+        return H1_MORE;
+    }
+    llhttp_errno_t code = llhttp_finish(&p->ll);
+    if (code == HPE_PAUSED && !p->started) {
+        p->keep_alive = false;
+        return H1_DONE;
+    }
+    if (p->stopped) {
+        return H1_STOPPED;
+    }
+    refuse(p, 400, "the connection ended in the middle of a message");
+    return H1_BAD;
+}

@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The codec-neutral head: look-ups, building, and the copy that a proxy makes. Pure; the only
+ * failure is a head that has no room for one more header.
+ */
+
+#include "http/head.h"
+#include "http/limits.h"
+
+#define HEADER_NAME_ROW(id, text) [id] = {text, sizeof(text) - 1},
+static const struct {
+    const char *text;
+    size_t len;
+} header_names[HTTP_H_N] = {HTTP_HEADER_MAP(HEADER_NAME_ROW)};
+#undef HEADER_NAME_ROW
+
+#define HEADER_LEN_MAX 19
+
+static inline unsigned char lower(unsigned char c)
+{
+    return c >= 'A' && c <= 'Z' ? (unsigned char)(c | 0x20) : c;
+}
+
+/* `text` is lower case already. */
+static inline bool eq_lower(const char *ptr, const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (lower((unsigned char)ptr[i]) != (unsigned char)text[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+enum http_header_id http_header_id(struct slice name)
+{
+    if (name.len < 2 || name.len > HEADER_LEN_MAX) {
+        return HTTP_H_OTHER;
+    }
+    unsigned char first = lower((unsigned char)name.ptr[0]);
+    for (int id = HTTP_H_OTHER + 1; id < HTTP_H_N && header_names[id].len <= name.len; id++) {
+        if (header_names[id].len == name.len && (unsigned char)header_names[id].text[0] == first &&
+            eq_lower(name.ptr, header_names[id].text, name.len)) {
+            return (enum http_header_id)id;
+        }
+    }
+    return HTTP_H_OTHER;
+}
+
+enum http_method_id http_method_id(struct slice name)
+{
+    static const struct {
+        struct slice name;
+        enum http_method_id id;
+    } table[] = {
+        {{"GET", 3}, HTTP_METHOD_GET},         {{"HEAD", 4}, HTTP_METHOD_HEAD},
+        {{"POST", 4}, HTTP_METHOD_POST},       {{"PUT", 3}, HTTP_METHOD_PUT},
+        {{"PATCH", 5}, HTTP_METHOD_PATCH},     {{"DELETE", 6}, HTTP_METHOD_DELETE},
+        {{"OPTIONS", 7}, HTTP_METHOD_OPTIONS}, {{"TRACE", 5}, HTTP_METHOD_TRACE},
+        {{"CONNECT", 7}, HTTP_METHOD_CONNECT},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        if (slice_eq(name, table[i].name)) {
+            return table[i].id;
+        }
+    }
+    return HTTP_METHOD_OTHER;
+}
+
+const char *http_status_text(int status)
+{
+    static const struct {
+        int status;
+        const char *text;
+    } table[] = {
+        {200, "OK"},
+        {100, "Continue"},
+        {101, "Switching Protocols"},
+        {102, "Processing"},
+        {103, "Early Hints"},
+        {201, "Created"},
+        {202, "Accepted"},
+        {203, "Non-Authoritative Information"},
+        {204, "No Content"},
+        {205, "Reset Content"},
+        {206, "Partial Content"},
+        {207, "Multi-Status"},
+        {300, "Multiple Choices"},
+        {301, "Moved Permanently"},
+        {302, "Found"},
+        {303, "See Other"},
+        {304, "Not Modified"},
+        {307, "Temporary Redirect"},
+        {308, "Permanent Redirect"},
+        {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {402, "Payment Required"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {406, "Not Acceptable"},
+        {408, "Request Timeout"},
+        {409, "Conflict"},
+        {410, "Gone"},
+        {411, "Length Required"},
+        {412, "Precondition Failed"},
+        {413, "Content Too Large"},
+        {414, "URI Too Long"},
+        {415, "Unsupported Media Type"},
+        {416, "Range Not Satisfiable"},
+        {417, "Expectation Failed"},
+        {421, "Misdirected Request"},
+        {422, "Unprocessable Content"},
+        {425, "Too Early"},
+        {426, "Upgrade Required"},
+        {428, "Precondition Required"},
+        {429, "Too Many Requests"},
+        {431, "Request Header Fields Too Large"},
+        {500, "Internal Server Error"},
+        {501, "Not Implemented"},
+        {502, "Bad Gateway"},
+        {503, "Service Unavailable"},
+        {504, "Gateway Timeout"},
+        {505, "HTTP Version Not Supported"},
+        {507, "Insufficient Storage"},
+        {508, "Loop Detected"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        if (table[i].status == status) {
+            return table[i].text;
+        }
+    }
+    return "Unknown";
+}
+
+const struct http_header *http_head_find_id(const struct http_head *head, enum http_header_id id)
+{
+    for (size_t i = 0; i < head->n_headers; i++) {
+        if (head->headers[i].id == id) {
+            return &head->headers[i];
+        }
+    }
+    return NULL;
+}
+
+const struct http_header *http_head_find(const struct http_head *head, struct slice name)
+{
+    enum http_header_id id = http_header_id(name);
+    if (id != HTTP_H_OTHER) {
+        return http_head_find_id(head, id);
+    }
+    for (size_t i = 0; i < head->n_headers; i++) {
+        if (slice_eq_nocase(head->headers[i].name, name)) {
+            return &head->headers[i];
+        }
+    }
+    return NULL;
+}
+
+struct slice http_head_get(const struct http_head *head, struct slice name)
+{
+    const struct http_header *h = http_head_find(head, name);
+    return h == NULL ? SLICE_EMPTY : h->value;
+}
+
+struct slice http_head_path(const struct http_head *head)
+{
+    ptrdiff_t at = slice_find(head->target, '?');
+    return at < 0 ? head->target : slice_of(head->target.ptr, (size_t)at);
+}
+
+struct slice http_head_query(const struct http_head *head)
+{
+    ptrdiff_t at = slice_find(head->target, '?');
+    return at < 0 ? SLICE_EMPTY : slice_sub(head->target, (size_t)at + 1, head->target.len);
+}
+
+void http_head_init(struct http_head *head, struct http_header *room, size_t cap)
+{
+    *head = (struct http_head){.version = 11, .headers = room, .cap_headers = cap};
+}
+
+int http_head_add(struct http_head *head, struct slice name, struct slice value)
+{
+    if (head->n_headers >= head->cap_headers) {
+        return ERR_TOO_BIG;
+    }
+    head->headers[head->n_headers++] =
+        (struct http_header){.name = name, .value = value, .id = http_header_id(name)};
+    return 0;
+}
+
+size_t http_head_remove(struct http_head *head, struct slice name)
+{
+    size_t kept = 0;
+    size_t before = head->n_headers;
+    for (size_t i = 0; i < before; i++) {
+        if (!slice_eq_nocase(head->headers[i].name, name)) {
+            head->headers[kept++] = head->headers[i];
+        }
+    }
+    head->n_headers = kept;
+    return before - kept;
+}
+
+bool http_list_has(struct slice value, struct slice token)
+{
+    struct slice part;
+    while (slice_split(&value, ',', &part)) {
+        if (slice_eq_nocase(slice_trim(part), token)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Headers of one hop, and those that live in the head's own fields. */
+static bool left_out(enum http_header_id id)
+{
+    return id == HTTP_H_CONNECTION || id == HTTP_H_KEEP_ALIVE || id == HTTP_H_PROXY_CONNECTION ||
+           id == HTTP_H_PROXY_AUTHENTICATE || id == HTTP_H_PROXY_AUTHORIZATION || id == HTTP_H_TE ||
+           id == HTTP_H_TRAILER || id == HTTP_H_TRANSFER_ENCODING || id == HTTP_H_UPGRADE ||
+           id == HTTP_H_HTTP2_SETTINGS || id == HTTP_H_CONTENT_LENGTH || id == HTTP_H_HOST ||
+           id == HTTP_H_EXPECT;
+}
+
+/* Names that a Connection header may not remove: they say who asks, or what the next hop trusts. */
+static bool may_be_listed(struct slice name)
+{
+    static const struct slice never[] = {
+        {"authorization", 13}, {"cookie", 6}, {"forwarded", 9}, {"traceparent", 11},
+        {"content-type", 12},  {"date", 4},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(never); i++) {
+        if (slice_eq_nocase(name, never[i])) {
+            return false;
+        }
+    }
+    return !(name.len > 2 && lower((unsigned char)name.ptr[0]) == 'k' && name.ptr[1] == '-') &&
+           !(name.len > 12 && slice_eq_nocase(slice_of(name.ptr, 12), SLICE_LIT("x-forwarded-")));
+}
+
+#define LISTED_MAX 32
+
+/* Names in Connection headers that name another header of this head. */
+static size_t listed_names(const struct http_head *in, struct slice *names)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < in->n_headers; i++) {
+        if (in->headers[i].id != HTTP_H_CONNECTION) {
+            continue;
+        }
+        struct slice rest = in->headers[i].value;
+        struct slice part;
+        while (slice_split(&rest, ',', &part)) {
+            part = slice_trim(part);
+            bool plain = part.len == 0 || slice_eq_nocase(part, SLICE_LIT("keep-alive")) ||
+                         slice_eq_nocase(part, SLICE_LIT("close")) ||
+                         slice_eq_nocase(part, SLICE_LIT("upgrade"));
+            if (!plain && n < LISTED_MAX && may_be_listed(part)) {
+                names[n++] = part;
+            }
+        }
+    }
+    return n;
+}
+
+int http_head_copy(const struct http_head *in, struct http_head *out)
+{
+    struct slice listed[LISTED_MAX];
+    size_t n_listed = listed_names(in, listed);
+    struct http_header *room = out->headers;
+    size_t cap = out->cap_headers;
+    *out = *in;
+    out->headers = room;
+    out->cap_headers = cap;
+    out->n_headers = 0;
+    for (size_t i = 0; i < in->n_headers; i++) {
+        const struct http_header *h = &in->headers[i];
+        bool drop = left_out(h->id);
+        for (size_t k = 0; k < n_listed && !drop; k++) {
+            drop = slice_eq_nocase(h->name, listed[k]);
+        }
+        if (drop) {
+            continue;
+        }
+        if (out->n_headers >= cap) {
+            return ERR_TOO_BIG;
+        }
+        out->headers[out->n_headers++] = *h;
+    }
+    return 0;
+}
+
+bool http_name_valid(struct slice name)
+{
+    for (size_t i = 0; i < name.len; i++) {
+        unsigned char c = (unsigned char)name.ptr[i];
+        bool alnum = (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z');
+        if (!alnum && (c == 0 || strchr("!#$%&'*+-.^_`|~", c) == NULL)) {
+            return false;
+        }
+    }
+    return name.len > 0;
+}
+
+bool http_value_valid(struct slice value)
+{
+    for (size_t i = 0; i < value.len; i++) {
+        unsigned char c = (unsigned char)value.ptr[i];
+        if ((c < 0x20 && c != '\t') || c == 0x7f) {
+            return false;
+        }
+    }
+    return true;
+}
+
+struct http_limits http_limits_default(void)
+{
+    return (struct http_limits){
+        .max_head_bytes = 32 * 1024,
+        .max_target_bytes = 16 * 1024,
+        .max_headers = 100,
+        .max_body_bytes = 0,
+        .hold_body_bytes = 64 * 1024,
+        .out_high_bytes = 64 * 1024,
+        .idle_ms = 75000,
+        .head_ms = 15000,
+        .body_ms = 60000,
+        .write_ms = 60000,
+        .max_connections = 15000,
+        .max_requests = 0,
+    };
+}

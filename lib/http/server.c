@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The server: listeners, the free list of exchanges, what is due on the next turn, drain and close.
+ *
+ * Close: every connection is broken off, every listener and deadline list closed; open_handles
+ * counts them down, and at zero the server is freed and the callback runs.
+ */
+
+#include "base/mem.h"
+#include "http/server_impl.h"
+
+#define FREE_MAX 64 /* exchanges kept for reuse */
+
+/* ---- exchanges ---- */
+
+struct http_exchange *server_take_exchange(struct http_server *server, struct sconn *conn)
+{
+    struct list *node = list_pop_front(&server->free);
+    struct http_exchange *ex;
+    if (node != NULL) {
+        ex = LIST_ENTRY(node, struct http_exchange, link);
+        server->n_free--;
+    } else {
+        ex = xmalloc(sizeof(*ex));
+        h1_message_init(&ex->msg);
+    }
+    struct h1_message msg = ex->msg;
+    const struct http_limits *limits = &server->options.limits;
+    *ex = (struct http_exchange){.conn = conn, .msg = msg};
+    list_init(&ex->link);
+    ex->out = (struct http_out){
+        .shared = server->shared, .stream = &conn->stream, .high = limits->out_high_bytes};
+    strbuf_init(&ex->held, (size_t)limits->hold_body_bytes + 2 * HTTP_READ_SIZE);
+    server->n_active++;
+    return ex;
+}
+
+void server_give_exchange(struct http_server *server, struct http_exchange *ex)
+{
+    http_out_drop(&ex->out);
+    strbuf_fini(&ex->held);
+    server->n_active--;
+    if (server->n_free >= FREE_MAX) {
+        h1_message_fini(&ex->msg);
+        free(ex);
+        return;
+    }
+    h1_message_reset(&ex->msg);
+    ex->conn = NULL;
+    list_push_front(&server->free, &ex->link);
+    server->n_free++;
+}
+
+/* ---- the end ---- */
+
+static void free_server(struct http_server *server)
+{
+    struct list *node;
+    while ((node = list_pop_front(&server->free)) != NULL) {
+        struct http_exchange *ex = LIST_ENTRY(node, struct http_exchange, link);
+        h1_message_fini(&ex->msg);
+        free(ex);
+    }
+    loop_task_cancel(&server->task);
+    http_shared_unref(server->shared);
+    void (*cb)(void *) = server->close_cb;
+    void *arg = server->close_arg;
+    free(server);
+    if (cb != NULL) {
+        cb(arg);
+    }
+}
+
+static void drop_handle(struct http_server *server)
+{
+    server->open_handles--;
+    if (server->closing && server->open_handles == 0) {
+        free_server(server);
+    }
+}
+
+void server_conn_closed(struct sconn *conn)
+{
+    struct http_server *server = conn->server;
+    list_remove(&conn->link);
+    server->n_conns--;
+    free(conn->pending);
+    free(conn);
+    if (server->draining && !server->closing && server->n_conns == 0) {
+        server_post(server);
+    }
+    drop_handle(server);
+}
+
+/* ---- next turn ---- */
+
+static void run_task(struct loop_task *task)
+{
+    struct http_server *server = task->data;
+    struct list due;
+    list_init(&due);
+    list_splice_back(&due, &server->finished);
+    struct list *node;
+    while ((node = list_pop_front(&due)) != NULL) {
+        sconn_finish_later(LIST_ENTRY(node, struct http_exchange, link)->conn);
+    }
+    if (server->draining && server->n_conns == 0 && server->on_drained != NULL) {
+        void (*cb)(void *) = server->on_drained;
+        server->on_drained = NULL;
+        cb(server->drained_arg);
+    }
+}
+
+void server_post(struct http_server *server)
+{
+    loop_task_post(server->loop, &server->task);
+}
+
+/* ---- listeners ---- */
+
+static void on_connection(struct listener *l)
+{
+    struct server_listener *sl = l->data;
+    sconn_open(sl->server, l);
+}
+
+static void on_listener_closed(struct listener *l)
+{
+    struct server_listener *sl = l->data;
+    struct http_server *server = sl->server;
+    list_remove(&sl->link);
+    free(sl);
+    drop_handle(server);
+}
+
+int http_server_listen(struct http_server *server, const struct addr *addr,
+                       const struct listen_options *opt, struct error *err)
+{
+    struct server_listener *sl = NEW(struct server_listener);
+    sl->server = server;
+    list_push_back(&server->listeners, &sl->link);
+    server->open_handles++;
+    int rc = listener_start(&sl->listener, server->loop, addr, opt, on_connection, sl, err);
+    if (rc < 0) {
+        sl->listener.data = sl;
+        listener_close(&sl->listener, on_listener_closed);
+    } else {
+        sl->open = true;
+    }
+    return rc;
+}
+
+int http_server_listen_text(struct http_server *server, const char *text,
+                            const struct listen_options *opt, struct error *err)
+{
+    struct addr addr;
+    int rc = addr_parse(slice_str(text), &addr, err);
+    return rc < 0 ? rc : http_server_listen(server, &addr, opt, err);
+}
+
+uint16_t http_server_port(const struct http_server *server)
+{
+    list_foreach(node, &server->listeners) {
+        const struct server_listener *sl = LIST_ENTRY(node, struct server_listener, link);
+        if (sl->open && !addr_is_unix(listener_addr(&sl->listener))) {
+            return addr_port(listener_addr(&sl->listener));
+        }
+    }
+    return 0;
+}
+
+size_t http_server_connections(const struct http_server *server)
+{
+    return server->n_conns;
+}
+
+size_t http_server_active(const struct http_server *server)
+{
+    return server->n_active;
+}
+
+/* ---- life ---- */
+
+struct http_server *http_server_new(struct loop *loop, const struct http_server_options *options)
+{
+    struct http_server *server = NEW(struct http_server);
+    const struct http_limits *l = &options->limits;
+    REQUIRE(options->on_request != NULL && l->max_headers <= HTTP_MAX_HEADERS);
+    const uint32_t lengths[SCONN_WAIT_N] = {
+        [SCONN_WAIT_IDLE] = l->idle_ms,   [SCONN_WAIT_HEAD] = l->head_ms,
+        [SCONN_WAIT_BODY] = l->body_ms,   [SCONN_WAIT_WRITE] = l->write_ms,
+        [SCONN_WAIT_LINGER] = SCONN_LINGER_MS,
+    };
+    server->loop = loop;
+    server->shared = http_shared_ref(loop);
+    server->options = *options;
+    list_init(&server->listeners);
+    list_init(&server->conns);
+    list_init(&server->free);
+    list_init(&server->finished);
+    loop_task_init(&server->task, run_task, server);
+    for (int i = 1; i < SCONN_WAIT_N; i++) {
+        deadlines_init(&server->waits[i], loop, lengths[i], sconn_on_deadline, server);
+        server->open_handles++;
+    }
+    return server;
+}
+
+void http_server_stop_listening(struct http_server *server)
+{
+    list_foreach(node, &server->listeners) {
+        struct server_listener *sl = LIST_ENTRY(node, struct server_listener, link);
+        sl->open = false;
+        listener_close(&sl->listener, on_listener_closed);
+    }
+}
+
+void http_server_drain(struct http_server *server, void (*on_drained)(void *arg), void *arg)
+{
+    server->draining = true;
+    server->on_drained = on_drained;
+    server->drained_arg = arg;
+    http_server_stop_listening(server);
+    list_foreach(node, &server->conns) {
+        struct sconn *conn = LIST_ENTRY(node, struct sconn, link);
+        if (conn->ex == NULL && !conn->lingering) {
+            sconn_close(conn);
+        }
+    }
+    server_post(server);
+}
+
+static void on_wait_closed(struct deadlines *d)
+{
+    drop_handle(d->data);
+}
+
+void http_server_close(struct http_server *server, void (*cb)(void *arg), void *arg)
+{
+    REQUIRE(!server->closing);
+    server->closing = true;
+    server->close_cb = cb;
+    server->close_arg = arg;
+    http_server_stop_listening(server);
+    list_foreach(node, &server->conns) {
+        sconn_abort(LIST_ENTRY(node, struct sconn, link));
+    }
+    for (int i = 1; i < SCONN_WAIT_N; i++) {
+        deadlines_close(&server->waits[i], on_wait_closed);
+    }
+}

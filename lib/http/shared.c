@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Shared buffers of a loop and the sending side of a connection.
+ *
+ * Happy path: small pieces are copied into the gather buffer, a flush hands them to the stream in
+ * one send; a large piece goes out at once behind what is gathered, without a copy.
+ * Failure: stream_write's error is remembered in `failed`; the stream's own on_error ends the
+ * connection. A queue that is full means that a producer ignored HTTP_FULL: `failed` too.
+ */
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "http/h1.h"
+#include "http/shared.h"
+
+#define GATHER_MAX   (512 * 1024) /* two of the largest heads fit */
+#define GATHER_KEEP  (64 * 1024)
+#define GATHER_SEND  (16 * 1024) /* sent when so much is gathered, corked or not */
+#define COPY_BELOW   (4 * 1024)  /* smaller pieces are copied, larger ones sent from their place */
+
+struct http_shared *http_shared_ref(struct loop *loop)
+{
+    struct http_shared *s = loop->uv.data;
+    if (s == NULL) {
+        s = NEW(struct http_shared);
+        s->loop = loop;
+        s->read_buf = xmalloc(HTTP_READ_SIZE);
+        strbuf_init(&s->gather, GATHER_MAX);
+        loop->uv.data = s;
+    }
+    s->refs++;
+    return s;
+}
+
+void http_shared_unref(struct http_shared *s)
+{
+    if (s == NULL || --s->refs > 0) {
+        return;
+    }
+    s->loop->uv.data = NULL;
+    free(s->read_buf);
+    strbuf_fini(&s->gather);
+    free(s);
+}
+
+struct slice http_shared_date(struct http_shared *s)
+{
+    static const char days[] = "SunMonTueWedThuFriSat";
+    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    int64_t now = clock_wall_ns() / (int64_t)CLOCK_NS_PER_S;
+    if (now != s->date_s) {
+        struct tm tm;
+        time_t t = (time_t)now;
+        gmtime_r(&t, &tm);
+        snprintf(s->date, sizeof(s->date), "%.3s, %02d %.3s %04d %02d:%02d:%02d GMT",
+                 days + 3 * (tm.tm_wday % 7), tm.tm_mday % 100, months + 3 * (tm.tm_mon % 12),
+                 (tm.tm_year + 1900) % 10000, tm.tm_hour % 100, tm.tm_min % 100, tm.tm_sec % 100);
+        s->date_s = now;
+    }
+    return slice_str(s->date);
+}
+
+struct strbuf *http_out_gather(struct http_out *out)
+{
+    struct http_shared *s = out->shared;
+    if (s->owner != out) {
+        if (s->owner != NULL) {
+            http_out_flush(s->owner);
+        }
+        s->owner = out;
+    }
+    return &s->gather;
+}
+
+static void send_iov(struct http_out *out, const struct iovec *iov, unsigned n)
+{
+    if (out->failed) {
+        return;
+    }
+    if (out->early != NULL) {
+        for (unsigned i = 0; i < n; i++) {
+            if (strbuf_append(out->early, iov[i].iov_base, iov[i].iov_len) < 0) {
+                out->failed = true;
+            }
+        }
+        return;
+    }
+    if (stream_write(out->stream, iov, n, NULL) < 0) {
+        out->failed = true;
+    }
+}
+
+static void gather_release(struct http_shared *s)
+{
+    s->owner = NULL;
+    if (s->gather.cap > GATHER_KEEP) {
+        strbuf_fini(&s->gather);
+    } else {
+        strbuf_clear(&s->gather);
+    }
+}
+
+void http_out_flush(struct http_out *out)
+{
+    struct http_shared *s = out->shared;
+    if (s->owner != out) {
+        return;
+    }
+    if (s->gather.len > 0) {
+        struct iovec iov = {s->gather.ptr, s->gather.len};
+        send_iov(out, &iov, 1);
+    }
+    gather_release(s);
+}
+
+void http_out_drop(struct http_out *out)
+{
+    if (out->shared != NULL && out->shared->owner == out) {
+        gather_release(out->shared);
+    }
+}
+
+static void iov_set(struct iovec *iov, const void *bytes, size_t len)
+{
+    union {
+        const void *in;
+        void *out;
+    } u = {.in = bytes}; /* iovec has no const; nothing writes through it */
+    iov->iov_base = u.out;
+    iov->iov_len = len;
+}
+
+void http_out_write(struct http_out *out, struct slice chunk)
+{
+    char head[H1_CHUNK_HEAD_MAX];
+    size_t head_len = 0;
+    if (chunk.len == 0) {
+        return;
+    }
+    out->sent += chunk.len;
+    if (out->chunked) {
+        head_len = h1_chunk_head(head, chunk.len);
+    }
+    struct strbuf *gather = http_out_gather(out);
+    if (chunk.len < COPY_BELOW) {
+        strbuf_append(gather, head, head_len);
+        strbuf_append_slice(gather, chunk);
+        if (out->chunked) {
+            strbuf_append(gather, "\r\n", 2);
+        }
+        if (!out->corked || gather->len >= GATHER_SEND) {
+            http_out_flush(out);
+        }
+        return;
+    }
+    struct iovec iov[4];
+    unsigned n = 0;
+    if (gather->len > 0) {
+        iov_set(&iov[n++], gather->ptr, gather->len);
+    }
+    if (out->chunked) {
+        iov_set(&iov[n++], head, head_len);
+    }
+    iov_set(&iov[n++], chunk.ptr, chunk.len);
+    if (out->chunked) {
+        iov_set(&iov[n++], "\r\n", 2);
+    }
+    send_iov(out, iov, n);
+    gather_release(out->shared);
+}
+
+void http_out_last_chunk(struct http_out *out)
+{
+    strbuf_append_str(http_out_gather(out), "0\r\n\r\n");
+}
+
+enum http_flow http_out_flow(const struct http_out *out)
+{
+    size_t n = out->early != NULL ? out->early->len : stream_queued_bytes(out->stream);
+    return n >= out->high ? HTTP_FULL : HTTP_GO;
+}

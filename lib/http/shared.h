@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Private to lib/http: what all connections of a loop share, so that an idle one owns no buffer.
+ *
+ * http_shared: the read buffer (only ever used inside one read callback), the gather buffer, and
+ * the text of Date. Counted by the servers and pools of the loop.
+ *
+ * http_out: the sending side of one connection. Small writes are gathered so that a head and
+ * its first body bytes leave in one send. There is one gather buffer with one owner at a time;
+ * who wants it next sends what is in it first.
+ */
+
+#include "base/strbuf.h"
+#include "loop/stream.h"
+#include "http/server.h"
+
+#define HTTP_READ_SIZE (64 * 1024)
+
+struct http_out;
+
+struct http_shared {
+    struct loop *loop;
+    char *read_buf;
+    struct strbuf gather;
+    struct http_out *owner; /* whose bytes are gathered */
+    int64_t date_s;
+    char date[32];
+    unsigned refs;
+};
+
+struct http_out {
+    struct http_shared *shared;
+    struct stream *stream;
+    struct strbuf *early; /* not NULL: not connected yet, bytes go here */
+    uint64_t sent;        /* body bytes taken */
+    uint32_t high;        /* unsent bytes at which writes say HTTP_FULL */
+    bool chunked;         /* bodies are framed */
+    bool corked;
+    bool failed; /* a write failed: the stream reports, or nothing more fits */
+};
+
+/* The loop's, made at first use. */
+struct http_shared *http_shared_ref(struct loop *loop);
+void http_shared_unref(struct http_shared *shared);
+/* Text for a Date header. */
+struct slice http_shared_date(struct http_shared *shared);
+
+/* The gather buffer, owned by `out` from now on. */
+struct strbuf *http_out_gather(struct http_out *out);
+/* Body bytes; framed when chunked. */
+void http_out_write(struct http_out *out, struct slice chunk);
+/* The end of a chunked body. */
+void http_out_last_chunk(struct http_out *out);
+void http_out_flush(struct http_out *out);
+/* Forgets what is gathered (the connection goes away). */
+void http_out_drop(struct http_out *out);
+/* What writes say now. */
+enum http_flow http_out_flow(const struct http_out *out);
