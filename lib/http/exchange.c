@@ -2,8 +2,8 @@
 /*
  * One request with its answer, as a handler sees it.
  *
- * Request: body bytes are delivered while the exchange is resumed, else kept in `held`; with `keep` they
- * stay there after delivery, so that the request can be delivered once more. Answer: a head in
+ * Request: body bytes are delivered while the exchange is resumed, else kept in `held`; with `keep`
+ * they stay there after delivery, so that the request can be delivered once more. Answer: a head in
  * the gather buffer, then body bytes behind it, then the end, after which sconn_settle decides what
  * becomes of the connection.
  *
@@ -15,7 +15,8 @@
 #include "base/mem.h"
 #include "http/server_impl.h"
 
-/* Such a rest of a request body is read away after an early answer; a larger one ends the connection. */
+/* Such a rest of a request body is read away after an early answer; a larger one ends the
+ * connection. */
 #define READ_AWAY_MAX (64 * 1024)
 
 /* ---- request ---- */
@@ -236,8 +237,8 @@ static bool must_close(const struct http_exchange *ex)
 /* Sets how the body of this answer is framed; returns what Connection says. */
 static enum h1_connection frame(struct http_exchange *ex, struct http_head *head)
 {
-    ex->no_body = ex->msg.head.method_id == HTTP_METHOD_HEAD || head->status == 204 ||
-                  head->status == 304;
+    ex->no_body =
+        ex->msg.head.method_id == HTTP_METHOD_HEAD || head->status == 204 || head->status == 304;
     if (head->status == 101) {
         ex->conn->tunnel = true;
         ex->close_after = true;
@@ -283,6 +284,8 @@ enum http_flow http_exchange_start(struct http_exchange *ex, const struct http_h
         http_out_flush(&ex->out);
         struct sconn *c = ex->conn;
         ex->complete = false;
+        ex->resumed = false;
+        ex->end_delivered = false;
         if (c->pending_len > 0) { /* sent before it saw the 101 */
             strbuf_append(&ex->held, c->pending, c->pending_len);
             free(c->pending);
@@ -413,6 +416,22 @@ void http_exchange_respond(struct http_exchange *ex, int status, const char *con
         return;
     }
     http_exchange_respond_head(ex, &head, body);
+}
+
+void http_exchange_cut(struct http_exchange *ex, struct slice text)
+{
+    if (dead(ex) || ex->ended) {
+        return;
+    }
+    if (!ex->started || ex->conn->tunnel || (ex->sized && ex->to_write > 0)) {
+        sconn_abort(ex->conn);
+        return;
+    }
+    if (!ex->sized) {
+        http_exchange_write(ex, text);
+    }
+    ex->close_after = true;
+    http_exchange_end(ex);
 }
 
 bool http_exchange_started(const struct http_exchange *ex)

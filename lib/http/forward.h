@@ -66,10 +66,9 @@ struct http_forward {
     uint64_t bytes_out;
     int status;
     bool request_ended; /* the client's body is complete */
-    bool corked;
+    bool answering;     /* the answer's head was passed on */
     bool tunnel;
     bool running;
-    bool client_ended;
 };
 
 /* ERR_…: nothing was started, the exchange is still the caller's. hooks is borrowed, best static.

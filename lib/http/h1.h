@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Private to lib/http: the HTTP/1.1 codec. The read side is llhttp with every lenient flag off plus the
- * checks that it leaves to us; the write side turns a struct http_head into bytes. No I/O here.
+ * Private to lib/http: the HTTP/1.1 codec. The read side is llhttp with every lenient flag off plus
+ * the checks that it leaves to us; the write side turns a struct http_head into bytes. No I/O here.
  *
  * One parser serves one direction of one connection. Its heads are gathered in a struct h1_message
  * that the caller lends for the time of one message, so that a head may straddle reads without

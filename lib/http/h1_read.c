@@ -2,8 +2,8 @@
 /*
  * HTTP/1.1, read side. llhttp calls back with spans; target, names and values are appended to the
  * message's text, so a head in several reads costs no second parse. At the end of the head the
- * checks of h1_check.c run, then the owner sees it. At the end of a message llhttp is paused, which gives
- * the exact place where the next one starts.
+ * checks of h1_check.c run, then the owner sees it. At the end of a message llhttp is paused, which
+ * gives the exact place where the next one starts.
  *
  * Failure: any refusal sets bad_status (of an answer always 502) and bad_text, and ends the parser.
  */

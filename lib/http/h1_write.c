@@ -123,8 +123,8 @@ bool h1_write_response(struct strbuf *out, const struct http_head *head, enum h1
     }
     if (chunked) {
         to = PUT_LIT(to, "Transfer-Encoding: chunked\r\n");
-    } else if (head->body == HTTP_BODY_LENGTH || (head->has_length && head->status >= 200 &&
-                                                  head->status != 204)) {
+    } else if (head->body == HTTP_BODY_LENGTH ||
+               (head->has_length && head->status >= 200 && head->status != 204)) {
         to = PUT_LIT(to, "Content-Length: ");
         to = put_u64(to, head->content_length);
         to = PUT_LIT(to, "\r\n");

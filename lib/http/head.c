@@ -5,6 +5,7 @@
  */
 
 #include "http/head.h"
+
 #include "http/limits.h"
 
 #define HEADER_NAME_ROW(id, text) [id] = {text, sizeof(text) - 1},
@@ -228,8 +229,8 @@ static bool left_out(enum http_header_id id)
 static bool may_be_listed(struct slice name)
 {
     static const struct slice never[] = {
-        {"authorization", 13}, {"cookie", 6}, {"forwarded", 9}, {"traceparent", 11},
-        {"content-type", 12},  {"date", 4},
+        {"authorization", 13}, {"cookie", 6},        {"forwarded", 9},
+        {"traceparent", 11},   {"content-type", 12}, {"date", 4},
     };
     for (size_t i = 0; i < ARRAY_LEN(never); i++) {
         if (slice_eq_nocase(name, never[i])) {

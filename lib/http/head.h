@@ -18,37 +18,37 @@
  * Headers that somebody treats specially: X(enum, text). The id is found once, at arrival. The rows
  * are sorted by length, which the look-up needs.
  */
-#define HTTP_HEADER_MAP(X) \
-    X(HTTP_H_TE, "te") \
-    X(HTTP_H_DATE, "date") \
-    X(HTTP_H_HOST, "host") \
-    X(HTTP_H_ACCEPT, "accept") \
-    X(HTTP_H_COOKIE, "cookie") \
-    X(HTTP_H_EXPECT, "expect") \
-    X(HTTP_H_SERVER, "server") \
-    X(HTTP_H_TRAILER, "trailer") \
-    X(HTTP_H_UPGRADE, "upgrade") \
-    X(HTTP_H_FORWARDED, "forwarded") \
-    X(HTTP_H_CONNECTION, "connection") \
-    X(HTTP_H_KEEP_ALIVE, "keep-alive") \
-    X(HTTP_H_USER_AGENT, "user-agent") \
-    X(HTTP_H_TRACEPARENT, "traceparent") \
-    X(HTTP_H_CONTENT_TYPE, "content-type") \
-    X(HTTP_H_AUTHORIZATION, "authorization") \
-    X(HTTP_H_CONTENT_LENGTH, "content-length") \
-    X(HTTP_H_HTTP2_SETTINGS, "http2-settings") \
-    X(HTTP_H_K_LULL_REFUSED, "k-lull-refused") \
-    X(HTTP_H_K_NETWORK_HASH, "k-network-hash") \
-    X(HTTP_H_K_KUBELET_PROBE, "k-kubelet-probe") \
-    X(HTTP_H_K_NETWORK_PROBE, "k-network-probe") \
-    X(HTTP_H_K_ORIGINAL_HOST, "k-original-host") \
-    X(HTTP_H_K_PROXY_REQUEST, "k-proxy-request") \
-    X(HTTP_H_X_FORWARDED_FOR, "x-forwarded-for") \
-    X(HTTP_H_K_PASSTHROUGH_LB, "k-passthrough-lb") \
-    X(HTTP_H_PROXY_CONNECTION, "proxy-connection") \
-    X(HTTP_H_X_FORWARDED_HOST, "x-forwarded-host") \
-    X(HTTP_H_TRANSFER_ENCODING, "transfer-encoding") \
-    X(HTTP_H_X_FORWARDED_PROTO, "x-forwarded-proto") \
+#define HTTP_HEADER_MAP(X)                             \
+    X(HTTP_H_TE, "te")                                 \
+    X(HTTP_H_DATE, "date")                             \
+    X(HTTP_H_HOST, "host")                             \
+    X(HTTP_H_ACCEPT, "accept")                         \
+    X(HTTP_H_COOKIE, "cookie")                         \
+    X(HTTP_H_EXPECT, "expect")                         \
+    X(HTTP_H_SERVER, "server")                         \
+    X(HTTP_H_TRAILER, "trailer")                       \
+    X(HTTP_H_UPGRADE, "upgrade")                       \
+    X(HTTP_H_FORWARDED, "forwarded")                   \
+    X(HTTP_H_CONNECTION, "connection")                 \
+    X(HTTP_H_KEEP_ALIVE, "keep-alive")                 \
+    X(HTTP_H_USER_AGENT, "user-agent")                 \
+    X(HTTP_H_TRACEPARENT, "traceparent")               \
+    X(HTTP_H_CONTENT_TYPE, "content-type")             \
+    X(HTTP_H_AUTHORIZATION, "authorization")           \
+    X(HTTP_H_CONTENT_LENGTH, "content-length")         \
+    X(HTTP_H_HTTP2_SETTINGS, "http2-settings")         \
+    X(HTTP_H_K_LULL_REFUSED, "k-lull-refused")         \
+    X(HTTP_H_K_NETWORK_HASH, "k-network-hash")         \
+    X(HTTP_H_K_KUBELET_PROBE, "k-kubelet-probe")       \
+    X(HTTP_H_K_NETWORK_PROBE, "k-network-probe")       \
+    X(HTTP_H_K_ORIGINAL_HOST, "k-original-host")       \
+    X(HTTP_H_K_PROXY_REQUEST, "k-proxy-request")       \
+    X(HTTP_H_X_FORWARDED_FOR, "x-forwarded-for")       \
+    X(HTTP_H_K_PASSTHROUGH_LB, "k-passthrough-lb")     \
+    X(HTTP_H_PROXY_CONNECTION, "proxy-connection")     \
+    X(HTTP_H_X_FORWARDED_HOST, "x-forwarded-host")     \
+    X(HTTP_H_TRANSFER_ENCODING, "transfer-encoding")   \
+    X(HTTP_H_X_FORWARDED_PROTO, "x-forwarded-proto")   \
     X(HTTP_H_PROXY_AUTHENTICATE, "proxy-authenticate") \
     X(HTTP_H_PROXY_AUTHORIZATION, "proxy-authorization")
 

@@ -4,13 +4,13 @@
  *
  * Happy path: bytes → parser → exchange → on_request; the answer ends → sconn_settle → the
  * exchange goes back, the connection is idle or takes up the bytes that came behind (pipelining).
- * While a request runs, reading goes on, so that a client that leaves is noticed; bytes of the next request are
- * kept aside and reading stops.
+ * While a request runs, reading goes on, so that a client that leaves is noticed; bytes of the next
+ * request are kept aside and reading stops.
  *
  * Failure: a message that is refused gets its status, then the connection lingers: our side is
- * shut, the client's bytes are thrown away for a short while, so that it can read the answer. A client
- * that ends or breaks the connection while its request runs is gone: everything is closed, on_close
- * comes from the close callback.
+ * shut, the client's bytes are thrown away for a short while, so that it can read the answer. A
+ * client that ends or breaks the connection while its request runs is gone: everything is closed,
+ * on_close comes from the close callback.
  */
 
 #include "base/mem.h"
@@ -123,7 +123,9 @@ void sconn_close(struct sconn *conn)
 void sconn_abort(struct sconn *conn)
 {
     conn->aborted = true;
-    close_with(conn, stream_reset);
+    /* Only where the end of the connection would pass for the end of the answer a reset is due. */
+    bool reset = conn->ex != NULL && conn->ex->until_close;
+    close_with(conn, reset ? stream_reset : stream_close);
 }
 
 static void linger(struct sconn *conn)
@@ -176,8 +178,8 @@ static bool answered(const struct sconn *conn)
     if (ex == NULL || !ex->ended || stream_queued_bytes(&conn->stream) > 0) {
         return false;
     }
-    if (conn->tunnel) {
-        return conn->peer_ended;
+    if (conn->tunnel) { /* without a listener nobody takes what the client may still say */
+        return conn->peer_ended || ex->events == NULL;
     }
     return ex->complete || ex->close_after; /* else the rest of its body is read away first */
 }

@@ -160,7 +160,7 @@ int http_server_listen_text(struct http_server *server, const char *text,
 
 uint16_t http_server_port(const struct http_server *server)
 {
-    list_foreach(node, &server->listeners) {
+    list_foreach (node, &server->listeners) {
         const struct server_listener *sl = LIST_ENTRY(node, struct server_listener, link);
         if (sl->open && !addr_is_unix(listener_addr(&sl->listener))) {
             return addr_port(listener_addr(&sl->listener));
@@ -187,8 +187,8 @@ struct http_server *http_server_new(struct loop *loop, const struct http_server_
     const struct http_limits *l = &options->limits;
     REQUIRE(options->on_request != NULL && l->max_headers <= HTTP_MAX_HEADERS);
     const uint32_t lengths[SCONN_WAIT_N] = {
-        [SCONN_WAIT_IDLE] = l->idle_ms,   [SCONN_WAIT_HEAD] = l->head_ms,
-        [SCONN_WAIT_BODY] = l->body_ms,   [SCONN_WAIT_WRITE] = l->write_ms,
+        [SCONN_WAIT_IDLE] = l->idle_ms,        [SCONN_WAIT_HEAD] = l->head_ms,
+        [SCONN_WAIT_BODY] = l->body_ms,        [SCONN_WAIT_WRITE] = l->write_ms,
         [SCONN_WAIT_LINGER] = SCONN_LINGER_MS,
     };
     server->loop = loop;
@@ -208,7 +208,7 @@ struct http_server *http_server_new(struct loop *loop, const struct http_server_
 
 void http_server_stop_listening(struct http_server *server)
 {
-    list_foreach(node, &server->listeners) {
+    list_foreach (node, &server->listeners) {
         struct server_listener *sl = LIST_ENTRY(node, struct server_listener, link);
         sl->open = false;
         listener_close(&sl->listener, on_listener_closed);
@@ -221,7 +221,7 @@ void http_server_drain(struct http_server *server, void (*on_drained)(void *arg)
     server->on_drained = on_drained;
     server->drained_arg = arg;
     http_server_stop_listening(server);
-    list_foreach(node, &server->conns) {
+    list_foreach (node, &server->conns) {
         struct sconn *conn = LIST_ENTRY(node, struct sconn, link);
         if (conn->ex == NULL && !conn->lingering) {
             sconn_close(conn);
@@ -242,7 +242,7 @@ void http_server_close(struct http_server *server, void (*cb)(void *arg), void *
     server->close_cb = cb;
     server->close_arg = arg;
     http_server_stop_listening(server);
-    list_foreach(node, &server->conns) {
+    list_foreach (node, &server->conns) {
         sconn_abort(LIST_ENTRY(node, struct sconn, link));
     }
     for (int i = 1; i < SCONN_WAIT_N; i++) {

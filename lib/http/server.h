@@ -141,7 +141,8 @@ void http_exchange_respond_head(struct http_exchange *ex, const struct http_head
  * Date, Connection and framing headers are added here. A 101 head makes the rest raw both ways.
  */
 enum http_flow http_exchange_start(struct http_exchange *ex, const struct http_head *head);
-/* A 1xx head (not 101) before the answer; goes out at once, and not at all to an HTTP/1.0 client. */
+/* A 1xx head (not 101) before the answer; goes out at once, and not at all to an HTTP/1.0 client.
+ */
 void http_exchange_inform(struct http_exchange *ex, const struct http_head *head);
 enum http_flow http_exchange_write(struct http_exchange *ex, struct slice chunk);
 void http_exchange_end(struct http_exchange *ex);
@@ -152,6 +153,11 @@ void http_exchange_uncork(struct http_exchange *ex);
 enum http_flow http_exchange_flush(struct http_exchange *ex);
 /* Whether an answer was started (1xx does not count). */
 bool http_exchange_started(const struct http_exchange *ex);
+/*
+ * Ends a started answer before its time: `text` (may be empty) becomes its last bytes and it ends
+ * properly where its length was not given; else it is broken off. The connection is closed.
+ */
+void http_exchange_cut(struct http_exchange *ex, struct slice text);
 /* Break it off: the client sees a truncated answer, or none. on_close follows. */
 void http_exchange_abort(struct http_exchange *ex);
 /* Bytes of body that came in and of answer body that went out. */

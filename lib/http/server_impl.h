@@ -28,7 +28,7 @@ enum sconn_wait {
     SCONN_WAIT_N
 };
 
-#define SCONN_LINGER_MS    2000        /* how long a refused client may go on sending */
+#define SCONN_LINGER_MS    2000         /* how long a refused client may go on sending */
 #define SCONN_LINGER_BYTES (256 * 1024) /* and how much */
 
 struct sconn {
@@ -60,26 +60,26 @@ struct http_exchange {
     const struct http_exchange_events *events;
     void *arg;
     struct http_out out;
-    struct strbuf held;  /* body: kept from its start, or what waits for resume */
-    size_t held_pos;     /* of held: delivered so far */
-    uint64_t bytes_in;   /* body bytes arrived */
-    uint64_t to_write;   /* answer bytes that its length still promises */
-    bool announced;      /* on_request was called */
+    struct strbuf held; /* body: kept from its start, or what waits for resume */
+    size_t held_pos;    /* of held: delivered so far */
+    uint64_t bytes_in;  /* body bytes arrived */
+    uint64_t to_write;  /* answer bytes that its length still promises */
+    bool announced;     /* on_request was called */
     bool resumed;
-    bool keep;           /* held is not let go when delivered */
-    bool dropped;        /* the start of the body is no longer held */
-    bool complete;       /* the whole request has arrived */
+    bool keep;     /* held is not let go when delivered */
+    bool dropped;  /* the start of the body is no longer held */
+    bool complete; /* the whole request has arrived */
     bool end_delivered;
-    bool batch;          /* something was delivered since the last on_flush */
-    bool keep_alive;     /* the client allows another request */
+    bool batch;      /* something was delivered since the last on_flush */
+    bool keep_alive; /* the client allows another request */
     bool started;
-    bool sized;          /* to_write counts */
-    bool no_body;        /* the answer carries none (HEAD, 204, 304) */
+    bool sized;   /* to_write counts */
+    bool no_body; /* the answer carries none (HEAD, 204, 304) */
     bool ended;
-    bool full;           /* a write said HTTP_FULL; on_writable is due */
-    bool close_after;    /* Connection: close was said */
-    bool until_close;    /* the answer's end is the connection's end */
-    bool continue_due;   /* 100 must be sent before a body comes */
+    bool full;         /* a write said HTTP_FULL; on_writable is due */
+    bool close_after;  /* Connection: close was said */
+    bool until_close;  /* the answer's end is the connection's end */
+    bool continue_due; /* 100 must be sent before a body comes */
 };
 
 struct server_listener {

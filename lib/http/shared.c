@@ -8,25 +8,26 @@
  * connection. A queue that is full means that a producer ignored HTTP_FULL: `failed` too.
  */
 
+#include "http/shared.h"
+
 #include "base/clock.h"
 #include "base/mem.h"
 #include "http/h1.h"
-#include "http/shared.h"
 
-#define GATHER_MAX   (512 * 1024) /* two of the largest heads fit */
-#define GATHER_KEEP  (64 * 1024)
-#define GATHER_SEND  (16 * 1024) /* sent when so much is gathered, corked or not */
-#define COPY_BELOW   (4 * 1024)  /* smaller pieces are copied, larger ones sent from their place */
+#define GATHER_MAX  (512 * 1024) /* two of the largest heads fit */
+#define GATHER_KEEP (64 * 1024)
+#define GATHER_SEND (16 * 1024) /* sent when so much is gathered, corked or not */
+#define COPY_BELOW  (4 * 1024)  /* smaller pieces are copied, larger ones sent from their place */
 
 struct http_shared *http_shared_ref(struct loop *loop)
 {
-    struct http_shared *s = loop->uv.data;
+    struct http_shared *s = loop->http;
     if (s == NULL) {
         s = NEW(struct http_shared);
         s->loop = loop;
         s->read_buf = xmalloc(HTTP_READ_SIZE);
         strbuf_init(&s->gather, GATHER_MAX);
-        loop->uv.data = s;
+        loop->http = s;
     }
     s->refs++;
     return s;
@@ -37,7 +38,7 @@ void http_shared_unref(struct http_shared *s)
     if (s == NULL || --s->refs > 0) {
         return;
     }
-    s->loop->uv.data = NULL;
+    s->loop->http = NULL;
     free(s->read_buf);
     strbuf_fini(&s->gather);
     free(s);

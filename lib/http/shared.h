@@ -26,7 +26,7 @@ struct http_shared {
     struct strbuf gather;
     struct http_out *owner; /* whose bytes are gathered */
     int64_t date_s;
-    char date[32];
+    char date[64];
     unsigned refs;
 };
 

@@ -33,7 +33,7 @@ struct http_pool_options {
         connect_retry_ms; /* refused: try again for this long (function still starting); 0 no */
 };
 
-/* 64 idle, no limit, 4 s idle, 5 s connect, no retry. */
+/* 64 idle, no limit, 4 s idle, 5 s connect. */
 struct http_pool_options http_pool_options_default(void);
 
 /* Where a call failed: what a retry may assume. */

@@ -24,6 +24,7 @@ struct loop {
     uv_prepare_t stale; /* private: forgets the clock before each poll */
     uv_idle_t idle;     /* private: runs while there are tasks */
     struct list tasks;  /* private */
+    void *http;         /* lib/http's: the buffers that its connections share; NULL at first */
     uint64_t now_ns;    /* private: 0 = not read in this turn */
 };
 

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The forwarder.
+ *
+ * Happy path: the exchange's head is copied without hop-by-hop headers, edited by the hook and
+ * written to a call; body bytes follow as they come; one flush per batch sends head and first bytes
+ * together. The answer takes the same way back. HTTP_FULL on one side pauses the other.
+ *
+ * Failure: before anything of an answer was passed on, the exchange goes back to the caller, with
+ * its body where hold_body_bytes sufficed to keep it; afterwards it is broken off, so that the
+ * client sees a truncated answer. The client's going away cancels the call.
+ */
+
+#include "http/forward.h"
+
+#define ROOM (HTTP_MAX_HEADERS + 16) /* headers of a copy with what hooks add */
+
+static const struct http_exchange_events exchange_events;
+static const struct http_call_events call_events;
+
+/* The last statement of its callers: on_done may free f. */
+static void done(struct http_forward *f, enum http_outcome outcome, bool answered, bool intact,
+                 enum http_stage stage, const struct error *err)
+{
+    struct http_forward_result result = {
+        .outcome = outcome,
+        .answered = answered,
+        .body_intact = intact,
+        .stage = stage,
+        .status = f->status,
+        .bytes_in = f->bytes_in,
+        .bytes_out = f->bytes_out,
+    };
+    if (err != NULL) {
+        error_copy(&result.err, err);
+    }
+    f->running = false;
+    f->exchange = NULL;
+    f->hooks->on_done(f, &result, f->arg);
+}
+
+/* Gives the exchange back to the caller; whether its body can be sent again. */
+static bool give_back(struct http_forward *f)
+{
+    struct http_exchange *ex = f->exchange;
+    http_exchange_listen(ex, NULL, NULL);
+    bool intact = http_exchange_rewind(ex) == 0;
+    return intact;
+}
+
+/* ---- request: exchange → call ---- */
+
+static void on_request_body(struct http_exchange *ex, struct slice chunk, void *arg)
+{
+    struct http_forward *f = arg;
+    f->bytes_in += chunk.len;
+    if (http_call_write(&f->call, chunk) == HTTP_FULL) {
+        http_exchange_pause(ex);
+    }
+}
+
+static void on_request_end(struct http_exchange *ex, void *arg)
+{
+    struct http_forward *f = arg;
+    f->request_ended = true;
+    http_call_end(&f->call);
+}
+
+static void on_request_flush(struct http_exchange *ex, void *arg)
+{
+    struct http_forward *f = arg;
+    if (!f->request_ended && http_call_flush(&f->call) == HTTP_FULL) {
+        http_exchange_pause(ex);
+    }
+}
+
+static void on_answer_room(struct http_exchange *ex, void *arg)
+{
+    struct http_forward *f = arg;
+    http_call_resume(&f->call);
+}
+
+static void on_exchange_close(struct http_exchange *ex, enum http_close how, void *arg)
+{
+    struct http_forward *f = arg;
+    http_call_cancel(&f->call);
+    done(f, HTTP_OUTCOME_CLIENT_GONE, true, false, HTTP_STAGE_SENT, NULL);
+}
+
+static const struct http_exchange_events exchange_events = {
+    .on_body = on_request_body,
+    .on_end = on_request_end,
+    .on_flush = on_request_flush,
+    .on_writable = on_answer_room,
+    .on_close = on_exchange_close,
+};
+
+/* ---- answer: call → exchange ---- */
+
+static void on_inform(struct http_call *call, const struct http_head *head, void *arg)
+{
+    struct http_forward *f = arg;
+    struct http_header room[ROOM];
+    struct http_head out;
+    if (head->status == 100) {
+        return; /* this hop answers the expectation itself */
+    }
+    http_head_init(&out, room, ROOM);
+    if (http_head_copy(head, &out) == 0) {
+        http_exchange_inform(f->exchange, &out);
+    }
+}
+
+static void on_answer_head(struct http_call *call, const struct http_head *head, void *arg)
+{
+    struct http_forward *f = arg;
+    struct http_header room[ROOM];
+    struct http_head out;
+    http_head_init(&out, room, ROOM);
+    int rc = http_head_copy(head, &out);
+    if (rc == 0 && f->hooks->on_response != NULL && !f->hooks->on_response(f, head, &out, f->arg)) {
+        http_call_cancel(call);
+        bool intact = give_back(f);
+        f->status = head->status;
+        done(f, HTTP_OUTCOME_TAKEN_BACK, false, intact, HTTP_STAGE_ANSWERED, NULL);
+        return;
+    }
+    f->status = head->status;
+    f->answering = true;
+    http_exchange_keep(f->exchange, false);
+    http_exchange_cork(f->exchange);
+    if (head->body == HTTP_BODY_TUNNEL) {
+        f->tunnel = true;
+        f->request_ended = false;
+    }
+    http_exchange_start(f->exchange, &out);
+    if (f->tunnel) { /* what the client sends from now on is delivered raw */
+        http_exchange_uncork(f->exchange);
+        http_exchange_resume(f->exchange);
+    }
+}
+
+static void on_answer_body(struct http_call *call, struct slice chunk, void *arg)
+{
+    struct http_forward *f = arg;
+    f->bytes_out += chunk.len;
+    if (http_exchange_write(f->exchange, chunk) == HTTP_FULL) {
+        http_call_pause(call);
+    }
+}
+
+static void on_answer_flush(struct http_call *call, void *arg)
+{
+    struct http_forward *f = arg;
+    if (f->answering && http_exchange_flush(f->exchange) == HTTP_FULL) {
+        http_call_pause(call);
+    }
+}
+
+static void on_request_room(struct http_call *call, void *arg)
+{
+    struct http_forward *f = arg;
+    http_exchange_resume(f->exchange);
+}
+
+static void on_answer_end(struct http_call *call, void *arg)
+{
+    struct http_forward *f = arg;
+    struct http_exchange *ex = f->exchange;
+    http_exchange_listen(ex, NULL, NULL);
+    http_exchange_end(ex);
+    done(f, HTTP_OUTCOME_OK, true, false, HTTP_STAGE_ANSWERED, NULL);
+}
+
+static void on_answer_fail(struct http_call *call, enum http_stage stage, const struct error *err,
+                           void *arg)
+{
+    struct http_forward *f = arg;
+    if (!f->answering) {
+        bool intact = give_back(f);
+        done(f, HTTP_OUTCOME_FAILED, false, intact, stage, err);
+        return;
+    }
+    http_exchange_flush(f->exchange);
+    http_exchange_listen(f->exchange, NULL, NULL);
+    http_exchange_abort(f->exchange);
+    done(f, HTTP_OUTCOME_FAILED, true, false, stage, err);
+}
+
+static const struct http_call_events call_events = {
+    .on_inform = on_inform,
+    .on_head = on_answer_head,
+    .on_body = on_answer_body,
+    .on_flush = on_answer_flush,
+    .on_writable = on_request_room,
+    .on_end = on_answer_end,
+    .on_fail = on_answer_fail,
+};
+
+/* ---- control ---- */
+
+int http_forward_start(struct http_forward *f, struct http_exchange *ex, struct http_pool *pool,
+                       const struct http_forward_hooks *hooks, void *arg, struct error *err)
+{
+    struct http_header room[ROOM];
+    struct http_head out;
+    const struct http_head *in = http_exchange_request(ex);
+    *f = (struct http_forward){.exchange = ex, .hooks = hooks, .arg = arg};
+    http_head_init(&out, room, ROOM);
+    int rc = http_head_copy(in, &out);
+    if (rc == 0 && hooks->on_request != NULL) {
+        rc = hooks->on_request(f, in, &out, arg);
+    }
+    if (rc < 0) {
+        return error_set(err, (enum err_code)rc, "the request's headers cannot be passed on");
+    }
+    rc = http_call_start(pool, &f->call, &out, &call_events, f, err);
+    if (rc < 0) {
+        return rc;
+    }
+    f->running = true;
+    http_exchange_listen(ex, &exchange_events, f);
+    http_exchange_keep(ex, true);
+    if (out.body == HTTP_BODY_NONE) {
+        /* The whole request is its head: it can leave now, whatever the rest of this read holds. */
+        f->request_ended = true;
+        http_call_end(&f->call);
+    }
+    http_exchange_resume(ex);
+    return 0;
+}
+
+bool http_forward_cancel(struct http_forward *f, struct slice text)
+{
+    if (!f->running) {
+        return false;
+    }
+    struct http_exchange *ex = f->exchange;
+    http_call_cancel(&f->call);
+    f->running = false;
+    f->exchange = NULL;
+    if (!f->answering) {
+        http_exchange_listen(ex, NULL, NULL);
+        (void)!http_exchange_rewind(ex);
+        return false;
+    }
+    http_exchange_listen(ex, NULL, NULL);
+    http_exchange_cut(ex, text);
+    return true;
+}
+
+bool http_forward_running(const struct http_forward *f)
+{
+    return f->running;
+}
