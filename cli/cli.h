@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * What every sub-command of `lull` shares: where the state is, the API client, how to say things.
+ * One file per command (cmd_x.c) with one function `int cmd_x(struct cli *cli, int argc, char
+ * **argv)` that returns the exit status: 0 done, 1 failed, 2 wrong usage.
+ */
+
+#include <jansson.h>
+
+#include "base/error.h"
+#include "base/options.h"
+#include "base/strbuf.h"
+#include "loop/loop.h"
+#include "kube/client.h"
+#include "serving/kinds.h"
+
+#ifndef LULL_VERSION
+#define LULL_VERSION "0.1.0"
+#endif
+
+struct cli {
+    struct loop loop;
+    char *home;                 /* state directory */
+    struct kube_client *client; /* NULL until cli_connect */
+    char *ns;                   /* namespace to use */
+};
+
+/* Options that most commands take; embed it first and name the rows by CLI_COMMON_ROWS. */
+struct cli_common {
+    char *kubeconfig;
+    char *ns;
+    int output; /* enum cli_output */
+};
+enum cli_output { CLI_TEXT, CLI_JSON };
+
+#define CLI_COMMON_ROWS(strct)                                                                   \
+    OPTION(strct, common.kubeconfig, STRING, "KUBECONFIG", "kubeconfig", NULL, .optional = true, \
+           .help = "cluster to talk to (else the Lull of this machine)"),                        \
+        OPTION(strct, common.ns, STRING, NULL, "namespace", NULL, .optional = true,              \
+               .help = "namespace (else the kubeconfig's, else default)"),                       \
+        OPTION(strct, common.output, CHOICE, NULL, "output", "text", .choices = "text|json",     \
+               .help = "form of the answer; -o for short")
+
+/*
+ * Parses; argv[0] is the command's name. Options may stand after the arguments; `-o`, `-n`
+ * and `-f` are short for --output, --namespace and --follow; what follows `--` is left alone.
+ * Returns the number of positional arguments that it gathered at argv[1] … (before a `--`), or
+ * exits on --help and errors.
+ */
+int cli_parse(const struct option_table *table, int argc, char **argv, void *dest);
+
+/* A client for the kubeconfig; says what to do when nothing answers. */
+MUST_CHECK int cli_connect(struct cli *cli, const struct cli_common *common, struct error *err);
+
+/* "lull: SENTENCE" on stderr; returns 1. */
+int cli_fail(const struct error *err);
+int cli_failf(const char *fmt, ...) PRINTF_LIKE(1, 2);
+int cli_usage(const char *fmt, ...) PRINTF_LIKE(1, 2); /* returns 2 */
+
+/* The objects of a kind by label selector (NULL: all) in the namespace; a new reference. */
+MUST_CHECK int cli_list(struct cli *cli, enum kind_id kind, const char *labels, json_t **out,
+                        struct error *err);
+MUST_CHECK int cli_get(struct cli *cli, enum kind_id kind, const char *name, json_t **out,
+                       struct error *err);
+/* Prints a JSON value on stdout, indented. */
+void cli_print_json(const json_t *value);
+
+/* The condition of this type, or NULL. */
+const json_t *cli_condition(const json_t *object, const char *type);
+/* 1 ready, 0 not yet, -1 failed for good (Ready is False for the generation that was asked for). */
+int cli_ready(const json_t *service);
+/*
+ * Waits until the Service is Ready at its newest generation, telling each change of its condition
+ * on stderr when `progress`. ERR_TIMEOUT, or ERR_INVALID with the reason why it cannot become
+ * ready.
+ */
+MUST_CHECK int cli_wait_ready(struct cli *cli, const char *name, uint64_t timeout_ms, bool progress,
+                              json_t **out, struct error *err);
+
+/* One GET on a part's admin socket below the state directory; a new string. */
+MUST_CHECK int cli_admin_get(struct cli *cli, const char *part, const char *path, char **out,
+                             struct error *err);
+
+/* Runs the loop until *done or the deadline. False: the deadline. */
+bool cli_run_until(struct cli *cli, const bool *done, uint64_t timeout_ms);
+/* Lets the loop turn for a while. */
+void cli_pause(struct cli *cli, uint64_t ms);
+
+int cmd_up(struct cli *cli, int argc, char **argv);
+int cmd_down(struct cli *cli, int argc, char **argv);
+int cmd_status(struct cli *cli, int argc, char **argv);
+int cmd_deploy(struct cli *cli, int argc, char **argv);
+int cmd_list(struct cli *cli, int argc, char **argv);
+int cmd_describe(struct cli *cli, int argc, char **argv);
+int cmd_invoke(struct cli *cli, int argc, char **argv);
+int cmd_url(struct cli *cli, int argc, char **argv);
+int cmd_logs(struct cli *cli, int argc, char **argv);
+int cmd_delete(struct cli *cli, int argc, char **argv);
+int cmd_why(struct cli *cli, int argc, char **argv);
+int cmd_version(struct cli *cli, int argc, char **argv);

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// lull describe NAME, lull delete NAME…, lull why NAME: one function in detail.
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "json/jget.h"
+#include "json/jparse.h"
+#include "serving/names.h"
+#include "cli/cli.h"
+
+struct one {
+    struct cli_common common;
+};
+static const struct option_row ROWS[] = {CLI_COMMON_ROWS(struct one)};
+
+#define TABLE(program_name, text, args)                                                  \
+    {                                                                                    \
+        .program = (program_name), .summary = (text), .arguments = (args), .rows = ROWS, \
+        .count = ARRAY_LEN(ROWS)                                                         \
+    }
+static const struct option_table DESCRIBE =
+    TABLE("lull describe", "shows a function in detail", "NAME");
+static const struct option_table DELETE = TABLE("lull delete", "deletes functions", "NAME…");
+static const struct option_table WHY =
+    TABLE("lull why", "says why a function has the replicas it has", "NAME");
+
+static void conditions_print(const json_t *object)
+{
+    size_t i;
+    json_t *c;
+    json_array_foreach(jpeek_arr(object, "status.conditions"), i, c)
+    {
+        printf("  %-22s %-8s %s%s%s\n", jpeek_cstr(c, "type"), jpeek_cstr(c, "status"),
+               jpeek_cstr(c, "reason"), slice_empty(jpeek_str(c, "message")) ? "" : ": ",
+               jpeek_cstr(c, "message"));
+    }
+}
+
+static void pods_print(const json_t *pods)
+{
+    size_t i, k;
+    json_t *pod, *c;
+    json_array_foreach(jpeek_arr(pods, "items"), i, pod)
+    {
+        const json_t *ready = cli_condition(pod, "Ready");
+        const json_t *scheduled = cli_condition(pod, "PodScheduled");
+        printf("  %s  %s, ready %s\n", jpeek_cstr(pod, "metadata.name"),
+               jpeek_cstr(pod, "status.phase"),
+               slice_eq_str(jpeek_str(ready, "status"), "True") ? "yes" : "no");
+        if (slice_eq_str(jpeek_str(scheduled, "status"), "False")) {
+            printf("    %s: %s\n", jpeek_cstr(scheduled, "reason"),
+                   jpeek_cstr(scheduled, "message"));
+        }
+        json_array_foreach(jpeek_arr(pod, "status.containerStatuses"), k, c)
+        {
+            const char *reason = jpeek_cstr(c, "state.waiting.reason");
+            if (reason[0] && !slice_eq_str(jpeek_str(c, "name"), QUEUE_CONTAINER_NAME)) {
+                printf("    %s: %s\n", reason, jpeek_cstr(c, "state.waiting.message"));
+            }
+        }
+    }
+}
+
+static void revisions_print(const json_t *service, const json_t *revisions)
+{
+    size_t i;
+    json_t *r;
+    json_array_foreach(jpeek_arr(service, "status.traffic"), i, r)
+    {
+        printf("  %3lld %%  %s%s%s\n", (long long)jpeek_i64(r, "percent"),
+               jpeek_cstr(r, "revisionName"), jpeek_bool(r, "latestRevision") ? " (latest)" : "",
+               jpeek_cstr(r, "tag"));
+    }
+    printf("Revisions\n");
+    json_array_foreach(jpeek_arr(revisions, "items"), i, r)
+    {
+        const json_t *ready = cli_condition(r, "Ready");
+        printf("  %-32s ready %-8s %s\n", jpeek_cstr(r, "metadata.name"),
+               jpeek_cstr(ready, "status"), jpeek_cstr(ready, "message"));
+    }
+}
+
+static int describe(struct cli *cli, const char *name, bool json, struct error *err)
+{
+    json_t *service = NULL, *revisions = NULL, *pods = NULL;
+    CLEANUP(cleanup_free) char *labels = xasprintf(LABEL_SERVICE "=%s", name);
+
+    int rc = cli_get(cli, KIND_SERVICE, name, &service, err);
+    rc = rc ? rc : cli_list(cli, KIND_REVISION, labels, &revisions, err);
+    rc = rc ? rc : cli_list(cli, KIND_POD, labels, &pods, err);
+    if (rc == 0 && json) {
+        json_t *all = json_pack("{s:O, s:O, s:O}", "service", service, "revisions",
+                                jpeek_arr(revisions, "items"), "pods", jpeek_arr(pods, "items"));
+        cli_print_json(all);
+        json_decref(all);
+    } else if (rc == 0) {
+        printf("%s in namespace %s\n", name, cli->ns);
+        printf("  URL      %s\n  Address  %s\n", jpeek_cstr(service, "status.url"),
+               jpeek_cstr(service, "status.address.url"));
+        printf("  Image    %s\n", jpeek_cstr(service, "spec.template.spec.containers[0].image"));
+        printf("Conditions\n");
+        conditions_print(service);
+        printf("Traffic\n");
+        revisions_print(service, revisions);
+        printf("Replicas: %zu\n", json_array_size(jpeek_arr(pods, "items")));
+        pods_print(pods);
+    }
+    json_decref(service);
+    json_decref(revisions);
+    json_decref(pods);
+    return rc;
+}
+
+int cmd_describe(struct cli *cli, int argc, char **argv)
+{
+    struct one o = {0};
+    struct error err;
+
+    if (cli_parse(&DESCRIBE, argc, argv, &o) != 1) {
+        return cli_usage("usage: lull describe NAME");
+    }
+    int rc = cli_connect(cli, &o.common, &err);
+    rc = rc ? rc : describe(cli, argv[1], o.common.output == CLI_JSON, &err);
+    options_fini(&DESCRIBE, &o);
+    return rc < 0 ? cli_fail(&err) : 0;
+}
+
+int cmd_delete(struct cli *cli, int argc, char **argv)
+{
+    struct one o = {0};
+    struct error err;
+    int status = 0;
+    int names = cli_parse(&DELETE, argc, argv, &o);
+
+    if (names < 1) {
+        return cli_usage("usage: lull delete NAME…");
+    }
+    int rc = cli_connect(cli, &o.common, &err);
+    if (rc < 0) {
+        return cli_fail(&err);
+    }
+    for (int i = 1; i <= names; i++) {
+        struct kube_call call = {
+            .kind = KUBE_KIND(kind_row(KIND_SERVICE)), .ns = cli->ns, .name = argv[i]};
+        rc = kube_call_sync(cli->client, kube_delete, &call, NULL, &err);
+        if (rc < 0) {
+            status = cli_fail(&err);
+        } else if (o.common.output == CLI_TEXT) {
+            printf("%s deleted\n", argv[i]);
+        }
+    }
+    if (status == 0 && o.common.output == CLI_JSON) {
+        puts("{}");
+    }
+    options_fini(&DELETE, &o);
+    return status;
+}
+
+// Asks the autoscaler, which knows also the reasons not to scale; they are in no object.
+static int why(struct cli *cli, const char *name, bool json, struct error *err)
+{
+    json_t *service = NULL, *answer = NULL;
+    char *body = NULL;
+
+    int rc = cli_get(cli, KIND_SERVICE, name, &service, err);
+    if (rc < 0) {
+        return rc;
+    }
+    const char *revision = jpeek_cstr(service, "status.latestReadyRevisionName");
+    if (!revision[0]) {
+        const json_t *ready = cli_condition(service, "Ready");
+        rc = error_set(err, ERR_NOT_FOUND, "%s has no ready revision yet: %s %s", name,
+                       jpeek_cstr(ready, "reason"), jpeek_cstr(ready, "message"));
+    } else {
+        CLEANUP(cleanup_free)
+        char *path = xasprintf("/debug/why?namespace=%s&name=%s", cli->ns, revision);
+        rc = cli_admin_get(cli, "autoscaler", path, &body, err);
+        rc = rc ? rc : jparse_object(slice_str(body), 1u << 20, &answer, err);
+    }
+    if (rc == 0 && json) {
+        cli_print_json(answer);
+    } else if (rc == 0) {
+        puts(jpeek_cstr(answer, "text"));
+    }
+    free(body);
+    json_decref(answer);
+    json_decref(service);
+    return rc;
+}
+
+int cmd_why(struct cli *cli, int argc, char **argv)
+{
+    struct one o = {0};
+    struct error err;
+
+    if (cli_parse(&WHY, argc, argv, &o) != 1) {
+        return cli_usage("usage: lull why NAME");
+    }
+    int rc = cli_connect(cli, &o.common, &err);
+    rc = rc ? rc : why(cli, argv[1], o.common.output == CLI_JSON, &err);
+    options_fini(&WHY, &o);
+    return rc < 0 ? cli_fail(&err) : 0;
+}

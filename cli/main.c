@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// lull COMMAND …: finds the command in the table and runs it.
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "cli/cli.h"
+#include "cli/home.h"
+
+static const struct command {
+    const char *name;
+    int (*run)(struct cli *cli, int argc, char **argv);
+    const char *help;
+} COMMANDS[] = {
+    {"up", cmd_up, "start Lull on this machine"},
+    {"down", cmd_down, "stop it, with everything it started"},
+    {"status", cmd_status, "what runs on this machine"},
+    {"deploy", cmd_deploy, "deploy a function from a folder or a command"},
+    {"list", cmd_list, "functions, their URLs and replicas"},
+    {"describe", cmd_describe, "one function in detail"},
+    {"invoke", cmd_invoke, "call a function"},
+    {"url", cmd_url, "print a function's URL"},
+    {"logs", cmd_logs, "print what a function's replicas wrote"},
+    {"delete", cmd_delete, "delete functions"},
+    {"why", cmd_why, "why a function has the replicas it has"},
+    {"version", cmd_version, "print the version"},
+};
+
+static void help(FILE *out)
+{
+    fprintf(out,
+            "lull runs HTTP functions that scale to zero and back.\n\nUsage: lull COMMAND …\n\n");
+    for (size_t i = 0; i < ARRAY_LEN(COMMANDS); i++) {
+        fprintf(out, "  %-10s %s\n", COMMANDS[i].name, COMMANDS[i].help);
+    }
+    fprintf(out, "\n`lull COMMAND --help` tells a command's options.\n");
+}
+
+static int run(const struct command *command, int argc, char **argv)
+{
+    struct cli cli = {0};
+    struct error err;
+
+    if (home_find(&cli.home, &err) < 0 || loop_init(&cli.loop, &err) < 0) {
+        return cli_fail(&err);
+    }
+    // The process ends here: what is left open needs no closing.
+    return command->run(&cli, argc, argv);
+}
+
+int main(int argc, char **argv)
+{
+    log_init("lull");
+    if (argc < 2) {
+        help(stderr);
+        return 2;
+    }
+    if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 ||
+        strcmp(argv[1], "-h") == 0) {
+        help(stdout);
+        return 0;
+    }
+    const char *name = strcmp(argv[1], "--version") == 0 ? "version" : argv[1];
+    for (size_t i = 0; i < ARRAY_LEN(COMMANDS); i++) {
+        if (strcmp(name, COMMANDS[i].name) == 0) {
+            return run(&COMMANDS[i], argc - 1, argv + 1);
+        }
+    }
+    fprintf(stderr, "lull: there is no command \"%s\"; `lull help` lists them\n", argv[1]);
+    return 2;
+}
