@@ -181,7 +181,7 @@ static int executable_find(const char *dir, struct source *out, struct error *er
 {
     DIR *d = opendir(dir);
     struct dirent *entry;
-    char found[256] = "";
+    char found[260] = "";
     int count = 0;
 
     while (d && (entry = readdir(d)) != NULL) {
