@@ -30,6 +30,14 @@ static const struct err_row *err_row(int code)
     return &err_rows[ARRAY_LEN(err_rows) - 1];
 }
 
+/* Puts text behind the first `used` bytes of a sentence, as much of it as fits. */
+static void append(char msg[ERROR_MSG_MAX], size_t used, const char *text)
+{
+    size_t n = strnlen(text, ERROR_MSG_MAX - 1 - used);
+    memcpy(msg + used, text, n);
+    msg[used + n] = '\0';
+}
+
 int error_set(struct error *err, enum err_code code, const char *fmt, ...)
 {
     if (err != NULL) {
@@ -54,7 +62,8 @@ int error_prefix(struct error *err, int rc, const char *fmt, ...)
         int n = vsnprintf(msg, sizeof(msg), fmt, ap);
         va_end(ap);
         size_t used = n < 0 ? 0 : (size_t)n < sizeof(msg) ? (size_t)n : sizeof(msg) - 1;
-        snprintf(msg + used, sizeof(msg) - used, ": %s", err->msg);
+        append(msg, used, ": ");
+        append(msg, strlen(msg), err->msg);
         memcpy(err->msg, msg, sizeof(msg));
     }
     return rc;
@@ -132,7 +141,8 @@ int error_from_errno(struct error *err, int errnum, const char *fmt, ...)
         int n = vsnprintf(msg, sizeof(msg), fmt, ap);
         va_end(ap);
         size_t used = n < 0 ? 0 : (size_t)n < sizeof(msg) ? (size_t)n : sizeof(msg) - 1;
-        snprintf(msg + used, sizeof(msg) - used, ": %s", strerror_r(errnum, why, sizeof(why)));
+        append(msg, used, ": ");
+        append(msg, strlen(msg), strerror_r(errnum, why, sizeof(why)));
         err->code = code;
         memcpy(err->msg, msg, sizeof(msg));
     }
