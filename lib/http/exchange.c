@@ -218,7 +218,7 @@ static bool dead(const struct http_exchange *ex)
 static uint64_t body_left(const struct http_exchange *ex)
 {
     const struct http_head *rq = &ex->msg.head;
-    if (ex->complete) {
+    if (ex->complete || rq->body == HTTP_BODY_NONE) {
         return 0;
     }
     return rq->body == HTTP_BODY_LENGTH ? rq->content_length - ex->bytes_in : UINT64_MAX;

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Plan: bind → admin → watch → (first lists) listen → READY=1. On SIGTERM: STOPPING=1, drain,
+ * close; a second signal or the end of the drain time closes at once, a cut lifeline ends the
+ * process.
+ *
+ * Failure modes: no port, no credentials, no admin port: start fails with a sentence. API or
+ * autoscaler away: we go on, and say so on the admin port.
+ */
+#include "activator/activator.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "loop/notify.h"
+
+#define LISTEN_BACKLOG 4096
+
+/* --- end ------------------------------------------------------------------------------------ */
+
+static void drop_one(void *arg)
+{
+    closer_drop(arg);
+}
+
+static void on_client_closed(void *arg)
+{
+    closer_drop(arg);
+}
+
+/* The caches are closed: their client may go. */
+static void on_watch_closed(void *arg)
+{
+    struct activator *a = arg;
+    if (a->client != NULL) {
+        kube_client_close(a->client, on_client_closed, &a->closer);
+    } else {
+        closer_drop(&a->closer);
+    }
+}
+
+static void on_timer_closed(struct timer *timer)
+{
+    struct activator *a = timer->data;
+    closer_drop(&a->closer);
+}
+
+static void on_lifeline_closed(struct lifeline *l)
+{
+    struct activator *a = l->data;
+    closer_drop(&a->closer);
+}
+
+static void on_signals_closed(struct signals *s)
+{
+    struct activator *a = s->data;
+    closer_drop(&a->closer);
+}
+
+static void on_closed(void *arg)
+{
+    LOG_INFO("stopped");
+}
+
+static void close_all(struct activator *a)
+{
+    if (a->closing) {
+        return;
+    }
+    a->closing = true;
+    for (int i = 0; i < 2; i++) {
+        if (a->bound[i] >= 0) {
+            (void)close(a->bound[i]);
+            a->bound[i] = -1;
+        }
+    }
+    timer_close(&a->drain_timer, on_timer_closed);
+    signals_close(&a->signals, on_signals_closed);
+    lifeline_close(&a->lifeline, on_lifeline_closed);
+    if (a->reporter_up) {
+        reporter_close(&a->reporter, drop_one, &a->closer);
+    }
+    if (a->admin_up) {
+        admin_close(&a->admin, drop_one, &a->closer);
+    }
+    if (a->watch_up) {
+        watch_close(&a->watch, on_watch_closed, a);
+    } else if (a->client != NULL) {
+        kube_client_close(a->client, on_client_closed, &a->closer);
+    }
+    if (a->handler_up) {
+        handler_close(&a->handler, drop_one, &a->closer);
+    }
+    (void)closer_close(&a->closer, a->loop, on_closed, a);
+}
+
+static void on_drained(void *arg)
+{
+    close_all(arg);
+}
+
+static void on_drain_timer(struct timer *timer)
+{
+    struct activator *a = timer->data;
+    LOG_WARN("requests were still running at the end of the drain time",
+             LOG_UINT("held", a->handler.throttler.held_count));
+    close_all(a);
+}
+
+void activator_stop(struct activator *a)
+{
+    if (a->stopping || !a->listening || a->config->drain_ms == 0) {
+        a->stopping = true;
+        close_all(a);
+        return;
+    }
+    a->stopping = true;
+    struct error err;
+    if (notify_send(NOTIFY_STOPPING, &err) < 0) {
+        LOG_WARN("cannot say that we are stopping", LOG_ERR(&err));
+    }
+    LOG_INFO("draining", LOG_UINT("ms", a->config->drain_ms));
+    timer_start(&a->drain_timer, a->config->drain_ms);
+    handler_drain(&a->handler, on_drained, a);
+}
+
+static void on_signal(struct signals *signals, int signum)
+{
+    activator_stop(signals->data);
+}
+
+static void on_lifeline(struct lifeline *l)
+{
+    LOG_WARN("the supervisor is gone");
+    _exit(0); /* everything ends at once; nothing of ours has to be put away */
+}
+
+/* --- start ---------------------------------------------------------------------------------- */
+
+/* Binds and lets the kernel queue connections; accepted only once the functions are known. */
+static int bind_early(const char *text, int *out_fd, struct error *err)
+{
+    struct addr addr;
+    int rc = addr_parse(slice_str(text), &addr, err);
+    if (rc < 0) {
+        return rc;
+    }
+    if (addr_is_unix(&addr)) {
+        *out_fd = -1; /* its listener makes it when the time has come */
+        return 0;
+    }
+    int fd = socket(addr.u.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int on = 1;
+    if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
+        bind(fd, &addr.u.any, addr.len) == 0 && listen(fd, LISTEN_BACKLOG) == 0) {
+        *out_fd = fd;
+        return 0;
+    }
+    int saved = errno;
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return error_from_errno(err, saved, "listen on %s", text);
+}
+
+/* The first lists are in: take requests. */
+static void on_synced(void *arg)
+{
+    struct activator *a = arg;
+    struct error err;
+    if (a->stopping) {
+        return;
+    }
+    int rc = handler_listen(&a->handler, a->bound, &err);
+    a->bound[0] = -1; /* the listeners' now */
+    a->bound[1] = -1;
+    if (rc < 0) {
+        LOG_ERROR("cannot take requests", LOG_ERR(&err));
+        activator_stop(a);
+        return;
+    }
+    a->listening = true;
+    LOG_INFO("ready", LOG_INT("public_port", handler_port(&a->handler, ROUTE_PUBLIC)),
+             LOG_INT("local_port", handler_port(&a->handler, ROUTE_LOCAL)));
+    if (notify_send(NOTIFY_READY, &err) < 0) {
+        LOG_WARN("cannot say that we are ready", LOG_ERR(&err));
+    }
+}
+
+static void on_poke(void *arg, const struct revision *r)
+{
+    struct activator *a = arg;
+    if (a->reporter_up) {
+        reporter_poke(&a->reporter, r);
+    }
+}
+
+static int start_client(struct activator *a, struct error *err)
+{
+    struct kube_config kc = {0};
+    int rc = kube_config_load(a->config->kubeconfig, &kc, err);
+    rc = rc < 0 ? rc : kube_client_new(a->loop, &kc, NULL, &a->client, err);
+    kube_config_fini(&kc);
+    if (rc == 0) {
+        closer_hold(&a->closer);
+    }
+    return rc;
+}
+
+int activator_start(struct activator *a, struct loop *loop, const struct config *c,
+                    struct error *err)
+{
+    *a = (struct activator){.loop = loop, .config = c, .bound = {-1, -1}};
+    closer_init(&a->closer);
+    timer_init(&a->drain_timer, loop, on_drain_timer, a);
+    closer_hold(&a->closer); /* the timer */
+    closer_hold(&a->closer); /* signals */
+    closer_hold(&a->closer); /* lifeline */
+    int rc_signals = signals_start(&a->signals, loop, on_signal, a, err);
+    int rc = lifeline_start(&a->lifeline, loop, on_lifeline, a, err);
+    rc = rc_signals < 0 ? rc_signals : rc;
+    rc = rc < 0 ? rc : bind_early(c->public_listen, &a->bound[0], err);
+    rc = rc < 0 ? rc : bind_early(c->local_listen, &a->bound[1], err);
+    if (rc < 0) {
+        return rc;
+    }
+    handler_init(&a->handler, &(struct handler_options){
+                                  .loop = loop, .config = c, .poke = on_poke, .poke_arg = a});
+    a->handler_up = true;
+    closer_hold(&a->closer);
+    rc = start_client(a, err);
+    if (rc < 0) {
+        return rc;
+    }
+    if (c->autoscaler != NULL && c->autoscaler[0] != '\0') {
+        a->reporter_up = true;
+        closer_hold(&a->closer);
+        rc = reporter_start(&a->reporter, loop, c, &a->handler.throttler, err);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    a->watch_up = true;
+    rc = watch_start(&a->watch,
+                     &(struct watch_options){.client = a->client,
+                                             .handler = &a->handler,
+                                             .config = c,
+                                             .synced = on_synced,
+                                             .arg = a},
+                     err);
+    if (rc < 0) {
+        return rc;
+    }
+    a->admin_up = true;
+    closer_hold(&a->closer);
+    return admin_start(&a->admin, loop, c->admin_listen, &a->handler, &a->watch, &a->reporter, err);
+}

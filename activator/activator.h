@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * The whole activator in one object: starts the parts in order, and ends them in order.
+ *
+ * It binds its two ports first (a busy port is an error at once; connections queue up in the
+ * kernel), reads Routes, Revisions and Pods, and accepts when it knows them. Then READY=1.
+ */
+
+#include "loop/lifeline.h"
+#include "loop/signals.h"
+#include "kube/client.h"
+#include "activator/admin.h"
+#include "activator/handler.h"
+#include "activator/reporter.h"
+#include "activator/watch.h"
+
+struct activator {
+    struct loop *loop; /* private, like the rest */
+    const struct config *config;
+    struct handler handler;
+    struct watch watch;
+    struct reporter reporter;
+    struct admin admin;
+    struct kube_client *client;
+    struct signals signals;
+    struct lifeline lifeline;
+    struct timer drain_timer;
+    int bound[2]; /* public, local: bound sockets, -1 once handed over */
+    bool handler_up;
+    bool watch_up;
+    bool reporter_up;
+    bool admin_up;
+    bool listening;
+    bool stopping;
+    bool closing;
+    struct closer closer;
+};
+
+/* config outlives it. After an error call activator_stop() and run the loop all the same. */
+MUST_CHECK int activator_start(struct activator *a, struct loop *loop, const struct config *config,
+                               struct error *err);
+/* Drains (bounded), then closes everything; the loop runs empty then. Twice: at once. */
+void activator_stop(struct activator *a);

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Plan: the table, nothing else. */
+#include "activator/config.h"
+
+static const struct option_row rows[] = {
+    OPTION(struct config, public_listen, STRING, "LULL_PUBLIC_LISTEN", "public-listen",
+           "127.0.0.1:8080", .help = "address of the public listener, IP:PORT"),
+    OPTION(struct config, local_listen, STRING, "LULL_LOCAL_LISTEN", "local-listen",
+           "127.0.0.1:8081", .help = "address of the cluster-local listener, IP:PORT"),
+    OPTION(
+        struct config, admin_listen, STRING, "LULL_ADMIN_LISTEN", "admin-listen", "127.0.0.1:9090",
+        .help = "address of /healthz, /readyz, /metrics and /debug/state, IP:PORT or unix:/path"),
+    OPTION(struct config, autoscaler, STRING, "LULL_AUTOSCALER", "autoscaler", NULL,
+           .optional = true,
+           .help = "address of the autoscaler's stat link, IP:PORT or unix:/path; absent: no "
+                   "reports, nothing is scaled"),
+    OPTION(struct config, pod_address, CHOICE, "LULL_POD_ADDRESS", "pod-address", "ip",
+           .choices = "ip|unix",
+           .help = "how a Pod is dialled: by its address and the queue port, or by the "
+                   "annotation lull.dev/queue-address"),
+    OPTION(struct config, install_secret_file, STRING, "LULL_INSTALL_SECRET_FILE",
+           "install-secret-file", NULL, .optional = true,
+           .help = "file with the secret that authenticates the parts to each other"),
+    OPTION(struct config, kubeconfig, STRING, "LULL_KUBECONFIG", "kubeconfig", NULL,
+           .optional = true,
+           .help = "kubeconfig file; absent: KUBECONFIG, else the Pod's service account"),
+    OPTION(struct config, system_namespace, STRING, "LULL_SYSTEM_NAMESPACE", "system-namespace",
+           "lull-system", .help = "namespace of the system's own objects"),
+    OPTION(struct config, cluster_domain, STRING, "LULL_CLUSTER_DOMAIN", "cluster-domain",
+           "cluster.local", .help = "end of in-cluster host names"),
+    OPTION(struct config, name, STRING, "LULL_NAME", "name", NULL, .optional = true,
+           .help = "name of this instance in reports; absent: the host name and process id"),
+    OPTION(struct config, trust_forwarded, BOOL, "LULL_TRUST_FORWARDED", "trust-forwarded", "false",
+           .help = "keep X-Forwarded-* and Forwarded of public requests: only behind a proxy that "
+                   "sets them"),
+    OPTION(struct config, max_held, INT, "LULL_MAX_HELD", "max-held", "50000", .min = 1,
+           .max = 10000000, .help = "most requests held in all; further ones get 503"),
+    OPTION(struct config, max_held_per_revision, INT, "LULL_MAX_HELD_PER_REVISION",
+           "max-held-per-revision", "10000", .min = 1, .max = 10000000,
+           .help = "most requests held for one revision; further ones get 503"),
+    OPTION(struct config, max_held_bytes, BYTES, "LULL_MAX_HELD_BYTES", "max-held-bytes", "512Mi",
+           .min = 65536, .max = INT64_MAX, .help = "most memory of held requests in all"),
+    OPTION(struct config, hold_ms, DURATION_MS, "LULL_HOLD_TIMEOUT", "hold-timeout", "5m", .min = 1,
+           .max = 86400000,
+           .help = "longest wait of a request for a replica, if timeoutSeconds is not shorter; "
+                   "then 503"),
+    OPTION(struct config, fail_grace_ms, DURATION_MS, "LULL_FAIL_GRACE", "fail-grace", "5s",
+           .min = 0, .max = 3600000,
+           .help = "longest wait of a request while its revision is known to fail; then 503 with "
+                   "the reason"),
+    OPTION(struct config, drain_ms, DURATION_MS, "LULL_DRAIN", "drain", "30s", .min = 0,
+           .max = 3600000, .help = "longest time for running requests after SIGTERM"),
+};
+
+const struct option_table config_table = {
+    .program = "lull-activator",
+    .summary = "Takes every request in, holds it while its function starts, and balances.",
+    .rows = rows,
+    .count = ARRAY_LEN(rows),
+};

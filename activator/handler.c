@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Plan: on_request routes and admits; handler_pump does what the throttler says: forward what was
+ * granted, answer what has expired, poke for what has no replica, and sets the timer for the next
+ * look.
+ *
+ * Failure modes are answers: 404 unknown, 503 with a reason and Retry-After, 508 loop; see
+ * activator/answer.c.
+ */
+#include "activator/handler.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "activator/headers.h"
+#include "activator/request.h"
+
+#define HELD_REQUEST_BYTES 2048u /* what holding one costs beside its head and body */
+#define HEADER_BYTES       64u   /* estimate per header */
+#define LOOK_AGAIN_NS      (5 * CLOCK_NS_PER_MS) /* after a change; the throttler then says when */
+#define TICK_MAX_NS        CLOCK_NS_PER_S
+#define TICK_MIN_NS        CLOCK_NS_PER_MS
+
+static void arm(struct handler *h, uint64_t due_ns);
+
+/* What the request costs while it is held, roughly. */
+static uint32_t held_bytes(const struct handler *h, const struct http_head *head)
+{
+    uint64_t body = 0;
+    if (head->body == HTTP_BODY_STREAM || head->body == HTTP_BODY_LENGTH) {
+        body = http_limits_default().hold_body_bytes;
+        body = head->has_length && head->content_length < body ? head->content_length : body;
+    }
+    return (uint32_t)(HELD_REQUEST_BYTES + head->n_headers * HEADER_BYTES + head->target.len +
+                      body);
+}
+
+static void admit(struct request *rq, struct revision *r)
+{
+    struct handler *h = rq->h;
+    const struct http_head *head = http_exchange_request(rq->ex);
+    uint64_t now = loop_now_ns(h->loop);
+    switch (throttler_admit(&h->throttler, r, &rq->ticket, held_bytes(h, head), now)) {
+    case ADMIT_GRANTED:
+        request_forward(rq);
+        return;
+    case ADMIT_HELD:
+        rq->was_held = true;
+        h->counters.held++;
+        handler_pump(h);
+        return;
+    case ADMIT_REVISION_FULL:
+        h->counters.refused_full++;
+        answer_text(rq->ex, 503, 1,
+                    "pending request queue full\n%u requests are waiting for %s already\n", r->held,
+                    r->key);
+        return;
+    case ADMIT_TOTAL_FULL:
+        h->counters.refused_full++;
+        answer_text(rq->ex, 503, 1,
+                    "pending request queue full\n%u requests are waiting here in all\n",
+                    h->throttler.held_count);
+        return;
+    }
+}
+
+static void route(struct handler *h, struct http_exchange *ex, enum route_listener listener)
+{
+    const struct http_head *head = http_exchange_request(ex);
+    h->counters.requests++;
+    struct request *rq = request_new(h, ex, listener);
+    if (answer_probe(h, ex)) {
+        return;
+    }
+    rq->hops = (uint8_t)headers_hops(head);
+    if (rq->hops >= HEADER_HOPS_MAX) {
+        answer_text(ex, 508, 0, "this request went through %d functions: is it going in circles?\n",
+                    HEADER_HOPS_MAX);
+        return;
+    }
+    struct route_match match;
+    switch (route_table_match(&h->routes, listener, head->authority, head->target, &match)) {
+    case ROUTE_UNKNOWN:
+        answer_unknown(rq, head->authority, head->target);
+        return;
+    case ROUTE_NO_TARGET:
+        answer_text(ex, 503, 2, "%.*s/%.*s has no revision yet that may take requests\n",
+                    SLICE_FMT(match.ns), SLICE_FMT(match.route));
+        return;
+    case ROUTE_FOUND:
+        rq->path_skip = (uint32_t)match.path_skip;
+        admit(rq, throttler_revision(&h->throttler, match.ns, match.revision, true));
+        return;
+    }
+}
+
+static void on_public_request(struct http_exchange *ex, void *arg)
+{
+    route(arg, ex, ROUTE_PUBLIC);
+}
+
+static void on_local_request(struct http_exchange *ex, void *arg)
+{
+    route(arg, ex, ROUTE_LOCAL);
+}
+
+/* --- pump ----------------------------------------------------------------------------------- */
+
+static struct request *request_of(struct ticket *tk)
+{
+    return CONTAINER_OF(tk, struct request, ticket);
+}
+
+static void poke(struct handler *h, const struct revision *r)
+{
+    h->counters.pokes++;
+    if (h->poke != NULL) {
+        h->poke(h->poke_arg, r);
+    }
+}
+
+void handler_pump(struct handler *h)
+{
+    struct throttler *t = &h->throttler;
+    if (t->held_count == 0) {
+        return;
+    }
+    uint64_t now = loop_now_ns(h->loop);
+    struct ticket *tk;
+    while ((tk = throttler_next(t, now)) != NULL) {
+        request_forward(request_of(tk));
+    }
+    enum expiry why;
+    while ((tk = throttler_expired(t, now, &why)) != NULL) {
+        h->counters.expired++;
+        answer_expired(request_of(tk), tk->revision, why);
+    }
+    const struct revision *r;
+    while ((r = throttler_next_poke(t, now)) != NULL) {
+        poke(h, r);
+    }
+    if (t->held_count > 0) {
+        arm(h, now + LOOK_AGAIN_NS);
+    }
+}
+
+static void on_timer(struct timer *timer)
+{
+    struct handler *h = timer->data;
+    uint64_t now = loop_now_ns(h->loop);
+    h->due_ns = UINT64_MAX;
+    uint64_t due = throttler_tick(&h->throttler, now);
+    handler_pump(h);
+    if (h->throttler.held_count > 0) {
+        arm(h, due);
+    }
+}
+
+/* Look again at due_ns, or earlier. */
+static void arm(struct handler *h, uint64_t due_ns)
+{
+    uint64_t now = loop_now_ns(h->loop);
+    uint64_t least = now + TICK_MIN_NS;
+    uint64_t most = now + TICK_MAX_NS;
+    due_ns = due_ns < least ? least : due_ns > most ? most : due_ns;
+    if (due_ns < h->due_ns) {
+        h->due_ns = due_ns;
+        timer_start(&h->timer, (due_ns - now + CLOCK_NS_PER_MS - 1) / CLOCK_NS_PER_MS);
+    }
+}
+
+/* --- life ----------------------------------------------------------------------------------- */
+
+static void closer_drop_cb(void *arg)
+{
+    closer_drop(arg);
+}
+
+/* The throttler lets a replica go: close its connections. */
+static void on_replica_release(void *ctx, struct replica *p)
+{
+    struct handler *h = ctx;
+    if (p->user != NULL) {
+        http_pool_close(p->user, closer_drop_cb, &h->closer);
+        p->user = NULL;
+    }
+}
+
+void handler_init(struct handler *h, const struct handler_options *o)
+{
+    const struct config *c = o->config;
+    *h = (struct handler){.loop = o->loop,
+                          .config = c,
+                          .poke = o->poke,
+                          .poke_arg = o->poke_arg,
+                          .due_ns = UINT64_MAX};
+    struct throttler_limits limits = {
+        .max_held_per_revision = (uint32_t)c->max_held_per_revision,
+        .max_held = (uint32_t)c->max_held,
+        .max_held_bytes = c->max_held_bytes,
+        .hold_ms = c->hold_ms,
+        .fail_grace_ms = c->fail_grace_ms,
+    };
+    route_table_init(&h->routes, c->cluster_domain);
+    throttler_init(&h->throttler, &limits, random_u64());
+    throttler_set_release(&h->throttler, on_replica_release, h);
+    h->pool_options = http_pool_options_default();
+    timer_init(&h->timer, h->loop, on_timer, h);
+    list_init(&h->spare);
+    strbuf_init(&h->scratch, 64 * 1024);
+    strbuf_init(&h->target, 64 * 1024);
+    closer_init(&h->closer);
+    closer_hold(&h->closer); /* the timer */
+    for (int i = 0; i < 2; i++) {
+        struct http_server_options so = {
+            .limits = http_limits_default(),
+            .on_request = i == ROUTE_PUBLIC ? on_public_request : on_local_request,
+            .arg = h,
+        };
+        h->servers[i] = http_server_new(h->loop, &so);
+        h->servers_open++;
+        closer_hold(&h->closer);
+    }
+}
+
+int handler_listen(struct handler *h, const int inherited[2], struct error *err)
+{
+    const char *addrs[2] = {h->config->public_listen, h->config->local_listen};
+    for (int i = 0; i < 2; i++) {
+        struct listen_options lo = {.inherited = inherited[i] >= 0, .fd = inherited[i]};
+        int rc = http_server_listen_text(h->servers[i], addrs[i], &lo, err);
+        if (rc < 0) {
+            return error_prefix(err, rc, "listen on %s", addrs[i]);
+        }
+    }
+    return 0;
+}
+
+uint16_t handler_port(const struct handler *h, enum route_listener listener)
+{
+    return http_server_port(h->servers[listener]);
+}
+
+static void on_drained(void *arg)
+{
+    struct handler *h = arg;
+    if (++h->drains == 2 && h->drained != NULL) {
+        h->drained(h->drained_arg);
+    }
+}
+
+void handler_drain(struct handler *h, void (*cb)(void *arg), void *arg)
+{
+    h->draining = true;
+    h->drained = cb;
+    h->drained_arg = arg;
+    for (int i = 0; i < 2; i++) {
+        http_server_drain(h->servers[i], on_drained, h);
+    }
+}
+
+static void on_all_closed(void *arg)
+{
+    struct handler *h = arg;
+    struct list *node;
+    while ((node = list_pop_front(&h->spare)) != NULL) {
+        free(LIST_ENTRY(node, struct request, link));
+    }
+    strbuf_fini(&h->scratch);
+    strbuf_fini(&h->target);
+    route_table_fini(&h->routes);
+    h->closed(h->closed_arg);
+}
+
+static void on_timer_closed(struct timer *timer)
+{
+    struct handler *h = timer->data;
+    closer_drop(&h->closer);
+}
+
+/* When both servers are closed no request is left: the replicas' pools go now. */
+static void on_server_closed(void *arg)
+{
+    struct handler *h = arg;
+    if (--h->servers_open == 0) {
+        throttler_fini(&h->throttler);
+    }
+    closer_drop(&h->closer);
+}
+
+void handler_close(struct handler *h, void (*cb)(void *arg), void *arg)
+{
+    h->draining = true;
+    h->drained = NULL;
+    h->closed = cb;
+    h->closed_arg = arg;
+    timer_close(&h->timer, on_timer_closed);
+    for (int i = 0; i < 2; i++) {
+        http_server_close(h->servers[i], on_server_closed, h);
+    }
+    (void)closer_close(&h->closer, h->loop, on_all_closed, h);
+}

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Plan: peek at the few fields that matter. A Route becomes one block: the spec, its targets, and
+ * the text that their slices point to.
+ *
+ * Failure modes: none of its own; what is absent or of another type reads as empty.
+ */
+#include "activator/objects.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "json/jget.h"
+#include "serving/names.h"
+
+#define TARGETS_MAX ROUTE_TARGETS_MAX
+
+/* "http://name.ns.localhost:8080/x" → "name.ns.localhost" */
+static struct slice host_of_url(struct slice url)
+{
+    for (size_t i = 0; i + 2 < url.len; i++) {
+        if (memcmp(url.ptr + i, "://", 3) == 0) {
+            struct slice rest = slice_sub(url, i + 3, url.len);
+            ptrdiff_t slash = slice_find(rest, '/');
+            if (slash >= 0) {
+                rest = slice_sub(rest, 0, (size_t)slash);
+            }
+            return route_host_without_port(rest);
+        }
+    }
+    return SLICE_EMPTY;
+}
+
+/* Moves the bytes of *s into the block. */
+static void keep(struct slice *s, char **at)
+{
+    if (s->len > 0) {
+        memcpy(*at, s->ptr, s->len);
+    }
+    s->ptr = *at;
+    *at += s->len;
+}
+
+int object_route(const json_t *object, struct route_object *out)
+{
+    struct route_target targets[TARGETS_MAX];
+    struct route_spec spec = {
+        .ns = jpeek_str(object, "metadata.namespace"),
+        .name = jpeek_str(object, "metadata.name"),
+        .host = host_of_url(jpeek_str(object, "status.url")),
+        .cluster_local = slice_eq_str(jpeek_str(object, "metadata.labels.`" LABEL_VISIBILITY "`"),
+                                      VISIBILITY_CLUSTER_LOCAL),
+    };
+    size_t text = spec.ns.len + spec.name.len + spec.host.len;
+    size_t i;
+    json_t *item;
+    json_array_foreach(jpeek_arr(object, "status.traffic"), i, item)
+    {
+        struct slice revision = jpeek_str(item, "revisionName");
+        int64_t percent = jpeek_i64(item, "percent");
+        if (slice_empty(revision) || spec.count == TARGETS_MAX) {
+            continue;
+        }
+        struct route_target *t = &targets[spec.count++];
+        *t = (struct route_target){
+            .revision = revision,
+            .tag = jpeek_str(item, "tag"),
+            .host = host_of_url(jpeek_str(item, "url")),
+            .percent = percent < 0     ? 0
+                       : percent > 100 ? 100
+                                       : (uint32_t)percent,
+        };
+        text += t->revision.len + t->tag.len + t->host.len;
+    }
+    char *block = xmalloc(sizeof(spec) + spec.count * sizeof(*targets) + text);
+    struct route_target *kept = (struct route_target *)(void *)(block + sizeof(spec));
+    char *at = (char *)(kept + spec.count);
+    keep(&spec.ns, &at);
+    keep(&spec.name, &at);
+    keep(&spec.host, &at);
+    for (i = 0; i < spec.count; i++) {
+        keep(&targets[i].revision, &at);
+        keep(&targets[i].tag, &at);
+        keep(&targets[i].host, &at);
+        kept[i] = targets[i];
+    }
+    spec.targets = kept;
+    memcpy(block, &spec, sizeof(spec));
+    out->spec = (struct route_spec *)(void *)block;
+    return 0;
+}
+
+/* The condition of this type, or NULL. */
+static json_t *condition(const json_t *object, const char *type)
+{
+    size_t i;
+    json_t *item;
+    json_array_foreach(jpeek_arr(object, "status.conditions"), i, item)
+    {
+        if (slice_eq_str(jpeek_str(item, "type"), type)) {
+            return item;
+        }
+    }
+    return NULL;
+}
+
+static bool condition_is(const json_t *cond, const char *status)
+{
+    return cond != NULL && slice_eq_str(jpeek_str(cond, "status"), status);
+}
+
+static char *dup_or_null(struct slice s)
+{
+    return slice_empty(s) ? NULL : slice_dup(s);
+}
+
+int object_revision(const json_t *object, struct revision_object *out)
+{
+    int64_t cc = jpeek_i64(object, "spec.containerConcurrency");
+    int64_t timeout = jpeek_i64(object, "spec.timeoutSeconds");
+    const json_t *ready = condition(object, "Ready");
+    out->concurrency = cc < 0 ? 0 : cc > INT32_MAX ? INT32_MAX : (uint32_t)cc;
+    out->timeout_s = timeout < 0 ? 0 : timeout > INT32_MAX ? INT32_MAX : (uint32_t)timeout;
+    if (condition_is(ready, "False")) {
+        struct slice reason = jpeek_str(ready, "reason");
+        out->reason = slice_empty(reason) ? xstrdup("NotReady") : slice_dup(reason);
+        out->message = dup_or_null(jpeek_str(ready, "message"));
+    }
+    return 0;
+}
+
+/* A start-up probe, or an exec readiness probe, is the kubelet's to run: no way around it. */
+static bool may_probe(const json_t *object)
+{
+    size_t i;
+    json_t *item;
+    json_array_foreach(jpeek_arr(object, "spec.containers"), i, item)
+    {
+        if (jget(item, "startupProbe") != NULL || jget(item, "readinessProbe.exec") != NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static char *pod_address(const json_t *object, enum pod_address how)
+{
+    if (how == POD_ADDRESS_UNIX) {
+        return dup_or_null(
+            jpeek_str(object, "metadata.annotations.`" ANNOTATION_QUEUE_ADDRESS "`"));
+    }
+    struct slice ip = jpeek_str(object, "status.podIP");
+    if (slice_empty(ip)) {
+        return NULL;
+    }
+    bool six = slice_find(ip, ':') >= 0;
+    return xasprintf("%s%.*s%s:%d", six ? "[" : "", SLICE_FMT(ip), six ? "]" : "",
+                     QUEUE_PORT_HTTP1);
+}
+
+int object_pod(const json_t *object, enum pod_address how, struct pod_object *out)
+{
+    struct slice revision = jpeek_str(object, "metadata.labels.`" LABEL_REVISION "`");
+    if (slice_empty(revision)) {
+        return 1;
+    }
+    struct slice phase = jpeek_str(object, "status.phase");
+    const json_t *scheduled = condition(object, "PodScheduled");
+    out->revision = slice_dup(revision);
+    out->address = pod_address(object, how);
+    out->ready = condition_is(condition(object, "Ready"), "True");
+    out->terminating = jget(object, "metadata.deletionTimestamp") != NULL;
+    out->finished = slice_eq_str(phase, "Succeeded") || slice_eq_str(phase, "Failed");
+    out->probe_itself =
+        how == POD_ADDRESS_IP && slice_eq_str(phase, "Running") && may_probe(object);
+    if (condition_is(scheduled, "False") &&
+        slice_eq_str(jpeek_str(scheduled, "reason"), "Unschedulable")) {
+        struct slice message = jpeek_str(scheduled, "message");
+        out->blocked = slice_empty(message) ? xstrdup("no node has room") : slice_dup(message);
+    }
+    return 0;
+}
+
+void route_object_fini(struct route_object *o)
+{
+    free(o->spec);
+    o->spec = NULL;
+}
+
+void revision_object_fini(struct revision_object *o)
+{
+    free(o->reason);
+    free(o->message);
+    o->reason = NULL;
+    o->message = NULL;
+}
+
+void pod_object_fini(struct pod_object *o)
+{
+    free(o->revision);
+    free(o->address);
+    free(o->blocked);
+    *o = (struct pod_object){.revision = NULL};
+}

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * What the activator wants to know of Routes, Revisions and Pods, projected from their JSON into
+ * small structs; the JSON itself is never kept. Pure.
+ *
+ * Each object_x() returns 0 and fills *out (release it with its fini), or 1 when the object does
+ * not matter to an activator. Missing or odd fields are read as absent: the API has validated them.
+ */
+
+#include <jansson.h>
+
+#include "base/error.h"
+#include "activator/route_table.h"
+
+struct route_object {
+    struct route_spec *spec; /* one allocation, texts included */
+};
+
+struct revision_object {
+    uint32_t concurrency;
+    uint32_t timeout_s;
+    char *reason;  /* of Ready=False, NULL otherwise; owned */
+    char *message; /* owned, may be NULL */
+};
+
+struct pod_object {
+    char *revision;   /* owned */
+    char *address;    /* owned: "unix:/…" or "IP:PORT"; NULL while unknown */
+    char *blocked;    /* owned: why it cannot be placed; NULL when it is or may be placed */
+    bool ready;       /* condition Ready */
+    bool terminating; /* deletionTimestamp is set */
+    bool finished;    /* phase Succeeded or Failed */
+    bool
+        probe_itself; /* may be probed before the Pod is Ready (no exec probe, no start-up probe) */
+};
+
+enum pod_address { POD_ADDRESS_IP, POD_ADDRESS_UNIX };
+
+int object_route(const json_t *object, struct route_object *out);
+int object_revision(const json_t *object, struct revision_object *out);
+int object_pod(const json_t *object, enum pod_address how, struct pod_object *out);
+
+/* Zeroed ones are fine. */
+void route_object_fini(struct route_object *o);
+void revision_object_fini(struct revision_object *o);
+void pod_object_fini(struct pod_object *o);

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * The activator's end of the stat link: HELLO after each connect, STATS every second, POKE at once.
+ * The link connects again by itself. Owns the link; reads the throttler.
+ *
+ * A report that cannot be sent is lost, which the autoscaler sees as "no data"; nothing is made up
+ * afterwards. A poke that cannot be sent now goes out first thing after the next connect, as long
+ * as its revision still waits: the throttler pokes again.
+ */
+
+#include "base/log.h"
+#include "loop/closer.h"
+#include "loop/timer.h"
+#include "activator/config.h"
+#include "activator/throttler.h"
+#include "link/link.h"
+
+struct reporter {
+    struct loop *loop; /* private, like the rest */
+    struct throttler *throttler;
+    struct link_client *link;
+    struct timer timer;
+    struct closer closer;
+    struct log_limit trouble;
+    char *name;
+    char boot[17];
+    uint64_t seq;
+    uint64_t started_ns;
+    uint64_t sent;
+    uint64_t lost;
+};
+
+/* Tells about this throttler from now on. ERR_INVALID: the address or the secret is no good. */
+MUST_CHECK int reporter_start(struct reporter *r, struct loop *loop, const struct config *config,
+                              struct throttler *throttler, struct error *err);
+/* Fine for a zeroed reporter (false). */
+bool reporter_connected(const struct reporter *r);
+/* This revision has its first request waiting and nothing that could answer it. */
+void reporter_poke(struct reporter *r, const struct revision *revision);
+/* cb comes later; also after a start that failed. */
+void reporter_close(struct reporter *r, void (*cb)(void *arg), void *arg);

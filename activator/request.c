@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Plan: forward a granted request and deal with how that ends.
+ *
+ *   answered                              slot free, request over
+ *   refused by the replica                back to its place in the queue (that is no retry)
+ *   no connection                         the same; the replica is set aside
+ *   a kept connection had died, and the
+ *   request may be sent twice             the same, without blame for the replica
+ *   anything else                         502
+ *
+ * The body is kept (bounded) until the answer begins, so that a request can go back after some of
+ * it was sent; when more had passed than was kept it cannot, and gets 503.
+ */
+#include "activator/request.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "activator/headers.h"
+
+#define STALE_RETRIES_MAX 3
+#define SPARE_MAX         1024
+
+static void on_exchange_close(struct http_exchange *ex, enum http_close how, void *arg);
+
+static const struct http_exchange_events exchange_events = {.on_close = on_exchange_close};
+
+struct request *request_new(struct handler *h, struct http_exchange *ex,
+                            enum route_listener listener)
+{
+    struct list *node = list_pop_front(&h->spare);
+    struct request *rq =
+        node != NULL ? LIST_ENTRY(node, struct request, link) : NEW(struct request);
+    if (node != NULL) {
+        h->spare_count--;
+    }
+    *rq = (struct request){.h = h, .ex = ex, .listener = (uint8_t)listener};
+    list_init(&rq->link);
+    http_exchange_listen(ex, &exchange_events, rq);
+    return rq;
+}
+
+void request_free(struct request *rq)
+{
+    REQUIRE(rq->ticket.state == TICKET_IDLE);
+    if (rq->h->spare_count >= SPARE_MAX) {
+        free(rq);
+        return;
+    }
+    rq->h->spare_count++;
+    list_push_front(&rq->h->spare, &rq->link);
+}
+
+/* The exchange is over: answered by us, or its client is gone while it waited. */
+static void on_exchange_close(struct http_exchange *ex, enum http_close how, void *arg)
+{
+    struct request *rq = arg;
+    struct handler *h = rq->h;
+    if (rq->ticket.state != TICKET_IDLE) {
+        h->counters.client_gone++;
+        throttler_cancel(&h->throttler, &rq->ticket, loop_now_ns(h->loop));
+    }
+    request_free(rq);
+    handler_pump(h);
+}
+
+static bool may_send_twice(const struct http_head *head)
+{
+    enum http_method_id m = head->method_id;
+    return head->body == HTTP_BODY_NONE && (m == HTTP_METHOD_GET || m == HTTP_METHOD_HEAD ||
+                                            m == HTTP_METHOD_OPTIONS || m == HTTP_METHOD_TRACE);
+}
+
+/* --- the forwarder's hooks ------------------------------------------------------------------ */
+
+/* "/_lull/ns/name/rest?q" → "/rest?q" */
+static struct slice inner_target(struct request *rq, struct slice target)
+{
+    if (rq->path_skip == 0) {
+        return target;
+    }
+    struct slice rest = slice_sub(target, rq->path_skip, target.len);
+    if (!slice_empty(rest) && rest.ptr[0] == '/') {
+        return rest;
+    }
+    struct strbuf *s = &rq->h->target;
+    strbuf_clear(s);
+    strbuf_append_char(s, '/');
+    strbuf_append_slice(s, rest);
+    return strbuf_slice(s);
+}
+
+static int on_request(struct http_forward *f, const struct http_head *in, struct http_head *out,
+                      void *arg)
+{
+    struct request *rq = arg;
+    struct headers_context ctx = {
+        .peer = http_exchange_peer(rq->ex),
+        .tls = http_exchange_is_tls(rq->ex),
+        .trust_forwarded = rq->listener == ROUTE_LOCAL || rq->h->config->trust_forwarded,
+        .host = in->authority,
+        .path_name = slice_sub(in->target, 0, rq->path_skip),
+        .hops = rq->hops,
+    };
+    out->target = inner_target(rq, in->target);
+    return headers_to_replica(out, &ctx, &rq->h->scratch, NULL);
+}
+
+/* A refusal of the queue-proxy, which came before anything reached the function. */
+static bool is_refusal(struct request *rq, const struct http_head *in)
+{
+    const struct http_header *refused =
+        in->status == 503 ? http_head_find_id(in, HTTP_H_K_LULL_REFUSED) : NULL;
+    if (refused == NULL) {
+        return false;
+    }
+    rq->refused = true;
+    rq->refusal = slice_eq_str(refused->value, "draining") ? GIVE_BACK_DRAINING : GIVE_BACK_FULL;
+    return true;
+}
+
+static bool on_response(struct http_forward *f, const struct http_head *in, struct http_head *out,
+                        void *arg)
+{
+    struct request *rq = arg;
+    if (is_refusal(rq, in)) {
+        return false;
+    }
+    headers_to_client(out);
+    if (rq->was_held) {
+        uint64_t now = loop_now_ns(rq->h->loop);
+        struct strbuf s;
+        strbuf_init(&s, sizeof(rq->timing) - 1);
+        strbuf_appendf(&s, "queue;dur=%.3f, proxy;dur=%.3f",
+                       (double)(rq->ticket.granted_ns - rq->ticket.enter_ns) / 1e6,
+                       (double)(now - rq->ticket.granted_ns) / 1e6);
+        if (slice_copy(strbuf_slice(&s), rq->timing, sizeof(rq->timing))) {
+            /* no room for one more header: the answer matters more than its timing */
+            (void)!http_head_add(out, SLICE_LIT("Server-Timing"), slice_str(rq->timing));
+        }
+        strbuf_fini(&s);
+    }
+    return true;
+}
+
+/* Back to its place in the queue, if it can be sent again. */
+static void give_back(struct request *rq, enum give_back why, bool body_intact)
+{
+    struct handler *h = rq->h;
+    uint64_t now = loop_now_ns(h->loop);
+    if (body_intact) {
+        h->counters.given_back++;
+        rq->was_held = true;
+        rq->refused = false;
+        throttler_give_back(&h->throttler, &rq->ticket, why, now);
+        return;
+    }
+    throttler_done(&h->throttler, &rq->ticket, false, now);
+    answer_text(rq->ex, 503, 1,
+                "the replica could not take the request, and its body is too large to be sent "
+                "again by us: try again\n");
+}
+
+static void failed(struct request *rq, const struct http_forward_result *result)
+{
+    struct handler *h = rq->h;
+    const struct http_head *head = http_exchange_request(rq->ex);
+    struct http_pool *pool = rq->ticket.replica->user;
+    switch (result->stage) {
+    case HTTP_STAGE_NOT_SENT:
+        http_pool_flush_idle(pool);
+        give_back(rq, GIVE_BACK_UNREACHABLE, result->body_intact);
+        return;
+    case HTTP_STAGE_REUSED:
+        if (may_send_twice(head) && rq->stale_retries < STALE_RETRIES_MAX) {
+            rq->stale_retries++;
+            http_pool_flush_idle(pool);
+            give_back(rq, GIVE_BACK_STALE, result->body_intact);
+            return;
+        }
+        break;
+    case HTTP_STAGE_SENT:
+    case HTTP_STAGE_ANSWERED:
+        break;
+    }
+    h->counters.upstream_errors++;
+    LOG_WARN("a replica failed a request", LOG_STR("revision", rq->ticket.revision->key),
+             LOG_STR("pod", rq->ticket.replica->name), LOG_ERR(&result->err));
+    throttler_done(&h->throttler, &rq->ticket, false, loop_now_ns(h->loop));
+    answer_text(rq->ex, result->err.code == ERR_TIMEOUT ? 504 : 502, 0,
+                "the function broke the request off: %s\n", result->err.msg);
+}
+
+static void on_done(struct http_forward *f, const struct http_forward_result *result, void *arg)
+{
+    struct request *rq = arg;
+    struct handler *h = rq->h;
+    if (result->answered) {
+        bool ok = result->outcome == HTTP_OUTCOME_OK;
+        h->counters.forwarded += ok ? 1 : 0;
+        h->counters.client_gone += result->outcome == HTTP_OUTCOME_CLIENT_GONE ? 1 : 0;
+        throttler_done(&h->throttler, &rq->ticket, ok, loop_now_ns(h->loop));
+        request_free(rq);
+        handler_pump(h);
+        return;
+    }
+    http_exchange_listen(rq->ex, &exchange_events, rq);
+    if (result->outcome == HTTP_OUTCOME_TAKEN_BACK) {
+        give_back(rq, rq->refusal, result->body_intact);
+    } else {
+        failed(rq, result);
+    }
+    handler_pump(h);
+}
+
+static const struct http_forward_hooks hooks = {
+    .on_request = on_request, .on_response = on_response, .on_done = on_done};
+
+void request_forward(struct request *rq)
+{
+    struct handler *h = rq->h;
+    struct replica *p = rq->ticket.replica;
+    struct error err;
+    int rc = 0;
+    if (p->user == NULL) {
+        struct http_pool *pool;
+        rc = http_pool_new(h->loop, p->address, &h->pool_options, &pool, &err);
+        if (rc == 0) {
+            closer_hold(&h->closer);
+            p->user = pool;
+        }
+    }
+    if (rc == 0) {
+        rc = http_forward_start(&rq->forward, rq->ex, p->user, &hooks, rq, &err);
+    }
+    if (rc == 0) {
+        return;
+    }
+    LOG_WARN("cannot forward a request", LOG_STR("revision", rq->ticket.revision->key),
+             LOG_STR("address", p->address), LOG_ERR(&err));
+    h->counters.upstream_errors++;
+    throttler_done(&h->throttler, &rq->ticket, false, loop_now_ns(h->loop));
+    answer_text(rq->ex, rc == ERR_TOO_BIG ? 431 : 502, 0, "cannot forward the request: %s\n",
+                err.msg);
+}

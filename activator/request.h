@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * One request inside the activator: from admission to its end. Internal to handler.c, request.c and
+ * answer.c.
+ *
+ * It is the listener of its exchange except while the forwarder runs. It goes back to the handler's
+ * spare list when the exchange closes, or when the forwarder reports an answered request.
+ */
+
+#include "http/forward.h"
+#include "activator/handler.h"
+
+struct request {
+    struct handler *h;
+    struct http_exchange *ex;
+    struct ticket ticket;
+    struct http_forward forward;
+    struct list link;      /* in handler.spare */
+    uint32_t path_skip;    /* bytes of the target that named the function */
+    uint8_t listener;      /* enum route_listener */
+    uint8_t hops;          /* that it came with */
+    uint8_t stale_retries; /* kept connections that had died under it */
+    bool was_held;
+    bool refused; /* the replica answered with a refusal */
+    enum give_back refusal;
+    char timing[64]; /* Server-Timing of a request that was held */
+};
+
+struct request *request_new(struct handler *h, struct http_exchange *ex,
+                            enum route_listener listener);
+/* Gives the memory back; the ticket must be idle. */
+void request_free(struct request *rq);
+/* Sends a request that was granted a slot on its way. */
+void request_forward(struct request *rq);
+
+/* --- answer.c: the answers that the activator gives by itself ------------------------------- */
+
+/* Plain text; retry_after_s 0: no such header. */
+void answer_text(struct http_exchange *ex, int status, unsigned retry_after_s, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
+void answer_unknown(struct request *rq, struct slice host, struct slice path);
+void answer_expired(struct request *rq, const struct revision *r, enum expiry why);
+/* The answer to a probe of the platform; false when it is none. */
+bool answer_probe(const struct handler *h, struct http_exchange *ex);

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An API server that holds what a test gives it and misbehaves on demand. Lists and watches only: the
+real one is local/; this one is for faults that the real one does not make by itself."""
+import http.server
+import json
+import queue
+import threading
+import urllib.parse
+
+
+class FakeApi:
+    """`put` and `delete` objects; every watch hears of it. `cut` ends all watches, `down`/`back` is an outage."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.version = 1
+        self.objects = {}  # (plural, namespace, name) -> object
+        self.history = []  # (version, plural, event)
+        self.watches = []  # (plural, queue)
+        self.refusing = False
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.server.daemon_threads = True
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def kubeconfig(self, path):
+        path.write_text(json.dumps({
+            "apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{self.port}"}}],
+            "users": [{"name": "u", "user": {"token": "t"}}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}]}))
+        return path
+
+    def _emit(self, kind, plural, obj):
+        self.version += 1
+        obj["metadata"]["resourceVersion"] = str(self.version)
+        event = {"type": kind, "object": json.loads(json.dumps(obj))}
+        self.history.append((self.version, plural, event))
+        for watched, q in self.watches:
+            if watched == plural:
+                q.put(event)
+
+    def put(self, plural, obj):
+        meta = obj["metadata"]
+        meta.setdefault("namespace", "default")
+        meta.setdefault("uid", f"uid-{plural}-{meta['namespace']}-{meta['name']}")
+        key = (plural, meta["namespace"], meta["name"])
+        with self.lock:
+            known = key in self.objects
+            self.objects[key] = obj
+            self._emit("MODIFIED" if known else "ADDED", plural, obj)
+
+    def delete(self, plural, name, namespace="default"):
+        with self.lock:
+            self._emit("DELETED", plural, self.objects.pop((plural, namespace, name)))
+
+    def cut(self):
+        with self.lock:
+            for _, q in self.watches:
+                q.put(None)
+
+    def down(self):
+        self.refusing = True
+        self.cut()
+
+    def back(self):
+        self.refusing = False
+
+    def close(self):
+        self.cut()
+        self.server.shutdown()
+        self.server.server_close()
+
+    def _handler(api):  # noqa: N805 the inner class has its own self
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *args):
+                pass
+
+            def do_GET(self):
+                if api.refusing:
+                    self.send_error(503)
+                    return
+                url = urllib.parse.urlsplit(self.path)
+                query = urllib.parse.parse_qs(url.query)
+                plural = url.path.rsplit("/", 1)[1]
+                if query.get("watch", ["0"])[0] in ("1", "true"):
+                    self.watch(plural, int(query.get("resourceVersion", ["0"])[0]))
+                else:
+                    self.list(plural)
+
+            def list(self, plural):
+                with api.lock:
+                    items = [o for (p, _, _), o in api.objects.items() if p == plural]
+                    body = json.dumps({"kind": "List", "apiVersion": "v1", "items": items,
+                                       "metadata": {"resourceVersion": str(api.version)}}).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def watch(self, plural, since):
+                q = queue.Queue()
+                with api.lock:
+                    for version, p, event in api.history:
+                        if p == plural and version > since:
+                            q.put(event)
+                    api.watches.append((plural, q))
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Transfer-Encoding", "chunked")
+                self.end_headers()
+                try:
+                    while (event := q.get()) is not None:
+                        line = json.dumps(event).encode() + b"\n"
+                        self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+                        self.wfile.flush()
+                    self.wfile.write(b"0\r\n\r\n")
+                except OSError:
+                    pass
+                with api.lock:
+                    api.watches = [w for w in api.watches if w[1] is not q]
+
+        return Handler
+
+
+def route(name, revisions, host=None, local=False, tags=None):
+    """revisions: {revision: percent}; tags: {tag: revision}."""
+    labels = {"networking.knative.dev/visibility": "cluster-local"} if local else {}
+    traffic = [{"revisionName": r, "percent": p} for r, p in revisions.items()]
+    traffic += [{"revisionName": r, "tag": t, "percent": 0, "url": f"http://{t}-{name}.default.localhost"}
+                for t, r in (tags or {}).items()]
+    return {"metadata": {"name": name, "labels": labels},
+            "status": {"url": f"http://{host or name + '.default.localhost'}", "traffic": traffic}}
+
+
+def revision(name, concurrency=0, timeout=300, failed=None, message=None):
+    ready = {"type": "Ready", "status": "True"}
+    if failed:
+        ready = {"type": "Ready", "status": "False", "reason": failed, "message": message or ""}
+    return {"metadata": {"name": name},
+            "spec": {"containerConcurrency": concurrency, "timeoutSeconds": timeout},
+            "status": {"conditions": [ready]}}
+
+
+def pod(name, rev, address=None, ready=True, unschedulable=None):
+    """A Pod of one machine; address: what --pod-address unix reads."""
+    conditions = [{"type": "Ready", "status": "True" if ready else "False"}]
+    if unschedulable:
+        conditions.append({"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+                           "message": unschedulable})
+    meta = {"name": name, "labels": {"serving.knative.dev/revision": rev}}
+    if address:
+        meta["annotations"] = {"lull.dev/queue-address": address}
+    return {"metadata": meta, "status": {"phase": "Running", "conditions": conditions}}
