@@ -354,8 +354,7 @@ static char *program_find(const char *name, struct error *err)
 {
     char self[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-    const char *folder =
-        strcmp(name, "lull-replica") == 0 ? "local" : name + strlen("lull-");
+    const char *folder = strcmp(name, "lull-replica") == 0 ? "local" : name + strlen("lull-");
 
     self[n > 0 ? n : 0] = '\0';
     char *slash = strrchr(self, '/');
