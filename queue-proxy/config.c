@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "queue-proxy/config.h"
+
+static const struct option_row rows[] = {
+    OPTION(struct config, concurrency, INT, "CONTAINER_CONCURRENCY", "container-concurrency", "0",
+           .min = 0, .max = 100000,
+           .help = "requests that may run in the function at once; 0: no limit"),
+    OPTION(struct config, queue_port, INT, "QUEUE_SERVING_PORT", "port", "8012", .min = 0,
+           .max = 65535, .help = "port for requests, on every address"),
+    OPTION(struct config, queue_listen, STRING, "LULL_QUEUE_LISTEN", "listen", "",
+           .help =
+               "addresses for requests instead of the port, comma-separated: IP:PORT, unix:/path"),
+    OPTION(struct config, admin_listen, STRING, "LULL_ADMIN_LISTEN", "admin-listen", ":8022,:9090",
+           .help = "addresses for probes, metrics and drain, comma-separated"),
+    OPTION(struct config, user_host, STRING, "LULL_USER_HOST", "user-host", "127.0.0.1",
+           .help = "numeric address of the function"),
+    OPTION(struct config, user_port, INT, "USER_PORT", "user-port", "8080", .min = 1, .max = 65535,
+           .help = "port of the function"),
+    OPTION(struct config, timeout_s, INT, "REVISION_TIMEOUT_SECONDS", "timeout-seconds", "300",
+           .min = 0, .max = 86400, .help = "seconds for a whole request, then 504; 0: no limit"),
+    OPTION(struct config, start_timeout_s, INT, "REVISION_RESPONSE_START_TIMEOUT_SECONDS",
+           "response-start-timeout-seconds", "0", .min = 0, .max = 86400,
+           .help = "seconds until an answer must have begun, then 504; 0: no limit"),
+    OPTION(struct config, idle_timeout_s, INT, "REVISION_IDLE_TIMEOUT_SECONDS",
+           "idle-timeout-seconds", "0", .min = 0, .max = 86400,
+           .help = "seconds without a byte of an answer, then it is ended; 0: no limit"),
+    OPTION(struct config, probe, STRING, "SERVING_READINESS_PROBE", "readiness-probe", "",
+           .help = "the function's readiness probe as Kubernetes JSON; empty: TCP connect"),
+    OPTION(struct config, namespace_name, STRING, "SERVING_NAMESPACE", "namespace", "",
+           .help = "namespace of the Revision, for metrics"),
+    OPTION(struct config, service, STRING, "SERVING_SERVICE", "service", "",
+           .help = "name of the Service, for metrics"),
+    OPTION(struct config, configuration, STRING, "SERVING_CONFIGURATION", "configuration", "",
+           .help = "name of the Configuration, for metrics"),
+    OPTION(struct config, revision, STRING, "SERVING_REVISION", "revision", "",
+           .help = "name of the Revision, for metrics"),
+    OPTION(struct config, pod, STRING, "SERVING_POD", "pod", "",
+           .help = "name of the Pod, reported with the numbers"),
+    OPTION(struct config, drain_quiet_ms, DURATION_MS, "LULL_DRAIN_QUIET", "drain-quiet", "1s",
+           .min = 0, .max = 600000,
+           .help = "after SIGTERM: how long no request may have come before it ends"),
+    OPTION(struct config, drain_timeout_ms, DURATION_MS, "LULL_DRAIN_TIMEOUT", "drain-timeout",
+           "300s", .min = 0, .max = 86400000,
+           .help = "after SIGTERM: the longest wait for requests"),
+};
+
+const struct option_table config_table = {
+    .program = "lull-queue-proxy",
+    .summary = "stands in front of one replica: limits, queues, probes, counts, drains",
+    .rows = rows,
+    .count = ARRAY_LEN(rows),
+};

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "queue-proxy/headers.h"
+
+static bool has_prefix(struct slice name, struct slice prefix)
+{
+    return name.len > prefix.len && slice_eq_nocase(slice_of(name.ptr, prefix.len), prefix);
+}
+
+void headers_classify(const struct http_head *in, struct request_class *out)
+{
+    bool kubelet = false;
+    bool probe = false;
+    *out = (struct request_class){.kind = REQUEST_PLAIN};
+    for (size_t i = 0; i < in->n_headers; i++) {
+        const struct http_header *h = &in->headers[i];
+        if (h->id == HTTP_H_K_PROXY_REQUEST) {
+            out->proxied = slice_eq(h->value, SLICE_LIT("activator"));
+        } else if (h->id == HTTP_H_K_NETWORK_PROBE) {
+            probe = true;
+            out->probe = h->value;
+        } else if (h->id == HTTP_H_K_NETWORK_HASH) {
+            out->hash = h->value;
+        } else if (h->id == HTTP_H_K_KUBELET_PROBE) {
+            kubelet = true;
+        } else if (h->id == HTTP_H_USER_AGENT) {
+            kubelet = kubelet || slice_starts_with(h->value, SLICE_LIT("kube-probe/"));
+        }
+    }
+    if (probe && slice_eq(out->probe, SLICE_LIT("probe"))) {
+        out->kind = REQUEST_HASH_PROBE;
+    } else if (probe && !slice_eq(out->probe, SLICE_LIT("queue"))) {
+        out->kind = REQUEST_BAD_PROBE;
+    } else if (probe || kubelet) {
+        out->kind = REQUEST_HEALTH;
+    }
+}
+
+static bool is_internal(const struct http_header *h)
+{
+    switch ((int)h->id) {
+    case HTTP_H_K_PROXY_REQUEST:
+    case HTTP_H_K_ORIGINAL_HOST:
+    case HTTP_H_K_NETWORK_PROBE:
+    case HTTP_H_K_NETWORK_HASH:
+    case HTTP_H_K_KUBELET_PROBE:
+    case HTTP_H_K_PASSTHROUGH_LB:
+    case HTTP_H_K_LULL_REFUSED:
+        return true;
+    case HTTP_H_OTHER:
+        break;
+    default:
+        return false;
+    }
+    return (h->name.ptr[0] | 0x20) == 'k' && (has_prefix(h->name, SLICE_LIT("knative-serving-")) ||
+                                              has_prefix(h->name, SLICE_LIT("k-lull-")));
+}
+
+/* Bounded text that drops what does not fit as a whole. */
+struct text {
+    char *buf;
+    size_t size;
+    size_t len;
+    bool full;
+};
+
+static void put(struct text *t, struct slice s)
+{
+    if (t->full || s.len > t->size - t->len) {
+        t->full = true;
+        return;
+    }
+    if (s.len > 0) {
+        memcpy(t->buf + t->len, s.ptr, s.len);
+        t->len += s.len;
+    }
+}
+
+/* for=1.2.3.4, or for="[::1]" */
+static void put_node(struct text *t, struct slice node)
+{
+    bool v6 = slice_find(node, ':') >= 0;
+    put(t, v6 ? SLICE_LIT("for=\"[") : SLICE_LIT("for="));
+    put(t, node);
+    put(t, v6 ? SLICE_LIT("]\"") : SLICE_EMPTY);
+}
+
+/* Whether a value can stand in Forwarded as it is. */
+static bool plain_token(struct slice s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if (strchr(" \t\",;=\\", s.ptr[i]) != NULL) {
+            return false;
+        }
+    }
+    return s.len > 0;
+}
+
+static struct slice forwarded_value(const struct http_head *out, struct slice chain, struct text *t)
+{
+    struct slice host = http_head_get(out, SLICE_LIT("x-forwarded-host"));
+    struct slice proto = http_head_get(out, SLICE_LIT("x-forwarded-proto"));
+    struct slice part;
+    bool first = true;
+    while (slice_split(&chain, ',', &part)) {
+        part = slice_trim(part);
+        if (!plain_token(part)) {
+            continue;
+        }
+        put(t, first ? SLICE_EMPTY : SLICE_LIT(", "));
+        put_node(t, part);
+        if (first && plain_token(host)) {
+            put(t, SLICE_LIT(";host="));
+            put(t, host);
+        }
+        if (first && plain_token(proto)) {
+            put(t, SLICE_LIT(";proto="));
+            put(t, proto);
+        }
+        first = false;
+    }
+    return t->full || first ? (struct slice){0} : slice_of(t->buf, t->len);
+}
+
+/* The chain of X-Forwarded-For with the peer at its end, in room; only the peer when too long. */
+static int add_peer(struct http_head *out, struct slice peer, struct slice *chain,
+                    struct header_room *room)
+{
+    struct text t = {.buf = room->forwarded_for, .size = sizeof(room->forwarded_for)};
+    if (chain->len > 0) {
+        put(&t, *chain);
+        put(&t, SLICE_LIT(", "));
+    }
+    put(&t, peer);
+    *chain = t.full ? peer : slice_of(t.buf, t.len);
+    http_head_remove(out, SLICE_LIT("x-forwarded-for"));
+    return http_head_add(out, SLICE_LIT("X-Forwarded-For"), *chain);
+}
+
+int headers_to_function(const struct http_head *in, struct http_head *out,
+                        const struct request_class *cls, struct slice peer,
+                        struct header_room *room)
+{
+    struct slice chain = {0};
+    bool has_forwarded = false;
+    bool has_host = false;
+    bool has_proto = false;
+    size_t kept = 0;
+    for (size_t i = 0; i < out->n_headers; i++) {
+        const struct http_header *h = &out->headers[i];
+        if (is_internal(h)) {
+            if (h->id == HTTP_H_K_ORIGINAL_HOST && h->value.len > 0 && cls->proxied) {
+                out->authority = h->value;
+            }
+            continue;
+        }
+        has_forwarded = has_forwarded || h->id == HTTP_H_FORWARDED;
+        has_host = has_host || h->id == HTTP_H_X_FORWARDED_HOST;
+        has_proto = has_proto || h->id == HTTP_H_X_FORWARDED_PROTO;
+        if (h->id == HTTP_H_X_FORWARDED_FOR) {
+            chain = h->value;
+        }
+        out->headers[kept++] = *h;
+    }
+    out->n_headers = kept;
+    int rc = 0;
+    if (!cls->proxied && !slice_eq(peer, SLICE_LIT("unix"))) {
+        rc = add_peer(out, peer, &chain, room);
+    }
+    if (rc == 0 && !cls->proxied && !has_proto) {
+        rc = http_head_add(out, SLICE_LIT("X-Forwarded-Proto"), SLICE_LIT("http"));
+    }
+    if (rc == 0 && !cls->proxied && !has_host && in->authority.len > 0) {
+        rc = http_head_add(out, SLICE_LIT("X-Forwarded-Host"), in->authority);
+    }
+    if (rc == 0 && !has_forwarded && chain.len > 0) {
+        struct text t = {.buf = room->forwarded, .size = sizeof(room->forwarded)};
+        struct slice value = forwarded_value(out, chain, &t);
+        if (value.len > 0) {
+            rc = http_head_add(out, SLICE_LIT("Forwarded"), value);
+        }
+    }
+    return rc;
+}
+
+void headers_from_function(struct http_head *out)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < out->n_headers; i++) {
+        if (!has_prefix(out->headers[i].name, SLICE_LIT("k-lull-"))) {
+            out->headers[kept++] = out->headers[i];
+        }
+    }
+    out->n_headers = kept;
+}

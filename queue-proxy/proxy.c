@@ -1,0 +1,465 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Happy path: on_request → breaker grants → http_forward → on_done → the next waiter is granted.
+ *
+ * Failure: refused (full, draining) before any body is read; the function refuses the connection
+ * or closes it unanswered: 502, after one more try where the request cannot have run; a
+ * deadline: 504, or the answer is ended where it is; the client leaves: its slot is free at once.
+ * Whatever happens, rq_over runs exactly once per request.
+ */
+
+#include "queue-proxy/proxy.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#define FREE_MAX       128
+#define TIMEOUT_TEXT   "request timeout"
+#define DEPTH_PER_SLOT 10
+
+struct request {
+    struct list link; /* proxy->free */
+    struct proxy *proxy;
+    struct http_exchange *exchange;
+    struct http_forward forward;
+    struct breaker_slot slot;
+    struct deadline timeout;
+    struct deadline start_timeout;
+    struct deadline idle_timeout;
+    struct request_class cls;
+    struct header_room room;
+    uint64_t started_ns;
+    uint64_t seen_bytes; /* of the answer, when the idle deadline was set */
+    unsigned tries;
+};
+
+static const struct http_forward_hooks forward_hooks;
+static void start_granted(struct proxy *proxy);
+
+/* ---- request structs ---- */
+
+static struct request *rq_new(struct proxy *proxy, struct http_exchange *ex,
+                              const struct request_class *cls)
+{
+    struct list *node = list_pop_front(&proxy->free);
+    struct request *rq;
+    if (node != NULL) {
+        rq = LIST_ENTRY(node, struct request, link);
+        proxy->n_free--;
+    } else {
+        rq = xmalloc(sizeof(*rq));
+    }
+    rq->proxy = proxy;
+    rq->exchange = ex;
+    rq->cls = *cls;
+    rq->tries = 0;
+    rq->seen_bytes = 0;
+    rq->started_ns = loop_now_ns(proxy->loop);
+    rq->forward.running = false;
+    list_init(&rq->link);
+    breaker_slot_init(&rq->slot);
+    deadline_init(&rq->timeout);
+    deadline_init(&rq->start_timeout);
+    deadline_init(&rq->idle_timeout);
+    request_stats_in(&proxy->stats, rq->started_ns, cls->proxied);
+    proxy->last_request_ms = rq->started_ns / CLOCK_NS_PER_MS;
+    return rq;
+}
+
+/* The request is over; status 0: no answer reached the client. May start waiting ones. */
+static void rq_over(struct request *rq, int status)
+{
+    struct proxy *proxy = rq->proxy;
+    uint64_t now = loop_now_ns(proxy->loop);
+    deadline_clear(&rq->timeout);
+    deadline_clear(&rq->start_timeout);
+    deadline_clear(&rq->idle_timeout);
+    request_stats_out(&proxy->stats, now, rq->cls.proxied);
+    metric_observe(proxy->duration, (double)(now - rq->started_ns) / 1e9);
+    proxy->n_codes[status >= 100 && status < 600 ? status / 100 : 0]++;
+    breaker_release(&proxy->breaker, &rq->slot);
+    if (proxy->n_free < FREE_MAX) {
+        list_push_front(&proxy->free, &rq->link);
+        proxy->n_free++;
+    } else {
+        free(rq);
+    }
+    start_granted(proxy);
+    if (proxy->draining && proxy->stats.in_flight == 0 && proxy->on_idle != NULL) {
+        proxy->on_idle(proxy);
+    }
+}
+
+/* Answers by ourselves; the exchange is not touched afterwards. */
+static void answer(struct http_exchange *ex, int status, const char *text)
+{
+    http_exchange_listen(ex, NULL, NULL);
+    http_exchange_respond(ex, status, "text/plain; charset=utf-8", slice_str(text));
+}
+
+/* ---- refusals and probes ---- */
+
+static void refuse(struct proxy *proxy, struct http_exchange *ex, bool draining)
+{
+    struct http_header room[2];
+    struct http_head head;
+    http_head_init(&head, room, ARRAY_LEN(room));
+    head.status = 503;
+    proxy->n_refused[draining]++;
+    struct slice why = draining ? SLICE_LIT("draining") : SLICE_LIT("full");
+    if (http_head_add(&head, SLICE_LIT("K-Lull-Refused"), why) < 0 ||
+        http_head_add(&head, SLICE_LIT("Content-Type"), SLICE_LIT("text/plain; charset=utf-8")) <
+            0) {
+        return; /* there is room for two */
+    }
+    http_exchange_listen(ex, NULL, NULL);
+    http_exchange_respond_head(ex, &head,
+                               draining ? SLICE_LIT("shutting down\n")
+                                        : SLICE_LIT("pending request queue full\n"));
+}
+
+static void answer_probe(struct proxy *proxy, struct http_exchange *ex,
+                         const struct request_class *cls)
+{
+    char text[160];
+    struct http_header room[1];
+    struct http_head head;
+    switch (cls->kind) {
+    case REQUEST_HEALTH:
+        if (proxy->draining) {
+            answer(ex, 503, "shutting down");
+        } else if (!proxy->prober.ready) {
+            answer(ex, 503, "the function is not ready");
+        } else {
+            answer(ex, 200, "queue");
+        }
+        return;
+    case REQUEST_HASH_PROBE:
+        if (cls->hash.len == 0) {
+            answer(ex, 400, "a probe must contain a non-empty K-Network-Hash header");
+            return;
+        }
+        http_head_init(&head, room, ARRAY_LEN(room));
+        head.status = 200;
+        if (http_head_add(&head, SLICE_LIT("K-Network-Hash"), cls->hash) == 0) {
+            http_exchange_listen(ex, NULL, NULL);
+            http_exchange_respond_head(ex, &head, SLICE_EMPTY);
+        }
+        return;
+    case REQUEST_BAD_PROBE:
+    case REQUEST_PLAIN:
+        break;
+    }
+    snprintf(text, sizeof(text), "unexpected probe header value: %.*s",
+             cls->probe.len > 100 ? 100 : (int)cls->probe.len, cls->probe.ptr);
+    answer(ex, 400, text);
+}
+
+/* ---- forwarding ---- */
+
+static void fail_request(struct request *rq, const struct error *err)
+{
+    char text[ERROR_MSG_MAX + 64];
+    snprintf(text, sizeof(text), "the function did not answer: %s\n", err->msg);
+    answer(rq->exchange, 502, text);
+    rq_over(rq, 502);
+}
+
+static void start_forward(struct request *rq)
+{
+    struct error err = {0};
+    rq->tries++;
+    if (http_forward_start(&rq->forward, rq->exchange, rq->proxy->pool, &forward_hooks, rq, &err) <
+        0) {
+        fail_request(rq, &err);
+    }
+}
+
+static int on_request_head(struct http_forward *f, const struct http_head *in,
+                           struct http_head *out, void *arg)
+{
+    struct request *rq = arg;
+    return headers_to_function(in, out, &rq->cls, http_exchange_peer(rq->exchange), &rq->room);
+}
+
+static bool on_response_head(struct http_forward *f, const struct http_head *in,
+                             struct http_head *out, void *arg)
+{
+    struct request *rq = arg;
+    struct proxy *proxy = rq->proxy;
+    headers_from_function(out);
+    deadline_clear(&rq->start_timeout);
+    if (in->body == HTTP_BODY_TUNNEL) { /* an upgraded connection counts as answered */
+        deadline_clear(&rq->timeout);
+    }
+    if (proxy->config->idle_timeout_s > 0) {
+        deadline_set(&proxy->idle_timeouts, &rq->idle_timeout);
+    }
+    return true;
+}
+
+/* Whether the request may be sent once more: it cannot have run, or running it twice is harmless.
+ */
+static bool try_again(const struct request *rq, const struct http_forward_result *r)
+{
+    const struct http_head *head = http_exchange_request(rq->exchange);
+    bool harmless = head->body == HTTP_BODY_NONE &&
+                    (head->method_id == HTTP_METHOD_GET || head->method_id == HTTP_METHOD_HEAD ||
+                     head->method_id == HTTP_METHOD_OPTIONS);
+    return rq->tries < 2 && r->body_intact && r->stage == HTTP_STAGE_REUSED && harmless;
+}
+
+static void on_forward_done(struct http_forward *f, const struct http_forward_result *r, void *arg)
+{
+    struct request *rq = arg;
+    if (r->answered) {
+        rq_over(rq, r->outcome == HTTP_OUTCOME_OK ? r->status : 0);
+        return;
+    }
+    if (try_again(rq, r)) {
+        start_forward(rq);
+        return;
+    }
+    if (r->stage == HTTP_STAGE_NOT_SENT) {
+        prober_suspect(&rq->proxy->prober);
+    }
+    LOG_WARN("request failed", LOG_ERR(&r->err));
+    fail_request(rq, &r->err);
+}
+
+static const struct http_forward_hooks forward_hooks = {
+    .on_request = on_request_head,
+    .on_response = on_response_head,
+    .on_done = on_forward_done,
+};
+
+/* ---- waiting ---- */
+
+static void on_waiting_close(struct http_exchange *ex, enum http_close how, void *arg)
+{
+    rq_over(arg, 0); /* the client left the queue */
+}
+
+static const struct http_exchange_events waiting_events = {.on_close = on_waiting_close};
+
+static void start_granted(struct proxy *proxy)
+{
+    struct breaker_slot *slot;
+    while ((slot = breaker_take_granted(&proxy->breaker)) != NULL) {
+        start_forward(CONTAINER_OF(slot, struct request, slot));
+    }
+}
+
+static void timed_out(struct request *rq)
+{
+    if (http_forward_running(&rq->forward)) {
+        if (http_forward_cancel(&rq->forward, SLICE_LIT(TIMEOUT_TEXT))) {
+            rq_over(rq, 504);
+            return;
+        }
+    }
+    answer(rq->exchange, 504, TIMEOUT_TEXT);
+    rq_over(rq, 504);
+}
+
+static void on_timeout(struct deadline *deadline, void *data)
+{
+    timed_out(CONTAINER_OF(deadline, struct request, timeout));
+}
+
+static void on_start_timeout(struct deadline *deadline, void *data)
+{
+    timed_out(CONTAINER_OF(deadline, struct request, start_timeout));
+}
+
+static void on_idle_timeout(struct deadline *deadline, void *data)
+{
+    struct request *rq = CONTAINER_OF(deadline, struct request, idle_timeout);
+    uint64_t bytes = rq->forward.bytes_out + rq->forward.bytes_in;
+    if (bytes != rq->seen_bytes) {
+        rq->seen_bytes = bytes;
+        deadline_set(&rq->proxy->idle_timeouts, deadline);
+        return;
+    }
+    timed_out(rq);
+}
+
+static void on_request(struct http_exchange *ex, void *arg)
+{
+    struct proxy *proxy = arg;
+    struct request_class cls;
+    headers_classify(http_exchange_request(ex), &cls);
+    if (cls.kind != REQUEST_PLAIN) {
+        answer_probe(proxy, ex, &cls);
+        return;
+    }
+    if (proxy->draining && cls.proxied) {
+        refuse(proxy, ex, true);
+        return;
+    }
+    struct request *rq = rq_new(proxy, ex, &cls);
+    switch (breaker_acquire(&proxy->breaker, &rq->slot)) {
+    case BREAKER_OVERLOAD:
+        refuse(proxy, ex, false);
+        rq_over(rq, 503);
+        return;
+    case BREAKER_QUEUED:
+        http_exchange_listen(ex, &waiting_events, rq);
+        break;
+    case BREAKER_GRANTED:
+        break;
+    }
+    if (proxy->config->timeout_s > 0) {
+        deadline_set(&proxy->timeouts, &rq->timeout);
+    }
+    if (proxy->config->start_timeout_s > 0) {
+        deadline_set(&proxy->start_timeouts, &rq->start_timeout);
+    }
+    if (rq->slot.state == BREAKER_RUNNING) {
+        start_forward(rq);
+    }
+}
+
+/* ---- life ---- */
+
+int listen_list(struct http_server *server, const char *list, struct error *err)
+{
+    struct slice rest = slice_str(list);
+    struct slice part;
+    while (slice_split(&rest, ',', &part)) {
+        struct addr addr;
+        int rc = addr_parse(slice_trim(part), &addr, err);
+        if (rc == 0) {
+            rc = http_server_listen(server, &addr, NULL, err);
+        }
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
+static int make_pool(struct proxy *proxy, struct addr *function, struct error *err)
+{
+    char text[ADDR_TEXT_MAX];
+    struct http_pool_options options = http_pool_options_default();
+    int rc = addr_from_ip(slice_str(proxy->config->user_host), (uint16_t)proxy->config->user_port,
+                          function, err);
+    if (rc < 0) {
+        return error_prefix(err, rc, "address of the function");
+    }
+    options.max_idle = 256;
+    addr_format(function, text, sizeof(text));
+    rc = http_pool_new(proxy->loop, text, &options, &proxy->pool, err);
+    proxy->open += rc == 0;
+    return rc;
+}
+
+static void make_metrics(struct proxy *proxy)
+{
+    metric_registry_init(&proxy->metrics);
+    struct metric_family *f =
+        metric_histogram(&proxy->metrics, "lull_queue_request_seconds",
+                         "Seconds from a request's arrival to the end of its answer, queue "
+                         "included.",
+                         NULL, METRIC_SECONDS);
+    proxy->duration = metric_with(f, NULL);
+}
+
+int proxy_start(struct proxy *proxy, struct loop *loop, const struct config *config,
+                void (*on_ready)(struct prober *prober), void *data, struct error *err)
+{
+    struct addr function;
+    char port[16];
+    struct http_limits limits = http_limits_default();
+    *proxy = (struct proxy){.loop = loop, .config = config, .data = data};
+    list_init(&proxy->free);
+    make_metrics(proxy);
+    request_stats_init(&proxy->stats, loop_now_ns(loop));
+    proxy->last_request_ms = loop_now_ms(loop);
+    breaker_init(&proxy->breaker, (uint32_t)config->concurrency,
+                 (uint32_t)config->concurrency * DEPTH_PER_SLOT);
+    deadlines_init(&proxy->timeouts, loop, (uint64_t)config->timeout_s * 1000, on_timeout, proxy);
+    deadlines_init(&proxy->start_timeouts, loop, (uint64_t)config->start_timeout_s * 1000,
+                   on_start_timeout, proxy);
+    deadlines_init(&proxy->idle_timeouts, loop, (uint64_t)config->idle_timeout_s * 1000,
+                   on_idle_timeout, proxy);
+    limits.idle_ms = 120000; /* longer than an activator keeps its end */
+    proxy->server = http_server_new(
+        loop,
+        &(struct http_server_options){.limits = limits, .on_request = on_request, .arg = proxy});
+    proxy->open = 4;
+    int rc = probe_spec_parse(slice_str(config->probe), &proxy->probe_spec, err);
+    if (rc == 0) {
+        rc = make_pool(proxy, &function, err);
+    }
+    if (rc == 0) {
+        snprintf(port, sizeof(port), ":%d", (int)config->queue_port);
+        rc = listen_list(proxy->server,
+                         config->queue_listen[0] != '\0' ? config->queue_listen : port, err);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    prober_start(&proxy->prober, loop, &function, &proxy->probe_spec, on_ready, proxy);
+    proxy->open++;
+    return 0;
+}
+
+void proxy_drain(struct proxy *proxy, void (*on_idle)(struct proxy *proxy))
+{
+    proxy->draining = true;
+    proxy->on_idle = on_idle;
+}
+
+size_t proxy_active(const struct proxy *proxy)
+{
+    return proxy->stats.in_flight;
+}
+
+static void dropped(struct proxy *proxy)
+{
+    if (--proxy->open > 0) {
+        return;
+    }
+    struct list *node;
+    while ((node = list_pop_front(&proxy->free)) != NULL) {
+        free(LIST_ENTRY(node, struct request, link));
+    }
+    metric_registry_fini(&proxy->metrics);
+    if (proxy->close_cb != NULL) {
+        proxy->close_cb(proxy);
+    }
+}
+
+static void on_part_closed(void *arg)
+{
+    dropped(arg);
+}
+
+static void on_deadlines_closed(struct deadlines *d)
+{
+    dropped(d->data);
+}
+
+static void on_prober_closed(struct prober *p)
+{
+    dropped(p->data);
+}
+
+void proxy_close(struct proxy *proxy, void (*cb)(struct proxy *proxy))
+{
+    proxy->close_cb = cb;
+    proxy->on_idle = NULL;
+    http_server_close(proxy->server, on_part_closed, proxy);
+    if (proxy->pool != NULL) {
+        http_pool_close(proxy->pool, on_part_closed, proxy);
+    }
+    if (proxy->prober.loop != NULL) {
+        prober_close(&proxy->prober, on_prober_closed);
+    }
+    deadlines_close(&proxy->timeouts, on_deadlines_closed);
+    deadlines_close(&proxy->start_timeouts, on_deadlines_closed);
+    deadlines_close(&proxy->idle_timeouts, on_deadlines_closed);
+}
