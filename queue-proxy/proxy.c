@@ -367,6 +367,12 @@ static void make_metrics(struct proxy *proxy)
     proxy->duration = metric_with(f, NULL);
 }
 
+/* A timeout of 0 means none: its list stays empty, whatever its length. */
+static uint64_t length_ms(int64_t seconds)
+{
+    return seconds > 0 ? (uint64_t)seconds * 1000 : 1;
+}
+
 int proxy_start(struct proxy *proxy, struct loop *loop, const struct config *config,
                 void (*on_ready)(struct prober *prober), void *data, struct error *err)
 {
@@ -380,11 +386,11 @@ int proxy_start(struct proxy *proxy, struct loop *loop, const struct config *con
     proxy->last_request_ms = loop_now_ms(loop);
     breaker_init(&proxy->breaker, (uint32_t)config->concurrency,
                  (uint32_t)config->concurrency * DEPTH_PER_SLOT);
-    deadlines_init(&proxy->timeouts, loop, (uint64_t)config->timeout_s * 1000, on_timeout, proxy);
-    deadlines_init(&proxy->start_timeouts, loop, (uint64_t)config->start_timeout_s * 1000,
+    deadlines_init(&proxy->timeouts, loop, length_ms(config->timeout_s), on_timeout, proxy);
+    deadlines_init(&proxy->start_timeouts, loop, length_ms(config->start_timeout_s),
                    on_start_timeout, proxy);
-    deadlines_init(&proxy->idle_timeouts, loop, (uint64_t)config->idle_timeout_s * 1000,
-                   on_idle_timeout, proxy);
+    deadlines_init(&proxy->idle_timeouts, loop, length_ms(config->idle_timeout_s), on_idle_timeout,
+                   proxy);
     limits.idle_ms = 120000; /* longer than an activator keeps its end */
     proxy->server = http_server_new(
         loop,

@@ -75,7 +75,7 @@ void sconn_arm(struct sconn *conn, bool progress)
         return;
     }
     conn->wait = wait;
-    if (wait == SCONN_WAIT_NONE) {
+    if (wait == SCONN_WAIT_NONE || conn->server->unlimited[wait]) {
         deadline_clear(&conn->deadline);
         return;
     }

@@ -200,7 +200,10 @@ struct http_server *http_server_new(struct loop *loop, const struct http_server_
     list_init(&server->finished);
     loop_task_init(&server->task, run_task, server);
     for (int i = 1; i < SCONN_WAIT_N; i++) {
-        deadlines_init(&server->waits[i], loop, lengths[i], sconn_on_deadline, server);
+        /* 0 means no limit: such a list stays empty */
+        deadlines_init(&server->waits[i], loop, lengths[i] > 0 ? lengths[i] : 1, sconn_on_deadline,
+                       server);
+        server->unlimited[i] = lengths[i] == 0;
         server->open_handles++;
     }
     return server;

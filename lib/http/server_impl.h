@@ -94,6 +94,7 @@ struct http_server {
     struct http_shared *shared;
     struct http_server_options options;
     struct deadlines waits[SCONN_WAIT_N]; /* index 0 is not used */
+    bool unlimited[SCONN_WAIT_N];
     struct list listeners;
     struct list conns;
     struct list free;     /* exchanges */

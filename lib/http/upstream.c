@@ -633,6 +633,7 @@ int http_pool_new(struct loop *loop, const char *addr, const struct http_pool_op
     addr_format(&parsed, pool->text, sizeof(pool->text));
     list_init(&pool->idle);
     list_init(&pool->busy);
+    REQUIRE(options->idle_ms > 0 && options->connect_ms > 0);
     deadlines_init(&pool->idle_wait, loop, options->idle_ms, on_idle_late, pool);
     deadlines_init(&pool->connect_wait, loop, options->connect_ms, on_connect_late, pool);
     pool->open_handles = 2;
