@@ -7,6 +7,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -297,6 +298,7 @@ static void agent_free(struct agent *a)
     free(a->home);
     free(a->libexec);
     free(a->run_dir);
+    cleanup_close(&a->options.lifeline_fd);
     free(a);
 }
 
@@ -363,6 +365,8 @@ static struct agent *agent_new(const struct agent_options *o)
     list_init(&a->links);
     closer_init(&a->closer);
     podlog_init(a);
+    // Clear of the low numbers that a replica's descriptors get.
+    a->options.lifeline_fd = o->lifeline_fd >= 0 ? fcntl(o->lifeline_fd, F_DUPFD_CLOEXEC, 16) : -1;
     return a;
 }
 

@@ -26,7 +26,7 @@ struct agent_options {
     uint32_t max_replicas;     /* Pods that run at once; more stay Pending */
     uint64_t max_memory_bytes; /* sum of their memory requests; 0: no bound */
     uint64_t log_max_bytes;    /* per log file of a replica; two are kept. 0: 8 MiB */
-    int lifeline_fd;           /* handed to every replica; -1: none */
+    int lifeline_fd;           /* a copy goes to every replica; -1: none */
 };
 
 /*
