@@ -280,6 +280,14 @@ static int send_waiting(struct stream *s)
     return 0;
 }
 
+static void give_drain(struct stream *s)
+{
+    if (stream_queued_bytes(s) == 0 && stream_is_open(s) && !s->shut &&
+        s->events->on_drain != NULL) {
+        s->events->on_drain(s);
+    }
+}
+
 static void on_written(uv_write_t *req, int status)
 {
     struct stream_chunk *c = CONTAINER_OF(req, struct stream_chunk, req);
@@ -295,9 +303,8 @@ static void on_written(uv_write_t *req, int status)
     }
     if (status < 0) {
         break_uv(s, status, "write");
-    } else if (s->queued == 0 && (s->layer == NULL || s->layer->queued == 0) && !s->shut &&
-               s->events->on_drain != NULL) {
-        s->events->on_drain(s);
+    } else {
+        give_drain(s);
     }
 }
 
@@ -632,6 +639,11 @@ void stream_layer_end(struct stream *s)
 void stream_layer_changed(struct stream *s)
 {
     update_reading(s);
+}
+
+void stream_layer_drained(struct stream *s)
+{
+    give_drain(s);
 }
 
 void stream_layer_shut(struct stream *s)

@@ -47,5 +47,7 @@ void stream_layer_give(struct stream *s, char *bytes, size_t n);
 void stream_layer_end(struct stream *s);
 /* needs_bytes or queued has changed. */
 void stream_layer_changed(struct stream *s);
+/* Bytes that waited in the layer are out of it: gives on_drain if none waits for the kernel. */
+void stream_layer_drained(struct stream *s);
 /* The goodbye that was put off has been said. */
 void stream_layer_shut(struct stream *s);

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/* Private to lib/loop: what tls.c and tls_context.c share. */
+
+#include <openssl/ssl.h>
+
+#include "loop/tls.h"
+
+#define TLS_RECORD_BYTES (16u << 10)
+#define TLS_ALPN_MAX     64
+
+struct tls_context {
+    SSL_CTX *ssl;
+    unsigned refs;
+    unsigned char alpn[TLS_ALPN_MAX]; /* length-prefixed names, best first */
+    unsigned alpn_len;
+    char in[TLS_RECORD_BYTES];  /* from the socket, between two calls of libuv */
+    char out[TLS_RECORD_BYTES]; /* pieces of a write, gathered into one record */
+};
+
+/* Puts OpenSSL's reason behind `what`; returns code. */
+int tls_fail(struct error *err, enum err_code code, const char *what);
