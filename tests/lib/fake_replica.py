@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A stand-in for one queue-proxy with its function, on a unix socket, that a test can make refuse, stall
+or die at will. One thread per connection; every request that reached the "function" is remembered."""
+import json
+import socket
+import threading
+
+
+class FakeReplica:
+    """mode: ok | full | draining | reset (close without an answer). `gate` cleared: requests wait in it."""
+
+    def __init__(self, path, name, mode="ok"):
+        self.path, self.name, self.mode = path, name, mode
+        self.seen = []  # (method, target, headers, body) in order of arrival
+        self.turned_away = 0
+        self.active = 0
+        self.most_active = 0
+        self.lock = threading.Lock()
+        self.gate = threading.Event()
+        self.gate.set()
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.bind(str(path))
+        self.sock.listen(512)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def address(self):
+        return f"unix:{self.path}"
+
+    def close(self):
+        self.sock.close()
+        self.path.unlink(missing_ok=True)
+
+    def _accept(self):
+        while True:
+            try:
+                conn, _ = self.sock.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(conn,), daemon=True).start()
+
+    def _serve(self, conn):
+        with conn, conn.makefile("rb") as f:
+            while True:
+                try:
+                    if not self._one(conn, f):
+                        return
+                except (OSError, ValueError):
+                    return
+
+    def _one(self, conn, f):
+        line = f.readline().decode().split()
+        if not line:
+            return False
+        headers = {}
+        while (h := f.readline().decode().rstrip("\r\n")):
+            key, _, value = h.partition(":")
+            headers[key.lower()] = value.strip()
+        if self.mode in ("full", "draining"):
+            with self.lock:
+                self.turned_away += 1
+            conn.sendall(b"HTTP/1.1 503 Service Unavailable\r\nK-Lull-Refused: " + self.mode.encode() +
+                         b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            return False
+        if self.mode == "reset":
+            return False
+        body = self._body(f, headers)
+        with self.lock:
+            self.seen.append((line[0], line[1], headers, body))
+            self.active += 1
+            self.most_active = max(self.most_active, self.active)
+        self.gate.wait(30)
+        with self.lock:
+            self.active -= 1
+        out = json.dumps({"replica": self.name, "target": line[1], "headers": headers,
+                          "body": body.decode(errors="replace")}).encode()
+        conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Fine: yes\r\n"
+                     b"K-Lull-Secret: no\r\nContent-Length: %d\r\n\r\n%s" % (len(out), out))
+        return True
+
+    @staticmethod
+    def _body(f, headers):
+        if headers.get("transfer-encoding") == "chunked":
+            body = b""
+            while (size := int(f.readline().split(b";")[0], 16)):
+                body += f.read(size)
+                f.readline()
+            f.readline()
+            return body
+        return f.read(int(headers.get("content-length", 0)))
