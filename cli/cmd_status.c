@@ -60,6 +60,7 @@ int cmd_status(struct cli *cli, int argc, char **argv)
     size_t replicas = json_array_size(jpeek_arr(pods, "items"));
     if (!text) {
         json_object_set_new(up, "running", json_true());
+        json_object_set_new(up, "home", json_string(cli->home));
         json_object_set_new(up, "functions", json_integer((json_int_t)functions));
         json_object_set_new(up, "replicas", json_integer((json_int_t)replicas));
         cli_print_json(up);

@@ -26,11 +26,9 @@ BUILD = pathlib.Path(os.environ.get("LULL_BUILD", ROOT / "build"))
 
 def binary(name):
     """A built program by its file name, wherever it stands in the build folder."""
-    folder = {"lull": "cli", "lull-replica": "local"}.get(name, name.removeprefix("lull-"))
-    path = BUILD / folder / name
-    if not path.is_file():
-        pytest.skip(f"{path} is not built")
-    return path
+    found = [p for pattern in ("*/", "*/*/") for p in BUILD.glob(pattern + name) if p.is_file()]
+    assert found, f"{name} is not in {BUILD}; build first"
+    return found[0]
 
 
 @pytest.fixture(scope="session")
@@ -70,8 +68,7 @@ class Lull:
 
     def __init__(self, home):
         self.home = home
-        self.public_port, self.local_port, self.api_port = free_ports(3)
-        self.supervisor = None
+        self.public_port = self.local_port = self.api_port = 0  # known once it is up
 
     def env(self):
         keep = {k: v for k, v in os.environ.items() if k not in ("KUBECONFIG", "LULL_HOME")}
@@ -88,8 +85,9 @@ class Lull:
         return json.loads(self.cli(*args, "-o", "json").stdout)
 
     def up(self, *more):
-        self.cli("up", "--detach", "--public-port", self.public_port, "--local-port", self.local_port,
-                 "--api-port", self.api_port, *more)
+        self.cli("up", "--detach", "--port", 0, "--local-port", 0, "--api-port", 0, *more)
+        told = json.loads((self.home / "up.json").read_text())
+        self.public_port, self.local_port, self.api_port = (told[f"{k}Port"] for k in ("public", "local", "api"))
         return self
 
     def processes(self):
