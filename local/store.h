@@ -37,10 +37,10 @@
  */
 
 #include <jansson.h>
-#include <uv.h>
 
 #include "base/error.h"
 #include "base/slice.h"
+#include "loop/loop.h"
 
 struct store;
 struct store_watch;
@@ -64,6 +64,13 @@ struct object *object_ref(struct object *o);
 void object_unref(struct object *o);
 /* A new tree; the caller json_decref()s. Never NULL: the text was made by us. */
 json_t *object_parse(const struct object *o);
+/*
+ * The JSON text with another resourceVersion in it, in three parts: out[0] out[1] out[2]. number is
+ * the buffer for the middle one. For the object of a DELETED event.
+ */
+#define OBJECT_VERSION_MAX 21
+void object_json_at(const struct object *o, uint64_t version, char number[OBJECT_VERSION_MAX],
+                    struct slice out[3]);
 /* Label value, or NULL. Borrowed from the object. */
 const char *object_label(const struct object *o, const char *key);
 
@@ -75,6 +82,7 @@ struct store_kind {
     const char *kind;        /* "Deployment" */
     bool namespaced;
     bool status;           /* has a status subresource: spec writes leave status alone */
+    bool generation;       /* metadata.generation counts the changes of what is wanted */
     const char *fields[8]; /* JSON paths that field selectors may use besides metadata.name and
                               metadata.namespace, e.g. "status.phase"; NULL ends */
     uint32_t keep_newest;  /* at most so many objects, the oldest go; 0: no bound (Events) */
@@ -85,7 +93,7 @@ struct store_options {
     const struct store_kind *kinds; /* borrowed as long as the store */
     size_t kinds_count;
     uint32_t history_max;     /* events kept for watches to resume; 0: 16384 */
-    size_t history_bytes_max; /* and their bytes; 0: 64 MiB */
+    size_t history_bytes_max; /* and their bytes; 0: 32 MiB */
     size_t object_bytes_max;  /* 0: 1.5 MiB */
     uint32_t objects_max;     /* 0: 200000 */
     uint32_t pending_max;     /* writes on their way; 0: 4096; beyond: ERR_OVERLOAD */
@@ -96,10 +104,13 @@ struct store_options {
  * Errors say what to do: another process has the file, it is damaged, it was written by a newer
  * version, the folder cannot be written.
  */
-MUST_CHECK int store_open(struct store **out, uv_loop_t *loop, const struct store_options *options,
-                          struct error *err);
+MUST_CHECK int store_open(struct store **out, struct loop *loop,
+                          const struct store_options *options, struct error *err);
 typedef void (*store_close_cb)(void *arg);
-/* Writes under way are finished and completed first; watches end without a callback. Idempotent. */
+/*
+ * Writes under way are finished and completed first. Watches give nothing any more and must be
+ * closed before cb runs. Idempotent.
+ */
 void store_close(struct store *s, store_close_cb cb, void *arg);
 
 /* The newest resourceVersion that reads and watches show. */
@@ -157,7 +168,9 @@ typedef bool (*store_watch_cb)(const struct store_event *e, void *arg);
 MUST_CHECK int store_watch_start(struct store *s, const struct store_selector *sel, uint64_t from,
                                  store_watch_cb cb, void *arg, struct store_watch **out,
                                  struct error *err);
-/* Go on after the callback returned false. */
+/* As if the callback had returned false: nothing comes until store_watch_resume(). */
+void store_watch_pause(struct store_watch *w);
+/* Go on after the callback returned false, or after a pause. */
 void store_watch_resume(struct store_watch *w);
 /* Every change up to this resourceVersion was given to the callback (or did not match). */
 uint64_t store_watch_version(const struct store_watch *w);

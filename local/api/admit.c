@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/*
+ * What a kind asks of its objects beyond what holds for all: lib/serving's defaults and rules for
+ * Knative's kinds, and the few defaults of Kubernetes' own kinds that clients rely on.
+ */
+
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "json/jbuild.h"
+#include "json/jedit.h"
+#include "json/jget.h"
+#include "serving/names.h"
+#include "local/api/call.h"
+
+#define CONFIG_WEBHOOK \
+    "admission webhook \"config.webhook.serving.knative.dev\" denied the request: "
+#define VALIDATION_WEBHOOK                                                              \
+    "admission webhook \"validation.webhook.serving.knative.dev\" denied the request: " \
+    "validation failed: "
+
+static json_t *member(json_t *object, const char *key)
+{
+    json_t *value = json_object_get(object, key);
+    if (!json_is_object(value)) {
+        value = json_object();
+        REQUIRE(json_object_set_new(object, key, value) == 0);
+    }
+    return value;
+}
+
+static void set_text(json_t *object, const char *key, const char *value)
+{
+    REQUIRE(json_object_set_new(object, key, json_string(value)) == 0);
+}
+
+/* --- Kubernetes' own kinds ----------------------------------------------------------------- */
+
+static void admit_namespace(json_t *object, const json_t *old)
+{
+    set_text(member(member(object, "metadata"), "labels"), "kubernetes.io/metadata.name",
+             jpeek_cstr(old == NULL ? object : old, "metadata.name"));
+    if (old == NULL) {
+        json_t *finalizers = json_array();
+        REQUIRE(json_array_append_new(finalizers, json_string("kubernetes")) == 0);
+        REQUIRE(json_object_set_new(member(object, "spec"), "finalizers", finalizers) == 0);
+        set_text(member(object, "status"), "phase", "Active");
+    }
+}
+
+static json_t *base64(struct slice in)
+{
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    CLEANUP(strbuf_fini) struct strbuf out;
+    strbuf_init(&out, in.len / 3 * 4 + 8);
+    const unsigned char *p = (const unsigned char *)in.ptr;
+    for (size_t i = 0; i < in.len; i += 3) {
+        size_t left = in.len - i;
+        unsigned n = (unsigned)p[i] << 16 | (left > 1 ? (unsigned)p[i + 1] << 8 : 0) |
+                     (left > 2 ? (unsigned)p[i + 2] : 0);
+        char four[4] = {alphabet[n >> 18 & 63], alphabet[n >> 12 & 63],
+                        left > 1 ? alphabet[n >> 6 & 63] : '=', left > 2 ? alphabet[n & 63] : '='};
+        (void)strbuf_append(&out, four, 4);
+    }
+    return json_stringn(out.ptr, out.len);
+}
+
+static int admit_secret(json_t *object, struct error *err)
+{
+    if (jpeek_str(object, "type").len == 0) {
+        set_text(object, "type", "Opaque");
+    }
+    json_t *plain = json_object_get(object, "stringData");
+    const char *key;
+    json_t *value;
+    json_object_foreach(plain, key, value)
+    {
+        if (!json_is_string(value)) {
+            return error_set(err, ERR_PROTOCOL, "stringData.%.80s: must be a string", key);
+        }
+        struct slice text = slice_of(json_string_value(value), json_string_length(value));
+        REQUIRE(json_object_set_new(member(object, "data"), key, base64(text)) == 0);
+    }
+    (void)json_object_del(object, "stringData");
+    return 0;
+}
+
+static int check_data(const json_t *object, const char *key, struct error *err)
+{
+    json_t *data = json_object_get(object, key);
+    if (data == NULL || json_is_null(data)) {
+        return 0;
+    }
+    if (!json_is_object(data)) {
+        return error_set(err, ERR_PROTOCOL, "%s: must be an object, is %s", key, jtype_name(data));
+    }
+    const char *name;
+    json_t *value;
+    json_object_foreach(data, name, value)
+    {
+        if (!json_is_string(value)) {
+            return error_set(err, ERR_PROTOCOL, "%s.%.80s: must be a string, is %s", key, name,
+                             jtype_name(value));
+        }
+    }
+    return 0;
+}
+
+static int admit_deployment(json_t *object, struct error *err)
+{
+    json_t *spec = member(object, "spec");
+    json_t *replicas = json_object_get(spec, "replicas");
+    if (replicas == NULL || json_is_null(replicas)) {
+        REQUIRE(json_object_set_new(spec, "replicas", json_integer(1)) == 0);
+    } else if (!json_is_integer(replicas) || json_integer_value(replicas) < 0 ||
+               json_integer_value(replicas) > INT32_MAX) {
+        return error_set(err, ERR_INVALID,
+                         "Deployment.apps \"%s\" is invalid: spec.replicas: Invalid value: must be "
+                         "an integer from 0 to %d",
+                         jpeek_cstr(object, "metadata.name"), INT32_MAX);
+    }
+    if (jpeek_obj(object, "spec.template.spec") == NULL ||
+        jpeek_obj(object, "spec.selector") == NULL) {
+        return error_set(err, ERR_INVALID,
+                         "Deployment.apps \"%s\" is invalid: spec.selector and spec.template.spec "
+                         "are required",
+                         jpeek_cstr(object, "metadata.name"));
+    }
+    return 0;
+}
+
+/* --- Knative's kinds ----------------------------------------------------------------------- */
+
+/* config-defaults is read again when it has changed; a bad one is ignored with a line. */
+static void refresh_config(struct api *api)
+{
+    struct object *o =
+        store_get(api->options.store, "configmaps", api->system_namespace, CONFIG_DEFAULTS);
+    uint64_t version = o == NULL ? 0 : o->version;
+    if (version == api->serving_version) {
+        return;
+    }
+    api->serving_version = version;
+    struct serving_config fresh;
+    serving_config_init(&fresh);
+    struct error err;
+    json_t *tree = o == NULL ? NULL : object_parse(o);
+    if (serving_config_read(&fresh, jpeek_obj(tree, "data"), &err) < 0) {
+        LOG_WARN("config-defaults is not usable, the last one stays", LOG_ERR(&err));
+    } else {
+        api->serving = fresh;
+    }
+    json_decref(tree);
+}
+
+/* Service, and Configuration or Route that no Service made, carry who made and changed them. */
+static void note_user(const struct api *api, const struct kind *kind, json_t *object,
+                      const json_t *old)
+{
+    bool ours =
+        kind->id == KIND_SERVICE || kind->id == KIND_CONFIGURATION || kind->id == KIND_ROUTE;
+    const json_t *metadata = json_object_get(object, "metadata");
+    if (!ours || json_array_size(json_object_get(metadata, "ownerReferences")) > 0) {
+        return;
+    }
+    json_t *annotations = member(member(object, "metadata"), "annotations");
+    if (old == NULL) {
+        set_text(annotations, ANNOTATION_CREATOR, api->user);
+        set_text(annotations, ANNOTATION_LAST_MODIFIER, api->user);
+        return;
+    }
+    const json_t *before = jget(old, "metadata.annotations");
+    const char *creator = json_string_value(json_object_get(before, ANNOTATION_CREATOR));
+    const char *modifier = json_string_value(json_object_get(before, ANNOTATION_LAST_MODIFIER));
+    bool same = jequal(json_object_get(object, "spec"), json_object_get(old, "spec"));
+    if (creator != NULL) {
+        set_text(annotations, ANNOTATION_CREATOR, creator);
+    }
+    if (!same) {
+        set_text(annotations, ANNOTATION_LAST_MODIFIER, api->user);
+    } else if (modifier != NULL) {
+        set_text(annotations, ANNOTATION_LAST_MODIFIER, modifier);
+    }
+}
+
+static int admit_serving(struct api *api, const struct kind *kind, json_t *object,
+                         const json_t *old, const char **out_prefix, struct error *err)
+{
+    refresh_config(api);
+    int rc = serving_default(&api->serving, kind, object, old, err);
+    if (rc == 0) {
+        rc = serving_validate(&api->serving, kind, object, old, err);
+    }
+    if (rc < 0) {
+        *out_prefix = VALIDATION_WEBHOOK;
+        return rc;
+    }
+    note_user(api, kind, object, old);
+    return 0;
+}
+
+/* A config-defaults that could not be read is refused, as Knative's webhook does. */
+static int admit_configmap(const struct api *api, const json_t *object, const char **out_prefix,
+                           struct error *err)
+{
+    int rc = check_data(object, "data", err);
+    if (rc == 0) {
+        rc = check_data(object, "binaryData", err);
+    }
+    if (rc < 0 || !slice_eq_str(jpeek_str(object, "metadata.name"), CONFIG_DEFAULTS) ||
+        !slice_eq_str(jpeek_str(object, "metadata.namespace"), api->system_namespace)) {
+        return rc;
+    }
+    struct serving_config fresh;
+    serving_config_init(&fresh);
+    rc = serving_config_read(&fresh, jpeek_obj(object, "data"), err);
+    if (rc < 0) {
+        *out_prefix = CONFIG_WEBHOOK;
+    }
+    return rc;
+}
+
+int admit(struct api *api, const struct kind *kind, json_t *object, const json_t *old,
+          const char **out_prefix, struct error *err)
+{
+    *out_prefix = NULL;
+    switch (kind->id) {
+    case KIND_NAMESPACE:
+        admit_namespace(object, old);
+        return 0;
+    case KIND_SECRET: {
+        int rc = admit_secret(object, err);
+        return rc < 0 ? rc : check_data(object, "data", err);
+    }
+    case KIND_CONFIGMAP:
+        return admit_configmap(api, object, out_prefix, err);
+    case KIND_DEPLOYMENT:
+        return admit_deployment(object, err);
+    case KIND_SERVICE:
+    case KIND_CONFIGURATION:
+    case KIND_REVISION:
+    case KIND_ROUTE:
+    case KIND_PODAUTOSCALER:
+        return admit_serving(api, kind, object, old, out_prefix, err);
+    case KIND_POD:
+    case KIND_CORE_SERVICE:
+    case KIND_EVENT:
+    case KIND_COUNT:
+        break;
+    }
+    return 0;
+}

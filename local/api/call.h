@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * The inside of struct api, shared by the files of local/api and nobody else.
+ *
+ *   api.c      listener, authentication, dispatch     respond.c  answers and Status objects
+ *   objects.c  get, create, update, patch, delete     list.c     lists and watches
+ *   scale.c    the Scale form                         podlog.c   logs
+ *   admit.c    defaults and rules of a kind           patch.c    the patch formats
+ */
+
+#include "loop/timer.h"
+#include "http/simple.h"
+#include "serving/defaults.h"
+#include "local/api/api.h"
+#include "local/api/cells.h"
+#include "local/api/route.h"
+
+struct api {
+    struct api_options options;
+    char *token;
+    char *user;
+    char *system_namespace;
+    struct http_simple *http;
+    struct tls_context *tls;
+    const struct logs_provider *logs;
+    struct serving_config serving;
+    uint64_t serving_version; /* of the ConfigMap that it was read from */
+    struct list watches;      /* of struct feed, list.c */
+    size_t watches_count;
+    struct timer bookmarks;
+    uint64_t requests;
+    bool closing;
+    unsigned closers;
+    void (*close_cb)(void *arg);
+    void *close_arg;
+};
+
+/* How a client wants objects. */
+struct form {
+    bool table;
+    enum cells_include include;
+};
+
+/* A request whose answer comes later. Freed when both the answer and the request are over. */
+struct call {
+    struct api *api;
+    struct http_simple_request *rq; /* NULL: the client has gone */
+    struct route route;
+    const char *resource; /* group-resource */
+    struct form form;
+    int ok_status; /* 200, 201 */
+    bool scale;    /* answer in the Scale form */
+    bool deleting; /* answer as for a delete */
+    bool answered;
+    json_t *body;   /* owned; parsed request body or NULL */
+    size_t waiting; /* of a collection: deletes that are under way */
+};
+
+/* --- respond.c --- */
+void respond_text(struct http_simple_request *rq, int status, const struct strbuf *json);
+void respond_status(struct http_simple_request *rq, int status, const char *reason,
+                    const char *message, const struct route *route);
+/* prefix may be NULL. */
+void respond_error(struct http_simple_request *rq, const struct error *err, const char *prefix,
+                   const struct route *route);
+/* Status Success of a delete. */
+void respond_deleted(struct http_simple_request *rq, const struct route *route,
+                     const struct object *object);
+void respond_object(struct http_simple_request *rq, int status, const struct form *form,
+                    const struct kind *kind, const struct object *object);
+struct form respond_form(const struct http_simple_request *rq);
+/* Appends the row of an object. */
+void respond_append_row(const struct kind *kind, enum cells_include include,
+                        const struct object *object, struct strbuf *out);
+
+/* --- api.c --- */
+/* The call lives until both its request is closed and call_finish() was called. */
+struct call *call_new(struct api *api, struct http_simple_request *rq, const struct route *route);
+void call_finish(struct call *c);
+/* Parses the body into c->body; false: it was answered (and the call finished). */
+bool call_body(struct call *c);
+/* Value of a query parameter, or "" (borrowed until `buf` changes). */
+const char *query_get(const struct http_simple_request *rq, const char *name, struct strbuf *buf);
+bool query_is_true(const struct http_simple_request *rq, const char *name);
+
+/* --- objects.c --- */
+void objects_get(struct call *c);
+void objects_create(struct call *c);
+void objects_update(struct call *c);
+void objects_patch(struct call *c);
+void objects_delete(struct call *c);
+void objects_delete_collection(struct call *c);
+
+/* --- list.c: these own the request from here on --- */
+void list_start(struct api *api, struct http_simple_request *rq, const struct route *route);
+void watch_start(struct api *api, struct http_simple_request *rq, const struct route *route);
+void watch_send_bookmarks(struct api *api);
+
+/* --- scale.c --- */
+void scale_write(const struct object *object, struct strbuf *out);
+json_t *scale_of(const json_t *object);
+/* Sets what the Scale `wanted` asks for. */
+MUST_CHECK int scale_apply(json_t *object, const json_t *wanted, struct error *err);
+
+/* --- podlog.c --- */
+void podlog_start(struct api *api, struct http_simple_request *rq, const struct route *route);
+
+/* --- admit.c --- */
+/*
+ * Defaults and checks `object` in place. old: NULL on a create. *out_prefix is set to what stands
+ * before the sentence of an error when the rules of a kind refuse it.
+ */
+MUST_CHECK int admit(struct api *api, const struct kind *kind, json_t *object, const json_t *old,
+                     const char **out_prefix, struct error *err);
+
+/* --- patch.c --- */
+/* The new object that a patch of this content type makes of `target`; the caller's. */
+MUST_CHECK int patch_apply(struct slice content_type, const json_t *target, const json_t *patch,
+                           json_t **out, struct error *err);

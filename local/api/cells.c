@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/*
+ * Plan: a column with a path is looked up with a small JSONPath reader (names, quoted names, one
+ * filter form); a column without one is computed by a function that is found by kind and name.
+ * What is not there becomes null, which kubectl prints as <none> or nothing.
+ */
+
+#include "local/api/cells.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "json/jget.h"
+#include "json/jparse.h"
+
+#define STEP_MAX 128
+
+/* --- JSONPath ------------------------------------------------------------------------------ */
+
+/* Copies a name up to one of `stops`, without backslashes; returns where it stopped. */
+static const char *take_name(const char *at, const char *stops, char out[STEP_MAX])
+{
+    size_t n = 0;
+    while (*at != '\0' && strchr(stops, *at) == NULL) {
+        if (*at == '\\' && at[1] != '\0') {
+            at++;
+        }
+        if (n + 1 < STEP_MAX) {
+            out[n++] = *at;
+        }
+        at++;
+    }
+    out[n] = '\0';
+    return at;
+}
+
+/* at: after `[?(@.`, as in `type=="Ready")].status`. */
+static const char *take_filter(const char *at, json_t **value)
+{
+    char key[STEP_MAX], wanted[STEP_MAX];
+    at = take_name(at, "=", key);
+    at += strspn(at, "=\"");
+    at = take_name(at, "\"", wanted);
+    at += strspn(at, "\")]");
+    json_t *found = NULL, *item;
+    size_t i;
+    json_array_foreach(*value, i, item)
+    {
+        if (found == NULL && slice_eq_str(jpeek_str(item, key), wanted)) {
+            found = item;
+        }
+    }
+    *value = found;
+    return at;
+}
+
+json_t *cells_at(const json_t *root, const char *path)
+{
+    json_t *value = (json_t *)(uintptr_t)root;
+    char name[STEP_MAX];
+    while (*path != '\0' && value != NULL) {
+        if (strncmp(path, "[?(@.", 5) == 0) {
+            path = take_filter(path + 5, &value);
+        } else if (strncmp(path, "['", 2) == 0) {
+            path = take_name(path + 2, "'", name);
+            path += strspn(path, "']");
+            value = json_object_get(value, name);
+        } else {
+            path += *path == '.' ? 1 : 0;
+            path = take_name(path, ".[", name);
+            value = json_object_get(value, name);
+        }
+    }
+    return value;
+}
+
+/* --- ages ---------------------------------------------------------------------------------- */
+
+char *cells_age(int64_t seconds, char *buf, size_t size)
+{
+    int64_t minutes = seconds / 60, hours = minutes / 60, days = hours / 24, years = days / 365;
+    if (seconds < 0) {
+        (void)snprintf(buf, size, "%s", seconds < -1 ? "<invalid>" : "0s");
+    } else if (seconds < 120) {
+        (void)snprintf(buf, size, "%" PRId64 "s", seconds);
+    } else if (minutes < 10 && seconds % 60 != 0) {
+        (void)snprintf(buf, size, "%" PRId64 "m%" PRId64 "s", minutes, seconds % 60);
+    } else if (minutes < 180) {
+        (void)snprintf(buf, size, "%" PRId64 "m", minutes);
+    } else if (hours < 8 && minutes % 60 != 0) {
+        (void)snprintf(buf, size, "%" PRId64 "h%" PRId64 "m", hours, minutes % 60);
+    } else if (hours < 48) {
+        (void)snprintf(buf, size, "%" PRId64 "h", hours);
+    } else if (days < 8 && hours % 24 != 0) {
+        (void)snprintf(buf, size, "%" PRId64 "d%" PRId64 "h", days, hours % 24);
+    } else if (days < 365 * 2) {
+        (void)snprintf(buf, size, "%" PRId64 "d", days);
+    } else if (years < 8 && days % 365 != 0) {
+        (void)snprintf(buf, size, "%" PRId64 "y%" PRId64 "d", years, days % 365);
+    } else {
+        (void)snprintf(buf, size, "%" PRId64 "y", years);
+    }
+    return buf;
+}
+
+static void append_age(json_t *value, int64_t wall_ns, struct strbuf *out)
+{
+    int64_t then_ns;
+    struct error err;
+    struct slice text = slice_str(json_string_value(value));
+    if (text.len == 0 || clock_parse_rfc3339(text, &then_ns, &err) < 0) {
+        (void)strbuf_append_str(out, "\"<unknown>\"");
+        return;
+    }
+    char age[CELLS_AGE_MAX];
+    int64_t seconds = (wall_ns - then_ns) / (int64_t)CLOCK_NS_PER_S;
+    (void)strbuf_append_json(out,
+                             slice_str(cells_age(seconds < 0 ? 0 : seconds, age, sizeof(age))));
+}
+
+/* --- computed cells ------------------------------------------------------------------------ */
+
+static void deployment_ready(const json_t *o, struct strbuf *out)
+{
+    (void)strbuf_appendf(out, "\"%" PRId64 "/%" PRId64 "\"", jpeek_i64(o, "status.readyReplicas"),
+                         jpeek_i64(o, "spec.replicas"));
+}
+
+static void pod_ready(const json_t *o, struct strbuf *out)
+{
+    size_t i, ready = 0;
+    json_t *status;
+    json_array_foreach(jpeek_arr(o, "status.containerStatuses"), i, status)
+    {
+        ready += jpeek_bool(status, "ready") ? 1 : 0;
+    }
+    (void)strbuf_appendf(out, "\"%zu/%zu\"", ready,
+                         json_array_size(jpeek_arr(o, "spec.containers")));
+}
+
+static void pod_status(const json_t *o, struct strbuf *out)
+{
+    struct slice text = jpeek_str(o, "status.phase");
+    if (jpeek_str(o, "status.reason").len > 0) {
+        text = jpeek_str(o, "status.reason");
+    }
+    size_t i;
+    json_t *status;
+    json_array_foreach(jpeek_arr(o, "status.containerStatuses"), i, status)
+    {
+        struct slice waiting = jpeek_str(status, "state.waiting.reason");
+        struct slice ended = jpeek_str(status, "state.terminated.reason");
+        text = waiting.len > 0 ? waiting : ended.len > 0 ? ended : text;
+    }
+    if (jget(o, "metadata.deletionTimestamp") != NULL) {
+        text = SLICE_LIT("Terminating");
+    }
+    (void)strbuf_append_json(out, text);
+}
+
+static void pod_restarts(const json_t *o, struct strbuf *out)
+{
+    size_t i;
+    int64_t restarts = 0;
+    json_t *status;
+    json_array_foreach(jpeek_arr(o, "status.containerStatuses"), i, status)
+    {
+        restarts += jpeek_i64(status, "restartCount");
+    }
+    (void)strbuf_appendf(out, "\"%" PRId64 "\"", restarts);
+}
+
+static void data_count(const json_t *o, struct strbuf *out)
+{
+    (void)strbuf_appendf(out, "%zu",
+                         json_object_size(jpeek_obj(o, "data")) +
+                             json_object_size(jpeek_obj(o, "binaryData")));
+}
+
+static void event_object(const json_t *o, struct strbuf *out)
+{
+    char text[320];
+    struct slice kind = jpeek_str(o, "involvedObject.kind");
+    size_t n = 0;
+    for (; n < kind.len && n < 60; n++) {
+        char c = kind.ptr[n];
+        text[n] = c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+    }
+    (void)snprintf(text + n, sizeof(text) - n, "/%s", jpeek_cstr(o, "involvedObject.name"));
+    (void)strbuf_append_json(out, slice_str(text));
+}
+
+static const struct computed {
+    enum kind_id kind;
+    const char *column;
+    void (*append)(const json_t *o, struct strbuf *out);
+} computed[] = {
+    {KIND_DEPLOYMENT, "Ready", deployment_ready},
+    {KIND_POD, "Ready", pod_ready},
+    {KIND_POD, "Status", pod_status},
+    {KIND_POD, "Restarts", pod_restarts},
+    {KIND_CONFIGMAP, "Data", data_count},
+    {KIND_SECRET, "Data", data_count},
+    {KIND_EVENT, "Object", event_object},
+};
+
+static void append_computed(const struct kind *kind, const char *column, const json_t *o,
+                            struct strbuf *out)
+{
+    for (size_t i = 0; i < ARRAY_LEN(computed); i++) {
+        if (computed[i].kind == kind->id && strcmp(computed[i].column, column) == 0) {
+            computed[i].append(o, out);
+            return;
+        }
+    }
+    (void)strbuf_append_str(out, "null");
+}
+
+/* --- the table ----------------------------------------------------------------------------- */
+
+void cells_columns(const struct kind *kind, struct strbuf *out)
+{
+    (void)strbuf_append_str(out, "\"columnDefinitions\":[{\"name\":\"Name\",\"type\":\"string\","
+                                 "\"format\":\"name\",\"description\":\"Name\",\"priority\":0}");
+    for (size_t i = 0; i < kind->n_columns; i++) {
+        const struct kind_column *c = &kind->columns[i];
+        bool date = strcmp(c->type, "date") == 0;
+        (void)strbuf_appendf(out, ",{\"name\":\"%s\",\"type\":\"%s\",\"format\":\"%s\",", c->name,
+                             date ? "string" : c->type, c->format);
+        (void)strbuf_append_str(out, "\"description\":");
+        (void)strbuf_append_json(out, slice_str(c->description));
+        (void)strbuf_appendf(out, ",\"priority\":%d}", c->priority);
+    }
+    (void)strbuf_append_char(out, ']');
+}
+
+static void append_value(json_t *value, struct strbuf *out)
+{
+    struct error err;
+    if (value == NULL) {
+        (void)strbuf_append_str(out, "null");
+    } else if (json_is_string(value)) {
+        (void)strbuf_append_json(out,
+                                 slice_of(json_string_value(value), json_string_length(value)));
+    } else if (jdump(value, out, &err) < 0) {
+        (void)strbuf_append_str(out, "null");
+    }
+}
+
+static void append_object(const json_t *object, enum cells_include include, struct strbuf *out)
+{
+    struct error err;
+    if (include == CELLS_NONE) {
+        return;
+    }
+    (void)strbuf_append_str(out, ",\"object\":");
+    if (include == CELLS_OBJECT) {
+        REQUIRE(jdump(object, out, &err) == 0 || !strbuf_ok(out));
+        return;
+    }
+    (void)strbuf_append_str(out, "{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":"
+                                 "\"meta.k8s.io/v1\",\"metadata\":");
+    REQUIRE(jdump(json_object_get(object, "metadata"), out, &err) == 0 || !strbuf_ok(out));
+    (void)strbuf_append_char(out, '}');
+}
+
+void cells_row(const struct kind *kind, const json_t *object, enum cells_include include,
+               int64_t wall_ns, struct strbuf *out)
+{
+    (void)strbuf_append_str(out, "{\"cells\":[");
+    (void)strbuf_append_json(out, jpeek_str(object, "metadata.name"));
+    for (size_t i = 0; i < kind->n_columns; i++) {
+        const struct kind_column *c = &kind->columns[i];
+        (void)strbuf_append_char(out, ',');
+        if (c->path[0] == '\0') {
+            append_computed(kind, c->name, object, out);
+        } else if (strcmp(c->type, "date") == 0) {
+            append_age(cells_at(object, c->path), wall_ns, out);
+        } else {
+            append_value(cells_at(object, c->path), out);
+        }
+    }
+    (void)strbuf_append_char(out, ']');
+    append_object(object, include, out);
+    (void)strbuf_append_char(out, '}');
+}

@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/*
+ * Plan: walk the kinds table once per document and append. A group has one version here; its rows
+ * stand together or not, so "first of its group" is asked for each.
+ */
+
+#include "local/api/discovery.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define VERBS \
+    "[\"create\",\"delete\",\"deletecollection\",\"get\",\"list\",\"patch\",\"update\",\"watch\"]"
+#define SUB_VERBS "[\"get\",\"patch\",\"update\"]"
+
+static bool first_of_group(enum kind_id id)
+{
+    for (int i = 0; i < (int)id; i++) {
+        if (strcmp(kind_row((enum kind_id)i)->group, kind_row(id)->group) == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void append_words(struct strbuf *out, const char *key, const char *words)
+{
+    if (words[0] == '\0') {
+        return;
+    }
+    (void)strbuf_appendf(out, ",\"%s\":[", key);
+    struct slice rest = slice_str(words);
+    for (bool first = true; rest.len > 0; first = false) {
+        ptrdiff_t comma = slice_find(rest, ',');
+        struct slice word = comma < 0 ? rest : slice_sub(rest, 0, (size_t)comma);
+        rest = comma < 0 ? SLICE_EMPTY : slice_sub(rest, (size_t)comma + 1, rest.len);
+        (void)strbuf_appendf(out, "%s\"%.*s\"", first ? "" : ",", SLICE_FMT(word));
+    }
+    (void)strbuf_append_char(out, ']');
+}
+
+/* --- the plain documents ------------------------------------------------------------------- */
+
+static void append_group(struct strbuf *out, const struct kind *kind, bool document)
+{
+    char version[160];
+    (void)snprintf(version, sizeof(version), "{\"groupVersion\":\"%s\",\"version\":\"%s\"}",
+                   kind_api_version(kind), kind->version);
+    (void)strbuf_appendf(out, "{%s\"name\":\"%s\",\"versions\":[%s],\"preferredVersion\":%s}",
+                         document ? "\"kind\":\"APIGroup\",\"apiVersion\":\"v1\"," : "",
+                         kind->group, version, version);
+}
+
+static void append_groups(struct strbuf *out)
+{
+    (void)strbuf_append_str(out, "{\"kind\":\"APIGroupList\",\"apiVersion\":\"v1\",\"groups\":[");
+    bool first = true;
+    for (int i = 0; i < KIND_COUNT; i++) {
+        const struct kind *kind = kind_row((enum kind_id)i);
+        if (kind->group[0] != '\0' && first_of_group(kind->id)) {
+            (void)strbuf_append_str(out, first ? "" : ",");
+            append_group(out, kind, false);
+            first = false;
+        }
+    }
+    (void)strbuf_append_str(out, "]}");
+}
+
+static void append_resource(struct strbuf *out, const struct kind *kind)
+{
+    (void)strbuf_appendf(out,
+                         "{\"name\":\"%s\",\"singularName\":\"%s\",\"namespaced\":%s,"
+                         "\"kind\":\"%s\",\"verbs\":" VERBS,
+                         kind->plural, kind->singular, kind->namespaced ? "true" : "false",
+                         kind->kind);
+    append_words(out, "shortNames", kind->short_names);
+    append_words(out, "categories", kind->categories);
+    (void)strbuf_append_char(out, '}');
+    static const struct {
+        unsigned flag;
+        const char *name, *extra;
+    } subs[] = {
+        {KIND_SUB_STATUS, "status", ""},
+        {KIND_SUB_SCALE, "scale", "\"group\":\"autoscaling\",\"version\":\"v1\","},
+        {KIND_SUB_LOG, "log", ""},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(subs); i++) {
+        if ((kind->subresources & subs[i].flag) != 0) {
+            (void)strbuf_appendf(out,
+                                 ",{\"name\":\"%s/%s\",\"singularName\":\"\",\"namespaced\":%s,"
+                                 "%s\"kind\":\"%s\",\"verbs\":%s}",
+                                 kind->plural, subs[i].name, kind->namespaced ? "true" : "false",
+                                 subs[i].extra,
+                                 subs[i].flag == KIND_SUB_SCALE ? "Scale" : kind->kind,
+                                 subs[i].flag == KIND_SUB_LOG ? "[\"get\"]" : SUB_VERBS);
+        }
+    }
+}
+
+static bool append_resources(struct strbuf *out, const char *group, const char *version)
+{
+    bool any = false;
+    (void)strbuf_appendf(out,
+                         "{\"kind\":\"APIResourceList\",\"apiVersion\":\"v1\","
+                         "\"groupVersion\":\"%.200s%s%.60s\",\"resources\":[",
+                         group, group[0] == '\0' ? "" : "/", version);
+    for (int i = 0; i < KIND_COUNT; i++) {
+        const struct kind *kind = kind_row((enum kind_id)i);
+        if (strcmp(kind->group, group) == 0 && strcmp(kind->version, version) == 0) {
+            (void)strbuf_append_str(out, any ? "," : "");
+            append_resource(out, kind);
+            any = true;
+        }
+    }
+    (void)strbuf_append_str(out, "]}");
+    return any;
+}
+
+bool discovery_write(const struct route *route, bool apis, struct strbuf *out)
+{
+    if (route->version[0] != '\0') {
+        return append_resources(out, route->group, route->version);
+    }
+    if (!apis) {
+        (void)strbuf_append_str(
+            out,
+            "{\"kind\":\"APIVersions\",\"versions\":[\"v1\"],\"serverAddressByClientCIDRs\":[]}");
+        return true;
+    }
+    if (route->group[0] == '\0') {
+        append_groups(out);
+        return true;
+    }
+    for (int i = 0; i < KIND_COUNT; i++) {
+        const struct kind *kind = kind_row((enum kind_id)i);
+        if (strcmp(kind->group, route->group) == 0) {
+            append_group(out, kind, true);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* --- aggregated ---------------------------------------------------------------------------- */
+
+static void append_sub(struct strbuf *out, const char *sub, const char *group, const char *version,
+                       const char *kind_name, const char *verbs, bool first)
+{
+    (void)strbuf_appendf(out,
+                         "%s{\"subresource\":\"%s\",\"responseKind\":{\"group\":\"%s\","
+                         "\"version\":\"%s\",\"kind\":\"%s\"},\"verbs\":%s}",
+                         first ? "" : ",", sub, group, version, kind_name, verbs);
+}
+
+static void append_discovered(struct strbuf *out, const struct kind *kind)
+{
+    (void)strbuf_appendf(out,
+                         "{\"resource\":\"%s\",\"responseKind\":{\"group\":\"%s\",\"version\":"
+                         "\"%s\",\"kind\":\"%s\"},\"scope\":\"%s\",\"singularResource\":\"%s\","
+                         "\"verbs\":" VERBS,
+                         kind->plural, kind->group, kind->version, kind->kind,
+                         kind->namespaced ? "Namespaced" : "Cluster", kind->singular);
+    append_words(out, "shortNames", kind->short_names);
+    append_words(out, "categories", kind->categories);
+    if (kind->subresources != 0) {
+        (void)strbuf_append_str(out, ",\"subresources\":[");
+        bool first = true;
+        if ((kind->subresources & KIND_SUB_STATUS) != 0) {
+            append_sub(out, "status", kind->group, kind->version, kind->kind, SUB_VERBS, first);
+            first = false;
+        }
+        if ((kind->subresources & KIND_SUB_SCALE) != 0) {
+            append_sub(out, "scale", "autoscaling", "v1", "Scale", SUB_VERBS, first);
+            first = false;
+        }
+        if ((kind->subresources & KIND_SUB_LOG) != 0) {
+            append_sub(out, "log", kind->group, kind->version, kind->kind, "[\"get\"]", first);
+        }
+        (void)strbuf_append_char(out, ']');
+    }
+    (void)strbuf_append_char(out, '}');
+}
+
+void discovery_aggregated(bool core, struct strbuf *out)
+{
+    (void)strbuf_append_str(out, "{\"kind\":\"APIGroupDiscoveryList\",\"apiVersion\":"
+                                 "\"apidiscovery.k8s.io/v2\",\"metadata\":{},\"items\":[");
+    bool first = true;
+    for (int i = 0; i < KIND_COUNT; i++) {
+        const struct kind *head = kind_row((enum kind_id)i);
+        if ((head->group[0] == '\0') != core || !first_of_group(head->id)) {
+            continue;
+        }
+        (void)strbuf_appendf(out, "%s{\"metadata\":{", first ? "" : ",");
+        if (!core) {
+            (void)strbuf_appendf(out, "\"name\":\"%s\"", head->group);
+        }
+        (void)strbuf_appendf(out, "},\"versions\":[{\"version\":\"%s\",\"resources\":[",
+                             head->version);
+        first = false;
+        bool first_kind = true;
+        for (int k = 0; k < KIND_COUNT; k++) {
+            const struct kind *kind = kind_row((enum kind_id)k);
+            if (strcmp(kind->group, head->group) == 0) {
+                (void)strbuf_append_str(out, first_kind ? "" : ",");
+                append_discovered(out, kind);
+                first_kind = false;
+            }
+        }
+        (void)strbuf_append_str(out, "],\"freshness\":\"Current\"}]}");
+    }
+    (void)strbuf_append_str(out, "]}");
+}
+
+void discovery_version(struct strbuf *out)
+{
+    (void)strbuf_append_str(
+        out, "{\"major\":\"1\",\"minor\":\"34\",\"gitVersion\":\"v1.34.0+lull-" LULL_VERSION
+             "\",\"gitCommit\":\"\",\"gitTreeState\":\"clean\",\"buildDate\":\"\","
+             "\"goVersion\":\"\",\"compiler\":\"\",\"platform\":\"linux\"}");
+}
+
+/* --- OpenAPI ------------------------------------------------------------------------------- */
+
+static void append_operation(struct strbuf *out, const struct kind *kind, const char *verb)
+{
+    (void)strbuf_appendf(out,
+                         "\"%s\":{\"parameters\":[{\"name\":\"fieldValidation\",\"in\":\"query\","
+                         "\"schema\":{\"type\":\"string\"}}],\"responses\":{},"
+                         "\"x-kubernetes-group-version-kind\":{\"group\":\"%s\",\"version\":\"%s\","
+                         "\"kind\":\"%s\"}}",
+                         verb, kind->group, kind->version, kind->kind);
+}
+
+static void append_document(struct strbuf *out, const struct kind *head)
+{
+    (void)strbuf_appendf(out,
+                         "{\"openapi\":\"3.0.0\",\"info\":{\"title\":\"Lull\",\"version\":\"%s\"},"
+                         "\"paths\":{",
+                         LULL_VERSION);
+    bool first = true;
+    for (int i = 0; i < KIND_COUNT; i++) {
+        const struct kind *kind = kind_row((enum kind_id)i);
+        if (strcmp(kind->group, head->group) != 0 || strcmp(kind->version, head->version) != 0) {
+            continue;
+        }
+        (void)strbuf_appendf(out, "%s\"/%s/%s%s/%s/{name}\":{", first ? "" : ",",
+                             head->group[0] == '\0' ? "api" : "apis", kind_api_version(kind),
+                             kind->namespaced ? "/namespaces/{namespace}" : "", kind->plural);
+        append_operation(out, kind, "put");
+        (void)strbuf_append_char(out, ',');
+        append_operation(out, kind, "patch");
+        (void)strbuf_append_char(out, '}');
+        first = false;
+    }
+    (void)strbuf_append_str(out, "},\"components\":{\"schemas\":{}}}");
+}
+
+bool discovery_openapi(struct slice path, struct strbuf *out)
+{
+    static const char root[] = "/openapi/v3";
+    path = slice_sub(path, sizeof(root) - 1, path.len);
+    bool index = path.len <= 1;
+    if (index) {
+        (void)strbuf_append_str(out, "{\"paths\":{");
+    }
+    bool first = true;
+    for (int i = 0; i < KIND_COUNT; i++) {
+        const struct kind *kind = kind_row((enum kind_id)i);
+        char own[200];
+        (void)snprintf(own, sizeof(own), "/%s/%s", kind->group[0] == '\0' ? "api" : "apis",
+                       kind_api_version(kind));
+        if (!first_of_group(kind->id)) {
+            continue;
+        }
+        if (index) {
+            (void)strbuf_appendf(out, "%s\"%s\":{\"serverRelativeURL\":\"%s%s\"}", first ? "" : ",",
+                                 own + 1, root, own);
+            first = false;
+        } else if (slice_eq_str(path, own)) {
+            append_document(out, kind);
+            return true;
+        }
+    }
+    if (index) {
+        (void)strbuf_append_str(out, "}}");
+    }
+    return index;
+}

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/* Plan: every answer is one JSON text in one buffer; errors become Status objects by their code. */
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "local/api/call.h"
+
+#define ANSWER_MAX (64u << 20)
+
+void respond_text(struct http_simple_request *rq, int status, const struct strbuf *json)
+{
+    if (!strbuf_ok(json)) {
+        http_simple_respondf(rq, 500, "the answer is too big\n");
+        return;
+    }
+    http_simple_respond(rq, status, "application/json", strbuf_slice(json));
+}
+
+static void append_details(struct strbuf *out, const struct route *route, bool by_kind,
+                           const char *uid, int retry_s)
+{
+    (void)strbuf_append_str(out, "\"details\":{");
+    bool first = true;
+    if (route != NULL && route->name[0] != '\0') {
+        (void)strbuf_append_str(out, "\"name\":");
+        (void)strbuf_append_json(out, slice_str(route->name));
+        first = false;
+    }
+    if (route != NULL && route->kind != NULL) {
+        if (route->kind->group[0] != '\0') {
+            (void)strbuf_appendf(out, "%s\"group\":\"%s\"", first ? "" : ",", route->kind->group);
+            first = false;
+        }
+        (void)strbuf_appendf(out, "%s\"kind\":\"%s\"", first ? "" : ",",
+                             by_kind ? route->kind->kind : route->kind->plural);
+        first = false;
+    }
+    if (uid != NULL) {
+        (void)strbuf_appendf(out, "%s\"uid\":\"%s\"", first ? "" : ",", uid);
+        first = false;
+    }
+    if (retry_s > 0) {
+        (void)strbuf_appendf(out, "%s\"retryAfterSeconds\":%d", first ? "" : ",", retry_s);
+    }
+    (void)strbuf_append_str(out, "},");
+}
+
+void respond_status(struct http_simple_request *rq, int status, const char *reason,
+                    const char *message, const struct route *route)
+{
+    CLEANUP(strbuf_fini) struct strbuf out;
+    strbuf_init(&out, 64 << 10);
+    (void)strbuf_append_str(&out, "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},"
+                                  "\"status\":\"Failure\",\"message\":");
+    (void)strbuf_append_json(&out, slice_str(message));
+    (void)strbuf_appendf(&out, ",\"reason\":\"%s\",", reason);
+    append_details(&out, route, status == 422, NULL, status == 429 || status == 503 ? 1 : 0);
+    (void)strbuf_appendf(&out, "\"code\":%d}", status);
+    respond_text(rq, status, &out);
+}
+
+static const struct reason {
+    enum err_code code;
+    int status;
+    const char *reason;
+} reasons[] = {
+    {ERR_NOT_FOUND, 404, "NotFound"},
+    {ERR_EXISTS, 409, "AlreadyExists"},
+    {ERR_CONFLICT, 409, "Conflict"},
+    {ERR_GONE, 410, "Expired"},
+    {ERR_TOO_BIG, 413, "RequestEntityTooLarge"},
+    {ERR_INVALID, 422, "Invalid"},
+    {ERR_PROTOCOL, 400, "BadRequest"},
+    {ERR_DENIED, 403, "Forbidden"},
+    {ERR_UNAUTHORIZED, 401, "Unauthorized"},
+    {ERR_OVERLOAD, 429, "TooManyRequests"},
+    {ERR_UNSUPPORTED, 415, "UnsupportedMediaType"},
+    {ERR_UNAVAILABLE, 503, "ServiceUnavailable"},
+};
+
+void respond_error(struct http_simple_request *rq, const struct error *err, const char *prefix,
+                   const struct route *route)
+{
+    int status = 500;
+    const char *reason = "InternalError";
+    for (size_t i = 0; i < ARRAY_LEN(reasons); i++) {
+        if (reasons[i].code == err->code) {
+            status = reasons[i].status;
+            reason = reasons[i].reason;
+        }
+    }
+    if (prefix != NULL) { /* the words of an admission webhook, which answers 400 */
+        CLEANUP(cleanup_free) char *message = xasprintf("%s%s", prefix, err->msg);
+        respond_status(rq, 400, "BadRequest", message, NULL);
+        return;
+    }
+    respond_status(rq, status, reason, err->msg, route);
+}
+
+void respond_deleted(struct http_simple_request *rq, const struct route *route,
+                     const struct object *object)
+{
+    CLEANUP(strbuf_fini) struct strbuf out;
+    strbuf_init(&out, 4096);
+    (void)strbuf_append_str(&out, "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},"
+                                  "\"status\":\"Success\",");
+    append_details(&out, route, false, object->uid, 0);
+    out.len--; /* the comma */
+    out.ptr[out.len] = '\0';
+    (void)strbuf_append_char(&out, '}');
+    respond_text(rq, 200, &out);
+}
+
+/* --- objects ------------------------------------------------------------------------------- */
+
+/* kubectl asks for "application/json;as=Table;v=v1;g=meta.k8s.io,application/json". */
+struct form respond_form(const struct http_simple_request *rq)
+{
+    struct form form = {.table = false, .include = CELLS_METADATA};
+    struct slice accept = http_head_get(rq->head, SLICE_LIT("accept"));
+    while (accept.len > 0) {
+        ptrdiff_t comma = slice_find(accept, ',');
+        struct slice one = comma < 0 ? accept : slice_sub(accept, 0, (size_t)comma);
+        accept = comma < 0 ? SLICE_EMPTY : slice_sub(accept, (size_t)comma + 1, accept.len);
+        bool json = memmem(one.ptr, one.len, "application/json", 16) != NULL;
+        bool table = memmem(one.ptr, one.len, "as=Table", 8) != NULL;
+        bool v1 = memmem(one.ptr, one.len, "v=v1beta1", 9) == NULL;
+        if (json && table && v1) {
+            form.table = true;
+            break;
+        }
+        if (json && !table) {
+            break;
+        }
+    }
+    CLEANUP(strbuf_fini) struct strbuf buf;
+    strbuf_init(&buf, 64);
+    const char *include = query_get(rq, "includeObject", &buf);
+    if (strcmp(include, "None") == 0) {
+        form.include = CELLS_NONE;
+    } else if (strcmp(include, "Object") == 0) {
+        form.include = CELLS_OBJECT;
+    }
+    return form;
+}
+
+void respond_append_row(const struct kind *kind, enum cells_include include,
+                        const struct object *object, struct strbuf *out)
+{
+    json_t *tree = object_parse(object);
+    cells_row(kind, tree, include, clock_wall_ns(), out);
+    json_decref(tree);
+}
+
+void respond_object(struct http_simple_request *rq, int status, const struct form *form,
+                    const struct kind *kind, const struct object *object)
+{
+    if (!form->table) {
+        http_simple_respond(rq, status, "application/json", object->json);
+        return;
+    }
+    CLEANUP(strbuf_fini) struct strbuf out;
+    strbuf_init(&out, ANSWER_MAX);
+    (void)strbuf_appendf(&out,
+                         "{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":"
+                         "{\"resourceVersion\":\"%llu\"},",
+                         (unsigned long long)object->version);
+    cells_columns(kind, &out);
+    (void)strbuf_append_str(&out, ",\"rows\":[");
+    respond_append_row(kind, form->include, object, &out);
+    (void)strbuf_append_str(&out, "]}");
+    respond_text(rq, status, &out);
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/*
+ * Plan: one list of writes, all started at once (the store keeps their order), counted down as
+ * they complete. An object that exists is fine; config-network is patched then.
+ */
+
+#include "local/bootstrap.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "json/jbuild.h"
+#include "serving/names.h"
+
+struct bootstrap {
+    struct bootstrap_options options;
+    size_t waiting;
+    int rc;
+    struct error err;
+    bootstrap_cb cb;
+    void *arg;
+};
+
+static void finish_one(struct bootstrap *b)
+{
+    if (--b->waiting > 0) {
+        return;
+    }
+    bootstrap_cb cb = b->cb;
+    void *arg = b->arg;
+    int rc = b->rc;
+    struct error err = b->err;
+    free(b);
+    cb(rc, &err, arg);
+}
+
+static void on_written(int rc, struct object *object, const struct error *err, void *arg)
+{
+    struct bootstrap *b = arg;
+    if (rc < 0 && b->rc == 0) {
+        b->rc = rc;
+        b->err = *err;
+    }
+    finish_one(b);
+}
+
+/* Takes body. */
+static int ensure(struct bootstrap *b, const char *resource, const char *ns, json_t *body,
+                  struct error *err)
+{
+    int rc = store_create(b->options.store, resource, ns, body, STORE_USER, on_written, b, err);
+    json_decref(body);
+    if (rc == 0) {
+        b->waiting++;
+    }
+    return rc == ERR_EXISTS ? 0 : rc;
+}
+
+static int ensure_namespace(struct bootstrap *b, const char *name, struct error *err)
+{
+    json_t *body = json_pack("{s:{s:s, s:{s:s}}, s:{s:[s]}, s:{s:s}}", "metadata", "name", name,
+                             "labels", "kubernetes.io/metadata.name", name, "spec", "finalizers",
+                             "kubernetes", "status", "phase", "Active");
+    REQUIRE(body != NULL);
+    return ensure(b, "namespaces", "", body, err);
+}
+
+static json_t *network_data(const struct bootstrap *b)
+{
+    char port[16], address[96];
+    (void)snprintf(port, sizeof(port), "%u", b->options.public_port);
+    (void)snprintf(address, sizeof(address), "http://127.0.0.1:%u/_lull/{{.Namespace}}/{{.Name}}",
+                   b->options.local_port);
+    return json_pack("{s:s, s:s}", "external-port", port, "address-template", address);
+}
+
+static json_t *config_data(const struct bootstrap *b, const char *name)
+{
+    if (strcmp(name, CONFIG_NETWORK) == 0) {
+        return network_data(b);
+    }
+    if (strcmp(name, CONFIG_DOMAIN) == 0) {
+        return json_pack("{s:s}", "localhost", "");
+    }
+    return json_object();
+}
+
+static int ensure_config(struct bootstrap *b, const char *name, struct error *err)
+{
+    const char *ns = b->options.system_namespace;
+    if (strcmp(name, CONFIG_NETWORK) == 0 &&
+        store_get(b->options.store, "configmaps", ns, name) != NULL) {
+        json_t *patch = json_pack("{s:o}", "data", network_data(b));
+        int rc = store_patch(b->options.store, "configmaps", ns, name, STORE_SUB_NONE, patch,
+                             STORE_USER, on_written, b, err);
+        json_decref(patch);
+        b->waiting += rc == 0 ? 1 : 0;
+        return rc;
+    }
+    json_t *body =
+        json_pack("{s:{s:s}, s:o}", "metadata", "name", name, "data", config_data(b, name));
+    REQUIRE(body != NULL);
+    return ensure(b, "configmaps", ns, body, err);
+}
+
+int bootstrap_start(const struct bootstrap_options *options, bootstrap_cb cb, void *arg,
+                    struct error *err)
+{
+    static const char *const configs[] = {CONFIG_AUTOSCALER, CONFIG_DEFAULTS,     CONFIG_NETWORK,
+                                          CONFIG_DOMAIN,     CONFIG_FEATURES,     CONFIG_GC,
+                                          CONFIG_DEPLOYMENT, CONFIG_OBSERVABILITY};
+    struct bootstrap *b = NEW(struct bootstrap);
+    b->options = *options;
+    b->cb = cb;
+    b->arg = arg;
+    int rc = ensure_namespace(b, "default", err);
+    if (rc == 0) {
+        rc = ensure_namespace(b, options->system_namespace, err);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(configs) && rc == 0; i++) {
+        rc = ensure_config(b, configs[i], err);
+    }
+    if (b->waiting == 0 && rc == 0) {
+        /* Everything is there: a change that changes nothing still completes later. */
+        rc = ensure_config(b, CONFIG_NETWORK, err);
+    }
+    if (rc < 0 && b->waiting == 0) {
+        free(b);
+        return rc;
+    }
+    if (rc < 0) {
+        b->rc = rc;
+        b->err = *err;
+    }
+    return 0;
+}
