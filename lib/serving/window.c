@@ -103,6 +103,13 @@ void window_record(struct window *w, int64_t second, double value)
     w->total += value;
 }
 
+void window_touch(struct window *w, int64_t second)
+{
+    if (!w->written || second > w->last_write) {
+        window_record(w, second, 0);
+    }
+}
+
 bool window_empty(const struct window *w, int64_t second)
 {
     return !w->written || second - w->last_write > (int64_t)w->seconds;

@@ -32,6 +32,9 @@ void window_resize(struct window *w, uint32_t seconds);
 /* Adds value to the bucket of `second`. A second that lies a whole window back is ignored. */
 void window_record(struct window *w, int64_t second, double value);
 
+/* Zeros up to `second` where nothing was recorded since the last write; never goes back. */
+void window_touch(struct window *w, int64_t second);
+
 /* Nothing was recorded in the window that ends at `second`: there is no average. */
 bool window_empty(const struct window *w, int64_t second);
 

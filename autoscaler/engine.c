@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Plan. Eight slots of a quarter second make up the two seconds between regular decisions, so that
+ * many revisions do not all fall due at once. A poke, a first stat of an idle revision, a replica
+ * that becomes ready, changed settings: decided at once.
+ * Failure modes: before the first lists are in, pokes are remembered and answered then. A lost API
+ * leaves caches as they were and writes are retried (scaler.c).
+ */
+#include "autoscaler/engine.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "autoscaler/status.h"
+
+#define NOTE_BYTES_MAX 4096
+
+static void on_timer(struct timer *timer);
+
+/* --- revisions ----------------------------------------------------------------------------- */
+
+struct revision *engine_find(const struct engine *e, struct slice ns, struct slice name)
+{
+    char key[STAT_NAMESPACE_MAX + STAT_NAME_MAX + 2];
+    if (ns.len > STAT_NAMESPACE_MAX || name.len > STAT_NAME_MAX) {
+        return NULL;
+    }
+    memcpy(key, ns.ptr, ns.len);
+    key[ns.len] = '/';
+    memcpy(key + ns.len + 1, name.ptr, name.len);
+    return map_get(&e->revisions, slice_of(key, ns.len + 1 + name.len));
+}
+
+struct revision *engine_make(struct engine *e, const char *ns, const char *name)
+{
+    struct revision *rev = engine_find(e, slice_str(ns), slice_str(name));
+    if (rev == NULL) {
+        rev = revision_new(ns, name);
+        map_set(&e->revisions, slice_str(rev->key), rev);
+        list_push_back(&e->slots[e->next_slot], &rev->slot_link);
+        e->next_slot = (e->next_slot + 1) % ENGINE_SLOTS;
+    }
+    return rev;
+}
+
+void engine_release(struct engine *e, struct revision *rev)
+{
+    if (!revision_unused(rev) || rev->patch != NULL || rev->status_patch != NULL ||
+        rev->scrape != NULL) {
+        return;
+    }
+    map_remove(&e->revisions, slice_str(rev->key));
+    revision_free(rev);
+}
+
+/* --- decisions ----------------------------------------------------------------------------- */
+
+void engine_note(struct engine *e, const struct revision *rev, const char *phase,
+                 const char *message)
+{
+    if (e->options.on_note == NULL) {
+        return;
+    }
+    CLEANUP(strbuf_fini) struct strbuf note;
+    strbuf_init(&note, NOTE_BYTES_MAX);
+    struct error err;
+    if (status_note_json(rev, phase, message, &note, &err) == 0) {
+        e->options.on_note(e->options.arg, strbuf_slice(&note));
+    }
+}
+
+/* Replicas that cannot come up: whoever holds requests for them must know. */
+static void tell_trouble(struct engine *e, struct revision *rev)
+{
+    bool failing;
+    const char *trouble = revision_trouble(rev, &failing);
+    if (rev->state.active != PLAN_ACTIVATING || !failing) {
+        rev->said_failed = rev->said_failed && rev->state.active == PLAN_ACTIVATING;
+        return;
+    }
+    if (!rev->said_failed) {
+        rev->said_failed = true;
+        engine_note(e, rev, "failed", trouble);
+    }
+}
+
+void engine_evaluate(struct engine *e, struct revision *rev, enum engine_reason reason)
+{
+    uint64_t now_ms = loop_now_ms(e->loop);
+    if (reason == ENGINE_HELD) {
+        rev->held = true;
+        rev->held_ms = now_ms;
+    }
+    if (!e->started || e->closing || !rev->has_pa || !rev->spec.kpa) {
+        return;
+    }
+    if (!rev->started) {
+        revision_start(rev, now_ms);
+    }
+    struct plan_state before = rev->state;
+    int32_t want_before = rev->plan.want;
+    bool held = rev->held;
+    rev->held = false;
+    bool decide = held || reason == ENGINE_REGULAR;
+    struct plan plan = decide ? revision_decide(rev, &e->reports, held, now_ms)
+                              : revision_replan(rev, &e->reports, held, now_ms);
+    e->counters.decisions += decide ? 1 : 0;
+    if (before.active != rev->state.active) {
+        rev->active_wall_ns = (uint64_t)clock_wall_ns();
+    }
+    if (!before.initialized && rev->state.initialized) {
+        rev->initialized_wall_ns = (uint64_t)clock_wall_ns();
+    }
+    if (plan.write) {
+        if (held) {
+            engine_note(e, rev, "decided", "");
+        }
+        scaler_set(e, rev, &plan);
+    } else if (plan.want >= 0 && plan.want == rev->replicas) {
+        rev->goal = plan.want;
+    }
+    tell_trouble(e, rev);
+    bool reached = !before.initialized && rev->state.initialized;
+    bool moved = before.active != rev->state.active || want_before != plan.want;
+    if (reached || moved || reason != ENGINE_REGULAR || rev->status_text == NULL) {
+        status_mark(e, rev, reached);
+    }
+}
+
+void engine_stat(struct engine *e, const struct stat_message *message)
+{
+    struct revision *rev = engine_find(e, message->namespace_name, message->name);
+    if (rev == NULL || !rev->has_pa) {
+        e->counters.stats_dropped++;
+        return;
+    }
+    const struct stat_sample *s = &message->sample;
+    e->counters.stats++;
+    revision_record(rev, loop_now_ms(e->loop), s->concurrency - s->proxied_concurrency,
+                    s->request_count - s->proxied_request_count);
+    if (s->concurrency > 0 && rev->replicas == 0 && rev->goal <= 0) {
+        engine_evaluate(e, rev, ENGINE_HELD);
+    }
+}
+
+void engine_poke(struct engine *e, const struct stat_message *message)
+{
+    struct revision *rev = engine_find(e, message->namespace_name, message->name);
+    e->counters.pokes++;
+    if (rev == NULL || !rev->has_pa) {
+        e->counters.stats_dropped++;
+        return;
+    }
+    engine_evaluate(e, rev, ENGINE_HELD);
+}
+
+/* --- time ---------------------------------------------------------------------------------- */
+
+static bool is_synced(const struct kube_cache *cache)
+{
+    return cache != NULL && kube_cache_synced(cache);
+}
+
+void engine_begin_when_synced(struct engine *e)
+{
+    if (e->started || e->closing || !is_synced(e->pas) || !is_synced(e->deployments) ||
+        !is_synced(e->pods) || !is_synced(e->config_maps)) {
+        return;
+    }
+    e->started = true;
+    uint64_t now_ms = loop_now_ms(e->loop);
+    map_foreach (it, &e->revisions) {
+        struct revision *rev = it.value;
+        if (rev->has_pa) {
+            revision_start(rev, now_ms);
+            engine_evaluate(e, rev, ENGINE_CHANGED);
+        }
+    }
+    LOG_INFO("ready to decide", LOG_UINT("revisions", map_len(&e->revisions)));
+    if (e->options.on_ready != NULL) {
+        e->options.on_ready(e->options.arg);
+    }
+}
+
+static void on_timer(struct timer *timer)
+{
+    struct engine *e = timer->data;
+    uint64_t now_ms = loop_now_ms(e->loop);
+    reports_check(&e->reports, now_ms);
+    if (!e->started) {
+        return;
+    }
+    e->slot = (e->slot + 1) % ENGINE_SLOTS;
+    list_foreach_safe (node, &e->slots[e->slot]) {
+        engine_evaluate(e, LIST_ENTRY(node, struct revision, slot_link), ENGINE_REGULAR);
+    }
+    scaler_retry(e, now_ms);
+    status_write_due(e, now_ms);
+    if (e->options.on_tick != NULL) {
+        e->options.on_tick(e->options.arg, e->slot);
+    }
+}
+
+int engine_start(struct engine *e, struct loop *loop, const struct engine_options *options,
+                 struct error *err)
+{
+    *e = (struct engine){.loop = loop, .options = *options};
+    e->options.kube = NULL;
+    e->system_namespace = xstrdup(options->system_namespace);
+    map_init(&e->revisions, MAP_BORROW_KEYS);
+    reports_init(&e->reports);
+    autoscaler_config_default(&e->config);
+    list_init(&e->retrying);
+    list_init(&e->status_due);
+    for (size_t i = 0; i < ENGINE_SLOTS; i++) {
+        list_init(&e->slots[i]);
+    }
+    closer_init(&e->closer);
+    timer_init(&e->timer, loop, on_timer, e);
+    closer_hold(&e->closer);
+    struct kube_client_options scale_options = {.max_connections = 256};
+    struct kube_client_options status_options = {.max_connections = 8};
+    int rc = kube_client_new(loop, options->kube, &scale_options, &e->client, err);
+    if (rc < 0) {
+        return rc;
+    }
+    closer_hold(&e->closer);
+    rc = kube_client_new(loop, options->kube, &status_options, &e->status_client, err);
+    if (rc < 0) {
+        return rc;
+    }
+    closer_hold(&e->closer);
+    rc = engine_watch_start(e, err);
+    if (rc < 0) {
+        return rc;
+    }
+    timer_start_every(&e->timer, ENGINE_TICK_MS);
+    return 0;
+}
+
+static void on_gone(void *arg)
+{
+    struct engine *e = arg;
+    map_foreach (it, &e->revisions) {
+        revision_free(it.value);
+    }
+    map_fini(&e->revisions);
+    reports_fini(&e->reports);
+    free(e->system_namespace);
+    if (e->close_cb != NULL) {
+        e->close_cb(e->close_arg);
+    }
+}
+
+static void on_timer_closed(struct timer *timer)
+{
+    closer_drop(&((struct engine *)timer->data)->closer);
+}
+
+static void on_client_closed(void *arg)
+{
+    closer_drop(&((struct engine *)arg)->closer);
+}
+
+void engine_close(struct engine *e, void (*cb)(void *arg), void *arg)
+{
+    if (e->closing) {
+        return;
+    }
+    e->closing = true;
+    e->close_cb = cb;
+    e->close_arg = arg;
+    closer_close(&e->closer, e->loop, on_gone, e);
+    engine_watch_close(e);
+    if (e->client != NULL) {
+        kube_client_close(e->client, on_client_closed, e);
+    }
+    if (e->status_client != NULL) {
+        kube_client_close(e->status_client, on_client_closed, e);
+    }
+    timer_close(&e->timer, on_timer_closed);
+}

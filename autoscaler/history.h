@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * The last changes of one revision's scale, each with its rule and its inputs, newest first; and
+ * their form in the PodAutoscaler's status (lullDecisions). Pure. Owns nothing but itself.
+ */
+
+#include <jansson.h>
+
+#include "autoscaler/plan.h"
+
+#define HISTORY_MAX 10
+
+struct change {
+    int64_t wall_ns;
+    int32_t from; /* -1: was not known */
+    int32_t to;
+    enum plan_rule plan_rule; /* PLAN_AS_DECIDED: decider_rule gave the number */
+    enum decider_rule decider_rule;
+    bool panicking;
+    int32_t ready;
+    double stable;
+    double panic;
+    double target;
+    uint32_t stable_window_s;
+    uint32_t panic_window_s;
+};
+
+struct history {
+    struct change changes[HISTORY_MAX];
+    size_t count;
+};
+
+void history_add(struct history *h, const struct change *change);
+
+/* "min-scale", "panic-window", …: the one rule that counts. */
+const char *change_rule(const struct change *change);
+
+/* The array lullDecisions; a new reference, NULL only when memory is gone. */
+json_t *history_to_json(const struct history *h);
+/* Reads back what is there and makes sense; skips the rest. */
+void history_from_json(struct history *h, const json_t *decisions);

@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Plan. Observations are set field by field; revision_decide averages the windows, asks the
+ * decider and then the plan. A revision that no report names has zero traffic: that is recorded
+ * lazily, at the second of the last whole report, just before averages are read.
+ * Failure modes: none of its own; unknown numbers are -1 and the plan knows what that means.
+ */
+#include "autoscaler/revision.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+/* Knative's default of config-deployment's progress-deadline. */
+#define PROGRESS_DEADLINE_MS 600000u
+
+static int64_t second_of(uint64_t ms)
+{
+    return (int64_t)(ms / 1000);
+}
+
+struct revision *revision_new(const char *ns, const char *name)
+{
+    struct revision *rev = NEW(struct revision);
+    rev->key = xasprintf("%s/%s", ns, name);
+    rev->ns = xstrdup(ns);
+    rev->name = rev->key + strlen(ns) + 1;
+    rev->replicas = -1;
+    rev->goal = -1;
+    rev->patching = -1;
+    rev->plan.want = -1;
+    rev->reachable = true;
+    list_init(&rev->slot_link);
+    list_init(&rev->pods);
+    list_init(&rev->retry_link);
+    list_init(&rev->status_link);
+    return rev;
+}
+
+static void replica_free(struct replica *replica)
+{
+    list_remove(&replica->link);
+    free(replica->name);
+    free(replica->address);
+    free(replica->trouble);
+    free(replica);
+}
+
+static void windows_fini(struct revision *rev)
+{
+    window_fini(&rev->concurrency_stable);
+    window_fini(&rev->concurrency_panic);
+    window_fini(&rev->rps_stable);
+    window_fini(&rev->rps_panic);
+}
+
+void revision_free(struct revision *rev)
+{
+    list_foreach_safe (node, &rev->pods) {
+        replica_free(LIST_ENTRY(node, struct replica, link));
+    }
+    list_remove(&rev->slot_link);
+    list_remove(&rev->retry_link);
+    list_remove(&rev->status_link);
+    windows_fini(rev);
+    decider_fini(&rev->decider);
+    free(rev->deployment);
+    free(rev->status_text);
+    free(rev->ns);
+    free(rev->key);
+    free(rev);
+}
+
+bool revision_unused(const struct revision *rev)
+{
+    return !rev->has_pa && !rev->has_deployment && list_empty(&rev->pods);
+}
+
+/* --- observations -------------------------------------------------------------------------- */
+
+static void resize(struct window *w, uint32_t seconds)
+{
+    if (w->seconds == 0) {
+        window_init(w, seconds);
+    } else {
+        window_resize(w, seconds);
+    }
+}
+
+void revision_resolve(struct revision *rev, const struct pa_object *pa,
+                      const struct autoscaler_config *config)
+{
+    scaling_spec_resolve(config, pa->annotations, pa->annotation_count, pa->container_concurrency,
+                         &rev->spec);
+    resize(&rev->concurrency_stable, rev->spec.stable_window_s);
+    resize(&rev->concurrency_panic, rev->spec.panic_window_s);
+    resize(&rev->rps_stable, rev->spec.stable_window_s);
+    resize(&rev->rps_panic, rev->spec.panic_window_s);
+}
+
+/* What the status remembers from before a restart; ages are clamped once, here. */
+static void adopt(struct revision *rev, struct pa_object *pa, uint64_t now_ms, int64_t wall_ns)
+{
+    plan_init(&rev->state, now_ms);
+    rev->active_wall_ns = (uint64_t)wall_ns;
+    rev->initialized_wall_ns = (uint64_t)wall_ns;
+    if (pa->history != NULL) {
+        rev->history = *pa->history;
+    }
+    rev->state.initialized = pa->initialized;
+    if (!pa->has_active) {
+        return;
+    }
+    rev->state.active = pa->active;
+    if (pa->active_wall_ns > 0) {
+        int64_t age_ns = wall_ns - pa->active_wall_ns;
+        uint64_t age_ms = age_ns < 0 ? 0 : (uint64_t)age_ns / CLOCK_NS_PER_MS;
+        rev->state.since_ms = age_ms < now_ms ? now_ms - age_ms : 0;
+        rev->active_wall_ns = (uint64_t)pa->active_wall_ns;
+    }
+}
+
+void revision_set_pa(struct revision *rev, struct pa_object *pa,
+                     const struct autoscaler_config *config, uint64_t now_ms, int64_t wall_ns)
+{
+    if (!rev->has_pa) {
+        rev->has_pa = true;
+        adopt(rev, pa, now_ms, wall_ns);
+    }
+    free(pa->history);
+    pa->history = NULL;
+    free(rev->deployment);
+    rev->deployment = xstrdup(pa->deployment);
+    rev->reachable = pa->reachable;
+    rev->generation = pa->generation;
+    rev->progress_deadline_ms =
+        pa->progress_deadline_ms > 0 ? pa->progress_deadline_ms : PROGRESS_DEADLINE_MS;
+    revision_resolve(rev, pa, config);
+}
+
+void revision_clear_pa(struct revision *rev)
+{
+    rev->has_pa = false;
+    rev->started = false;
+    decider_fini(&rev->decider);
+    rev->decider = (struct decider){0};
+    windows_fini(rev);
+    rev->concurrency_stable.seconds = 0;
+    rev->concurrency_panic.seconds = 0;
+    rev->rps_stable.seconds = 0;
+    rev->rps_panic.seconds = 0;
+    rev->last = (struct decision){0};
+    rev->plan = (struct plan){.want = -1};
+    rev->history = (struct history){0};
+    rev->goal = -1;
+    free(rev->status_text);
+    rev->status_text = NULL;
+    list_remove(&rev->retry_link);
+    list_remove(&rev->status_link);
+}
+
+static struct replica *find_replica(const struct revision *rev, const char *pod_name)
+{
+    list_foreach (node, &rev->pods) {
+        struct replica *replica = LIST_ENTRY(node, struct replica, link);
+        if (strcmp(replica->name, pod_name) == 0) {
+            return replica;
+        }
+    }
+    return NULL;
+}
+
+static void count_replicas(struct revision *rev)
+{
+    rev->ready = 0;
+    rev->not_ready = 0;
+    list_foreach (node, &rev->pods) {
+        const struct replica *replica = LIST_ENTRY(node, struct replica, link);
+        rev->ready += replica->ready ? 1 : 0;
+        rev->not_ready += !replica->ready && !replica->terminating ? 1 : 0;
+    }
+}
+
+static void set_text(char **text, const char *value)
+{
+    free(*text);
+    *text = value == NULL ? NULL : xstrdup(value);
+}
+
+void revision_set_pod(struct revision *rev, const char *pod_name, const struct pod_object *pod)
+{
+    struct replica *replica = find_replica(rev, pod_name);
+    if (replica == NULL) {
+        replica = NEW(struct replica);
+        replica->name = xstrdup(pod_name);
+        list_push_back(&rev->pods, &replica->link);
+    }
+    set_text(&replica->address, pod->address);
+    set_text(&replica->trouble, pod->trouble);
+    replica->created_wall_ns = pod->created_wall_ns;
+    replica->ready = pod->ready;
+    replica->terminating = pod->terminating;
+    replica->failing = pod->failing;
+    count_replicas(rev);
+}
+
+void revision_remove_pod(struct revision *rev, const char *pod_name)
+{
+    struct replica *replica = find_replica(rev, pod_name);
+    if (replica != NULL) {
+        replica_free(replica);
+        count_replicas(rev);
+    }
+}
+
+const char *revision_trouble(const struct revision *rev, bool *out_failing)
+{
+    const char *trouble = NULL;
+    *out_failing = false;
+    list_foreach (node, &rev->pods) {
+        const struct replica *replica = LIST_ENTRY(node, struct replica, link);
+        if (replica->trouble != NULL && (trouble == NULL || replica->failing)) {
+            trouble = replica->trouble;
+            *out_failing = replica->failing;
+        }
+    }
+    return trouble;
+}
+
+/* --- decisions ----------------------------------------------------------------------------- */
+
+void revision_start(struct revision *rev, uint64_t now_ms)
+{
+    decider_fini(&rev->decider);
+    decider_init(&rev->decider, now_ms, rev->ready);
+    rev->started = true;
+}
+
+static double share(double value)
+{
+    return value > 0 ? value : 0;
+}
+
+void revision_record(struct revision *rev, uint64_t now_ms, double concurrency, double rps)
+{
+    if (!rev->has_pa) {
+        return;
+    }
+    int64_t second = second_of(now_ms);
+    window_record(&rev->concurrency_stable, second, share(concurrency));
+    window_record(&rev->concurrency_panic, second, share(concurrency));
+    window_record(&rev->rps_stable, second, share(rps));
+    window_record(&rev->rps_panic, second, share(rps));
+}
+
+/* Whole reports that did not name the revision said zero. */
+static void record_silence(struct revision *rev, const struct reports *reports)
+{
+    if (reports->fresh && rev->has_pa) {
+        int64_t second = second_of(reports->last_ms);
+        window_touch(&rev->concurrency_stable, second);
+        window_touch(&rev->concurrency_panic, second);
+        window_touch(&rev->rps_stable, second);
+        window_touch(&rev->rps_panic, second);
+    }
+}
+
+bool revision_averages(const struct revision *rev, uint64_t now_ms, double *out_stable,
+                       double *out_panic)
+{
+    bool rps = rev->spec.metric == SCALING_RPS;
+    const struct window *stable = rps ? &rev->rps_stable : &rev->concurrency_stable;
+    const struct window *panic = rps ? &rev->rps_panic : &rev->concurrency_panic;
+    int64_t second = second_of(now_ms);
+    double (*average)(const struct window *w, int64_t at) =
+        rev->spec.weighted ? window_weighted_average : window_average;
+    *out_stable = average(stable, second);
+    *out_panic = average(panic, second);
+    return !window_empty(stable, second);
+}
+
+struct plan revision_decide(struct revision *rev, const struct reports *reports, bool held,
+                            uint64_t now_ms)
+{
+    record_silence(rev, reports);
+    struct decider_input in = {
+        .now_ms = now_ms, .ready = rev->ready, .reachable = rev->reachable, .held = held};
+    in.has_data = revision_averages(rev, now_ms, &in.stable, &in.panic);
+    rev->last = decider_decide(&rev->decider, &rev->spec, &in);
+    return revision_replan(rev, reports, held, now_ms);
+}
+
+struct plan revision_replan(struct revision *rev, const struct reports *reports, bool held,
+                            uint64_t now_ms)
+{
+    struct plan_input in = {
+        .now_ms = now_ms,
+        .reachable = rev->reachable,
+        .held = held,
+        .replicas = rev->replicas,
+        .ready = rev->ready,
+        .reports = reports->fresh,
+        .reports_since_ms = reports->since_ms,
+        .path_since_ms = reports->path_since_ms,
+        .progress_deadline_ms = rev->progress_deadline_ms,
+    };
+    rev->plan = plan_make(&rev->state, &rev->spec, &rev->last, &in);
+    return rev->plan;
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Everything that the autoscaler knows of one revision: what was observed, its windows, its
+ * decider, what was planned, what is being written. Pure but for memory: time comes in as an
+ * argument, the writing is done by others (autoscaler/engine.c).
+ *
+ * A revision exists here as long as a PodAutoscaler, a Deployment or a Pod speaks of it, so the
+ * order in which they appear does not matter; decisions need the PodAutoscaler.
+ */
+
+#include "base/list.h"
+#include "base/map.h"
+#include "autoscaler/history.h"
+#include "autoscaler/objects.h"
+#include "autoscaler/reports.h"
+
+struct kube_request;
+
+struct replica {
+    struct list link; /* in revision.replicas_list */
+    char *name;       /* owned, of the Pod */
+    char *address;    /* owned; NULL: none */
+    char *trouble;    /* owned; NULL: none */
+    int64_t created_wall_ns;
+    bool ready;
+    bool terminating;
+    bool failing;
+};
+
+struct revision {
+    char *key;             /* "namespace/name", owned */
+    char *ns;              /* owned */
+    const char *name;      /* inside key */
+    struct list slot_link; /* the engine's: when its regular decision is due */
+
+    /* observed */
+    bool has_pa;
+    bool has_deployment;
+    char *deployment; /* owned: name to scale */
+    int32_t replicas; /* spec.replicas of the Deployment; -1: not known */
+    struct list pods; /* struct replica */
+    int32_t ready;
+    int32_t not_ready; /* neither ready nor terminating */
+    bool reachable;
+    int64_t generation;
+    uint64_t progress_deadline_ms;
+    struct scaling_spec spec;
+
+    /* windows, of both metrics, so that a change of metric finds its past */
+    struct window concurrency_stable;
+    struct window concurrency_panic;
+    struct window rps_stable;
+    struct window rps_panic;
+
+    /* decided */
+    bool started; /* decider and state were set up */
+    struct decider decider;
+    struct decision last;   /* latest decision, valid or not */
+    struct decision change; /* the decision that led to the write that is under way */
+    struct plan_state state;
+    struct plan plan;
+    uint64_t active_wall_ns; /* wall time at which state.active became so */
+    uint64_t initialized_wall_ns;
+    struct history history;
+    bool held;        /* a POKE came before decisions could be made */
+    uint64_t held_ms; /* last POKE; 0: never */
+
+    /* being written: the engine's */
+    int32_t goal; /* scale that is wanted; -1: none wanted yet */
+    enum plan_rule goal_rule;
+    struct kube_request *patch; /* running scale request */
+    int32_t patching;           /* what that request writes */
+    unsigned failures;          /* in a row */
+    uint64_t retry_ms;          /* not before */
+    struct list retry_link;     /* in the engine's list of those that wait for retry_ms */
+    bool said_failed;           /* a NOTE failed went out for this wake-up */
+
+    struct kube_request *status_patch;
+    struct list status_link; /* in the engine's list of statuses to be written */
+    uint64_t status_due_ms;
+    uint64_t status_written_ms;
+    char *status_text; /* owned: what was written last, to skip equal ones */
+
+    /* scraping: the scraper's */
+    void *scrape;
+};
+
+struct revision *revision_new(const char *ns, const char *name);
+void revision_free(struct revision *rev);
+/* Nothing speaks of it any more. */
+bool revision_unused(const struct revision *rev);
+
+/* A PodAutoscaler as it is now; the first one also brings what it remembers (its history moves). */
+void revision_set_pa(struct revision *rev, struct pa_object *pa,
+                     const struct autoscaler_config *config, uint64_t now_ms, int64_t wall_ns);
+void revision_clear_pa(struct revision *rev);
+/* Settings anew: annotations or config have changed. */
+void revision_resolve(struct revision *rev, const struct pa_object *pa,
+                      const struct autoscaler_config *config);
+
+/* The replica of a Pod; made when unknown. */
+void revision_set_pod(struct revision *rev, const char *pod_name, const struct pod_object *pod);
+void revision_remove_pod(struct revision *rev, const char *pod_name);
+/* What keeps replicas from coming up, in words; NULL when nothing is known to. */
+const char *revision_trouble(const struct revision *rev, bool *out_failing);
+
+/* Sets up decider and state; the number of ready replicas must be known by now. */
+void revision_start(struct revision *rev, uint64_t now_ms);
+
+/* Numbers of one reporter for one second; proxied shares already subtracted. */
+void revision_record(struct revision *rev, uint64_t now_ms, double concurrency, double rps);
+
+/*
+ * Decides and plans. held: a request waits now. Reads the reports for freshness; returns the plan,
+ * which is also kept. Requires revision_start.
+ */
+struct plan revision_decide(struct revision *rev, const struct reports *reports, bool held,
+                            uint64_t now_ms);
+/* Plans anew on the latest decision: replicas have changed. */
+struct plan revision_replan(struct revision *rev, const struct reports *reports, bool held,
+                            uint64_t now_ms);
+
+/* The two averages in force at now. False: no data. */
+bool revision_averages(const struct revision *rev, uint64_t now_ms, double *out_stable,
+                       double *out_panic);

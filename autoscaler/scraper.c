@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Plan. One round per revision and second: order the ready replicas, ask as many as the sample
+ * needs at once; one that fails is replaced by the next candidate. When enough have answered their
+ * mean is recorded for all.
+ * Failure modes: candidates run out → the whole round counts as failed and records nothing; a round
+ * that has not ended when the next is due keeps the next from starting; a body that is no stat
+ * counts as a failed replica.
+ */
+#include "autoscaler/scraper.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+#define SCRAPE_BODY_MAX  4096u
+#define SCRAPE_REPLICAS  512u /* candidates looked at per round */
+#define TICKS_PER_SCRAPE (SCRAPE_PERIOD_MS / ENGINE_TICK_MS)
+
+struct scrape_round;
+
+struct scrape_call {
+    struct scrape_round *round;
+    struct http_client *client; /* NULL: not running */
+};
+
+/* One revision's round. */
+struct scrape_round {
+    struct list link; /* in scraper.rounds */
+    struct scraper *scraper;
+    struct revision *rev; /* lives: it is not released while rev->scrape is set */
+    uint32_t ready;       /* when the round began */
+    uint32_t wanted;      /* answers */
+    uint32_t running;
+    uint32_t next; /* candidate */
+    uint32_t count;
+    char **addresses;          /* owned, in the order of asking */
+    struct scrape_call *calls; /* one per candidate */
+    struct sample_sum sum;
+};
+
+static void round_free(struct scrape_round *round)
+{
+    for (uint32_t i = 0; i < round->count; i++) {
+        free(round->addresses[i]);
+    }
+    list_remove(&round->link);
+    free(round->addresses);
+    free(round->calls);
+    free(round);
+}
+
+static void round_end(struct scrape_round *round)
+{
+    struct scraper *s = round->scraper;
+    struct revision *rev = round->rev;
+    if (round->sum.answers >= round->wanted) {
+        s->answered++;
+        uint64_t now_ms = loop_now_ms(s->engine->loop);
+        revision_record(rev, now_ms,
+                        sample_scale(round->sum.concurrency, round->sum.answers, round->ready),
+                        sample_scale(round->sum.rps, round->sum.answers, round->ready));
+    } else {
+        s->failed++;
+    }
+    round_free(round);
+    rev->scrape = NULL;
+    engine_release(s->engine, rev);
+}
+
+static bool ask_next(struct scrape_round *round);
+
+static void on_answer(int rc, const struct http_client_answer *answer, const struct error *err,
+                      void *arg)
+{
+    struct scrape_call *call = arg;
+    struct scrape_round *round = call->round;
+    struct stat_sample sample;
+    call->client = NULL;
+    round->running--;
+    round->scraper->running--;
+    if (rc == 0 && answer->head->status == 200 && stat_decode(answer->body, &sample, NULL) == 0) {
+        round->sum.answers++;
+        round->sum.concurrency += sample.concurrency - sample.proxied_concurrency;
+        round->sum.rps += sample.request_count - sample.proxied_request_count;
+    } else {
+        while (round->next < round->count && !ask_next(round)) {
+        }
+    }
+    if (round->running == 0) {
+        round_end(round);
+    }
+}
+
+/* Asks the next candidate. False: it cannot even be started. */
+static bool ask_next(struct scrape_round *round)
+{
+    struct scraper *s = round->scraper;
+    uint32_t i = round->next++;
+    struct http_header accept = {.name = SLICE_LIT("Accept"),
+                                 .value = SLICE_LIT("application/protobuf")};
+    struct http_client_request request = {
+        .addr = round->addresses[i],
+        .target = "/metrics",
+        .headers = &accept,
+        .n_headers = 1,
+        .timeout_ms = SCRAPE_TIMEOUT_MS,
+        .max_body = SCRAPE_BODY_MAX,
+    };
+    struct scrape_call *call = &round->calls[i];
+    call->round = round;
+    struct error err;
+    if (http_client_start(s->engine->loop, &request, on_answer, call, &call->client, &err) < 0) {
+        call->client = NULL;
+        return false;
+    }
+    round->running++;
+    s->running++;
+    return true;
+}
+
+/* The ready replicas with an address, in the order of asking. */
+static uint32_t collect(struct scraper *s, const struct revision *rev, char **addresses)
+{
+    const char *found[SCRAPE_REPLICAS];
+    bool old[SCRAPE_REPLICAS];
+    uint32_t order[SCRAPE_REPLICAS];
+    uint32_t count = 0;
+    int64_t window_ns = (int64_t)rev->spec.stable_window_s * (int64_t)CLOCK_NS_PER_S;
+    int64_t old_before = clock_wall_ns() - window_ns;
+    list_foreach (node, &rev->pods) {
+        const struct replica *replica = LIST_ENTRY(node, struct replica, link);
+        if (replica->ready && replica->address != NULL && count < SCRAPE_REPLICAS) {
+            found[count] = replica->address;
+            old[count++] = replica->created_wall_ns < old_before;
+        }
+    }
+    sample_order(old, count, &s->prng, order);
+    for (uint32_t i = 0; i < count; i++) {
+        addresses[i] = xstrdup(found[order[i]]);
+    }
+    return count;
+}
+
+static void scrape(struct scraper *s, struct revision *rev)
+{
+    /* Without a burst target the activators' numbers alone count, as in Knative. */
+    bool wanted = rev->has_pa && rev->spec.kpa && rev->spec.target_burst_capacity >= 0;
+    if (!wanted || rev->ready == 0 || rev->scrape != NULL) {
+        return;
+    }
+    uint32_t candidates = (uint32_t)rev->ready;
+    candidates = candidates > SCRAPE_REPLICAS ? SCRAPE_REPLICAS : candidates;
+    if (s->running + sample_size(candidates) > SCRAPE_RUNNING_MAX) {
+        s->skipped++;
+        return;
+    }
+    struct scrape_round *round = NEW(struct scrape_round);
+    *round = (struct scrape_round){.scraper = s, .rev = rev, .ready = (uint32_t)rev->ready};
+    round->addresses = xcalloc(candidates, sizeof(*round->addresses));
+    round->calls = xcalloc(candidates, sizeof(*round->calls));
+    list_push_back(&s->rounds, &round->link);
+    round->count = collect(s, rev, round->addresses);
+    round->wanted = sample_size(round->count);
+    while (round->next < round->count && round->running < round->wanted) {
+        (void)ask_next(round);
+    }
+    if (round->running == 0) {
+        round_free(round);
+        s->failed++;
+        return;
+    }
+    rev->scrape = round;
+}
+
+void scraper_init(struct scraper *s, struct engine *engine)
+{
+    *s = (struct scraper){.engine = engine};
+    prng_init(&s->prng);
+    list_init(&s->rounds);
+}
+
+void scraper_tick(struct scraper *s, unsigned slot)
+{
+    if (s->closing) {
+        return;
+    }
+    for (unsigned i = slot % TICKS_PER_SCRAPE; i < ENGINE_SLOTS; i += TICKS_PER_SCRAPE) {
+        list_foreach (node, &s->engine->slots[i]) {
+            scrape(s, LIST_ENTRY(node, struct revision, slot_link));
+        }
+    }
+}
+
+void scraper_close(struct scraper *s)
+{
+    s->closing = true;
+    list_foreach_safe (node, &s->rounds) {
+        struct scrape_round *round = LIST_ENTRY(node, struct scrape_round, link);
+        for (uint32_t i = 0; i < round->count; i++) {
+            if (round->calls[i].client != NULL) {
+                http_client_cancel(round->calls[i].client);
+            }
+        }
+        round->rev->scrape = NULL;
+        round_free(round);
+    }
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Asks queue-proxies for their numbers, once a second, a sample of each revision's ready replicas:
+ * traffic that did not come through an activator is seen only there. Owns the running requests.
+ * What a replica says counts for the revision whose replica stands at that address, whatever name
+ * is in it.
+ */
+
+#include "http/client.h"
+#include "autoscaler/engine.h"
+#include "autoscaler/sample.h"
+
+#define SCRAPE_TIMEOUT_MS 3000u
+#define SCRAPE_PERIOD_MS  1000u
+#define SCRAPE_RUNNING_MAX                                                \
+    512u /* requests at once; what does not fit waits for the next second \
+          */
+
+struct scraper {
+    struct engine *engine;
+    struct prng prng;
+    struct list rounds; /* running */
+    unsigned running;
+    uint64_t answered;
+    uint64_t failed;
+    uint64_t skipped; /* rounds that found too many requests running */
+    bool closing;
+};
+
+void scraper_init(struct scraper *s, struct engine *engine);
+/* The engine's tick: asks the revisions whose turn it is. */
+void scraper_tick(struct scraper *s, unsigned slot);
+/* Cancels what runs. */
+void scraper_close(struct scraper *s);

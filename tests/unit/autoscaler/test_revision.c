@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A revision's life in virtual time: up, down, to zero; predictions come true. */
+#include "world.h"
+
+static void idle_reaches_zero_after_the_window(void **state)
+{
+    struct world w;
+    world_init(&w, NULL, 0);
+    for (int i = 0; i < 5; i++) {
+        world_step(&w, 3);
+    }
+    uint64_t idle_ms = w.now_ms;
+    while (w.rev->replicas > 0 && w.now_ms < idle_ms + 200000) {
+        world_step(&w, 0);
+    }
+    assert_int_equal(w.rev->replicas, 0);
+    /* the last busy second leaves the window of 60 s; decisions are two seconds apart */
+    assert_true(w.now_ms - idle_ms >= 60000 && w.now_ms - idle_ms <= 62000);
+    assert_int_equal(w.rev->state.active, PLAN_INACTIVE);
+    assert_int_equal(w.writes, 1);
+    world_fini(&w);
+}
+
+static void load_scales_up_and_down_again(void **state)
+{
+    struct world w;
+    world_init(&w, NULL, 0);
+    for (int i = 0; i < 10; i++) {
+        world_step(&w, 700);
+    }
+    assert_int_equal(w.rev->replicas, 10);
+    for (int i = 0; i < 100; i++) {
+        world_step(&w, 70);
+    }
+    assert_int_equal(w.rev->replicas, 1);
+    assert_false(w.rev->decider.panicking);
+    world_fini(&w);
+}
+
+static void a_hole_in_the_reports_keeps_the_scale(void **state)
+{
+    struct world w;
+    world_init(&w, NULL, 0);
+    for (int i = 0; i < 40; i++) {
+        world_step(&w, 700);
+    }
+    assert_int_equal(w.rev->replicas, 10);
+    w.silent_link = true;
+    for (int i = 0; i < 100; i++) {
+        world_step(&w, 0);
+    }
+    assert_int_equal(w.rev->replicas, 10);
+    assert_int_equal(w.rev->plan.rule, PLAN_OBSERVING);
+    w.silent_link = false;
+    uint64_t back_ms = w.now_ms;
+    while (w.rev->replicas == 10 && w.now_ms < back_ms + 200000) {
+        world_step(&w, 0);
+    }
+    assert_true(w.now_ms - back_ms >= 60000);
+    world_fini(&w);
+}
+
+static void a_restart_keeps_the_scale(void **state)
+{
+    struct world w;
+    world_init(&w, NULL, 0);
+    for (int i = 0; i < 10; i++) {
+        world_step(&w, 700);
+    }
+    /* a new process: the replicas are there, the windows are not */
+    struct world fresh;
+    world_init(&fresh, NULL, 0);
+    world_scale(&fresh, 10);
+    fresh.writes = 0;
+    revision_start(fresh.rev, fresh.now_ms);
+    for (int i = 0; i < 20; i++) {
+        world_step(&fresh, 700);
+        assert_int_equal(fresh.rev->replicas, 10);
+    }
+    assert_int_equal(fresh.writes, 0);
+    world_fini(&fresh);
+    world_fini(&w);
+}
+
+static void the_status_is_the_memory_of_a_restart(void **state)
+{
+    struct autoscaler_config config;
+    autoscaler_config_default(&config);
+    struct revision *rev = revision_new("ns", "r");
+    struct pa_object pa = {.deployment = xstrdup("d"),
+                           .reachable = true,
+                           .has_active = true,
+                           .active = PLAN_ACTIVE,
+                           .active_wall_ns = 5000000000,
+                           .initialized = true,
+                           .history = NEW(struct history)};
+    pa.history->count = 1;
+    pa.history->changes[0].to = 4;
+    /* seven seconds of wall time ago */
+    revision_set_pa(rev, &pa, &config, 100000, 12000000000);
+    assert_int_equal(rev->state.active, PLAN_ACTIVE);
+    assert_int_equal(rev->state.since_ms, 93000);
+    assert_true(rev->state.initialized);
+    assert_int_equal(rev->history.changes[0].to, 4);
+    assert_null(pa.history);
+    /* a later status, our own echo, changes nothing */
+    pa.active = PLAN_INACTIVE;
+    revision_set_pa(rev, &pa, &config, 200000, 13000000000);
+    assert_int_equal(rev->state.active, PLAN_ACTIVE);
+    free(pa.deployment);
+    revision_free(rev);
+
+    /* a time in the future counts as now */
+    rev = revision_new("ns", "r");
+    pa.deployment = xstrdup("d");
+    pa.active_wall_ns = 99000000000;
+    revision_set_pa(rev, &pa, &config, 100000, 12000000000);
+    assert_int_equal(rev->state.since_ms, 100000);
+    free(pa.deployment);
+    revision_free(rev);
+}
+
+/* What explain predicts happens, to the tick, when the traffic really stops. */
+static void check_forecast(const char *name, const struct config_pair *annotations, size_t count,
+                           double load, int busy_steps)
+{
+    struct world w;
+    world_init(&w, annotations, count);
+    for (int i = 0; i < busy_steps; i++) {
+        world_step(&w, load);
+    }
+    struct forecast f = explain_forecast(w.rev, &w.reports, w.now_ms);
+    uint64_t from_ms = w.now_ms;
+    uint64_t changed_ms = 0;
+    uint64_t zero_ms = 0;
+    int32_t replicas = w.rev->replicas;
+    int32_t changed_to = replicas;
+    for (int i = 0; i < 3600 && zero_ms == 0; i++) {
+        world_step(&w, 0);
+        if (changed_ms == 0 && w.rev->replicas != replicas) {
+            changed_ms = w.now_ms - from_ms;
+            changed_to = w.rev->replicas;
+        }
+        zero_ms = w.rev->replicas == 0 ? w.now_ms - from_ms : 0;
+    }
+    if (f.changes != (changed_ms > 0) || f.in_ms != changed_ms ||
+        (f.changes && f.to != changed_to) || f.zero != (zero_ms > 0) || f.zero_ms != zero_ms) {
+        fail_msg("%s: predicted %d in %llu ms and zero in %llu, came %d in %llu and zero in %llu",
+                 name, f.to, (unsigned long long)f.in_ms, (unsigned long long)f.zero_ms, changed_to,
+                 (unsigned long long)changed_ms, (unsigned long long)zero_ms);
+    }
+    world_fini(&w);
+}
+
+#define PAIR(k, v)                                            \
+    {                                                         \
+        SLICE_LIT("autoscaling.knative.dev/" k), SLICE_LIT(v) \
+    }
+
+static void predictions_come_true(void **state)
+{
+    check_forecast("default", NULL, 0, 3, 40);
+    check_forecast("young", NULL, 0, 3, 2);
+    check_forecast("many", NULL, 0, 1400, 60);
+    static const struct config_pair retention[] = {
+        PAIR("scale-to-zero-pod-retention-period", "5m")};
+    check_forecast("retention", retention, 1, 3, 40);
+    static const struct config_pair delay[] = {PAIR("scale-down-delay", "90s"),
+                                               PAIR("window", "20s")};
+    check_forecast("delay", delay, 2, 350, 40);
+    static const struct config_pair min[] = {PAIR("min-scale", "2")};
+    check_forecast("min", min, 1, 700, 40);
+    static const struct config_pair weighted[] = {
+        PAIR("metric-aggregation-algorithm", "weighted-exponential")};
+    check_forecast("weighted", weighted, 1, 700, 40);
+    static const struct config_pair rps[] = {PAIR("metric", "rps"), PAIR("window", "6s")};
+    check_forecast("rps", rps, 2, 700, 40);
+}
+
+static const char *text_of(const struct world *w, char *buf, size_t size)
+{
+    struct error err = {0};
+    json_t *json = explain_json(w->rev, &w->reports, w->now_ms, 0, &err);
+    assert_non_null(json);
+    snprintf(buf, size, "%s", json_string_value(json_object_get(json, "text")));
+    json_decref(json);
+    return buf;
+}
+
+static void why_in_words(void **state)
+{
+    char text[1024];
+    struct world w;
+    world_init(&w, NULL, 0);
+    for (int i = 0; i < 40; i++) {
+        world_step(&w, 3);
+    }
+    assert_string_equal(text_of(&w, text, sizeof(text)),
+                        "hello-00001 is at 1 replica, 1 ready: over the last 60 s there were on "
+                        "average 3 requests at a time, and one replica is to have 70. Without "
+                        "further traffic it goes to 0 in 1m0s.");
+    world_step(&w, 350);
+    for (int i = 0; i < 4; i++) {
+        world_step(&w, 0);
+    }
+    assert_non_null(strstr(text_of(&w, text, sizeof(text)), "panic mode after a burst keeps"));
+    while (w.rev->replicas > 0) {
+        world_step(&w, 0);
+    }
+    assert_string_equal(text_of(&w, text, sizeof(text)),
+                        "hello-00001 is scaled to zero: there was no traffic in the last 60 s. The "
+                        "next request starts a replica.");
+    w.silent_link = true;
+    world_scale(&w, 1);
+    world_step(&w, 0);
+    world_step(&w, 0);
+    assert_non_null(strstr(text_of(&w, text, sizeof(text)), "reports of an activator are missing"));
+    world_fini(&w);
+}
+
+static void trouble_is_said(void **state)
+{
+    struct world w;
+    world_init(&w, NULL, 0);
+    struct pod_object pod = {.failing = true, .trouble = xstrdup("user-container: crash")};
+    revision_set_pod(w.rev, "pod-0", &pod);
+    free(pod.trouble);
+    world_step(&w, 0);
+    char text[1024];
+    assert_non_null(strstr(text_of(&w, text, sizeof(text)),
+                           "Its replicas have trouble: user-container: crash."));
+    world_fini(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(idle_reaches_zero_after_the_window),
+        cmocka_unit_test(load_scales_up_and_down_again),
+        cmocka_unit_test(a_hole_in_the_reports_keeps_the_scale),
+        cmocka_unit_test(a_restart_keeps_the_scale),
+        cmocka_unit_test(the_status_is_the_memory_of_a_restart),
+        cmocka_unit_test(predictions_come_true),
+        cmocka_unit_test(why_in_words),
+        cmocka_unit_test(trouble_is_said),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
