@@ -309,8 +309,8 @@ static int attach(struct tls_context *ctx, struct stream *s, bool server, const 
     BIO *in = BIO_new(BIO_s_mem());
     BIO *out = BIO_new(BIO_s_mem());
     if (ssl == NULL || in == NULL || out == NULL ||
-        (name != NULL &&
-         (SSL_set_tlsext_host_name(ssl, name) != 1 || SSL_set1_host(ssl, name) != 1))) {
+        (name != NULL && (SSL_set_tlsext_host_name(ssl, (char *)(uintptr_t)name) != 1 ||
+                          SSL_set1_host(ssl, name) != 1))) {
         SSL_free(ssl);
         BIO_free(in);
         BIO_free(out);
