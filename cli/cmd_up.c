@@ -19,7 +19,7 @@
 #define READY_FD_ENV "LULL_UP_READY_FD"
 
 static const struct option_row ROWS[] = {
-    OPTION(struct up_options, port, INT, "LULL_PORT", "port", "8080", .min = 0, .max = 65535,
+    OPTION(struct up_options, port, INT, "LULL_PUBLIC_PORT", "public-port", "8080", .min = 0, .max = 65535,
            .help = "public port on 127.0.0.1; 0: any free one"),
     OPTION(struct up_options, local_port, INT, "LULL_LOCAL_PORT", "local-port", "8081", .min = 0,
            .max = 65535, .help = "cluster-local port on 127.0.0.1; 0: any free one"),
@@ -119,7 +119,7 @@ int cmd_up(struct cli *cli, int argc, char **argv)
     memcpy(again + 1, argv, (size_t)argc * sizeof *argv);
     if (cli_parse(&TABLE, argc, argv, &o) != 0) {
         return cli_usage(
-            "usage: lull up [--detach] [--port N]; `lull up --help` lists the options");
+            "usage: lull up [--detach] [--public-port N]; `lull up --help` lists the options");
     }
     if (ready) {
         int fd = (int)strtol(ready, NULL, 10);

@@ -344,7 +344,7 @@ static int ports_check(struct supervisor *s, struct error *err)
     s->ports[0] = (unsigned)o->port;
     s->ports[1] = (unsigned)o->local_port;
     s->ports[2] = (unsigned)o->api_port;
-    int rc = port_check(&s->ports[0], "--port", err);
+    int rc = port_check(&s->ports[0], "--public-port", err);
     rc = rc ? rc : port_check(&s->ports[1], "--local-port", err);
     return rc ? rc : port_check(&s->ports[2], "--api-port", err);
 }

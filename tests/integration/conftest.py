@@ -53,7 +53,7 @@ def free_ports(n):
             s = socket.socket()
             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                s.bind(("127.0.0.1", 10000 + int.from_bytes(os.urandom(2), "big") % 20000))
+                s.bind(("127.0.0.1", 10000 + int.from_bytes(os.urandom(2), "big") % 9000))
                 held.append(s)
             except OSError:
                 s.close()
