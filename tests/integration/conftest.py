@@ -85,7 +85,7 @@ class Lull:
         return json.loads(self.cli(*args, "-o", "json").stdout)
 
     def up(self, *more):
-        self.cli("up", "--detach", "--port", 0, "--local-port", 0, "--api-port", 0, *more)
+        self.cli("up", "--detach", "--public-port", 0, "--local-port", 0, "--api-port", 0, *more)
         told = json.loads((self.home / "up.json").read_text())
         self.public_port, self.local_port, self.api_port = (told[f"{k}Port"] for k in ("public", "local", "api"))
         return self
