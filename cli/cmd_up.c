@@ -19,8 +19,8 @@
 #define READY_FD_ENV "LULL_UP_READY_FD"
 
 static const struct option_row ROWS[] = {
-    OPTION(struct up_options, port, INT, "LULL_PUBLIC_PORT", "public-port", "8080", .min = 0, .max = 65535,
-           .help = "public port on 127.0.0.1; 0: any free one"),
+    OPTION(struct up_options, port, INT, "LULL_PUBLIC_PORT", "public-port", "8080", .min = 0,
+           .max = 65535, .help = "public port on 127.0.0.1; 0: any free one"),
     OPTION(struct up_options, local_port, INT, "LULL_LOCAL_PORT", "local-port", "8081", .min = 0,
            .max = 65535, .help = "cluster-local port on 127.0.0.1; 0: any free one"),
     OPTION(struct up_options, api_port, INT, "LULL_API_PORT", "api-port", "8070", .min = 0,

@@ -88,17 +88,12 @@ static void on_publish(struct timer *timer)
 
 // ---- children
 
-static void on_child(uv_signal_t *signal, int number)
+static void on_child(uv_signal_t *handle, int number)
 {
-    struct agent *a = signal->data;
-
+    (void)handle;
     (void)number;
-    // Only replicas that we spawned; their end itself is seen on the control connection.
-    map_foreach (it, &a->pods) {
-        struct pod *p = it.value;
-        if (p->child > 0 && waitpid(p->child, NULL, WNOHANG) == p->child) {
-            p->child = 0;
-        }
+    // Replicas are this process' only children; that they ended is seen on the control connection.
+    while (waitpid(-1, NULL, WNOHANG) > 0) {
     }
 }
 

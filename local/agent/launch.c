@@ -290,7 +290,8 @@ static int replica_spawn(struct launch *l, int ctl)
     CLEANUP(cleanup_free) char *program = xasprintf("%s/lull-replica", l->libexec);
     CLEANUP(cleanup_free) char *spec = xasprintf("%s/replicas/%s/spec", l->home, l->id);
     char *argv[] = {program, spec, NULL};
-    char *envp[] = {"PATH=" FUNCTION_PATH, "LULL_LIFELINE_FD=4", NULL};
+    char path[] = "PATH=" FUNCTION_PATH, lifeline[] = "LULL_LIFELINE_FD=4";
+    char *envp[] = {path, l->lifeline_fd >= 0 ? lifeline : NULL, NULL};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attr;
     sigset_t none, all;
@@ -303,8 +304,6 @@ static int replica_spawn(struct launch *l, int ctl)
     posix_spawn_file_actions_adddup2(&actions, ctl, 3);
     if (l->lifeline_fd >= 0) {
         posix_spawn_file_actions_adddup2(&actions, l->lifeline_fd, 4);
-    } else {
-        envp[1] = NULL;
     }
     posix_spawnattr_setsigmask(&attr, &none);
     posix_spawnattr_setsigdefault(&attr, &all);
@@ -378,7 +377,7 @@ static void launch_done(struct work *work, int status)
         l->rc = error_set(&l->err, status, "the start was cancelled");
         l->reason = "CreateContainerError";
     }
-    l->cb(l->rc, l->fd, l->child, l->reason, &l->err, l->arg);
+    l->cb(l->rc, l->fd, l->reason, &l->err, l->arg);
     launch_free(l);
 }
 

@@ -18,10 +18,10 @@
 #define LAUNCH_PORTS 4 /* candidates that one launch may try */
 
 struct launch;
-/* rc 0: `fd` is the connected control socket (the callee owns it), `child` the process. Otherwise
+/* rc 0: `fd` is the connected control socket (the callee owns it). Otherwise
  * `reason` is Kubernetes' word for it and err the sentence. The launch is freed afterwards. */
-typedef void (*launch_done_cb)(int rc, int fd, pid_t child, const char *reason,
-                               const struct error *err, void *arg);
+typedef void (*launch_done_cb)(int rc, int fd, const char *reason, const struct error *err,
+                               void *arg);
 
 struct launch_options {
     struct loop *loop;

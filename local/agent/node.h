@@ -66,7 +66,6 @@ struct pod {
     struct pod_trouble trouble;
     struct replica_link *link;
     int slot;             /* port candidates and user; -1: none */
-    pid_t child;          /* the lull-replica that we spawned; 0: adopted */
     int64_t memory_bytes; /* counted against the machine's capacity */
     bool placed;          /* counts against the capacity */
     bool gone;            /* deleted from the store */

@@ -327,14 +327,12 @@ static void pod_stop(struct pod *p)
     }
 }
 
-static void launch_done(int rc, int fd, pid_t child, const char *reason, const struct error *err,
-                        void *arg)
+static void launch_done(int rc, int fd, const char *reason, const struct error *err, void *arg)
 {
     struct pod *p = arg;
     struct agent *a = p->agent;
     struct error open_err;
 
-    p->child = child;
     p->phase = POD_UP;
     if (rc == 0 && replica_link_open(p, fd, &open_err) < 0) {
         rc = open_err.code;

@@ -167,7 +167,7 @@ static void function_start(struct replica *r)
 
 static void proxy_start(struct replica *r)
 {
-    char *argv[] = {(char *)r->spec.proxy, NULL};
+    char *argv[] = {r->spec.proxy, NULL};
     pid_t pid = replica_spawn(&r->spec, argv, r->spec.proxy_envp, r->proxy_out_write, false);
 
     r->proxy_retry_ms = 0;

@@ -36,7 +36,7 @@ struct replica_spec {
     const char *log_path;    // the function's output
     const char *proxy_log_path;
     const char *cwd;
-    const char *proxy;      // path of lull-queue-proxy
+    char *proxy;            // path of lull-queue-proxy
     uint64_t log_max_bytes; // per file; two are kept
     uint64_t memory_bytes;  // limit of private writable memory; 0 = none
     uint64_t backoff_ms;    // first restart delay; doubles to backoff_max_ms
@@ -72,8 +72,8 @@ void replica_log_write(struct replica_log *log, const char *data, size_t len);
 // (`own_session`), the identity and limits of `spec` (`as_function`), and dies with us. Returns its
 // pid, or -1 with errno when the program could not be executed (the exec's own error, reported
 // through a pipe).
-pid_t replica_spawn(const struct replica_spec *spec, char *const argv[], char *const envp[],
-                    int out_fd, bool as_function);
+pid_t replica_spawn(const struct replica_spec *spec, char *const argv[], char **envp, int out_fd,
+                    bool as_function);
 
 // Kills every descendant of this process but `spare` (0 = none), waiting for none of them.
 void replica_kill_tree(pid_t spare);

@@ -46,8 +46,8 @@ static int identity_drop(const struct replica_spec *spec)
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
-static void child_run(const struct replica_spec *spec, char *const argv[], char *const envp[],
-                      int out_fd, bool as_function, pid_t parent)
+static void child_run(const struct replica_spec *spec, char *const argv[], char **envp, int out_fd,
+                      bool as_function, pid_t parent)
 {
     sigset_t none;
 
@@ -68,12 +68,12 @@ static void child_run(const struct replica_spec *spec, char *const argv[], char 
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0 || getppid() != parent) {
         return;
     }
-    environ = (char **)envp; // its own PATH decides where a bare name is found
+    environ = envp; // its own PATH decides where a bare name is found
     execvp(argv[0], argv);
 }
 
-pid_t replica_spawn(const struct replica_spec *spec, char *const argv[], char *const envp[],
-                    int out_fd, bool as_function)
+pid_t replica_spawn(const struct replica_spec *spec, char *const argv[], char **envp, int out_fd,
+                    bool as_function)
 {
     int failed[2];
     int code = 0;
