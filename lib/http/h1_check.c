@@ -68,6 +68,9 @@ static bool absolute_form(struct http_head *head, struct h1_message *m)
     while (end < t.len && t.ptr[end] != '/' && t.ptr[end] != '?') {
         end++;
     }
+    if (end == skip) {
+        return false;
+    }
     head->authority = slice_of(t.ptr + skip, end - skip);
     if (end == t.len) {
         head->target = SLICE_LIT("/");

@@ -294,16 +294,10 @@ static enum h1_result bad(struct h1_parser *p, llhttp_errno_t code)
     if (p->bad_status != 0) {
         return H1_BAD;
     }
-    switch ((int)code) {
-    case HPE_INVALID_VERSION:
-        refuse(p, 505, "this HTTP version is not supported");
-        break;
-    case HPE_PAUSED_H2_UPGRADE:
+    if (code == HPE_PAUSED_H2_UPGRADE) {
         refuse(p, 505, "HTTP/2 is not spoken here");
-        break;
-    default:
+    } else {
         refuse(p, 400, llhttp_get_error_reason(&p->ll));
-        break;
     }
     if (p->bad_text == NULL || *p->bad_text == '\0') {
         p->bad_text = "malformed message";

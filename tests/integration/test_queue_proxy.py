@@ -1,0 +1,764 @@
+# SPDX-License-Identifier: Apache-2.0
+"""lull-queue-proxy in front of a recording function, over raw sockets."""
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+from conftest import binary, free_ports
+from http_raw import Backend, Client, Closed, OK
+
+GET = b"GET / HTTP/1.1\r\nHost: a.example.com\r\n\r\n"
+
+
+class Proxy:
+    """The real binary on a unix socket and a TCP port, with its function and its supervisor's socket."""
+
+    def __init__(self, home, backend, **env):
+        self.home, self.backend = home, backend
+        self.path, self.admin = home / "q", home / "a"
+        self.cuts = False  # the test has requests cut off in the middle
+        (self.port,) = free_ports(1)
+        self.notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.notices.bind(str(home / "n"))
+        self.notices.settimeout(10)
+        self.log = open(home / "log", "w+", encoding="utf-8")
+        self.process = subprocess.Popen(
+            [binary("lull-queue-proxy")], stderr=self.log,
+            env={"LULL_QUEUE_LISTEN": f"unix:{self.path},127.0.0.1:{self.port}",
+                 "LULL_ADMIN_LISTEN": f"unix:{self.admin}", "NOTIFY_SOCKET": str(home / "n"),
+                 "USER_PORT": str(backend if isinstance(backend, int) else backend.port),
+                 "SERVING_POD": "pod-1", "LULL_DRAIN_QUIET": "50ms", "PATH": os.environ["PATH"],
+                 **{k: str(v) for k, v in env.items()}})
+
+    def notice(self):
+        return self.notices.recv(100).decode()
+
+    def ready(self):
+        assert self.notice() == "READY=1"
+        return self
+
+    def client(self, tcp=False):
+        return Client(self.port if tcp else self.path)
+
+    def page(self, path, accept="*/*"):
+        with Client(self.admin) as c:
+            return c.ask(f"GET {path} HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\n\r\n".encode())
+
+    def metric(self, name):
+        for line in self.page("/metrics").body.decode().splitlines():
+            if line.rsplit(" ", 1)[0] == name:
+                return float(line.rsplit(" ", 1)[1])
+        raise AssertionError(f"no metric {name}")
+
+    def until(self, condition, seconds=10):
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end
+            time.sleep(0.005)
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(10)
+        self.log.seek(0)
+        text = self.log.read()
+        self.log.close()
+        self.notices.close()
+        assert "Sanitizer" not in text and "runtime error" not in text, text
+
+
+@pytest.fixture
+def start(home):
+    parts = []
+
+    def make(answer=None, port=None, **env):
+        backend = port if port is not None else Backend(answer)
+        proxy = Proxy(home, backend, **env)
+        parts.append((proxy, backend))
+        if port is None:
+            return proxy.ready()
+        proxy.until(proxy.admin.exists)
+        return proxy
+
+    yield make
+    for proxy, backend in parts:
+        proxy.stop()
+        if isinstance(backend, Backend):
+            backend.stop()
+            bad = [e for e in backend.errors if not (proxy.cuts and e.startswith("cut in the middle"))]
+            assert not bad, bad
+
+
+# ---- the plain path ----
+
+def test_get_and_keep_alive(start):
+    proxy = start()
+    with proxy.client() as c:
+        for _ in range(3):
+            r = c.ask(GET)
+            assert (r.status, r.body) == (200, b"ok")
+    assert len(proxy.backend.requests) == 3
+    assert proxy.backend.requests[0].get("Host") == "a.example.com"
+    assert proxy.backend.connections <= 2  # the readiness probe's and one that is kept
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+@pytest.mark.parametrize("size", [0, 1, 5000, 70000, 3_000_000])
+def test_bodies_both_ways(start, framing, size):
+    def echo(request, sock):
+        if request.framing == "chunked":
+            sock.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for i in range(0, len(request.body), 10000):
+                part = request.body[i:i + 10000]
+                sock.sendall(b"%x;ext=1\r\n%s\r\n" % (len(part), part))
+            return b"0\r\nX-Trailer: 1\r\n\r\n"
+        return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(request.body), request.body)
+
+    proxy = start(echo)
+    body = os.urandom(size)
+    with proxy.client() as c:
+        for _ in range(2):
+            if framing == "length":
+                message = b"POST /x?y HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s" % (size, body)
+            else:
+                message = b"POST /x?y HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+                for i in range(0, size, 30000):
+                    part = body[i:i + 30000]
+                    message += b"%X;a=\"b\"\r\n%s\r\n" % (len(part), part)
+                message += b"0\r\nTrailer: x\r\n\r\n"
+            sender = threading.Thread(target=c.send, args=(message,))
+            sender.start()
+            r = c.reply()
+            sender.join()
+            assert r.status == 200 and r.body == body and r.framing == framing
+    assert [q.body == body and q.target == "/x?y" for q in proxy.backend.requests] == [True, True]
+
+
+def test_head_and_statuses_without_body(start):
+    def answer(request, sock):
+        status = request.target.strip("/")
+        length = b"" if status == "204" else b"Content-Length: 5\r\n"
+        return b"HTTP/1.1 %s X\r\n%s\r\n" % (status.encode(), length)
+
+    proxy = start(answer)
+    with proxy.client() as c:
+        r = c.ask(b"HEAD /200 HTTP/1.1\r\nHost: a\r\n\r\n", "HEAD")
+        assert r.status == 200 and r.get("Content-Length") == "5"
+        assert c.ask(b"GET /204 HTTP/1.1\r\nHost: a\r\n\r\n").get("Content-Length") is None
+        assert c.ask(b"GET /304 HTTP/1.1\r\nHost: a\r\n\r\n").status == 304
+        assert c.ask(b"HEAD /200 HTTP/1.1\r\nHost: a\r\n\r\n", "HEAD").status == 200
+
+
+def test_answer_until_close(start):
+    proxy = start(lambda request, sock: b"HTTP/1.0 200 OK\r\nConnection: close\r\n\r\nuntil the end")
+    with proxy.client() as c:
+        for _ in range(2):
+            r = c.ask(GET)
+            assert (r.body, r.framing) == (b"until the end", "chunked")
+    with proxy.client() as c:
+        r = c.ask(b"GET / HTTP/1.0\r\n\r\n")
+        assert (r.body, r.framing, r.get("Connection")) == (b"until the end", "close", "close")
+
+
+def test_http10_keep_alive(start):
+    proxy = start()
+    with proxy.client() as c:
+        r = c.ask(b"GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n")
+        assert r.get("Connection") == "keep-alive"
+        r = c.ask(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n")
+        assert r.get("Connection") == "close" and c.closed()
+    assert len(proxy.backend.requests) == 2
+
+
+def test_pipelined(start):
+    proxy = start(lambda q, sock: b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" %
+                  (len(q.target), q.target.encode()))
+    n = 2000
+    with proxy.client() as c:
+        message = b"".join(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % i for i in range(n))
+        threading.Thread(target=c.send, args=(message,), daemon=True).start()
+        assert [c.reply().body for i in range(n)] == [b"/%d" % i for i in range(n)]
+    assert len(proxy.backend.requests) == n
+
+
+def test_after_close_nothing_is_read(start):
+    proxy = start()
+    with proxy.client() as c:
+        r = c.ask(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" + GET)
+        assert r.get("Connection") == "close" and c.closed()
+    assert len(proxy.backend.requests) == 1
+
+
+def test_continue(start):
+    proxy = start()
+    with proxy.client() as c:
+        c.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
+        assert c.head()[0] == "HTTP/1.1 100 Continue"
+        assert c.ask(b"abc").status == 200
+        assert c.ask(GET).status == 200
+    assert proxy.backend.requests[0].body == b"abc" and proxy.backend.requests[0].get("Expect") is None
+
+
+def test_informational_answers_pass(start):
+    proxy = start(lambda q, sock: b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + OK)
+    with proxy.client() as c:
+        assert c.ask(GET).status == 200
+        assert c.informed == [(103, [("Link", "</x>")])]
+
+
+def test_stream_is_not_held_back(start):
+    go = threading.Event()
+
+    def answer(request, sock):
+        sock.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\none\n\r\n")
+        assert go.wait(10)
+        return b"4\r\ntwo\n\r\n0\r\n\r\n"
+
+    proxy = start(answer)
+    with proxy.client() as c:
+        c.send(GET)
+        c.head()
+        assert c.until(b"\r\n") == b"4" and c.exactly(6) == b"one\n\r\n"
+        go.set()
+        assert c.until(b"0\r\n\r\n") == b"4\r\ntwo\n\r\n"
+
+
+def test_upgrade_tunnel(start):
+    def answer(request, sock):
+        assert request.get("Upgrade") == "echo" and request.get("Connection").lower() == "upgrade"
+        sock.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: upgrade\r\n\r\nhi")
+        while data := sock.recv(1000):
+            sock.sendall(data.upper())
+        sock.close()
+
+    proxy = start(answer)
+    with proxy.client() as c:
+        r = c.ask(b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: echo\r\nConnection: Upgrade\r\n\r\nearly")
+        assert r.status == 101 and r.get("Upgrade") == "echo"
+        assert c.exactly(7) == b"hiEARLY"
+        c.send(b"more")
+        assert c.exactly(4) == b"MORE"
+        c.sock.shutdown(socket.SHUT_WR)
+        assert c.closed()
+    proxy.until(lambda: proxy.metric("lull_queue_running") == 0)
+
+
+def test_h2c_upgrade_is_not_passed_on(start):
+    proxy = start()
+    with proxy.client() as c:
+        assert c.ask(b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+                     b"HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n").status == 200
+    q = proxy.backend.requests[0]
+    assert q.get("Upgrade") is None and q.get("HTTP2-Settings") is None and q.get("Connection") is None
+
+
+# ---- headers ----
+
+def test_hop_by_hop_and_trust_headers(start):
+    proxy = start()
+    with proxy.client(tcp=True) as c:
+        c.ask(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close, X-Gone, X-Forwarded-For, Authorization\r\n"
+              b"X-Gone: 1\r\nX-Kept: 2\r\nTE: trailers\r\nKeep-Alive: 1\r\nProxy-Connection: x\r\n"
+              b"Authorization: secret\r\nX-Forwarded-For: 1.2.3.4\r\nK-Network-Hash: x\r\n"
+              b"K-Original-Host: evil\r\nKnative-Serving-Revision: r\r\nK-Lull-Refused: full\r\n\r\n")
+    q = proxy.backend.requests[0]
+    assert [q.get(n) for n in ("X-Gone", "TE", "Keep-Alive", "Proxy-Connection", "K-Network-Hash",
+                               "K-Original-Host", "Knative-Serving-Revision", "K-Lull-Refused",
+                               "Connection")] == [None] * 9
+    assert (q.get("X-Kept"), q.get("Authorization"), q.get("Host")) == ("2", "secret", "a")
+    assert q.get("X-Forwarded-For") == "1.2.3.4, 127.0.0.1"
+    assert q.get("X-Forwarded-Proto") == "http" and q.get("X-Forwarded-Host") == "a"
+    assert q.get("Forwarded") == "for=1.2.3.4;host=a;proto=http, for=127.0.0.1"
+
+
+def test_from_an_activator(start):
+    proxy = start(lambda q, s: b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nK-Lull-Refused: full\r\n"
+                  b"Connection: X-Hop\r\nX-Hop: 1\r\nX-Kept: 1\r\n\r\n")
+    with proxy.client() as c:
+        r = c.ask(b"GET / HTTP/1.1\r\nHost: 10.0.0.1:8012\r\nK-Proxy-Request: activator\r\n"
+                  b"K-Original-Host: f.example.com\r\nX-Forwarded-For: 1.2.3.4\r\n\r\n")
+        assert r.get("K-Lull-Refused") is None and r.get("X-Hop") is None and r.get("X-Kept") == "1"
+    q = proxy.backend.requests[0]
+    assert q.get("Host") == "f.example.com" and q.get("X-Forwarded-For") == "1.2.3.4"
+    assert q.get("K-Proxy-Request") is None and q.get("Forwarded") == "for=1.2.3.4"
+
+
+# ---- what is refused, and never reaches the function ----
+
+H = b"Host: a\r\n"
+POST = b"POST / HTTP/1.1\r\n" + H
+BAD = {
+    "cl and te": (400, POST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+    "te and cl": (400, POST + b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n"),
+    "two cl": (400, POST + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"),
+    "two cl, same": (400, POST + b"Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc"),
+    "cl list": (400, POST + b"Content-Length: 3,3\r\n\r\nabc"),
+    "cl plus": (400, POST + b"Content-Length: +3\r\n\r\nabc"),
+    "cl minus": (400, POST + b"Content-Length: -1\r\n\r\nabc"),
+    "cl hex": (400, POST + b"Content-Length: 0x5\r\n\r\nabcde"),
+    "cl underscore": (400, POST + b"Content-Length: 5_0\r\n\r\nabcde"),
+    "cl junk": (400, POST + b"Content-Length: 5 x\r\n\r\nabcde"),
+    "cl empty": (400, POST + b"Content-Length:\r\n\r\nabcde"),
+    "cl 2^64": (400, POST + b"Content-Length: 18446744073709551616\r\n\r\na"),
+    "cl 20 digits": (400, POST + b"Content-Length: 99999999999999999999\r\n\r\na"),
+    "te twice in a line": ((400, 501), POST + b"Transfer-Encoding: chunked,chunked\r\n\r\n0\r\n\r\n"),
+    "te in two lines": ((400, 501), POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+    "te empty element": ((400, 501), POST + b"Transfer-Encoding: ,chunked\r\n\r\n0\r\n\r\n"),
+    "te unknown": ((400, 501), POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"),
+    "te gzip": ((400, 501), POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),
+    "te identity": ((400, 501), POST + b"Transfer-Encoding: identity\r\n\r\n"),
+    "te identity, chunked": ((400, 501), POST + b"Transfer-Encoding: identity,chunked\r\n\r\n0\r\n\r\n"),
+    "te vt": (400, POST + b"Transfer-Encoding: chunked\x0b\r\n\r\n0\r\n\r\n"),
+    "te nbsp": ((400, 501), POST + b"Transfer-Encoding: \xa0chunked\r\n\r\n0\r\n\r\n"),
+    "te in 1.0": (400, b"POST / HTTP/1.0\r\n" + H + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+    "no host": (400, b"GET / HTTP/1.1\r\n\r\n"),
+    "two hosts": (400, b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
+    "empty host": (400, b"GET / HTTP/1.1\r\nHost:\r\n\r\n"),
+    "host with user": (400, b"GET / HTTP/1.1\r\nHost: u@a\r\n\r\n"),
+    "host with path": (400, b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n"),
+    "host with space": (400, b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n"),
+    "host with junk port": (400, b"GET / HTTP/1.1\r\nHost: a:8x\r\n\r\n"),
+    "space before colon": (400, b"GET / HTTP/1.1\r\nHost: a\r\nX : 1\r\n\r\n"),
+    "obs-fold": (400, b"GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\n  2\r\n\r\n"),
+    "space before first header": (400, b"GET / HTTP/1.1\r\n Host: a\r\n\r\n"),
+    "no colon": (400, b"GET / HTTP/1.1\r\nHost: a\r\nX\r\n\r\n"),
+    "empty name": (400, b"GET / HTTP/1.1\r\nHost: a\r\n: x\r\n\r\n"),
+    "8-bit name": (400, b"GET / HTTP/1.1\r\nHost: a\r\nX\xe9: 1\r\n\r\n"),
+    "nul in value": (400, b"GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n"),
+    "bare cr in value": (400, b"GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n"),
+    "bare lf": (400, b"GET / HTTP/1.1\nHost: a\n\n"),
+    "bare lf at the end": (400, b"GET / HTTP/1.1\r\nHost: a\r\n\n"),
+    "lf in target": (400, b"GET /\nHTTP/1.1\r\nHost: a\r\n\r\n"),
+    "version 1.32": ((400, 505), b"GET / HTTP/1.32\r\nHost: a\r\n\r\n"),
+    "version 256.1": ((400, 505), b"GET / HTTP/256.1\r\nHost: a\r\n\r\n"),
+    "version 2.0": (505, b"GET / HTTP/2.0\r\nHost: a\r\n\r\n"),
+    "version 0.9": ((400, 505), b"GET /\r\n\r\n"),
+    "version garbage": ((400, 505), b"GET / FTP/1.1\r\nHost: a\r\n\r\n"),
+    "method garbage": (400, b"G\x01T / HTTP/1.1\r\nHost: a\r\n\r\n"),
+    "method lower case": (400, b"get / HTTP/1.1\r\nHost: a\r\n\r\n"),
+    "h2 preface": ((400, 505), b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    "tls hello": (400, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"x" * 100),
+    "connect": (405, b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n"),
+    "star": (400, b"GET * HTTP/1.1\r\nHost: a\r\n\r\n"),
+    "fragment": (400, b"GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n"),
+    "relative target": (400, b"GET a HTTP/1.1\r\nHost: a\r\n\r\n"),
+    "8-bit target": (400, b"GET /\xe9 HTTP/1.1\r\nHost: a\r\n\r\n"),
+    "absolute with user": (400, b"GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n"),
+    "absolute without host": (400, b"GET http:/// HTTP/1.1\r\nHost: a\r\n\r\n"),
+    "ftp url": (400, b"GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n"),
+    "expectation": (417, POST + b"Content-Length: 1\r\nExpect: the-worst\r\n\r\na"),
+    "long target": (414, b"GET /" + b"a" * 20000 + b" HTTP/1.1\r\nHost: a\r\n\r\n"),
+    "large header": (431, b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 40000 + b"\r\n\r\n"),
+    "many headers": (431, b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: 1\r\n" * 200 + b"\r\n"),
+}
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    home = tmp_path_factory.mktemp("qp")
+    short = f"/tmp/lull-qp-{os.getpid()}"
+    os.symlink(home, short)
+    backend = Backend()
+    proxy = Proxy(pathlib.Path(short), backend).ready()
+    yield proxy
+    proxy.stop()
+    backend.stop()
+    os.unlink(short)
+    assert not backend.errors, backend.errors
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_refused(shared, name):
+    want, message = BAD[name]
+    before = len(shared.backend.requests)
+    with shared.client(tcp=True) as c:
+        r = c.ask(message)
+        assert r.status in (want if isinstance(want, tuple) else (want,)), r
+        assert r.get("Connection") == "close" and c.closed()
+    with shared.client() as c:  # whatever came of it would be there before this
+        c.ask(b"GET /after HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert [q.target for q in shared.backend.requests[before:]] == ["/after"]
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_refused_byte_by_byte(shared, name):
+    want, message = BAD[name]
+    if len(message) > 2000:
+        pytest.skip("long")
+    with shared.client(tcp=True) as c:
+        try:
+            for i in range(len(message)):
+                c.send(message[i:i + 1])
+        except OSError:
+            pass  # refused before the end
+        r = c.reply()
+        assert r.status in (want if isinstance(want, tuple) else (want,)), r
+
+
+def test_good_then_bad(shared):
+    before = len(shared.backend.requests)
+    with shared.client() as c:
+        r = c.ask(GET + b"GET / HTTP/1.1\r\n\r\n" + GET)
+        assert r.status == 200
+        assert c.reply().status == 400 and c.closed()
+    assert len(shared.backend.requests) == before + 1
+
+
+CHUNKS = {
+    "empty size": b"\r\n\r\n", "0x": b"0x3\r\nabc\r\n0\r\n\r\n", "plus": b"+3\r\nabc\r\n0\r\n\r\n",
+    "minus": b"-3\r\nabc\r\n0\r\n\r\n", "leading space": b" 3\r\nabc\r\n0\r\n\r\n",
+    "17 digits": b"10000000000000003\r\nabc\r\n0\r\n\r\n",
+    "junk": b"3z\r\nabc\r\n0\r\n\r\n", "bare lf": b"3\nabc\n0\n\n", "cr x": b"3\rXabc\r\n0\r\n\r\n",
+    "cr before ;": b"3\r;a\r\nabc\r\n0\r\n\r\n", "lf in ext": b"3;a\nb\r\nabc\r\n0\r\n\r\n",
+    "longer": b"3\r\nabcd\r\n0\r\n\r\n", "bad end": b"3\r\nabcXX0\r\n\r\n", "lf end": b"3\r\nabc\n0\r\n\r\n",
+    "space in trailer": b"0\r\nX : 1\r\n\r\n",
+    "many trailers": b"0\r\n" + b"X: 1\r\n" * 1000 + b"\r\n",
+    "long trailer": b"0\r\nX: " + b"a" * 40000 + b"\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", CHUNKS)
+def test_bad_chunks(start, name):
+    """The function may see the head and a part of the body, never a complete or a second request."""
+    proxy = start()
+    proxy.cuts = True
+    with proxy.client() as c:
+        r = c.ask(POST + b"Transfer-Encoding: chunked\r\n\r\n" + CHUNKS[name] + GET)
+        assert r.status in (400, 431), r
+        assert c.closed()
+    proxy.until(lambda: proxy.metric("lull_queue_running") == 0)
+    assert proxy.backend.requests == []
+
+
+def test_unfinished_body_is_no_request(start):
+    proxy = start()
+    proxy.cuts = True
+    for message in (POST + b"Content-Length: 10\r\n\r\nabc", POST + b"Transfer-Encoding: chunked\r\n\r\n3\r\nab"):
+        with proxy.client() as c:
+            c.send(message)
+            proxy.until(lambda: proxy.metric("lull_queue_running") == 1)
+        proxy.until(lambda: proxy.metric("lull_queue_running") == 0)
+    assert proxy.backend.requests == []
+
+
+GOOD = {
+    "absolute form": (b"GET http://b.example.com/x?y HTTP/1.1\r\nHost: a\r\n\r\n", "GET /x?y", "b.example.com"),
+    "absolute, query only": (b"GET http://b?y HTTP/1.1\r\nHost: a\r\n\r\n", "GET /?y", "b"),
+    "absolute, bare": (b"GET http://b:80 HTTP/1.1\r\nHost: a\r\n\r\n", "GET /", "b:80"),
+    "options star": (b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "OPTIONS *", "a"),
+    "percent": (b"GET /%2e%2e/%00//a HTTP/1.1\r\nHost: a\r\n\r\n", "GET /%2e%2e/%00//a", "a"),
+    "leading empty line": (b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "GET /", "a"),
+    "get with body": (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", "GET /", "a"),
+    "zero length": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", "POST /", "a"),
+    "ipv6 host": (b"GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", "GET /", "[::1]:80"),
+    "8-bit value": (b"GET / HTTP/1.1\r\nHost: a\r\nX: \xe9\r\n\r\n", "GET /", "a"),
+}
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("name", GOOD)
+def test_accepted(shared, name, whole):
+    message, line, host = GOOD[name]
+    before = len(shared.backend.requests)
+    with shared.client() as c:
+        for part in [message] if whole else [message[i:i + 1] for i in range(len(message))]:
+            c.send(part)
+        assert c.reply().status == 200
+        assert c.ask(GET).status == 200
+    q = shared.backend.requests[before]
+    assert f"{q.method} {q.target}" == line and q.all("Host") == [host]
+
+
+# ---- a function that misbehaves ----
+
+BAD_ANSWERS = {
+    "nothing": b"", "garbage": b"hello\r\n\r\n", "cut head": b"HTTP/1.1 200 OK\r\nContent-",
+    "cl and te": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "two cl": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nabc",
+    "te gzip": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "obs-fold": b"HTTP/1.1 200 OK\r\nX: 1\r\n 2\r\nContent-Length: 0\r\n\r\n",
+    "nul": b"HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n",
+    "large head": b"HTTP/1.1 200 OK\r\nX: " + b"a" * 50000 + b"\r\n\r\n",
+    "uncalled 101": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", BAD_ANSWERS)
+def test_bad_answer_is_502(start, name):
+    def answer(request, sock):
+        if request.target == "/ok":
+            return OK
+        sock.sendall(BAD_ANSWERS[name])
+        sock.shutdown(socket.SHUT_RDWR)
+        return None
+
+    proxy = start(answer)
+    with proxy.client() as c:
+        r = c.ask(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+        assert r.status == 502 and b"the function" in r.body, r
+        assert c.ask(b"GET /ok HTTP/1.1\r\nHost: a\r\n\r\n").status == 200
+    assert [q.method for q in proxy.backend.requests] == ["POST", "GET"]
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc",
+                                    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+                                    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n"])
+def test_cut_answer_is_seen_as_cut(start, answer):
+    def cut(request, sock):
+        sock.sendall(answer)
+        sock.shutdown(socket.SHUT_RDWR)
+
+    proxy = start(cut)
+    with proxy.client() as c, pytest.raises(Closed):
+        c.ask(GET)
+
+
+def test_second_answer_is_not_passed_on(start):
+    proxy = start(lambda q, s: OK + b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison")
+    for tcp in (True, False):
+        with proxy.client(tcp) as c:
+            for _ in range(5):
+                assert c.ask(GET).body == b"ok"
+
+
+def test_early_answer(start):
+    """It answers without reading the body; the client gets that answer."""
+    gate = threading.Event()
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def function():
+        while True:
+            sock, _ = listener.accept()
+            if sock.recv(100):
+                sock.sendall(b"HTTP/1.1 413 Too Much\r\nContent-Length: 3\r\nConnection: close\r\n\r\nno\n")
+                gate.wait(5)
+                sock.close()
+
+    threading.Thread(target=function, daemon=True).start()
+    proxy = start(port=listener.getsockname()[1]).ready()
+    with proxy.client() as c:
+        c.send(POST + b"Content-Length: 100000000\r\n\r\n" + b"x" * 100000)
+        assert (c.reply().status) == 413
+        gate.set()
+        assert c.closed()
+    listener.close()
+
+
+def test_function_dies_and_comes_back(start):
+    (port,) = free_ports(1)
+    proxy = start(port=port)
+    with proxy.client() as c:
+        r = c.ask(GET)
+        assert r.status == 502 and str(port).encode() in r.body
+        assert proxy.page("/readyz").status == 503
+        backend = Backend(port=port)
+        proxy.ready()
+        assert c.ask(GET).status == 200 and proxy.page("/readyz").status == 200
+        backend.stop()
+        proxy.until(lambda: c.ask(GET).status == 502)
+        assert proxy.notice() == "X_READY=0"
+        backend = Backend(port=port)
+        proxy.ready()
+        assert c.ask(GET).status == 200
+        backend.stop()
+
+
+def test_listening_is_noticed_at_once(start):
+    (port,) = free_ports(1)
+    proxy = start(port=port)
+    proxy.until(lambda: proxy.admin.exists())
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("127.0.0.1", port))
+    time.sleep(0.05)
+    begin = time.monotonic()
+    sock.listen()
+    proxy.ready()
+    assert time.monotonic() - begin < 0.1  # 1–2 ms on a quiet machine
+    sock.close()
+
+
+def test_http_probe(start):
+    ready = threading.Event()
+
+    def answer(request, sock):
+        if request.target == "/health":
+            assert request.get("User-Agent").startswith("kube-probe/") and request.get("X-Probe") == "1"
+            return OK if ready.is_set() else b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"
+        return OK
+
+    backend = Backend(answer)
+    probe = ('{"httpGet":{"path":"/health","port":0,"scheme":"HTTP","httpHeaders":[{"name":"X-Probe",'
+             '"value":"1"}]},"successThreshold":1}')
+    proxy = start(port=backend.port, SERVING_READINESS_PROBE=probe)
+    backend.wait(lambda b: len(b.requests) >= 3)
+    assert proxy.page("/readyz").status == 503
+    ready.set()
+    proxy.ready()
+    assert proxy.page("/readyz").status == 200
+    assert not backend.errors
+    backend.stop()
+
+
+# ---- limit, queue, refusals, timeouts ----
+
+def test_concurrency_limit_and_queue(start):
+    gate = threading.Semaphore(0)
+
+    def answer(request, sock):
+        assert gate.acquire(timeout=10)
+        return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(request.target), request.target.encode())
+
+    proxy = start(answer, CONTAINER_CONCURRENCY=1)
+    clients = []
+    for i in range(11):  # one runs, ten wait
+        c = proxy.client()
+        c.send(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % i)
+        clients.append(c)
+        proxy.until(lambda: proxy.metric("lull_queue_depth") + proxy.metric("lull_queue_running") == i + 1)
+    with proxy.client() as c:
+        r = c.ask(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello")
+        assert r.status == 503 and r.get("K-Lull-Refused") == "full" and b"queue full" in r.body
+    clients[3].sock.close()  # the client leaves the queue
+    proxy.until(lambda: proxy.metric("lull_queue_depth") == 9)
+    for i, c in enumerate(clients):
+        if i != 3:
+            gate.release()
+            assert c.reply().body == b"/%d" % i  # in order
+            c.sock.close()
+    assert proxy.backend.most == 1 and len(proxy.backend.requests) == 10
+    assert proxy.metric('lull_queue_refused_total{reason="full"}') == 1
+
+
+def test_client_gone_frees_the_slot(start):
+    gate = threading.Event()
+    left = []
+
+    def answer(request, sock):
+        if request.target == "/slow":
+            assert sock.recv(1) == b""  # we are told by the end of the connection
+            left.append(1)
+            sock.close()
+            return None
+        return OK
+
+    proxy = start(answer, CONTAINER_CONCURRENCY=1)
+    c = proxy.client()
+    c.send(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+    proxy.backend.wait(lambda b: b.running == 1)
+    with proxy.client() as other:
+        other.send(GET)
+        proxy.until(lambda: proxy.metric("lull_queue_depth") == 1)
+        c.sock.close()
+        assert other.reply().status == 200
+    proxy.until(lambda: left == [1])
+    gate.set()
+
+
+def test_timeouts(start):
+    gate = threading.Event()
+
+    def answer(request, sock):
+        if request.target == "/begun":
+            sock.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbegun\r\n")
+        gate.wait(10)
+        return None
+
+    proxy = start(answer, REVISION_TIMEOUT_SECONDS=1)
+    with proxy.client() as c:
+        r = c.ask(GET)
+        assert r.status == 504 and r.body == b"request timeout"
+        r = c.ask(b"GET /begun HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert r.status == 200 and r.body == b"begunrequest timeout" and c.closed()
+    gate.set()
+
+
+def test_slow_reader_holds_back_the_function(start):
+    sent = [0]
+
+    def answer(request, sock):
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
+        block = b"x" * 100000
+        for _ in range(1000):
+            sock.sendall(block)
+            sent[0] += len(block)
+
+    proxy = start(answer)
+    with proxy.client() as c:
+        c.send(GET)
+        last = -1
+        while last != sent[0]:  # until it stands still
+            last = sent[0]
+            time.sleep(0.3)
+        assert sent[0] < 40_000_000
+        status = open(f"/proc/{proxy.process.pid}/status", encoding="ascii").read()
+        rss = int(next(l for l in status.splitlines() if l.startswith("VmRSS")).split()[1])
+        assert rss < 400_000 if "asan" in os.environ.get("LULL_BUILD", "") else rss < 16_000
+        assert len(c.reply().body) == 100_000_000
+
+
+# ---- probes, numbers, drain ----
+
+def test_probes(start):
+    proxy = start()
+    with proxy.client() as c:
+        ask = lambda h: c.ask(b"GET /any HTTP/1.1\r\nHost: a\r\n" + h + b"\r\n\r\n")
+        assert ask(b"K-Network-Probe: queue").body == b"queue"
+        r = ask(b"K-Network-Probe: probe\r\nK-Network-Hash: abc")
+        assert r.status == 200 and r.get("K-Network-Hash") == "abc"
+        assert ask(b"K-Network-Probe: probe").status == 400
+        assert ask(b"K-Network-Probe: activator").body == b"unexpected probe header value: activator"
+        assert ask(b"User-Agent: kube-probe/1.30").body == b"queue"
+        assert ask(b"K-Kubelet-Probe: x").status == 200
+    assert proxy.backend.requests == []
+    assert proxy.metric('lull_queue_requests_total{code="2xx"}') == 0
+
+
+def test_scrape(start):
+    proxy = start()
+    with proxy.client() as c:
+        c.ask(GET)
+    r = proxy.page("/metrics", "application/protobuf")
+    assert r.get("Content-Type") == "application/protobuf"
+    assert r.body.startswith(b"\x0a\x05pod-1")
+    assert proxy.metric('lull_queue_requests_total{code="2xx"}') == 1
+    assert proxy.page("/nope").status == 404
+
+
+def test_drain_fails_nobody(start):
+    gate = threading.Event()
+    proxy = start(lambda q, s: OK if q.target != "/slow" or gate.wait(10) else OK)
+    drained = []
+    with proxy.client() as slow, proxy.client() as idle, proxy.client() as direct:
+        assert idle.ask(GET).status == 200
+        slow.send(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+        proxy.backend.wait(lambda b: b.running == 1)
+        proxy.process.send_signal(signal.SIGTERM)
+        assert proxy.notice() == "STOPPING=1"
+        waiter = threading.Thread(target=lambda: drained.append(proxy.page("/wait-for-drain").status))
+        waiter.start()
+        assert idle.ask(b"GET / HTTP/1.1\r\nHost: a\r\nK-Proxy-Request: activator\r\n\r\n").get(
+            "K-Lull-Refused") == "draining"
+        assert direct.ask(GET).status == 200  # whoever has no other place to go
+        assert idle.ask(b"GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: kube-probe/1\r\n\r\n").status == 503
+        assert proxy.page("/readyz").status == 503
+        gate.set()
+        assert slow.reply().status == 200
+    assert proxy.process.wait(10) == 0
+    waiter.join(10)
+    assert drained == [200]
+
+
+def test_bad_settings_are_told(home):
+    for env, text in (({"USER_PORT": "x"}, "USER_PORT"), ({"LULL_QUEUE_LISTEN": "nowhere"}, "nowhere"),
+                      ({"SERVING_READINESS_PROBE": "{"}, "readiness probe"),
+                      ({"LULL_QUEUE_LISTEN": f"unix:{home}/no/such"}, "no/such")):
+        got = subprocess.run([binary("lull-queue-proxy")], capture_output=True, text=True, timeout=20,
+                             check=False, env={"LULL_QUEUE_LISTEN": f"unix:{home}/q", "USER_PORT": "1",
+                                               "LULL_ADMIN_LISTEN": f"unix:{home}/a", **env})
+        assert got.returncode != 0 and text in got.stderr, (env, got)
