@@ -46,7 +46,6 @@ WRAP(uv_tcp_connect,
 WRAP(uv_tcp_open, (uv_tcp_t * h, uv_os_sock_t fd), (h, fd))
 WRAP(uv_pipe_open, (uv_pipe_t * h, uv_file fd), (h, fd))
 WRAP(uv_listen, (uv_stream_t * h, int backlog, uv_connection_cb cb), (h, backlog, cb))
-WRAP(uv_accept, (uv_stream_t * server, uv_stream_t *client), (server, client))
 WRAP(uv_read_start, (uv_stream_t * h, uv_alloc_cb alloc_cb, uv_read_cb read_cb),
      (h, alloc_cb, read_cb))
 WRAP(uv_write,
@@ -64,3 +63,13 @@ WRAP(uv_getaddrinfo,
      (uv_loop_t * loop, uv_getaddrinfo_t *req, uv_getaddrinfo_cb cb, const char *node,
       const char *service, const struct addrinfo *hints),
      (loop, req, cb, node, service, hints))
+
+/* A uv_accept that fails has used up the waiting connection all the same. */
+int __real_uv_accept(uv_stream_t *server, uv_stream_t *client);
+int __wrap_uv_accept(uv_stream_t *server, uv_stream_t *client);
+int __wrap_uv_accept(uv_stream_t *server, uv_stream_t *client)
+{
+    int rc = fault_next();
+    int real = __real_uv_accept(server, client);
+    return rc != 0 ? rc : real;
+}
