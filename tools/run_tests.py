@@ -66,11 +66,11 @@ def run(args, timeout, env=None, capture=False):
 
 def build(stage, folder, *options, cc="gcc", targets=()):
     werror = "-Dwerror=true" if CI or cc != "gcc" else "-Dwerror=false"
-    verb = ["configure", folder] if (ROOT / folder / "build.ninja").is_file() else ["setup", folder]
-    code, out = run(["meson", *verb, werror, *options], 300, {"CC": cc}, capture=True)
+    again = ["--reconfigure"] if (ROOT / folder / "build.ninja").is_file() else []
+    code, out = run(["meson", "setup", *again, folder, werror, *options], 300, {"CC": cc}, capture=True)
     if code:
         print(out[-4000:])
-        stage.fail(f"meson {verb[0]} {folder}")
+        stage.fail(f"meson setup {folder}")
         return False
     code, out = run(["ninja", "-C", folder, *targets], 1800, capture=True)
     if code:
