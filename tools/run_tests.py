@@ -218,7 +218,7 @@ def stage_setup(stage):
 
 
 def stage_bench(stage):
-    script(stage, ["bench/run", "--smoke"], 600)
+    script(stage, ["bench/run", "--short"], 600)
 
 
 STAGES = {  # name: (function, what it is)
