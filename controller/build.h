@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * What a Revision is made of: its Deployment and its PodAutoscaler. Pure.
+ * Owns: nothing. May not: look at what exists already.
+ */
+
+#include <jansson.h>
+
+#include "controller/settings.h"
+
+/* How many replicas a new Deployment gets: the annotation initial-scale, else the setting. */
+int64_t build_initial_scale(const struct settings *settings, const json_t *revision);
+/* The port of the container that serves; 8080 when it names none. */
+int64_t build_user_port(const json_t *revision);
+/* annotation progress-deadline, else the setting. */
+int64_t build_progress_deadline_s(const struct settings *settings, const json_t *revision);
+/* "Reachable", "Unreachable" or "", from the label routingState. */
+const char *build_reachability(const json_t *revision);
+
+/* New objects; NULL when the revision holds what cannot be written. */
+json_t *build_deployment(const struct settings *settings, const json_t *revision);
+json_t *build_pod_autoscaler(const json_t *revision);

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The option table of lull-controller. */
+#include "controller/config.h"
+
+#include "serving/names.h"
+
+static const struct option_row rows[] = {
+    OPTION(struct controller_config, kubeconfig, STRING, "LULL_KUBECONFIG", "kubeconfig", "",
+           .help = "file that says where the API server is; empty: KUBECONFIG, else the pod's own "
+                   "credentials"),
+    OPTION(struct controller_config, admin_listen, STRING, "LULL_ADMIN_LISTEN", "admin-listen",
+           "127.0.0.1:9090",
+           .help = "address of /healthz, /readyz and /metrics: IP:PORT or unix:/path"),
+    OPTION(struct controller_config, system_namespace, STRING, "LULL_SYSTEM_NAMESPACE",
+           "system-namespace", SYSTEM_NAMESPACE, .help = "where the ConfigMaps config-* are"),
+    OPTION(struct controller_config, queue_proxy_image, STRING, "LULL_QUEUE_PROXY_IMAGE",
+           "queue-proxy-image", "",
+           .help = "image of the sidecar; empty: the node agent supplies it (one machine)"),
+};
+
+const struct option_table controller_config_table = {
+    .program = "lull-controller",
+    .summary = "turns Services into Configurations, Routes, Revisions and Deployments",
+    .rows = rows,
+    .count = ARRAY_LEN(rows),
+};

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/* The options of lull-controller. */
+
+#include "base/options.h"
+
+struct controller_config {
+    char *kubeconfig;
+    char *admin_listen;
+    char *system_namespace;
+    char *queue_proxy_image;
+};
+
+extern const struct option_table controller_config_table;

@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Keys in, writes out.
+ *
+ * Happy path: a watch event puts keys into the queue; a run makes the plan of one key and starts
+ * all its writes at once; when the last is answered the key is done. What the writes change comes
+ * back as events. Failure modes: a conflict or an object that exists already means that our picture
+ * is old: again after a short back-off. Other failures are logged (a few a second at most) and
+ * tried again with back-off.
+ */
+#include "controller/controller.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "loop/notify.h"
+#include "json/jparse.h"
+#include "kube/event.h"
+#include "controller/admin.h"
+#include "controller/meta.h"
+
+enum {
+    RUNS_MAX = 32,
+    CALL_TIMEOUT_MS = 10000,
+    LOG_INTERVAL_MS = 200,
+    CONNECTIONS_MAX = 64,
+};
+
+/* One key's run: its writes under way. */
+struct run {
+    struct controller *c;
+    struct work_item *token;
+    struct work_key key;
+    size_t pending;
+    bool failed;
+    uint64_t again_ms;
+    json_t *object; /* for its events */
+    struct plan_event events[PLAN_EVENTS_MAX];
+    size_t n_events;
+};
+
+static void run_post_events(const struct run *run)
+{
+    const struct kind *kind = kind_row(run->key.kind);
+    for (size_t i = 0; i < run->n_events; i++) {
+        struct kube_event event = {
+            .api_version = kind_api_version(kind),
+            .kind = kind->kind,
+            .ns = run->key.ns,
+            .name = run->key.name,
+            .uid = meta_uid(run->object),
+            .warning = run->events[i].warning,
+            .reason = run->events[i].reason,
+            .message = run->events[i].message,
+            .component = "lull-controller",
+        };
+        kube_event_post(run->c->client, &event);
+    }
+}
+
+static void run_drop(struct run *run)
+{
+    if (--run->pending > 0) {
+        return;
+    }
+    if (!run->failed && !run->c->stopping) {
+        run_post_events(run);
+    }
+    struct work_item *token = run->token;
+    bool failed = run->failed;
+    uint64_t again_ms = run->again_ms;
+    json_decref(run->object);
+    free(run);
+    work_queue_done(token, failed, again_ms);
+}
+
+static void complain(struct controller *c, const struct work_key *key, const struct error *err)
+{
+    uint64_t dropped = 0;
+    if (log_limit(&c->complaints, loop_now_ms(c->loop), LOG_INTERVAL_MS, &dropped)) {
+        LOG_WARN("cannot reconcile", LOG_STR("kind", kind_row(key->kind)->kind),
+                 LOG_STR("namespace", key->ns), LOG_STR("name", key->name), LOG_ERR(err),
+                 LOG_UINT("dropped", dropped));
+    }
+}
+
+static void on_written(void *arg, json_t *object, const struct error *err)
+{
+    struct run *run = arg;
+    struct controller *c = run->c;
+    (void)object;
+    if (err == NULL) {
+        c->counters.writes++;
+    } else if (err->code == ERR_CONFLICT || err->code == ERR_EXISTS) {
+        c->counters.conflicts++;
+        run->failed = true;
+    } else if (err->code != ERR_NOT_FOUND) { /* deleted meanwhile: its event is on the way */
+        c->counters.failures++;
+        run->failed = true;
+        if (err->code != ERR_CANCELED) {
+            complain(c, &run->key, err);
+        }
+    }
+    run_drop(run);
+}
+
+static int op_start(struct run *run, const struct plan_op *op, struct error *err)
+{
+    struct kube_call call = {
+        .kind = KUBE_KIND(kind_row(op->kind)),
+        .ns = run->key.ns,
+        .name = op->verb == PLAN_CREATE ? NULL : op->name,
+        .subresource = op->verb == PLAN_PATCH_STATUS ? "status" : NULL,
+        .body = op->body,
+        .timeout_ms = CALL_TIMEOUT_MS,
+        .cb = on_written,
+        .arg = run,
+    };
+    kube_verb_fn start = op->verb == PLAN_CREATE ? kube_create : kube_patch;
+    return start(run->c->client, &call, NULL, err);
+}
+
+static void run_execute(struct run *run, struct plan *plan)
+{
+    struct error err = plan->err;
+    for (size_t i = 0; i < plan->n_ops && err.code == ERR_OK; i++) {
+        if (op_start(run, &plan->ops[i], &err) == 0) {
+            run->pending++;
+        }
+    }
+    if (err.code != ERR_OK) {
+        run->failed = true;
+        complain(run->c, &run->key, &err);
+    }
+    run->again_ms = plan->again_ms;
+    run->n_events = plan->n_events;
+    memcpy(run->events, plan->events, sizeof(run->events));
+}
+
+static void reconcile(const struct reconcile_env *env, enum kind_id kind, const json_t *object,
+                      struct plan *plan)
+{
+    switch ((int)kind) {
+    case KIND_SERVICE:
+        reconcile_service(env, object, plan);
+        break;
+    case KIND_CONFIGURATION:
+        reconcile_configuration(env, object, plan);
+        break;
+    case KIND_REVISION:
+        reconcile_revision(env, object, plan);
+        break;
+    case KIND_ROUTE:
+        reconcile_route(env, object, plan);
+        break;
+    default:
+        break;
+    }
+}
+
+static void on_run(void *arg, struct work_key key, struct work_item *token)
+{
+    struct controller *c = arg;
+    json_t *object = objects_get(&c->objects, key.kind, key.ns, key.name);
+    c->counters.runs++;
+    if (object == NULL) {
+        work_queue_done(token, false, 0);
+        return;
+    }
+    char now[CLOCK_RFC3339_MAX];
+    struct reconcile_env env = {
+        .settings = &c->settings,
+        .now_ns = clock_wall_ns(),
+        .get = objects_get,
+        .replicas = objects_replicas,
+        .routes_of = objects_routes_of,
+        .arg = &c->objects,
+    };
+    env.now = clock_format_rfc3339(env.now_ns, 0, now, sizeof(now));
+    struct plan plan;
+    plan_init(&plan);
+    reconcile(&env, key.kind, object, &plan);
+    struct run *run = NEW(struct run);
+    run->c = c;
+    run->token = token;
+    run->key = key;
+    run->object = object;
+    run->pending = 1; /* this call */
+    run_execute(run, &plan);
+    plan_fini(&plan);
+    run_drop(run);
+}
+
+/* --- events of the caches
+ * --------------------------------------------------------------------------------- */
+
+static void on_key(void *arg, enum kind_id kind, const char *ns, const char *name)
+{
+    struct controller *c = arg;
+    work_queue_add(c->queue, kind, ns, name);
+}
+
+static void bad_config(struct controller *c, const char *name, const struct error *err)
+{
+    LOG_WARN("a ConfigMap is ignored", LOG_STR("name", name), LOG_ERR(err));
+    struct kube_event event = {
+        .api_version = "v1",
+        .kind = "ConfigMap",
+        .ns = c->config->system_namespace,
+        .name = name,
+        .warning = true,
+        .reason = "InvalidConfig",
+        .message = err->msg,
+        .component = "lull-controller",
+    };
+    kube_event_post(c->client, &event);
+}
+
+static void on_config(void *arg, const char *name, const json_t *data)
+{
+    struct controller *c = arg;
+    struct error err = {0};
+    if (!settings_wants(name)) {
+        return;
+    }
+    const char *pair = strcmp(name, CONFIG_NETWORK) == 0  ? CONFIG_DOMAIN
+                       : strcmp(name, CONFIG_DOMAIN) == 0 ? CONFIG_NETWORK
+                                                          : NULL;
+    CLEANUP(jfree)
+    json_t *other =
+        pair == NULL ? NULL
+                     : objects_get(&c->objects, KIND_CONFIGMAP, c->config->system_namespace, pair);
+    if (settings_read(&c->settings, name, data, json_object_get(other, "data"), &err) < 0) {
+        bad_config(c, name, &err);
+        return;
+    }
+    LOG_INFO("settings read", LOG_STR("name", name));
+    if (objects_synced(&c->objects)) {
+        objects_each(&c->objects, KIND_SERVICE);
+        objects_each(&c->objects, KIND_ROUTE);
+    }
+}
+
+static void on_synced(void *arg)
+{
+    struct controller *c = arg;
+    struct error err = {0};
+    work_queue_open(c->queue);
+    LOG_INFO("ready", LOG_UINT("services", objects_count(&c->objects, KIND_SERVICE)));
+    if (notify_send(NOTIFY_READY, &err) < 0) {
+        LOG_WARN("cannot say that we are ready", LOG_ERR(&err));
+    }
+}
+
+/* --- life
+ * ----------------------------------------------------------------------------------------------------
+ */
+
+static void on_signal(struct signals *signals, int signum)
+{
+    LOG_INFO("stopping", LOG_INT("signal", signum));
+    controller_stop(signals->data);
+}
+
+static void on_lifeline(struct lifeline *lifeline)
+{
+    LOG_INFO("stopping: the supervisor is gone");
+    controller_stop(lifeline->data);
+}
+
+static int start_api(struct controller *c, struct error *err)
+{
+    struct kube_config config = {0};
+    int rc = kube_config_load(c->config->kubeconfig, &config, err);
+    if (rc < 0) {
+        return rc;
+    }
+    struct kube_client_options options = {.max_connections = CONNECTIONS_MAX};
+    rc = kube_client_new(c->loop, &config, &options, &c->client, err);
+    kube_config_fini(&config);
+    if (rc < 0) {
+        return rc;
+    }
+    c->queue = work_queue_new(c->loop, RUNS_MAX, on_run, c);
+    struct objects_events events = {
+        .on_key = on_key, .on_config = on_config, .on_synced = on_synced, .arg = c};
+    c->objects_started = true;
+    return objects_start(&c->objects, c->client, c->config->system_namespace, &events, err);
+}
+
+int controller_start(struct controller *c, struct loop *loop,
+                     const struct controller_config *config, struct error *err)
+{
+    *c = (struct controller){.loop = loop, .config = config};
+    settings_init(&c->settings, config->queue_proxy_image);
+    c->lifeline_started = true;
+    int rc = lifeline_start(&c->lifeline, loop, on_lifeline, c, err);
+    if (rc == 0) {
+        c->signals_started = true;
+        rc = signals_start(&c->signals, loop, on_signal, c, err);
+    }
+    if (rc == 0) {
+        rc = admin_start(c, err);
+    }
+    return rc == 0 ? start_api(c, err) : rc;
+}
+
+static void on_objects_closed(void *arg)
+{
+    struct controller *c = arg;
+    kube_client_close(c->client, NULL, NULL);
+    c->client = NULL;
+}
+
+static void on_queue_closed(void *arg)
+{
+    struct controller *c = arg;
+    objects_close(&c->objects, on_objects_closed, c);
+}
+
+void controller_stop(struct controller *c)
+{
+    if (c->stopping) {
+        return;
+    }
+    c->stopping = true;
+    (void)!notify_send(NOTIFY_STOPPING, NULL);
+    if (c->admin != NULL) {
+        http_simple_close(c->admin, NULL, NULL);
+        c->admin = NULL;
+    }
+    if (c->signals_started) {
+        signals_close(&c->signals, NULL);
+    }
+    if (c->lifeline_started) {
+        lifeline_close(&c->lifeline, NULL);
+    }
+    if (c->queue != NULL && c->objects_started) {
+        work_queue_close(c->queue, on_queue_closed, c);
+    }
+}

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * The controller: watches the API, runs the reconcilers, writes what they plan. Its only memory is
+ * the caches; killed at any moment it goes on from what the API says. Owns: the API client, the
+ * caches, the queue, the admin port, signals and lifeline.
+ */
+
+#include "base/log.h"
+#include "loop/lifeline.h"
+#include "loop/signals.h"
+#include "http/simple.h"
+#include "controller/config.h"
+#include "controller/objects.h"
+#include "controller/settings.h"
+#include "controller/work_queue.h"
+
+struct controller_counters {
+    uint64_t runs;      /* reconciliations */
+    uint64_t writes;    /* operations that the API took */
+    uint64_t conflicts; /* refused because the object had changed */
+    uint64_t failures;  /* failed otherwise */
+};
+
+struct controller {
+    struct loop *loop;
+    const struct controller_config *config;
+    struct kube_client *client;
+    struct objects objects;
+    struct settings settings;
+    struct work_queue *queue;
+    struct http_simple *admin;
+    struct signals signals;
+    struct lifeline lifeline;
+    struct controller_counters counters;
+    struct log_limit complaints;
+    bool objects_started;
+    bool signals_started;
+    bool lifeline_started;
+    bool stopping;
+};
+
+/* config lives as long as the controller. On failure controller_stop frees what was started. */
+MUST_CHECK int controller_start(struct controller *c, struct loop *loop,
+                                const struct controller_config *config, struct error *err);
+/* Ends the runs under way, then everything; the loop is empty afterwards. Idempotent. */
+void controller_stop(struct controller *c);

@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Caches to keys. An object is kept as compact JSON text without what no reconciler reads (managed
+ * fields, a Deployment's template), a Pod as a few facts. A change of an object concerns itself,
+ * its controller, and what refers to it. Failure modes: an object that cannot be written as text
+ * within its bound is left out (its cache logs it).
+ */
+#include "controller/objects.h"
+
+#include "base/mem.h"
+#include "json/jget.h"
+#include "json/jparse.h"
+#include "controller/meta.h"
+#include "controller/pods.h"
+
+enum { OBJECT_TEXT_MAX = 2 << 20 };
+
+/* What is kept of an object (all kinds but Pod). */
+struct kept {
+    char *text;
+    enum kind_id owner_kind; /* KIND_COUNT: none of ours */
+    char *owner;
+    char **spec_refs; /* Routes: Configurations and Revisions named in spec; NULL ends */
+    char **status_refs;
+};
+
+struct pod_kept {
+    struct pod_view view;
+};
+
+static const enum kind_id watched[] = {
+    KIND_CONFIGMAP, KIND_SERVICE,       KIND_CONFIGURATION, KIND_REVISION,
+    KIND_ROUTE,     KIND_PODAUTOSCALER, KIND_DEPLOYMENT,    KIND_POD,
+};
+
+/* --- projection
+ * ------------------------------------------------------------------------------------------ */
+
+static void copy_members(json_t *to, const json_t *from, const char *const *keys)
+{
+    for (; *keys != NULL; keys++) {
+        json_t *value = json_object_get(from, *keys);
+        if (value != NULL) {
+            json_object_set(to, *keys, value);
+        }
+    }
+}
+
+static json_t *slim_metadata(const json_t *metadata, enum kind_id kind)
+{
+    static const char *const keys[] = {"name",       "namespace",         "uid",
+                                       "generation", "creationTimestamp", "deletionTimestamp",
+                                       "labels",     "annotations",       "ownerReferences",
+                                       NULL};
+    json_t *slim = json_object();
+    copy_members(slim, metadata, keys);
+    json_t *annotations = json_object_get(slim, "annotations");
+    if (kind == KIND_DEPLOYMENT || kind == KIND_PODAUTOSCALER) {
+        json_object_del(slim, "annotations");
+    } else if (json_object_get(annotations, ANNOTATION_LAST_APPLIED) != NULL) {
+        json_t *copy = json_copy(annotations);
+        json_object_del(copy, ANNOTATION_LAST_APPLIED);
+        json_object_set_new(slim, "annotations", copy);
+    }
+    return slim;
+}
+
+static json_t *slim(const json_t *object, enum kind_id kind)
+{
+    static const char *const whole[] = {"spec", "status", "data", NULL};
+    static const char *const replicas[] = {"replicas", NULL};
+    static const char *const conditions[] = {"conditions", NULL};
+    json_t *out = json_object();
+    json_object_set_new(out, "metadata", slim_metadata(json_object_get(object, "metadata"), kind));
+    copy_members(out, object, whole);
+    if (kind == KIND_DEPLOYMENT) {
+        json_t *spec = json_object();
+        copy_members(spec, json_object_get(object, "spec"), replicas);
+        json_object_set_new(out, "spec", spec);
+    }
+    if (kind == KIND_DEPLOYMENT || kind == KIND_PODAUTOSCALER) {
+        json_t *status = json_object();
+        copy_members(status, json_object_get(object, "status"), conditions);
+        json_object_set_new(out, "status", status);
+    }
+    return out;
+}
+
+static char **names_new(const json_t *targets, bool with_configurations)
+{
+    char **names = xcalloc(2 * json_array_size(targets) + 1, sizeof(*names));
+    size_t count = 0;
+    size_t i;
+    const json_t *target;
+    json_array_foreach(targets, i, target)
+    {
+        const char *revision = jpeek_cstr(target, "revisionName");
+        const char *configuration = jpeek_cstr(target, "configurationName");
+        if (revision[0] != '\0') {
+            names[count++] = xstrdup(revision);
+        }
+        if (with_configurations && configuration[0] != '\0') {
+            names[count++] = xstrdup(configuration);
+        }
+    }
+    return names;
+}
+
+static void names_free(char **names)
+{
+    for (char **n = names; n != NULL && *n != NULL; n++) {
+        free(*n);
+    }
+    free(names);
+}
+
+static int project(void *arg, const json_t *object, void *value, struct error *err)
+{
+    const struct objects_cache_arg *ca = arg;
+    if (ca->kind == KIND_POD) {
+        struct pod_kept *pod = value;
+        return pod_read(object, &pod->view) ? 0 : 1;
+    }
+    struct kept *kept = value;
+    CLEANUP(jfree) json_t *small = slim(object, ca->kind);
+    CLEANUP(strbuf_fini) struct strbuf text;
+    strbuf_init(&text, OBJECT_TEXT_MAX);
+    int rc = jdump(small, &text, err);
+    if (rc < 0) {
+        return rc;
+    }
+    const json_t *owner = meta_controller(object);
+    const struct kind *owner_kind =
+        kind_by_object(jpeek_cstr(owner, "apiVersion"), jpeek_cstr(owner, "kind"));
+    kept->text = xstrndup(text.ptr, text.len);
+    kept->owner_kind = owner_kind == NULL ? KIND_COUNT : owner_kind->id;
+    kept->owner = owner == NULL ? NULL : xstrdup(jpeek_cstr(owner, "name"));
+    if (ca->kind == KIND_ROUTE) {
+        kept->spec_refs = names_new(jpeek_arr(object, "spec.traffic"), true);
+        kept->status_refs = names_new(jpeek_arr(object, "status.traffic"), false);
+    }
+    return 0;
+}
+
+static void release(void *arg, void *value)
+{
+    const struct objects_cache_arg *ca = arg;
+    if (ca->kind == KIND_POD) {
+        return;
+    }
+    struct kept *kept = value;
+    free(kept->text);
+    free(kept->owner);
+    names_free(kept->spec_refs);
+    names_free(kept->status_refs);
+}
+
+/* --- what a change concerns
+ * ---------------------------------------------------------------------------------- */
+
+static void key(struct objects *o, enum kind_id kind, const char *ns, const char *name)
+{
+    o->events.on_key(o->events.arg, kind, ns, name);
+}
+
+static void route_key(void *arg, const char *ns, const char *from)
+{
+    key(arg, KIND_ROUTE, ns, from);
+}
+
+static void index_route(struct objects *o, const struct kube_entry *entry, const struct kept *kept,
+                        bool add)
+{
+    void (*change)(struct ref_index *, const char *, const char *, const char *) =
+        add ? ref_index_add : ref_index_remove;
+    for (char **name = kept->spec_refs; *name != NULL; name++) {
+        change(&o->routes_by_spec, entry->ns, *name, entry->name);
+    }
+    for (char **name = kept->status_refs; *name != NULL; name++) {
+        change(&o->routes_by_status, entry->ns, *name, entry->name);
+        key(o, KIND_REVISION, entry->ns, *name);
+    }
+}
+
+static void pod_changed(struct objects *o, const struct kube_entry *entry, const void *value,
+                        bool add)
+{
+    const struct pod_kept *pod = value;
+    (add ? ref_index_add : ref_index_remove)(&o->pods_by_revision, entry->ns, pod->view.revision,
+                                             entry->name);
+    key(o, KIND_REVISION, entry->ns, pod->view.revision);
+}
+
+static void config_changed(struct objects *o, const struct kube_entry *entry,
+                           const struct kept *kept)
+{
+    CLEANUP(jfree) json_t *map = NULL;
+    if (kept != NULL && jparse(slice_str(kept->text), OBJECT_TEXT_MAX, &map, NULL) < 0) {
+        map = NULL;
+    }
+    o->events.on_config(o->events.arg, entry->name,
+                        kept == NULL ? NULL : json_object_get(map, "data"));
+}
+
+/* old and now: NULL when there is none. */
+static void changed(const struct objects_cache_arg *ca, const struct kube_entry *entry,
+                    const void *old, const void *now)
+{
+    struct objects *o = ca->o;
+    if (ca->kind == KIND_POD) {
+        if (old != NULL) {
+            pod_changed(o, entry, old, false);
+        }
+        if (now != NULL) {
+            pod_changed(o, entry, now, true);
+        }
+        return;
+    }
+    if (ca->kind == KIND_CONFIGMAP) {
+        config_changed(o, entry, now);
+        return;
+    }
+    if (ca->kind == KIND_ROUTE) {
+        if (old != NULL) {
+            index_route(o, entry, old, false);
+        }
+        if (now != NULL) {
+            index_route(o, entry, now, true);
+        }
+    }
+    const struct kept *kept = now != NULL ? now : old;
+    bool ours = ca->kind == KIND_SERVICE || ca->kind == KIND_CONFIGURATION ||
+                ca->kind == KIND_REVISION || ca->kind == KIND_ROUTE;
+    if (ours) {
+        key(o, ca->kind, entry->ns, entry->name);
+    }
+    if (kept->owner_kind == KIND_SERVICE || kept->owner_kind == KIND_CONFIGURATION ||
+        kept->owner_kind == KIND_REVISION) {
+        key(o, kept->owner_kind, entry->ns, kept->owner);
+    }
+    if (ca->kind == KIND_CONFIGURATION || ca->kind == KIND_REVISION) {
+        ref_index_each(&o->routes_by_spec, entry->ns, entry->name, route_key, o);
+    }
+}
+
+static void on_add(void *arg, const struct kube_entry *entry)
+{
+    changed(arg, entry, NULL, entry->value);
+}
+
+static void on_update(void *arg, const struct kube_entry *entry, const void *old)
+{
+    changed(arg, entry, old, entry->value);
+}
+
+static void on_delete(void *arg, const struct kube_entry *entry)
+{
+    changed(arg, entry, entry->value, NULL);
+}
+
+static void on_synced(void *arg)
+{
+    const struct objects_cache_arg *ca = arg;
+    struct objects *o = ca->o;
+    if (--o->n_unsynced == 0) {
+        o->events.on_synced(o->events.arg);
+    }
+}
+
+/* --- life
+ * -------------------------------------------------------------------------------------------------------
+ */
+
+static int cache_start(struct objects *o, enum kind_id kind, const char *system_namespace,
+                       struct error *err)
+{
+    bool made_by_us = kind == KIND_DEPLOYMENT || kind == KIND_POD || kind == KIND_PODAUTOSCALER;
+    struct objects_cache_arg *ca = &o->args[kind];
+    *ca = (struct objects_cache_arg){o, kind};
+    struct kube_cache_options options = {
+        .kind = KUBE_KIND(kind_row(kind)),
+        .ns = kind == KIND_CONFIGMAP ? system_namespace : NULL,
+        .label_selector = made_by_us ? LABEL_REVISION : NULL,
+        .value_size = kind == KIND_POD ? sizeof(struct pod_kept) : sizeof(struct kept),
+        .project = project,
+        .release = release,
+        .on_add = on_add,
+        .on_update = on_update,
+        .on_delete = on_delete,
+        .on_synced = on_synced,
+        .arg = ca,
+    };
+    return kube_cache_start(o->client, &options, &o->caches[kind], err);
+}
+
+int objects_start(struct objects *o, struct kube_client *client, const char *system_namespace,
+                  const struct objects_events *events, struct error *err)
+{
+    *o = (struct objects){.client = client, .events = *events, .n_unsynced = ARRAY_LEN(watched)};
+    ref_index_init(&o->routes_by_spec);
+    ref_index_init(&o->routes_by_status);
+    ref_index_init(&o->pods_by_revision);
+    for (size_t i = 0; i < ARRAY_LEN(watched); i++) {
+        int rc = cache_start(o, watched[i], system_namespace, err);
+        if (rc < 0) {
+            return rc;
+        }
+        o->n_open++;
+    }
+    return 0;
+}
+
+static void on_closed(void *arg)
+{
+    struct objects *o = arg;
+    if (--o->n_open > 0) {
+        return;
+    }
+    ref_index_fini(&o->routes_by_spec);
+    ref_index_fini(&o->routes_by_status);
+    ref_index_fini(&o->pods_by_revision);
+    o->close_cb(o->close_arg);
+}
+
+void objects_close(struct objects *o, void (*cb)(void *arg), void *arg)
+{
+    o->close_cb = cb;
+    o->close_arg = arg;
+    o->n_open++; /* for this call */
+    for (size_t i = 0; i < ARRAY_LEN(watched); i++) {
+        if (o->caches[watched[i]] != NULL) {
+            kube_cache_close(o->caches[watched[i]], on_closed, o);
+        }
+    }
+    on_closed(o);
+}
+
+/* --- reading
+ * ------------------------------------------------------------------------------------------------------
+ */
+
+bool objects_synced(const struct objects *o)
+{
+    return o->n_unsynced == 0;
+}
+
+const char *objects_trouble(const struct objects *o)
+{
+    for (size_t i = 0; i < ARRAY_LEN(watched); i++) {
+        const struct kube_cache *cache = o->caches[watched[i]];
+        if (cache != NULL && kube_cache_trouble(cache)[0] != '\0') {
+            return kube_cache_trouble(cache);
+        }
+    }
+    return "";
+}
+
+size_t objects_count(const struct objects *o, enum kind_id kind)
+{
+    return o->caches[kind] == NULL ? 0 : kube_cache_len(o->caches[kind]);
+}
+
+json_t *objects_get(void *arg, enum kind_id kind, const char *ns, const char *name)
+{
+    const struct objects *o = arg;
+    const struct kept *kept = kube_cache_value(o->caches[kind], ns, name);
+    json_t *object = NULL;
+    if (kept == NULL || jparse(slice_str(kept->text), OBJECT_TEXT_MAX, &object, NULL) < 0) {
+        return NULL;
+    }
+    return object;
+}
+
+struct pod_sum {
+    const struct objects *o;
+    struct replicas *out;
+};
+
+static void add_pod(void *arg, const char *ns, const char *name)
+{
+    const struct pod_sum *sum = arg;
+    const struct pod_kept *pod = kube_cache_value(sum->o->caches[KIND_POD], ns, name);
+    if (pod != NULL) {
+        pod_count(&pod->view, sum->out);
+    }
+}
+
+void objects_replicas(void *arg, const char *ns, const char *revision, struct replicas *out)
+{
+    const struct objects *o = arg;
+    struct pod_sum sum = {o, out};
+    *out = (struct replicas){.ready = 0};
+    ref_index_each(&o->pods_by_revision, ns, revision, add_pod, &sum);
+}
+
+static void add_name(void *arg, const char *ns, const char *name)
+{
+    struct strbuf *out = arg;
+    (void)ns;
+    strbuf_appendf(out, "%s%s", out->len > 0 ? "," : "", name);
+}
+
+void objects_routes_of(void *arg, const char *ns, const char *revision, struct strbuf *out)
+{
+    const struct objects *o = arg;
+    ref_index_each(&o->routes_by_status, ns, revision, add_name, out);
+}
+
+struct each {
+    struct objects *o;
+    enum kind_id kind;
+};
+
+static void each_key(void *arg, const struct kube_entry *entry)
+{
+    const struct each *each = arg;
+    key(each->o, each->kind, entry->ns, entry->name);
+}
+
+void objects_each(struct objects *o, enum kind_id kind)
+{
+    struct each each = {o, kind};
+    kube_cache_each(o->caches[kind], each_key, &each);
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * The controller's picture of the API: one cache per kind, with the little that the reconcilers
+ * read, and who refers to whom. Tells the owner which keys to look at when something changes. Owns:
+ * the caches and indexes. May not: write anything.
+ */
+
+#include "kube/cache.h"
+#include "controller/reconcile.h"
+#include "controller/ref_index.h"
+
+struct objects_events {
+    /* Look at this object. */
+    void (*on_key)(void *arg, enum kind_id kind, const char *ns, const char *name);
+    /* A ConfigMap of the system namespace has changed; data NULL: it is gone. */
+    void (*on_config)(void *arg, const char *name, const json_t *data);
+    /* All caches have their first list. Once. */
+    void (*on_synced)(void *arg);
+    void *arg;
+};
+
+struct objects;
+
+/* Private: the argument of a cache's callbacks. */
+struct objects_cache_arg {
+    struct objects *o;
+    enum kind_id kind;
+};
+
+struct objects {
+    struct kube_client *client; /* private, all below */
+    struct kube_cache *caches[KIND_COUNT];
+    struct objects_cache_arg args[KIND_COUNT];
+    struct objects_events events;
+    struct ref_index routes_by_spec;   /* Configuration or Revision ← Routes that name it */
+    struct ref_index routes_by_status; /* Revision ← Routes that send it traffic */
+    struct ref_index pods_by_revision;
+    size_t n_unsynced;
+    size_t n_open;
+    void (*close_cb)(void *arg);
+    void *close_arg;
+};
+
+/* On failure objects_close is still needed (and calls its cb). */
+MUST_CHECK int objects_start(struct objects *o, struct kube_client *client,
+                             const char *system_namespace, const struct objects_events *events,
+                             struct error *err);
+void objects_close(struct objects *o, void (*cb)(void *arg), void *arg);
+
+bool objects_synced(const struct objects *o);
+/* The first cache's trouble, "" when all watches are open. */
+const char *objects_trouble(const struct objects *o);
+size_t objects_count(const struct objects *o, enum kind_id kind);
+
+/* For struct reconcile_env, with arg = the objects. */
+json_t *objects_get(void *arg, enum kind_id kind, const char *ns, const char *name);
+void objects_replicas(void *arg, const char *ns, const char *revision, struct replicas *out);
+void objects_routes_of(void *arg, const char *ns, const char *revision, struct strbuf *out);
+/* on_key for every object of the kind. */
+void objects_each(struct objects *o, enum kind_id kind);

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * The reconcilers: from objects as they are to the writes that bring them on. Each is a pure
+ * function of what `env` shows (and of the time in it); it may run at any moment, any number of
+ * times, and gives an empty plan once nothing is to be done. Owns: nothing. May not: do I/O, or
+ * remember anything between two runs.
+ */
+
+#include <jansson.h>
+
+#include "base/strbuf.h"
+#include "controller/plan.h"
+#include "controller/settings.h"
+
+enum replica_trouble {
+    TROUBLE_NONE,
+    TROUBLE_UNSCHEDULABLE, /* no room for the pod */
+    TROUBLE_WAITING,       /* a container cannot be started: reason says why */
+    TROUBLE_EXITED,        /* the function ended: exit_code, message */
+};
+
+/* What the pods of a revision look like. */
+struct replicas {
+    int64_t ready;
+    int64_t running; /* function runs, not ready */
+    enum replica_trouble trouble;
+    int64_t exit_code;
+    char reason[64];
+    char message[ERROR_MSG_MAX];
+};
+
+struct reconcile_env {
+    const struct settings *settings;
+    int64_t now_ns;  /* wall time */
+    const char *now; /* the same in RFC 3339, seconds */
+    /* The object as cached, a new reference; NULL when there is none. */
+    json_t *(*get)(void *arg, enum kind_id kind, const char *ns, const char *name);
+    void (*replicas)(void *arg, const char *ns, const char *revision, struct replicas *out);
+    /* Names of the Routes whose status sends traffic (or a tag) to a revision, comma-separated. */
+    void (*routes_of)(void *arg, const char *ns, const char *revision, struct strbuf *out);
+    void *arg;
+};
+
+/* object: borrowed, of the function's kind. */
+void reconcile_service(const struct reconcile_env *env, const json_t *service, struct plan *plan);
+void reconcile_configuration(const struct reconcile_env *env, const json_t *configuration,
+                             struct plan *plan);
+void reconcile_revision(const struct reconcile_env *env, const json_t *revision, struct plan *plan);
+void reconcile_route(const struct reconcile_env *env, const json_t *route, struct plan *plan);

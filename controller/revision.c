@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Revision → Deployment + PodAutoscaler; readiness and failures come back.
+ * Happy path: both are made at once; when the initial replicas have been ready, so is the Revision.
+ * Its routing state follows the Routes that send traffic to it, the PodAutoscaler's reachability
+ * follows that. Failure modes: see health.c. A Deployment is never changed after it was made: its
+ * scale is the autoscaler's, its template follows from a spec that cannot change.
+ */
+#include "base/clock.h"
+#include "json/jget.h"
+#include "json/jparse.h"
+#include "controller/build.h"
+#include "controller/health.h"
+#include "controller/meta.h"
+
+enum { ROUTES_TEXT_MAX = 4096 };
+
+static int64_t age_ms(const struct reconcile_env *env, const json_t *revision)
+{
+    int64_t made_ns = 0;
+    struct slice made = jpeek_str(revision, "metadata.creationTimestamp");
+    if (clock_parse_rfc3339(made, &made_ns, NULL) < 0 || env->now_ns < made_ns) {
+        return 0;
+    }
+    return (env->now_ns - made_ns) / 1000000;
+}
+
+static void sync_pod_autoscaler(const json_t *revision, const json_t *actual, struct plan *plan)
+{
+    if (actual == NULL) {
+        plan_create(plan, KIND_PODAUTOSCALER, meta_name(revision), build_pod_autoscaler(revision));
+        return;
+    }
+    const char *wanted = build_reachability(revision);
+    if (!slice_eq_str(jpeek_str(actual, "spec.reachability"), wanted)) {
+        plan_patch(plan, KIND_PODAUTOSCALER, meta_name(revision),
+                   json_pack("{s:{s:s}}", "spec", "reachability", wanted));
+    }
+}
+
+/* Labels and annotations that say which Routes use the revision. */
+static void sync_routing(const struct reconcile_env *env, const json_t *revision, struct plan *plan)
+{
+    CLEANUP(strbuf_fini) struct strbuf routes;
+    strbuf_init(&routes, ROUTES_TEXT_MAX);
+    env->routes_of(env->arg, meta_ns(revision), meta_name(revision), &routes);
+    const char *state = meta_label(revision, LABEL_ROUTING_STATE);
+    const char *wanted = routes.len > 0                 ? "active"
+                         : strcmp(state, "active") == 0 ? "reserve"
+                                                        : state;
+    bool same_state = strcmp(state, wanted) == 0;
+    bool same_routes = strcmp(meta_annotation(revision, ANNOTATION_ROUTES), routes.ptr) == 0;
+    if (same_state && same_routes) {
+        return;
+    }
+    json_t *annotations = json_pack("{s:o}", ANNOTATION_ROUTES,
+                                    routes.len > 0 ? json_string(routes.ptr) : json_null());
+    if (!same_state) {
+        json_object_set_new(annotations, ANNOTATION_ROUTING_STATE_MODIFIED, json_string(env->now));
+    }
+    plan_patch(plan, KIND_REVISION, meta_name(revision),
+               json_pack("{s:{s:{s:s},s:o}}", "metadata", "labels", LABEL_ROUTING_STATE, wanted,
+                         "annotations", annotations));
+}
+
+/* Whether it takes requests right now: for people, Ready does not depend on it. */
+static struct condition active_of(const json_t *autoscaler, const json_t *deployment,
+                                  const struct replicas *replicas)
+{
+    struct condition active = condition_get(autoscaler, "Active");
+    if (active.status[0] == '\0') {
+        if (replicas->ready > 0) {
+            active = (struct condition){"Active", STATUS_TRUE, "", "", true};
+        } else if (deployment != NULL && jpeek_i64(deployment, "spec.replicas") == 0) {
+            active = (struct condition){"Active", STATUS_FALSE, "NoTraffic",
+                                        "The target is not receiving traffic.", true};
+        } else {
+            active = (struct condition){"Active", STATUS_UNKNOWN, "Deploying", "", true};
+        }
+    }
+    active.info = true;
+    return active;
+}
+
+/* The images that are fixed by their digest. */
+static json_t *container_statuses(const json_t *revision)
+{
+    json_t *list = json_array();
+    size_t i;
+    const json_t *container;
+    json_array_foreach(jpeek_arr(revision, "spec.containers"), i, container)
+    {
+        const char *image = jpeek_cstr(container, "image");
+        json_array_append_new(list,
+                              json_pack("{s:s,s:s*}", "name", jpeek_cstr(container, "name"),
+                                        "imageDigest", strstr(image, "@sha256:") ? image : NULL));
+    }
+    return list;
+}
+
+static void set_status(const struct reconcile_env *env, const json_t *revision,
+                       const json_t *autoscaler, const struct health_input *in, struct plan *plan)
+{
+    struct health health;
+    health_decide(in, &health);
+    if (health.again_ms > 0) {
+        plan_again(plan, health.again_ms);
+    }
+    struct condition conditions[3] = {health.resources, health.container,
+                                      active_of(autoscaler, in->deployment, &in->replicas)};
+    bool was_ready = object_is_ready(revision);
+    struct condition ready = conditions_ready(conditions, 3);
+    if (!was_ready && strcmp(ready.status, STATUS_TRUE) == 0) {
+        plan_event(plan, false, "RevisionReady", "Revision becomes ready");
+    } else if (strcmp(ready.status, STATUS_FALSE) == 0 &&
+               !condition_is(revision, "Ready", STATUS_FALSE)) {
+        plan_event(plan, true, ready.reason, "%s", ready.message);
+    }
+    json_t *status =
+        json_pack("{s:I,s:o,s:o,s:I,s:I}", "observedGeneration",
+                  (json_int_t)jpeek_i64(revision, "metadata.generation"), "conditions",
+                  conditions_build(conditions, 3, revision, env->now), "containerStatuses",
+                  container_statuses(revision), "actualReplicas", (json_int_t)in->replicas.ready,
+                  "desiredReplicas", (json_int_t)jpeek_i64(in->deployment, "spec.replicas"));
+    plan_status(plan, KIND_REVISION, revision, status);
+}
+
+void reconcile_revision(const struct reconcile_env *env, const json_t *revision, struct plan *plan)
+{
+    char name[NAME_BUF];
+    const char *ns = meta_ns(revision);
+    if (meta_deleting(revision)) {
+        return;
+    }
+    name_deployment(name, meta_name(revision));
+    CLEANUP(jfree) json_t *deployment = env->get(env->arg, KIND_DEPLOYMENT, ns, name);
+    CLEANUP(jfree)
+    json_t *autoscaler = env->get(env->arg, KIND_PODAUTOSCALER, ns, meta_name(revision));
+    if (deployment == NULL) {
+        plan_create(plan, KIND_DEPLOYMENT, name, build_deployment(env->settings, revision));
+    }
+    sync_pod_autoscaler(revision, autoscaler, plan);
+    sync_routing(env, revision, plan);
+    struct health_input in = {
+        .revision = revision,
+        .deployment = deployment,
+        .deployment_foreign = deployment != NULL && !meta_controlled_by(deployment, revision),
+        .initial_scale = build_initial_scale(env->settings, revision),
+        .age_ms = age_ms(env, revision),
+        .deadline_ms = build_progress_deadline_s(env->settings, revision) * 1000,
+        .port = build_user_port(revision),
+    };
+    env->replicas(env->arg, ns, meta_name(revision), &in.replicas);
+    set_status(env, revision, autoscaler, &in, plan);
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * ConfigMaps to settings. Happy path: each part is parsed into a fresh copy and replaces the old
+ * one. Failure mode: the first bad key; nothing has changed then.
+ */
+#include "controller/settings.h"
+
+#include "base/num.h"
+#include "serving/names.h"
+
+enum {
+    PROGRESS_DEADLINE_S = 600,
+    PAIRS_MAX = 64,
+};
+
+void settings_init(struct settings *settings, const char *sidecar_image)
+{
+    *settings = (struct settings){.progress_deadline_s = PROGRESS_DEADLINE_S, .sidecar_cpu = "25m"};
+    serving_config_init(&settings->defaults);
+    network_config_init(&settings->network);
+    autoscaler_config_default(&settings->autoscaler);
+    slice_copy(slice_str(sidecar_image), settings->sidecar_image, sizeof(settings->sidecar_image));
+}
+
+bool settings_wants(const char *name)
+{
+    static const char *const names[] = {CONFIG_AUTOSCALER, CONFIG_DEFAULTS, CONFIG_NETWORK,
+                                        CONFIG_DOMAIN, CONFIG_DEPLOYMENT};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (strcmp(names[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int read_autoscaler(struct settings *settings, const json_t *data, struct error *err)
+{
+    struct config_pair pairs[PAIRS_MAX];
+    size_t count = 0;
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)data, key, value)
+    {
+        if (json_is_string(value) && count < PAIRS_MAX) {
+            pairs[count++] =
+                (struct config_pair){slice_str(key), slice_str(json_string_value(value))};
+        }
+    }
+    return autoscaler_config_parse(pairs, count, &settings->autoscaler, err);
+}
+
+static int read_deployment(struct settings *settings, const json_t *data, struct error *err)
+{
+    const char *deadline = json_string_value(json_object_get(data, "progress-deadline"));
+    const char *cpu = json_string_value(json_object_get(data, "queue-sidecar-cpu-request"));
+    int64_t ns = (int64_t)PROGRESS_DEADLINE_S * 1000000000;
+    int64_t milli = 0;
+    if (deadline != NULL) {
+        int rc = num_parse_duration_ns(slice_str(deadline), &ns, err);
+        if (rc == 0 && ns < 1000000000) {
+            rc = error_set(err, ERR_INVALID, "%s is less than a second", deadline);
+        }
+        if (rc < 0) {
+            return error_prefix(err, rc, "progress-deadline");
+        }
+    }
+    if (cpu != NULL) {
+        int rc = num_parse_quantity_milli(slice_str(cpu), &milli, err);
+        if (rc < 0) {
+            return error_prefix(err, rc, "queue-sidecar-cpu-request");
+        }
+    }
+    settings->progress_deadline_s = ns / 1000000000;
+    slice_copy(slice_str(cpu == NULL ? "25m" : cpu), settings->sidecar_cpu,
+               sizeof(settings->sidecar_cpu));
+    return 0;
+}
+
+int settings_read(struct settings *settings, const char *name, const json_t *data,
+                  const json_t *other, struct error *err)
+{
+    int rc = 0;
+    if (strcmp(name, CONFIG_AUTOSCALER) == 0) {
+        rc = read_autoscaler(settings, data, err);
+    } else if (strcmp(name, CONFIG_DEFAULTS) == 0) {
+        struct serving_config next;
+        serving_config_init(&next);
+        rc = serving_config_read(&next, data, err);
+        settings->defaults = rc == 0 ? next : settings->defaults;
+    } else if (strcmp(name, CONFIG_NETWORK) == 0 || strcmp(name, CONFIG_DOMAIN) == 0) {
+        bool network = strcmp(name, CONFIG_NETWORK) == 0;
+        struct network_config next;
+        network_config_init(&next);
+        rc = network_config_read(&next, network ? data : other, network ? other : data, err);
+        settings->network = rc == 0 ? next : settings->network;
+    } else if (strcmp(name, CONFIG_DEPLOYMENT) == 0) {
+        rc = read_deployment(settings, data, err);
+    }
+    return rc < 0 ? error_prefix(err, rc, "ConfigMap %s", name) : 0;
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * What the ConfigMaps of the system namespace say, as far as the controller needs it. A key that
+ * does not parse leaves the settings as they were. Owns: its strings. May not: talk to the API.
+ */
+
+#include <jansson.h>
+
+#include "base/error.h"
+#include "serving/autoscaler_config.h"
+#include "serving/defaults.h"
+#include "serving/traffic.h"
+
+struct settings {
+    struct serving_config defaults;
+    struct network_config network;
+    struct autoscaler_config autoscaler;
+    int64_t progress_deadline_s; /* config-deployment: progress-deadline */
+    char sidecar_cpu[32];        /* config-deployment: queue-sidecar-cpu-request */
+    char sidecar_image[512];     /* "": the node agent supplies it (one machine) */
+};
+
+/* Knative's defaults. */
+void settings_init(struct settings *settings, const char *sidecar_image);
+
+/* The names of the ConfigMaps that settings_read understands. */
+bool settings_wants(const char *name);
+/*
+ * Reads the data of the ConfigMap `name`; config-network and config-domain are read together,
+ * `other` being the data of the other one (may be NULL). data NULL: the defaults again.
+ * ERR_INVALID: nothing was changed, the error names ConfigMap and key.
+ */
+MUST_CHECK int settings_read(struct settings *settings, const char *name, const json_t *data,
+                             const json_t *other, struct error *err);

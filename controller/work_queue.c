@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The queue. An item is idle (then it does not exist), waiting, running, or delayed; "dirty" says
+ * that it was added while running. Delayed items stand in a list that one timer serves; there are
+ * few of them.
+ */
+#include "controller/work_queue.h"
+
+#include "base/backoff.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "loop/closer.h"
+#include "loop/timer.h"
+
+enum {
+    BACKOFF_MIN_MS = 5,
+    BACKOFF_MAX_MS = 5000,
+    KEY_MAX = 600,
+};
+
+enum item_state { ITEM_WAITING, ITEM_RUNNING, ITEM_DELAYED };
+
+struct work_item {
+    struct list link; /* in waiting or delayed */
+    struct work_queue *q;
+    enum item_state state;
+    bool dirty;
+    bool failed; /* the last run */
+    uint64_t due_ms;
+    struct backoff backoff;
+    struct work_key key;
+    size_t len;
+    char text[]; /* kind, ns NUL name NUL */
+};
+
+struct work_queue {
+    struct loop *loop;
+    struct map items;
+    struct list waiting;
+    struct list delayed;
+    struct loop_task task;
+    struct timer timer;
+    struct closer closer;
+    size_t n_waiting;
+    size_t n_running;
+    unsigned max_running;
+    bool open;
+    bool closing;
+    work_run_cb run;
+    void *arg;
+    void (*close_cb)(void *arg);
+    void *close_arg;
+};
+
+static void on_task(struct loop_task *task);
+static void on_timer(struct timer *timer);
+
+static size_t key_text(char out[static KEY_MAX], enum kind_id kind, const char *ns,
+                       const char *name)
+{
+    int len = snprintf(out, KEY_MAX, "%c%s%c%s", 'A' + (int)kind, ns, '\0', name);
+    return len > 0 && len < KEY_MAX ? (size_t)len : 0;
+}
+
+struct work_queue *work_queue_new(struct loop *loop, unsigned max_running, work_run_cb run,
+                                  void *arg)
+{
+    struct work_queue *q = NEW(struct work_queue);
+    q->loop = loop;
+    q->max_running = max_running;
+    q->run = run;
+    q->arg = arg;
+    map_init(&q->items, MAP_BORROW_KEYS);
+    list_init(&q->waiting);
+    list_init(&q->delayed);
+    closer_init(&q->closer);
+    closer_hold(&q->closer); /* the timer */
+    loop_task_init(&q->task, on_task, q);
+    timer_init(&q->timer, loop, on_timer, q);
+    return q;
+}
+
+static void item_wait(struct work_item *item)
+{
+    struct work_queue *q = item->q;
+    list_remove(&item->link);
+    item->state = ITEM_WAITING;
+    list_push_back(&q->waiting, &item->link);
+    q->n_waiting++;
+    if (q->open) {
+        loop_task_post(q->loop, &q->task);
+    }
+}
+
+static void timer_arm(struct work_queue *q)
+{
+    uint64_t soonest = UINT64_MAX;
+    list_foreach (node, &q->delayed) {
+        const struct work_item *item = LIST_ENTRY(node, struct work_item, link);
+        soonest = item->due_ms < soonest ? item->due_ms : soonest;
+    }
+    if (soonest == UINT64_MAX) {
+        timer_stop(&q->timer);
+        return;
+    }
+    uint64_t now_ms = loop_now_ms(q->loop);
+    timer_start(&q->timer, soonest > now_ms ? soonest - now_ms : 0);
+}
+
+static void item_delay(struct work_item *item, uint64_t delay_ms)
+{
+    struct work_queue *q = item->q;
+    item->state = ITEM_DELAYED;
+    item->due_ms = loop_now_ms(q->loop) + delay_ms;
+    list_push_back(&q->delayed, &item->link);
+    timer_arm(q);
+}
+
+static void item_free(struct work_item *item)
+{
+    map_remove(&item->q->items, slice_of(item->text, item->len));
+    list_remove(&item->link);
+    free(item);
+}
+
+void work_queue_open(struct work_queue *q)
+{
+    q->open = true;
+    loop_task_post(q->loop, &q->task);
+}
+
+void work_queue_add(struct work_queue *q, enum kind_id kind, const char *ns, const char *name)
+{
+    char text[KEY_MAX];
+    size_t len = key_text(text, kind, ns, name);
+    if (q->closing || len == 0) {
+        return;
+    }
+    struct work_item *item = map_get(&q->items, slice_of(text, len));
+    if (item == NULL) {
+        item = xcalloc(1, sizeof(*item) + len + 1);
+        item->q = q;
+        item->len = len;
+        memcpy(item->text, text, len + 1);
+        item->key = (struct work_key){kind, item->text + 1, item->text + 2 + strlen(ns)};
+        list_init(&item->link);
+        backoff_init(&item->backoff, BACKOFF_MIN_MS, BACKOFF_MAX_MS);
+        map_set(&q->items, slice_of(item->text, item->len), item);
+        item_wait(item);
+    } else if (item->state == ITEM_RUNNING) {
+        item->dirty = true;
+    } else if (item->state == ITEM_DELAYED && !item->failed) {
+        item_wait(item); /* news; what waits for its back-off goes on waiting for it */
+    }
+}
+
+static void on_task(struct loop_task *task)
+{
+    struct work_queue *q = task->data;
+    closer_hold(&q->closer);
+    while (!q->closing && q->n_running < q->max_running && !list_empty(&q->waiting)) {
+        struct work_item *item = LIST_ENTRY(list_pop_front(&q->waiting), struct work_item, link);
+        q->n_waiting--;
+        q->n_running++;
+        closer_hold(&q->closer);
+        item->state = ITEM_RUNNING;
+        item->dirty = false;
+        q->run(q->arg, item->key, item);
+    }
+    closer_drop(&q->closer);
+}
+
+static void on_timer(struct timer *timer)
+{
+    struct work_queue *q = timer->data;
+    uint64_t now_ms = loop_now_ms(q->loop);
+    list_foreach_safe (node, &q->delayed) {
+        struct work_item *item = LIST_ENTRY(node, struct work_item, link);
+        if (item->due_ms <= now_ms) {
+            item_wait(item);
+        }
+    }
+    timer_arm(q);
+}
+
+void work_queue_done(struct work_item *item, bool failed, uint64_t again_ms)
+{
+    struct work_queue *q = item->q;
+    q->n_running--;
+    item->failed = failed;
+    if (!failed) {
+        backoff_reset(&item->backoff);
+    }
+    if (q->closing) {
+        item_free(item);
+    } else if (failed) {
+        item_delay(item, backoff_next_ms(&item->backoff));
+    } else if (item->dirty) {
+        item_wait(item);
+    } else if (again_ms > 0) {
+        item_delay(item, again_ms);
+    } else {
+        item_free(item);
+    }
+    if (!q->closing && !list_empty(&q->waiting)) {
+        loop_task_post(q->loop, &q->task);
+    }
+    closer_drop(&q->closer);
+}
+
+size_t work_queue_waiting(const struct work_queue *q)
+{
+    return q->n_waiting;
+}
+
+size_t work_queue_running(const struct work_queue *q)
+{
+    return q->n_running;
+}
+
+static void on_closed(void *data)
+{
+    struct work_queue *q = data;
+    void (*cb)(void *) = q->close_cb;
+    void *arg = q->close_arg;
+    map_foreach (it, &q->items) {
+        free(it.value);
+    }
+    map_fini(&q->items);
+    free(q);
+    if (cb != NULL) {
+        cb(arg);
+    }
+}
+
+static void on_timer_closed(struct timer *timer)
+{
+    struct work_queue *q = timer->data;
+    closer_drop(&q->closer);
+}
+
+void work_queue_close(struct work_queue *q, void (*cb)(void *arg), void *arg)
+{
+    if (q->closing) {
+        return;
+    }
+    q->closing = true;
+    q->close_cb = cb;
+    q->close_arg = arg;
+    loop_task_cancel(&q->task);
+    closer_close(&q->closer, q->loop, on_closed, q);
+    timer_close(&q->timer, on_timer_closed);
+}
