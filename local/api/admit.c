@@ -13,6 +13,7 @@
 #include "json/jedit.h"
 #include "json/jget.h"
 #include "serving/names.h"
+#include "local/api/base64.h"
 #include "local/api/call.h"
 
 #define CONFIG_WEBHOOK \
@@ -50,24 +51,6 @@ static void admit_namespace(json_t *object, const json_t *old)
     }
 }
 
-static json_t *base64(struct slice in)
-{
-    static const char alphabet[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    CLEANUP(strbuf_fini) struct strbuf out;
-    strbuf_init(&out, in.len / 3 * 4 + 8);
-    const unsigned char *p = (const unsigned char *)in.ptr;
-    for (size_t i = 0; i < in.len; i += 3) {
-        size_t left = in.len - i;
-        unsigned n = (unsigned)p[i] << 16 | (left > 1 ? (unsigned)p[i + 1] << 8 : 0) |
-                     (left > 2 ? (unsigned)p[i + 2] : 0);
-        char four[4] = {alphabet[n >> 18 & 63], alphabet[n >> 12 & 63],
-                        left > 1 ? alphabet[n >> 6 & 63] : '=', left > 2 ? alphabet[n & 63] : '='};
-        (void)strbuf_append(&out, four, 4);
-    }
-    return json_stringn(out.ptr, out.len);
-}
-
 static int admit_secret(json_t *object, struct error *err)
 {
     if (jpeek_str(object, "type").len == 0) {
@@ -82,7 +65,7 @@ static int admit_secret(json_t *object, struct error *err)
             return error_set(err, ERR_PROTOCOL, "stringData.%.80s: must be a string", key);
         }
         struct slice text = slice_of(json_string_value(value), json_string_length(value));
-        REQUIRE(json_object_set_new(member(object, "data"), key, base64(text)) == 0);
+        REQUIRE(json_object_set_new(member(object, "data"), key, base64_json(text)) == 0);
     }
     (void)json_object_del(object, "stringData");
     return 0;

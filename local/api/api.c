@@ -17,6 +17,7 @@
 #include "json/jparse.h"
 #include "local/api/call.h"
 #include "local/api/discovery.h"
+#include "local/api/protobuf.h"
 
 #define BODY_MAX        (4u << 20) /* beyond: the HTTP server's own 413 */
 #define OBJECT_MAX      (3u << 19) /* 1.5 MiB: a Status says so */
@@ -68,7 +69,12 @@ bool call_body(struct call *c)
     int rc = 0;
     struct slice type = http_head_get(c->rq->head, SLICE_LIT("content-type"));
     bool json = type.len == 0 || memmem(type.ptr, type.len, "json", 4) != NULL;
-    if (!json) {
+    bool protobuf = type.len > 0 && memmem(type.ptr, type.len, "protobuf", 8) != NULL;
+    if (protobuf) {
+        rc = c->rq->body.len > OBJECT_MAX
+                 ? error_set(&err, ERR_TOO_BIG, "Request entity too large: limit is %u", OBJECT_MAX)
+                 : protobuf_read(c->rq->body, &c->body, &err);
+    } else if (!json) {
         rc = error_set(&err, ERR_UNSUPPORTED,
                        "the body of the request was in an unknown format (%.*s) - accepted media "
                        "types include: application/json",

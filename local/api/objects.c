@@ -260,14 +260,10 @@ static void read_delete_options(struct call *c, struct strbuf *uid,
     out->version = strtoull(jpeek_cstr(c->body, "preconditions.resourceVersion"), NULL, 10);
 }
 
-/* DeleteOptions are optional, and typed clients send them as protobuf: those are read past. */
+/* DeleteOptions are optional. */
 static bool delete_body(struct call *c)
 {
-    struct slice type = http_head_get(c->rq->head, SLICE_LIT("content-type"));
-    if (c->rq->body.len == 0 || memmem(type.ptr, type.len, "protobuf", 8) != NULL) {
-        return true;
-    }
-    return call_body(c);
+    return c->rq->body.len == 0 || call_body(c);
 }
 
 void objects_delete(struct call *c)

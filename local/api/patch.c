@@ -13,6 +13,8 @@
 #include "local/api/call.h"
 
 #define OPERATIONS_MAX 10000
+#define VALUES_MAX     1000000 /* put in by one patch */
+#define DEPTH_MAX      100
 
 static struct slice pointer_of(const json_t *operation, const char *key)
 {
@@ -53,7 +55,42 @@ static int add_value(json_t **root, struct slice pointer, json_t *value, bool in
     return jpointer_set(*root, pointer, value, err);
 }
 
-static int run_operation(json_t **root, const json_t *operation, struct error *err)
+/* Counts the values in it; gives up (false) below depth 0 or beyond the budget. */
+static bool measure(const json_t *value, int depth, size_t *budget)
+{
+    if (depth <= 0 || *budget == 0) {
+        return false;
+    }
+    --*budget;
+    const char *key;
+    json_t *item;
+    size_t i;
+    json_object_foreach((json_t *)(uintptr_t)value, key, item)
+    {
+        if (!measure(item, depth - 1, budget)) {
+            return false;
+        }
+    }
+    json_array_foreach(value, i, item)
+    {
+        if (!measure(item, depth - 1, budget)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Copies of copies grow without bound, in size and in depth: both have one. */
+static bool fits(struct slice path, const json_t *value, size_t *budget)
+{
+    int depth = DEPTH_MAX;
+    for (size_t i = 0; i < path.len; i++) {
+        depth -= path.ptr[i] == '/' ? 1 : 0;
+    }
+    return measure(value, depth, budget);
+}
+
+static int run_operation(json_t **root, const json_t *operation, size_t *budget, struct error *err)
 {
     struct slice op = jpeek_str(operation, "op");
     struct slice path = pointer_of(operation, "path");
@@ -80,6 +117,9 @@ static int run_operation(json_t **root, const json_t *operation, struct error *e
     if (!from_other && !slice_eq_str(op, "add") && !slice_eq_str(op, "replace")) {
         return error_set(err, ERR_INVALID, "unknown operation \"%.40s\"", op.ptr);
     }
+    if (!fits(path, value, budget)) {
+        return error_set(err, ERR_INVALID, "it makes the object too big or too deep");
+    }
     json_t *copy = json_deep_copy(value);
     if (slice_eq_str(op, "move")) {
         int rc = jpointer_remove(*root, pointer_of(operation, "from"), err);
@@ -98,12 +138,12 @@ static int json_patch(const json_t *target, const json_t *patch, json_t **out, s
                          OPERATIONS_MAX);
     }
     json_t *root = json_deep_copy(target);
-    size_t i;
+    size_t i, budget = VALUES_MAX;
     json_t *operation;
     json_array_foreach(patch, i, operation)
     {
         struct error why;
-        if (run_operation(&root, operation, &why) < 0) {
+        if (run_operation(&root, operation, &budget, &why) < 0) {
             json_decref(root);
             return refuse(err, i, &why);
         }

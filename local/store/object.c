@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "base/strbuf.h"
 
+#define DEPTH_MAX   100
 #define VERSION_KEY "\"resourceVersion\":\""
 
 struct object *object_ref(struct object *o)
@@ -39,7 +40,7 @@ void object_unref(struct object *o)
 
 json_t *object_parse(const struct object *o)
 {
-    json_t *root = json_loadb(o->json.ptr, o->json.len, 0, NULL);
+    json_t *root = json_loadb(o->json.ptr, o->json.len, JSON_ALLOW_NUL, NULL);
     REQUIRE(root != NULL);
     return root;
 }
@@ -234,9 +235,36 @@ static int project(const struct store_kind *kind, const json_t *root, char *text
     return 0;
 }
 
+/* Patches can nest what came flat; everything that walks a tree relies on this bound. */
+static bool too_deep(const json_t *value, unsigned left)
+{
+    if (left == 0) {
+        return true;
+    }
+    const char *key;
+    json_t *item;
+    size_t i;
+    json_object_foreach((json_t *)(uintptr_t)value, key, item)
+    {
+        if (too_deep(item, left - 1)) {
+            return true;
+        }
+    }
+    json_array_foreach(value, i, item)
+    {
+        if (too_deep(item, left - 1)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int object_make(const struct store_kind *kind, const json_t *root, size_t bytes_max,
                 struct object **out, struct error *err)
 {
+    if (too_deep(root, DEPTH_MAX)) {
+        return error_set(err, ERR_INVALID, "the object is nested deeper than %d levels", DEPTH_MAX);
+    }
     char *text = json_dumps(root, JSON_COMPACT | JSON_ENCODE_ANY);
     if (text == NULL) {
         return error_set(err, ERR_INVALID, "the object cannot be written as JSON");
@@ -253,7 +281,7 @@ int object_load(const struct store_kind *kind, struct slice text, struct object 
                 struct error *err)
 {
     json_error_t problem;
-    json_t *root = json_loadb(text.ptr, text.len, 0, &problem);
+    json_t *root = json_loadb(text.ptr, text.len, JSON_ALLOW_NUL, &problem);
     if (root == NULL) {
         return error_set(err, ERR_PROTOCOL, "not JSON: %s", problem.text);
     }
