@@ -133,6 +133,9 @@ static int start_link(struct reporter *r, const struct config *c, struct error *
     }
     struct link_client_options o = {.address = c->autoscaler,
                                     .secret = strbuf_slice(&secret),
+                                    /* On a cluster a new autoscaler's address leads nowhere for a
+                                     * moment: try again soon, cold starts wait for it. */
+                                    .handshake_ms = 1000,
                                     .backoff_max_ms = 1000,
                                     .events = &link_events,
                                     .data = r};
