@@ -68,8 +68,8 @@ bool call_body(struct call *c)
     struct error err;
     int rc = 0;
     struct slice type = http_head_get(c->rq->head, SLICE_LIT("content-type"));
-    bool json = type.len == 0 || memmem(type.ptr, type.len, "json", 4) != NULL;
-    bool protobuf = type.len > 0 && memmem(type.ptr, type.len, "protobuf", 8) != NULL;
+    bool json = type.len == 0 || header_has(c->rq, "content-type", "json");
+    bool protobuf = header_has(c->rq, "content-type", "protobuf");
     if (protobuf) {
         rc = c->rq->body.len > OBJECT_MAX
                  ? error_set(&err, ERR_TOO_BIG, "Request entity too large: limit is %u", OBJECT_MAX)
@@ -99,6 +99,12 @@ bool call_body(struct call *c)
 const char *query_get(const struct http_simple_request *rq, const char *name, struct strbuf *buf)
 {
     return http_query_get(rq->query, name, buf) ? buf->ptr : "";
+}
+
+bool header_has(const struct http_simple_request *rq, const char *name, const char *part)
+{
+    struct slice value = http_head_get(rq->head, slice_str(name));
+    return value.len > 0 && memmem(value.ptr, value.len, part, strlen(part)) != NULL;
 }
 
 bool query_is_true(const struct http_simple_request *rq, const char *name)
@@ -140,9 +146,8 @@ static void not_allowed(struct http_simple_request *rq, const struct route *rout
 
 static bool wants_aggregated(const struct http_simple_request *rq)
 {
-    struct slice accept = http_head_get(rq->head, SLICE_LIT("accept"));
-    return memmem(accept.ptr, accept.len, "as=APIGroupDiscoveryList", 24) != NULL &&
-           memmem(accept.ptr, accept.len, "v=v2;", 5) != NULL;
+    return header_has(rq, "accept", "as=APIGroupDiscoveryList") &&
+           header_has(rq, "accept", "v=v2;");
 }
 
 static void handle_discovery(struct http_simple_request *rq, const struct route *route, bool apis)

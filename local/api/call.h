@@ -83,6 +83,8 @@ void call_finish(struct call *c);
 bool call_body(struct call *c);
 /* Value of a query parameter, or "" (borrowed until `buf` changes). */
 const char *query_get(const struct http_simple_request *rq, const char *name, struct strbuf *buf);
+/* Whether a header's value has these bytes somewhere. */
+bool header_has(const struct http_simple_request *rq, const char *name, const char *part);
 bool query_is_true(const struct http_simple_request *rq, const char *name);
 
 /* --- objects.c --- */

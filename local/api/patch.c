@@ -46,7 +46,11 @@ static int add_value(json_t **root, struct slice pointer, json_t *value, bool in
             at = at * 10 + (size_t)(key.ptr[i] - '0');
         }
         if (key.len > 0 && key.ptr[0] != '-') {
-            if (at > json_array_size(parent) || json_array_insert_new(parent, at, value) != 0) {
+            if (at > json_array_size(parent)) {
+                json_decref(value);
+                return error_set(err, ERR_INVALID, "index out of range");
+            }
+            if (json_array_insert_new(parent, at, value) != 0) {
                 return error_set(err, ERR_INVALID, "index out of range");
             }
             return 0;

@@ -208,8 +208,11 @@ static bool read_entry(struct slice in, bool bytes, json_t *map)
         value = t.number == 2 ? t.text : value;
     }
     json_t *text = bytes ? base64_json(value) : read_text(value);
-    return text != NULL && memchr(key.ptr, 0, key.len) == NULL &&
-           json_object_setn_new(map, key.ptr, key.len, text) == 0;
+    if (text == NULL || memchr(key.ptr, 0, key.len) != NULL) {
+        json_decref(text);
+        return false;
+    }
+    return json_object_setn_new(map, key.ptr, key.len, text) == 0;
 }
 
 static json_t *read_message(const struct message *message, struct slice in, unsigned depth);
