@@ -18,6 +18,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/random.h"
 #include "local/agent/node.h"
 
 #define TICK_MS         250
@@ -360,6 +361,7 @@ static struct agent *agent_new(const struct agent_options *o)
     list_init(&a->links);
     closer_init(&a->closer);
     podlog_init(a);
+    a->slot_cursor = (unsigned)(random_u64() % AGENT_SLOTS); // several Lulls may share a machine
     // Clear of the low numbers that a replica's descriptors get.
     a->options.lifeline_fd = o->lifeline_fd >= 0 ? fcntl(o->lifeline_fd, F_DUPFD_CLOEXEC, 16) : -1;
     return a;

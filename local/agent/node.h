@@ -72,9 +72,10 @@ struct pod {
     bool deleting;        /* the store waits for us to remove it */
     bool status_busy;
     bool status_dirty;
-    uint64_t retry_ms; /* FAILED: when to try again */
-    uint64_t delay_ms; /* … and the delay after that */
-    unsigned refs;     /* the map's one and one per operation on its way */
+    uint64_t retry_ms;   /* FAILED: when to try again */
+    uint64_t delay_ms;   /* … and the delay after that */
+    unsigned port_tries; /* slots whose ports were all taken, in this launch */
+    unsigned refs;       /* the map's one and one per operation on its way */
 };
 
 struct agent {

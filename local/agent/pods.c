@@ -27,6 +27,7 @@
 #define RETRY_MAX_MS     60000
 #define GRACE_DEFAULT_S  30
 #define PUBLISH_DELAY_MS 20
+#define PORT_TRIES       100
 
 static void pod_launch(struct pod *p);
 static void pod_remove(struct pod *p);
@@ -334,6 +335,15 @@ static void launch_done(int rc, int fd, const char *reason, const struct error *
     struct error open_err;
 
     p->phase = POD_UP;
+    if (rc == ERR_IN_USE && !p->deleting && !p->gone && p->port_tries < PORT_TRIES) {
+        p->port_tries++;
+        slot_give_back(p); // somebody else has these ports: at once with the next ones
+        pod_launch(p);
+        pod_unref(p);
+        closer_drop(&a->closer);
+        return;
+    }
+    p->port_tries = 0;
     if (rc == 0 && replica_link_open(p, fd, &open_err) < 0) {
         rc = open_err.code;
         reason = "RunContainerError";
