@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The little API server: names are unique per kind, the namespace is always "default". */
+#include "fake_world.h"
+
+#include "base/clock.h"
+#include "json/jedit.h"
+#include "json/jget.h"
+#include "json/jparse.h"
+#include "controller/conditions.h"
+#include "controller/meta.h"
+#include "test.h"
+
+void world_init(struct world *w)
+{
+    *w = (struct world){.max_writes = SIZE_MAX, .now_ns = 1000000000000000000};
+    settings_init(&w->settings, "");
+    clock_format_rfc3339(w->now_ns, 0, w->now, sizeof(w->now));
+}
+
+void world_fini(struct world *w)
+{
+    for (size_t i = 0; i < w->count; i++) {
+        json_decref(w->objects[i]);
+    }
+}
+
+static size_t find(const struct world *w, enum kind_id kind, const char *name)
+{
+    size_t i = 0;
+    while (i < w->count && (w->kinds[i] != kind || strcmp(meta_name(w->objects[i]), name) != 0)) {
+        i++;
+    }
+    return i;
+}
+
+json_t *world_get(struct world *w, enum kind_id kind, const char *name)
+{
+    size_t i = find(w, kind, name);
+    return i == w->count ? NULL : w->objects[i];
+}
+
+void world_put(struct world *w, enum kind_id kind, json_t *object)
+{
+    char uid[32];
+    json_t *meta = json_object_get(object, "metadata");
+    assert_true(w->count < WORLD_OBJECTS_MAX);
+    snprintf(uid, sizeof(uid), "uid-%zu-%zu", w->count, w->writes);
+    json_object_set_new(meta, "uid", json_string(uid));
+    json_object_set_new(meta, "namespace", json_string("default"));
+    json_object_set_new(meta, "generation", json_integer(1));
+    json_object_set_new(meta, "creationTimestamp", json_string(w->now));
+    w->kinds[w->count] = kind;
+    w->objects[w->count++] = object;
+}
+
+void world_delete(struct world *w, enum kind_id kind, const char *name)
+{
+    size_t i = find(w, kind, name);
+    assert_true(i < w->count);
+    json_decref(w->objects[i]);
+    w->count--;
+    w->objects[i] = w->objects[w->count];
+    w->kinds[i] = w->kinds[w->count];
+}
+
+static json_t *env_get(void *arg, enum kind_id kind, const char *ns, const char *name)
+{
+    struct world *w = arg;
+    assert_string_equal(ns, "default");
+    json_t *object = world_get(w, kind, name);
+    return object == NULL ? NULL : json_deep_copy(object);
+}
+
+static void env_replicas(void *arg, const char *ns, const char *revision, struct replicas *out)
+{
+    struct world *w = arg;
+    char deployment[NAME_BUF];
+    (void)ns;
+    name_deployment(deployment, revision);
+    *out = (struct replicas){.ready = 0};
+    if (world_get(w, KIND_DEPLOYMENT, deployment) != NULL) {
+        bool broken = w->broken != NULL && strcmp(w->broken, revision) == 0;
+        *out = broken ? w->broken_replicas : w->replicas;
+    }
+}
+
+static void env_routes_of(void *arg, const char *ns, const char *revision, struct strbuf *out)
+{
+    struct world *w = arg;
+    (void)ns;
+    for (size_t i = 0; i < w->count; i++) {
+        size_t t;
+        const json_t *target;
+        json_array_foreach(w->kinds[i] == KIND_ROUTE ? jpeek_arr(w->objects[i], "status.traffic")
+                                                     : NULL,
+                           t, target)
+        {
+            if (slice_eq_str(jpeek_str(target, "revisionName"), revision)) {
+                strbuf_appendf(out, "%s%s", out->len > 0 ? "," : "", meta_name(w->objects[i]));
+                break;
+            }
+        }
+    }
+}
+
+static void apply(struct world *w, const struct plan_op *op)
+{
+    if (w->writes >= w->max_writes) {
+        return;
+    }
+    w->writes++;
+    size_t i = find(w, op->kind, op->name);
+    if (op->verb == PLAN_CREATE) {
+        assert_true(i == w->count);
+        json_t *copy = json_deep_copy(op->body);
+        assert_string_equal(meta_name(copy), op->name);
+        world_put(w, op->kind, copy);
+        return;
+    }
+    assert_true(i < w->count);
+    json_t *now = jmerge_patch(w->objects[i], op->body);
+    if (!jequal(jget(now, "spec"), jget(w->objects[i], "spec"))) {
+        json_int_t generation = jpeek_i64(now, "metadata.generation") + 1;
+        json_object_set_new(json_object_get(now, "metadata"), "generation",
+                            json_integer(generation));
+    }
+    json_decref(w->objects[i]);
+    w->objects[i] = now;
+}
+
+static void run(const struct reconcile_env *env, enum kind_id kind, const json_t *object,
+                struct plan *plan)
+{
+    if (kind == KIND_SERVICE) {
+        reconcile_service(env, object, plan);
+    } else if (kind == KIND_CONFIGURATION) {
+        reconcile_configuration(env, object, plan);
+    } else if (kind == KIND_REVISION) {
+        reconcile_revision(env, object, plan);
+    } else if (kind == KIND_ROUTE) {
+        reconcile_route(env, object, plan);
+    }
+}
+
+size_t world_pass(struct world *w)
+{
+    struct reconcile_env env = {.settings = &w->settings,
+                                .now_ns = w->now_ns,
+                                .now = w->now,
+                                .get = env_get,
+                                .replicas = env_replicas,
+                                .routes_of = env_routes_of,
+                                .arg = w};
+    size_t planned = 0;
+    for (size_t i = 0; i < w->count; i++) {
+        struct plan plan;
+        CLEANUP(jfree) json_t *object = json_deep_copy(w->objects[i]);
+        plan_init(&plan);
+        run(&env, w->kinds[i], object, &plan);
+        assert_int_equal(plan.err.code, ERR_OK);
+        for (size_t o = 0; o < plan.n_ops; o++) {
+            apply(w, &plan.ops[o]);
+        }
+        planned += plan.n_ops;
+        plan_fini(&plan);
+    }
+    return planned;
+}
+
+void world_settle(struct world *w)
+{
+    for (int pass = 0; pass < 50; pass++) {
+        if (world_pass(w) == 0) {
+            return;
+        }
+    }
+    fail_msg("still something to write after 50 passes");
+}
+
+const char *world_condition(struct world *w, enum kind_id kind, const char *name, const char *type)
+{
+    return condition_get(world_get(w, kind, name), type).status;
+}

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Objects in memory for the reconcilers: plans are applied as an API server would (uid, generation,
+ * merge patch), Pods are made of numbers that a test sets.
+ */
+
+#include "controller/reconcile.h"
+
+enum { WORLD_OBJECTS_MAX = 32 };
+
+struct world {
+    struct settings settings;
+    json_t *objects[WORLD_OBJECTS_MAX]; /* owned */
+    enum kind_id kinds[WORLD_OBJECTS_MAX];
+    size_t count;
+    int64_t now_ns;
+    char now[40];
+    struct replicas replicas; /* of every revision but those named in `broken` */
+    const char *broken;       /* this revision has the trouble instead */
+    struct replicas broken_replicas;
+    size_t writes;     /* operations applied so far */
+    size_t max_writes; /* later ones are lost, as if the controller had been killed */
+};
+
+void world_init(struct world *w);
+void world_fini(struct world *w);
+/* Takes object; gives it uid and generation. */
+void world_put(struct world *w, enum kind_id kind, json_t *object);
+/* Borrowed; NULL when absent. */
+json_t *world_get(struct world *w, enum kind_id kind, const char *name);
+void world_delete(struct world *w, enum kind_id kind, const char *name);
+/* One pass over all objects; the number of operations that were planned. */
+size_t world_pass(struct world *w);
+/* Passes until nothing is planned any more; fails the test when that takes more than 50. */
+void world_settle(struct world *w);
+/* The status of a condition of the object, "" without. */
+const char *world_condition(struct world *w, enum kind_id kind, const char *name, const char *type);

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The controller's small parts: conditions, Pods, the queue, the reference index, settings. */
+#include "json/jget.h"
+#include "json/jparse.h"
+#include "controller/conditions.h"
+#include "controller/health.h"
+#include "controller/pods.h"
+#include "controller/ref_index.h"
+#include "controller/work_queue.h"
+#include "fake_api.h"
+#include "test.h"
+
+static json_t *parse(const char *text)
+{
+    struct error err = {0};
+    json_t *value = NULL;
+    ASSERT_OK(jparse(slice_str(text), 1 << 20, &value, &err));
+    return value;
+}
+
+static void ready_follows(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *a, *b, *info;
+        const char *want, *reason;
+    } rows[] = {
+        {"True", "True", "True", "True", ""},       {"True", "Unknown", "True", "Unknown", "b"},
+        {"Unknown", "False", "True", "False", "b"}, {"False", "False", "True", "False", "a"},
+        {"True", "True", "False", "True", ""},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const struct condition list[] = {{"A", rows[i].a, "a", "", false},
+                                         {"B", rows[i].b, "b", "", false},
+                                         {"C", rows[i].info, "c", "", true}};
+        struct condition got = conditions_ready(list, 3);
+        assert_string_equal(got.status, rows[i].want);
+        assert_string_equal(got.reason, rows[i].reason);
+    }
+}
+
+static void transition_time_stays(void **state)
+{
+    (void)state;
+    CLEANUP(jfree)
+    json_t *object = parse("{\"status\":{\"conditions\":[{\"type\":\"B\",\"status\":\"True\","
+                           "\"lastTransitionTime\":\"old\"}]}}");
+    const struct condition list[] = {{"B", "True", "", "", false}, {"A", "False", "r", "m", true}};
+    CLEANUP(jfree) json_t *got = conditions_build(list, 2, object, "new");
+    CLEANUP(jfree)
+    json_t *want = parse(
+        "[{\"type\":\"A\",\"status\":\"False\",\"lastTransitionTime\":\"new\",\"reason\":\"r\","
+        "\"message\":\"m\",\"severity\":\"Info\"},{\"type\":\"B\",\"status\":\"True\","
+        "\"lastTransitionTime\":\"old\"},{\"type\":\"Ready\",\"status\":\"True\","
+        "\"lastTransitionTime\":\"new\"}]");
+    assert_true(json_equal(got, want));
+}
+
+#define POD(status) \
+    "{\"metadata\":{\"labels\":{\"serving.knative.dev/revision\":\"r\"}},\"status\":{" status "}}"
+#define USER(state) "\"containerStatuses\":[{\"name\":\"user-container\"," state "}]"
+
+static void pods_are_read(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool ready, running;
+        enum replica_trouble trouble;
+        const char *reason, *message;
+    } rows[] = {
+        {POD("\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}]," USER(
+             "\"state\":{\"running\":{}}")),
+         true, true, TROUBLE_NONE, "", ""},
+        {POD("\"conditions\":[{\"type\":\"PodScheduled\",\"status\":\"False\",\"reason\":"
+             "\"Unschedulable\",\"message\":\"no room\"}]"),
+         false, false, TROUBLE_UNSCHEDULABLE, "Unschedulable", "no room"},
+        {POD(USER("\"state\":{\"waiting\":{\"reason\":\"ContainerCreating\"}}")), false, false,
+         TROUBLE_NONE, "", ""},
+        {POD(USER("\"state\":{\"waiting\":{\"reason\":\"ErrImagePull\",\"message\":\"none\"}}")),
+         false, false, TROUBLE_WAITING, "ErrImagePull", "none"},
+        {POD(USER("\"state\":{\"waiting\":{\"reason\":\"CrashLoopBackOff\"}},\"lastState\":{"
+                  "\"terminated\":{\"exitCode\":9,\"message\":\"boom\\n\"}}")),
+         false, false, TROUBLE_EXITED, "", "boom"},
+        {POD(USER("\"state\":{\"running\":{}},\"lastState\":{\"terminated\":{\"exitCode\":9,"
+                  "\"reason\":\"Error\"}}")),
+         false, true, TROUBLE_EXITED, "Error", "Error"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        CLEANUP(jfree) json_t *pod = parse(rows[i].text);
+        struct pod_view got;
+        assert_true(pod_read(pod, &got));
+        assert_int_equal(got.ready, rows[i].ready);
+        assert_int_equal(got.running, rows[i].running);
+        assert_int_equal(got.trouble, rows[i].trouble);
+        assert_string_equal(got.reason, rows[i].reason);
+        assert_string_equal(got.message, rows[i].message);
+    }
+    CLEANUP(jfree) json_t *other = parse("{\"metadata\":{\"labels\":{\"app\":\"x\"}}}");
+    struct pod_view got;
+    assert_false(pod_read(other, &got));
+}
+
+static void health_by_time(void **state)
+{
+    (void)state;
+    CLEANUP(jfree) json_t *revision = json_object();
+    CLEANUP(jfree) json_t *deployment = parse("{\"spec\":{\"replicas\":1}}");
+    struct health_input in = {.revision = revision,
+                              .deployment = deployment,
+                              .initial_scale = 1,
+                              .deadline_ms = 60000,
+                              .port = 80};
+    struct health out;
+    health_decide(&in, &out);
+    assert_string_equal(out.resources.status, "Unknown");
+    assert_string_equal(out.resources.reason, "Deploying");
+    assert_int_equal(out.again_ms, 10000);
+    in.age_ms = 12000;
+    in.replicas.running = 1;
+    health_decide(&in, &out);
+    assert_non_null(strstr(out.resources.message, "nothing listens on port 80"));
+    assert_int_equal(out.again_ms, 48000);
+    in.age_ms = 60000;
+    health_decide(&in, &out);
+    assert_string_equal(out.resources.status, "False");
+    assert_string_equal(out.resources.reason, "ProgressDeadlineExceeded");
+    in.replicas.ready = 1;
+    health_decide(&in, &out);
+    assert_string_equal(out.resources.status, "True");
+    assert_string_equal(out.container.status, "True");
+    in.initial_scale = 0;
+    in.replicas = (struct replicas){0};
+    health_decide(&in, &out);
+    assert_string_equal(out.resources.status, "True");
+}
+
+/* --- the queue
+ * ------------------------------------------------------------------------------------ */
+
+struct queue_world {
+    struct loop loop;
+    struct work_queue *q;
+    struct work_item *token; /* of the run that was not answered */
+    char log[256];
+    bool hold;
+    bool fail_once;
+    uint64_t again_ms;
+    bool closed;
+};
+
+static void on_run(void *arg, struct work_key key, struct work_item *token)
+{
+    struct queue_world *w = arg;
+    size_t len = strlen(w->log);
+    snprintf(w->log + len, sizeof(w->log) - len, "%s/%s ", key.ns, key.name);
+    if (w->hold) {
+        w->token = token;
+        return;
+    }
+    bool fail = w->fail_once;
+    uint64_t again_ms = w->again_ms;
+    w->fail_once = false;
+    w->again_ms = 0;
+    work_queue_done(token, fail, again_ms);
+}
+
+static void on_queue_closed(void *arg)
+{
+    struct queue_world *w = arg;
+    w->closed = true;
+}
+
+static void queue_runs_keys(void **state)
+{
+    (void)state;
+    struct queue_world w = {.hold = false};
+    struct error err = {0};
+    ASSERT_OK(loop_init(&w.loop, &err));
+    w.q = work_queue_new(&w.loop, 1, on_run, &w);
+    work_queue_add(w.q, KIND_SERVICE, "n", "a");
+    work_queue_add(w.q, KIND_SERVICE, "n", "b");
+    work_queue_add(w.q, KIND_SERVICE, "n", "a"); /* waits already */
+    loop_turn(&w.loop, false);
+    assert_string_equal(w.log, ""); /* not open */
+    work_queue_open(w.q);
+    RUN_UNTIL(&w.loop, strcmp(w.log, "n/a n/b ") == 0);
+    assert_int_equal(work_queue_waiting(w.q), 0);
+
+    w.log[0] = '\0';
+    w.fail_once = true; /* again by itself */
+    work_queue_add(w.q, KIND_SERVICE, "n", "c");
+    RUN_UNTIL(&w.loop, strcmp(w.log, "n/c n/c ") == 0);
+
+    w.log[0] = '\0';
+    w.again_ms = 1;
+    work_queue_add(w.q, KIND_SERVICE, "n", "d");
+    RUN_UNTIL(&w.loop, strcmp(w.log, "n/d n/d ") == 0);
+
+    w.log[0] = '\0';
+    w.hold = true; /* added while it runs: once more afterwards, never twice at a time */
+    work_queue_add(w.q, KIND_SERVICE, "n", "e");
+    RUN_UNTIL(&w.loop, w.token != NULL);
+    work_queue_add(w.q, KIND_SERVICE, "n", "e");
+    work_queue_add(w.q, KIND_SERVICE, "n", "e");
+    work_queue_add(w.q, KIND_SERVICE, "n", "f"); /* one run at a time */
+    for (int i = 0; i < 5; i++) {
+        loop_turn(&w.loop, false);
+    }
+    assert_string_equal(w.log, "n/e ");
+    assert_int_equal(work_queue_running(w.q), 1);
+    w.hold = false;
+    work_queue_done(w.token, false, 0);
+    RUN_UNTIL(&w.loop, strcmp(w.log, "n/e n/f n/e ") == 0);
+
+    w.hold = true;
+    w.token = NULL;
+    work_queue_add(w.q, KIND_SERVICE, "n", "g");
+    RUN_UNTIL(&w.loop, w.token != NULL);
+    work_queue_close(w.q, on_queue_closed, &w);
+    work_queue_add(w.q, KIND_SERVICE, "n", "h");
+    loop_turn(&w.loop, false);
+    assert_false(w.closed);
+    work_queue_done(w.token, true, 0);
+    RUN_UNTIL(&w.loop, w.closed);
+    loop_run(&w.loop);
+    ASSERT_OK(loop_fini(&w.loop, &err));
+}
+
+static void note(void *arg, const char *ns, const char *from)
+{
+    char *text = arg;
+    size_t len = strlen(text);
+    snprintf(text + len, 64 - len, "%s/%s ", ns, from);
+}
+
+static void references(void **state)
+{
+    (void)state;
+    struct ref_index index;
+    char text[64] = "";
+    ref_index_init(&index);
+    ref_index_add(&index, "n", "a", "x");
+    ref_index_add(&index, "n", "a", "y");
+    ref_index_add(&index, "n", "a", "x");
+    ref_index_add(&index, "m", "a", "z");
+    ref_index_each(&index, "n", "a", note, text);
+    assert_string_equal(text, "n/x n/y ");
+    ref_index_remove(&index, "n", "a", "x");
+    ref_index_remove(&index, "n", "a", "x");
+    ref_index_remove(&index, "q", "a", "x");
+    text[0] = '\0';
+    ref_index_each(&index, "n", "a", note, text);
+    assert_string_equal(text, "n/y ");
+    ref_index_fini(&index);
+}
+
+static void config_maps(void **state)
+{
+    (void)state;
+    struct settings s;
+    struct error err = {0};
+    settings_init(&s, "img");
+    CLEANUP(jfree) json_t *good = parse("{\"progress-deadline\":\"30s\"}");
+    CLEANUP(jfree) json_t *bad = parse("{\"progress-deadline\":\"soon\"}");
+    CLEANUP(jfree) json_t *scale = parse("{\"initial-scale\":\"2\"}");
+    ASSERT_OK(settings_read(&s, CONFIG_DEPLOYMENT, good, NULL, &err));
+    assert_int_equal(s.progress_deadline_s, 30);
+    ASSERT_ERR(ERR_INVALID, settings_read(&s, CONFIG_DEPLOYMENT, bad, NULL, &err));
+    ASSERT_MSG("config-deployment");
+    assert_int_equal(s.progress_deadline_s, 30);
+    ASSERT_OK(settings_read(&s, CONFIG_DEPLOYMENT, NULL, NULL, &err));
+    assert_int_equal(s.progress_deadline_s, 600);
+    ASSERT_OK(settings_read(&s, CONFIG_AUTOSCALER, scale, NULL, &err));
+    assert_int_equal(s.autoscaler.initial_scale, 2);
+    assert_true(settings_wants(CONFIG_NETWORK));
+    assert_false(settings_wants("other"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ready_follows),   cmocka_unit_test(transition_time_stays),
+        cmocka_unit_test(pods_are_read),   cmocka_unit_test(health_by_time),
+        cmocka_unit_test(queue_runs_keys), cmocka_unit_test(references),
+        cmocka_unit_test(config_maps),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
