@@ -51,16 +51,22 @@ static void resolve_revision(const struct reconcile_env *env, const char *ns, co
     }
 }
 
-/* A target that follows a Configuration: its newest ready revision, written to out. */
-static void resolve_latest(const struct reconcile_env *env, const char *ns, const char *name,
+/*
+ * A target that follows a Configuration: its newest ready revision, written to out. The
+ * Configuration of a Service's own Route is made beside it and may only be on its way to our cache:
+ * not a failure.
+ */
+static void resolve_latest(const struct reconcile_env *env, const json_t *route, const char *name,
                            char out[OBJECT_BUF], struct resolved *r)
 {
+    const char *ns = meta_ns(route);
     CLEANUP(jfree) json_t *configuration = env->get(env->arg, KIND_CONFIGURATION, ns, name);
     const char *latest = jpeek_cstr(configuration, "status.latestReadyRevisionName");
     slice_copy(slice_str(latest), out, OBJECT_BUF);
     if (configuration == NULL) {
-        unresolved(r, STATUS_FALSE, "ConfigurationMissing",
-                   "Configuration $ referenced in traffic not found.", name);
+        unresolved(r, meta_controller(route) != NULL ? STATUS_UNKNOWN : STATUS_FALSE,
+                   "ConfigurationMissing", "Configuration $ referenced in traffic not found.",
+                   name);
     } else if (latest[0] == '\0' && condition_is(configuration, "Ready", STATUS_FALSE)) {
         unresolved(r, STATUS_FALSE, "RevisionMissing",
                    "Configuration $ does not have any ready Revision.", name);
@@ -80,7 +86,7 @@ static json_t *resolve_target(const struct reconcile_env *env, const json_t *rou
     bool latest = configuration[0] != '\0';
     json_int_t percent = jpeek_i64(target, "percent");
     if (latest) {
-        resolve_latest(env, ns, configuration, name, r);
+        resolve_latest(env, route, configuration, name, r);
     } else {
         slice_copy(jpeek_str(target, "revisionName"), name, sizeof(name));
         resolve_revision(env, ns, name, r);
