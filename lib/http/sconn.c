@@ -431,12 +431,17 @@ void sconn_on_deadline(struct deadline *deadline, void *data)
     }
 }
 
+static void on_never_open(struct stream *s)
+{
+    free(s->data);
+}
+
 void sconn_open(struct http_server *server, struct listener *l)
 {
     struct sconn *conn = NEW(struct sconn);
     const struct http_limits *limits = &server->options.limits;
     if (listener_accept(l, &conn->stream, &conn_events, conn, NULL) < 0) {
-        free(conn);
+        stream_close(&conn->stream, on_never_open);
         return;
     }
     conn->server = server;

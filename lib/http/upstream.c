@@ -20,7 +20,7 @@
 #include "http/h1.h"
 #include "http/shared.h"
 
-#define PROBE_IDLE_MS 20 /* a connection that was idle longer is looked at before it is used */
+#define PROBE_IDLE_MS 100 /* a connection that was idle longer is looked at before it is used */
 
 struct http_conn {
     struct stream stream;

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "queue-proxy/probe_spec.h"
+#include "test.h"
+
+static void reads_what_knative_writes(void **state)
+{
+    struct probe_spec p;
+    struct error err;
+    ASSERT_OK(probe_spec_parse(SLICE_LIT(""), &p, &err));
+    assert_false(p.http);
+    assert_int_equal(p.success_threshold, 1);
+    assert_int_equal(p.failure_threshold, 3);
+    ASSERT_OK(probe_spec_parse(
+        SLICE_LIT("{\"tcpSocket\":{\"port\":8080,\"host\":\"127.0.0.1\"},\"successThreshold\":2}"),
+        &p, &err));
+    assert_false(p.http);
+    assert_int_equal(p.success_threshold, 2);
+    ASSERT_OK(probe_spec_parse(
+        SLICE_LIT(
+            " { \"httpGet\" : {\"path\":\"/h?a=1\\u0026b\",\"port\":8080,\"host\":\"127.0.0.1\","
+            "\"scheme\":\"HTTP\",\"httpHeaders\":[{\"name\":\"Host\",\"value\":\"x.y\"},"
+            "{\"value\":\"v\\\"w\",\"name\":\"X-A\"}]},\"timeoutSeconds\":3,"
+            "\"periodSeconds\":7,\"failureThreshold\":9,\"x\":[1,{\"y\":[]},null,true]} "),
+        &p, &err));
+    assert_true(p.http);
+    ASSERT_SLICE(p.path, "/h?a=1&b");
+    ASSERT_SLICE(p.host, "x.y");
+    assert_int_equal(p.n_headers, 1);
+    ASSERT_SLICE(p.headers[0].name, "X-A");
+    ASSERT_SLICE(p.headers[0].value, "v\"w");
+    assert_int_equal(p.timeout_s, 3);
+    assert_int_equal(p.period_s, 7);
+    assert_int_equal(p.failure_threshold, 9);
+    ASSERT_OK(
+        probe_spec_parse(SLICE_LIT("{\"httpGet\":null,\"exec\":{\"command\":[\"x\"]}}"), &p, &err));
+    assert_false(p.http);
+}
+
+static void refuses(void **state)
+{
+    static const char *const bad[] = {
+        "{",
+        "[]",
+        "{\"httpGet\":{\"path\":\"x\"}}",
+        "{\"httpGet\":{\"path\":\"/a b\"}}",
+        "{\"httpGet\":{\"path\":\"/\\r\\nX: 1\"}}",
+        "{\"successThreshold\":-1}",
+        "{\"successThreshold\":1.5}",
+        "{\"successThreshold\":\"1\"}",
+        "{\"a\":}",
+        "{\"a\" 1}",
+        "{} x",
+        "{\"a\":1,}",
+        "{\"a\":\"\\u1234\"}",
+        "{\"a\":\"",
+        "{\"a\":[1 2]}",
+        "{\"a\":[[[[[[[[[[1]]]]]]]]]]}",
+        "{\"httpGet\":{\"httpHeaders\":[{\"name\":\"a b\",\"value\":\"x\"}]}}",
+        "{\"httpGet\":{\"httpHeaders\":[{\"name\":\"a\",\"value\":\"x\\n\"}]}}",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        struct probe_spec p;
+        struct error err = {0};
+        if (probe_spec_parse(slice_str(bad[i]), &p, &err) != ERR_INVALID) {
+            fail_msg("accepted: %s", bad[i]);
+        }
+        ASSERT_MSG("readiness probe");
+    }
+    /* every cut of a good one */
+    struct slice whole = SLICE_LIT("{\"httpGet\":{\"path\":\"/h\",\"httpHeaders\":[{\"name\":\"A\","
+                                   "\"value\":\"b\"}]},\"periodSeconds\":1}");
+    for (size_t n = 1; n < whole.len; n++) {
+        struct probe_spec p;
+        assert_int_equal(probe_spec_parse(slice_of(whole.ptr, n), &p, NULL), ERR_INVALID);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reads_what_knative_writes),
+        cmocka_unit_test(refuses),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
