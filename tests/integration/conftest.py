@@ -82,7 +82,12 @@ class Lull:
         return got
 
     def json(self, *args):
-        return json.loads(self.cli(*args, "-o", "json").stdout)
+        """The answer as JSON, also of a command that fails because something is not ready."""
+        got = self.cli(*args, "-o", "json", check=False)
+        try:
+            return json.loads(got.stdout)
+        except ValueError:
+            raise AssertionError(f"lull {' '.join(map(str, args))}: {got.stdout}{got.stderr}") from None
 
     def up(self, *more):
         self.cli("up", "--detach", "--public-port", 0, "--local-port", 0, "--api-port", 0, *more)
