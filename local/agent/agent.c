@@ -351,6 +351,8 @@ static struct agent *agent_new(const struct agent_options *o)
     }
     a->store = o->store;
     a->loop = o->loop;
+    // Not the same for everybody: two Lulls on one machine must not try the same ports and users.
+    a->slot_cursor = (unsigned)(random_u64() % AGENT_SLOTS);
     a->home = xstrdup(o->home);
     a->libexec = xstrdup(o->libexec);
     a->run_dir = xasprintf("%s/run/r", o->home);
