@@ -37,11 +37,19 @@ static json_t *build_revision(const struct reconcile_env *env, const json_t *con
     meta_set(labels, LABEL_ROUTING_STATE, "pending");
     meta_set(annotations, ANNOTATION_CREATOR, modifier);
     meta_set(annotations, ANNOTATION_ROUTING_STATE_MODIFIED, env->now);
-    return json_pack("{s:s,s:s,s:{s:s,s:s,s:o,s:o,s:o},s:O}", "apiVersion", SERVING_API_VERSION,
-                     "kind", "Revision", "metadata", "name", name, "namespace",
-                     meta_ns(configuration), "labels", labels, "annotations", annotations,
-                     "ownerReferences", meta_owner_refs(KIND_CONFIGURATION, configuration), "spec",
-                     jget(configuration, "spec.template.spec"));
+    json_t *revision =
+        json_pack("{s:s,s:s,s:{s:s,s:s,s:o,s:o,s:o},s:o}", "apiVersion", SERVING_API_VERSION,
+                  "kind", "Revision", "metadata", "name", name, "namespace", meta_ns(configuration),
+                  "labels", labels, "annotations", annotations, "ownerReferences",
+                  meta_owner_refs(KIND_CONFIGURATION, configuration), "spec",
+                  json_deep_copy(jget(configuration, "spec.template.spec")));
+    /* What the template leaves open is fixed now, for the revision's life. */
+    if (revision != NULL && serving_default(&env->settings->defaults, kind_row(KIND_REVISION),
+                                            revision, NULL, NULL) < 0) {
+        json_decref(revision);
+        revision = NULL;
+    }
+    return revision;
 }
 
 /*
@@ -72,6 +80,23 @@ static void latest_ready(const struct reconcile_env *env, const json_t *configur
             return;
         }
     }
+}
+
+/* A template that breaks a rule gets no revision. False: text says which. */
+static bool template_is_valid(const struct reconcile_env *env, const json_t *configuration,
+                              char *text, size_t size)
+{
+    struct error err = {0};
+    const struct kind *kind = kind_row(KIND_CONFIGURATION);
+    CLEANUP(jfree) json_t *full = json_deep_copy(configuration);
+    int rc = serving_default(&env->settings->defaults, kind, full, NULL, &err);
+    if (rc == 0) {
+        rc = serving_validate(&env->settings->defaults, kind, full, NULL, &err);
+    }
+    if (rc < 0) {
+        snprintf(text, size, "%s", err.msg);
+    }
+    return rc == 0;
 }
 
 static struct condition ready_of(const json_t *configuration, const json_t *revision,
@@ -126,17 +151,20 @@ void reconcile_configuration(const struct reconcile_env *env, const json_t *conf
     }
     revision_name(configuration, jpeek_i64(configuration, "metadata.generation"), name);
     CLEANUP(jfree) json_t *revision = env->get(env->arg, KIND_REVISION, ns, name);
-    if (revision == NULL) {
+    bool valid = revision != NULL || template_is_valid(env, configuration, text, sizeof(text));
+    if (revision == NULL && valid) {
         plan_create(plan, KIND_REVISION, name, build_revision(env, configuration, name));
         plan_event(plan, false, "Created", "Created Revision \"%s\"", name);
     }
     latest_ready(env, configuration, revision, latest);
     tell_changes(configuration, latest, plan);
-    struct condition ready = ready_of(configuration, revision, name, text, sizeof(text));
-    json_t *status = json_pack("{s:I,s:o,s:s}", "observedGeneration",
+    struct condition ready =
+        valid ? ready_of(configuration, revision, name, text, sizeof(text))
+              : (struct condition){"Ready", STATUS_FALSE, "InvalidSpec", text, false};
+    json_t *status = json_pack("{s:I,s:o,s:s*}", "observedGeneration",
                                (json_int_t)jpeek_i64(configuration, "metadata.generation"),
                                "conditions", conditions_build(&ready, 1, configuration, env->now),
-                               "latestCreatedRevisionName", name);
+                               "latestCreatedRevisionName", valid ? name : NULL);
     if (latest[0] != '\0') {
         json_object_set_new(status, "latestReadyRevisionName", json_string(latest));
     }

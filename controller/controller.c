@@ -292,7 +292,7 @@ int controller_start(struct controller *c, struct loop *loop,
                      const struct controller_config *config, struct error *err)
 {
     *c = (struct controller){.loop = loop, .config = config};
-    settings_init(&c->settings, config->queue_proxy_image);
+    settings_init(&c->settings, config->queue_proxy_image, config->system_namespace);
     c->lifeline_started = true;
     int rc = lifeline_start(&c->lifeline, loop, on_lifeline, c, err);
     if (rc == 0) {

@@ -29,8 +29,8 @@ struct pod_kept {
 };
 
 static const enum kind_id watched[] = {
-    KIND_CONFIGMAP, KIND_SERVICE,       KIND_CONFIGURATION, KIND_REVISION,
-    KIND_ROUTE,     KIND_PODAUTOSCALER, KIND_DEPLOYMENT,    KIND_POD,
+    KIND_CONFIGMAP,     KIND_SERVICE,    KIND_CONFIGURATION, KIND_REVISION,     KIND_ROUTE,
+    KIND_PODAUTOSCALER, KIND_DEPLOYMENT, KIND_POD,           KIND_CORE_SERVICE,
 };
 
 /* --- projection
@@ -55,7 +55,7 @@ static json_t *slim_metadata(const json_t *metadata, enum kind_id kind)
     json_t *slim = json_object();
     copy_members(slim, metadata, keys);
     json_t *annotations = json_object_get(slim, "annotations");
-    if (kind == KIND_DEPLOYMENT || kind == KIND_PODAUTOSCALER) {
+    if (kind == KIND_DEPLOYMENT || kind == KIND_PODAUTOSCALER || kind == KIND_CORE_SERVICE) {
         json_object_del(slim, "annotations");
     } else if (json_object_get(annotations, ANNOTATION_LAST_APPLIED) != NULL) {
         json_t *copy = json_copy(annotations);
@@ -69,13 +69,15 @@ static json_t *slim(const json_t *object, enum kind_id kind)
 {
     static const char *const whole[] = {"spec", "status", "data", NULL};
     static const char *const replicas[] = {"replicas", NULL};
+    static const char *const target[] = {"type", "externalName", NULL};
     static const char *const conditions[] = {"conditions", NULL};
     json_t *out = json_object();
     json_object_set_new(out, "metadata", slim_metadata(json_object_get(object, "metadata"), kind));
     copy_members(out, object, whole);
-    if (kind == KIND_DEPLOYMENT) {
+    if (kind == KIND_DEPLOYMENT || kind == KIND_CORE_SERVICE) {
         json_t *spec = json_object();
-        copy_members(spec, json_object_get(object, "spec"), replicas);
+        copy_members(spec, json_object_get(object, "spec"),
+                     kind == KIND_DEPLOYMENT ? replicas : target);
         json_object_set_new(out, "spec", spec);
     }
     if (kind == KIND_DEPLOYMENT || kind == KIND_PODAUTOSCALER) {
@@ -237,6 +239,9 @@ static void changed(const struct objects_cache_arg *ca, const struct kube_entry 
     if (kept->owner_kind == KIND_SERVICE || kept->owner_kind == KIND_CONFIGURATION ||
         kept->owner_kind == KIND_REVISION) {
         key(o, kept->owner_kind, entry->ns, kept->owner);
+    }
+    if (ca->kind == KIND_CORE_SERVICE) {
+        key(o, KIND_ROUTE, entry->ns, entry->name); /* its placeholder, or one in its way */
     }
     if (ca->kind == KIND_CONFIGURATION || ca->kind == KIND_REVISION) {
         ref_index_each(&o->routes_by_spec, entry->ns, entry->name, route_key, o);

@@ -11,7 +11,10 @@
 #include "controller/meta.h"
 #include "controller/reconcile.h"
 
-enum { URL_MAX = 1024 };
+enum {
+    URL_MAX = 1024,
+    HTTP_PORT = 80,
+};
 
 struct resolved {
     const char *status; /* STATUS_TRUE: traffic is complete */
@@ -84,7 +87,7 @@ static json_t *resolve_target(const struct reconcile_env *env, const json_t *rou
     const char *tag = jpeek_cstr(target, "tag");
     const char *configuration = jpeek_cstr(target, "configurationName");
     bool latest = configuration[0] != '\0';
-    json_int_t percent = jpeek_i64(target, "percent");
+    json_t *percent = json_object_get(target, "percent");
     if (latest) {
         resolve_latest(env, route, configuration, name, r);
     } else {
@@ -92,8 +95,8 @@ static json_t *resolve_target(const struct reconcile_env *env, const json_t *rou
         resolve_revision(env, ns, name, r);
     }
     json_t *out = json_pack("{s:s,s:b}", "revisionName", name, "latestRevision", latest);
-    if (percent > 0 || tag[0] == '\0') {
-        json_object_set_new(out, "percent", json_integer(percent));
+    if (percent != NULL) {
+        json_object_set(out, "percent", percent);
     }
     if (tag[0] != '\0') {
         CLEANUP(strbuf_fini) struct strbuf url;
@@ -132,9 +135,41 @@ static void set_addresses(const struct reconcile_env *env, const json_t *route, 
     json_object_set_new(status, "address", json_pack("{s:s}", "url", address.ptr));
 }
 
+/* False: there is a Service of that name that is not ours. */
+static bool sync_placeholder(const struct reconcile_env *env, const json_t *route,
+                             struct plan *plan)
+{
+    if (env->settings->network.address_template[0] != '\0') {
+        return true; /* one machine: no DNS asks for it */
+    }
+    const char *name = meta_name(route);
+    CLEANUP(jfree) json_t *actual = env->get(env->arg, KIND_CORE_SERVICE, meta_ns(route), name);
+    if (actual != NULL && !meta_controlled_by(actual, route)) {
+        return false;
+    }
+    json_t *labels = meta_copy(jget(route, "metadata.labels"), NULL);
+    meta_set(labels, LABEL_ROUTE, name);
+    CLEANUP(jfree)
+    json_t *wanted = json_pack(
+        "{s:s,s:s,s:{s:s,s:s,s:o,s:o},s:{s:s,s:s,s:s,s:[{s:s,s:s,s:i,s:i}]}}", "apiVersion", "v1",
+        "kind", "Service", "metadata", "name", name, "namespace", meta_ns(route), "labels", labels,
+        "ownerReferences", meta_owner_refs(KIND_ROUTE, route), "spec", "type", "ExternalName",
+        "externalName", env->settings->local_gateway, "sessionAffinity", "None", "ports", "name",
+        "http", "protocol", "TCP", "port", HTTP_PORT, "targetPort", HTTP_PORT);
+    if (actual == NULL) {
+        plan_create(plan, KIND_CORE_SERVICE, name, json_incref(wanted));
+    } else if (!slice_eq_str(jpeek_str(actual, "spec.externalName"),
+                             env->settings->local_gateway) ||
+               !slice_eq_str(jpeek_str(actual, "spec.type"), "ExternalName")) {
+        plan_patch(plan, KIND_CORE_SERVICE, name, json_pack("{s:O}", "spec", jget(wanted, "spec")));
+    }
+    return true;
+}
+
 void reconcile_route(const struct reconcile_env *env, const json_t *route, struct plan *plan)
 {
     struct resolved r;
+    char text[2 * ERROR_MSG_MAX];
     if (meta_deleting(route)) {
         return;
     }
@@ -142,12 +177,18 @@ void reconcile_route(const struct reconcile_env *env, const json_t *route, struc
     bool complete = strcmp(r.status, STATUS_TRUE) == 0;
     json_t *before = jpeek_arr(route, "status.traffic");
     bool serving = complete || json_array_size(before) > 0;
-    const struct condition conditions[3] = {
+    struct condition conditions[3] = {
         {"AllTrafficAssigned", r.status, r.reason, r.message, false},
         {"CertificateProvisioned", STATUS_TRUE, "TLSNotEnabled",
          "External-domain-tls is not enabled", false},
         {"IngressReady", serving ? STATUS_TRUE : STATUS_UNKNOWN, "", "", false},
     };
+    if (!sync_placeholder(env, route, plan)) {
+        snprintf(text, sizeof(text),
+                 "There is an existing placeholder Service \"%s\" that we do not own.",
+                 meta_name(route));
+        conditions[2] = (struct condition){"IngressReady", STATUS_FALSE, "NotOwned", text, false};
+    }
     json_t *status = json_pack("{s:I,s:o}", "observedGeneration",
                                (json_int_t)jpeek_i64(route, "metadata.generation"), "conditions",
                                conditions_build(conditions, 3, route, env->now));

@@ -169,7 +169,8 @@ void reconcile_service(const struct reconcile_env *env, const json_t *service, s
     const char *name = meta_name(service);
     CLEANUP(jfree) json_t *configuration = env->get(env->arg, KIND_CONFIGURATION, ns, name);
     CLEANUP(jfree) json_t *route = env->get(env->arg, KIND_ROUTE, ns, name);
-    CLEANUP(jfree) json_t *want_configuration = build_configuration(full);
+    /* The template as the user wrote it: what defaults are today must not make a new revision. */
+    CLEANUP(jfree) json_t *want_configuration = build_configuration(service);
     CLEANUP(jfree) json_t *want_route = build_route(full);
     struct condition conditions[2] = {
         sync_child(full, KIND_CONFIGURATION, configuration, want_configuration,

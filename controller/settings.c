@@ -13,13 +13,16 @@ enum {
     PAIRS_MAX = 64,
 };
 
-void settings_init(struct settings *settings, const char *sidecar_image)
+void settings_init(struct settings *settings, const char *sidecar_image,
+                   const char *system_namespace)
 {
     *settings = (struct settings){.progress_deadline_s = PROGRESS_DEADLINE_S, .sidecar_cpu = "25m"};
     serving_config_init(&settings->defaults);
     network_config_init(&settings->network);
     autoscaler_config_default(&settings->autoscaler);
     slice_copy(slice_str(sidecar_image), settings->sidecar_image, sizeof(settings->sidecar_image));
+    snprintf(settings->local_gateway, sizeof(settings->local_gateway),
+             "lull-activator-local.%s.svc.%s", system_namespace, settings->network.cluster_domain);
 }
 
 bool settings_wants(const char *name)

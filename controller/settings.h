@@ -20,10 +20,12 @@ struct settings {
     int64_t progress_deadline_s; /* config-deployment: progress-deadline */
     char sidecar_cpu[32];        /* config-deployment: queue-sidecar-cpu-request */
     char sidecar_image[512];     /* "": the node agent supplies it (one machine) */
+    char local_gateway[600];     /* host name of the cluster-local ingress */
 };
 
 /* Knative's defaults. */
-void settings_init(struct settings *settings, const char *sidecar_image);
+void settings_init(struct settings *settings, const char *sidecar_image,
+                   const char *system_namespace);
 
 /* The names of the ConfigMaps that settings_read understands. */
 bool settings_wants(const char *name);

@@ -13,7 +13,7 @@
 void world_init(struct world *w)
 {
     *w = (struct world){.max_writes = SIZE_MAX, .now_ns = 1000000000000000000};
-    settings_init(&w->settings, "");
+    settings_init(&w->settings, "", "lull-system");
     clock_format_rfc3339(w->now_ns, 0, w->now, sizeof(w->now));
 }
 

@@ -260,7 +260,7 @@ static void config_maps(void **state)
     (void)state;
     struct settings s;
     struct error err = {0};
-    settings_init(&s, "img");
+    settings_init(&s, "img", "lull-system");
     CLEANUP(jfree) json_t *good = parse("{\"progress-deadline\":\"30s\"}");
     CLEANUP(jfree) json_t *bad = parse("{\"progress-deadline\":\"soon\"}");
     CLEANUP(jfree) json_t *scale = parse("{\"initial-scale\":\"2\"}");

@@ -67,6 +67,10 @@ static void service_becomes_ready(void **state)
     const json_t *service = world_get(&w, KIND_SERVICE, "hello");
     assert_true(object_is_ready(service));
     assert_string_equal(jpeek_cstr(service, "status.latestReadyRevisionName"), "hello-00001");
+    assert_string_equal(jpeek_cstr(world_get(&w, KIND_CORE_SERVICE, "hello"), "spec.externalName"),
+                        "lull-activator-local.lull-system.svc.cluster.local");
+    assert_int_equal(jpeek_i64(world_get(&w, KIND_REVISION, "hello-00001"), "spec.timeoutSeconds"),
+                     300);
     assert_string_equal(jpeek_cstr(service, "status.traffic[0].revisionName"), "hello-00001");
     const json_t *scaler = world_get(&w, KIND_PODAUTOSCALER, "hello-00001");
     assert_string_equal(jpeek_cstr(scaler, "spec.reachability"), "Reachable");
@@ -204,6 +208,24 @@ static void traffic_targets(void **state)
     world_fini(&w);
 }
 
+static void a_foreign_placeholder_is_told(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    w.replicas.ready = 1;
+    world_put(&w, KIND_CORE_SERVICE, parse("{\"metadata\":{\"name\":\"hello\"}}"));
+    put_service(&w, "i");
+    world_settle(&w);
+    struct condition c = condition_get(world_get(&w, KIND_SERVICE, "hello"), "Ready");
+    assert_string_equal(c.status, "False");
+    assert_string_equal(c.reason, "NotOwned");
+    world_delete(&w, KIND_CORE_SERVICE, "hello");
+    world_settle(&w);
+    IS(KIND_SERVICE, "hello", "Ready", "True");
+    world_fini(&w);
+}
+
 static void a_bad_spec_is_told(void **state)
 {
     (void)state;
@@ -216,6 +238,16 @@ static void a_bad_spec_is_told(void **state)
     struct condition c = condition_get(world_get(&w, KIND_SERVICE, "hello"), "Ready");
     assert_string_equal(c.status, "False");
     assert_string_equal(c.message, "missing field(s): spec.template.spec.containers");
+    world_put(
+        &w, KIND_CONFIGURATION,
+        parse(
+            "{\"metadata\":{\"name\":\"alone\"},\"spec\":{\"template\":{\"spec\":{\"containers\":[{"
+            "\"name\":\"x\"}]}}}}"));
+    world_settle(&w);
+    assert_int_equal(w.count, 2);
+    c = condition_get(world_get(&w, KIND_CONFIGURATION, "alone"), "Ready");
+    assert_string_equal(c.reason, "InvalidSpec");
+    assert_non_null(strstr(c.message, "containers[0].image"));
     world_fini(&w);
 }
 
@@ -223,7 +255,7 @@ static void deployment_shape(void **state)
 {
     (void)state;
     struct settings settings;
-    settings_init(&settings, "queue:1");
+    settings_init(&settings, "queue:1", "lull-system");
     CLEANUP(jfree)
     json_t *revision = parse(
         "{\"metadata\":{\"name\":\"r\",\"namespace\":\"n\",\"uid\":\"u\",\"labels\":{"
@@ -283,6 +315,7 @@ int main(void)
         cmocka_unit_test(update_keeps_the_old_until_the_new_is_ready),
         cmocka_unit_test(latest_ready_never_goes_back),
         cmocka_unit_test(traffic_targets),
+        cmocka_unit_test(a_foreign_placeholder_is_told),
         cmocka_unit_test(a_bad_spec_is_told),
         cmocka_unit_test(deployment_shape),
     };
