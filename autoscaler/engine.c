@@ -126,7 +126,7 @@ void engine_evaluate(struct engine *e, struct revision *rev, enum engine_reason 
     }
 }
 
-void engine_stat(struct engine *e, const struct stat_message *message)
+void engine_stat(struct engine *e, const struct stat_message *message, unsigned missed)
 {
     struct revision *rev = engine_find(e, message->namespace_name, message->name);
     if (rev == NULL || !rev->has_pa) {
@@ -135,14 +135,15 @@ void engine_stat(struct engine *e, const struct stat_message *message)
     }
     const struct stat_sample *s = &message->sample;
     e->counters.stats++;
-    revision_record(rev, loop_now_ms(e->loop), s->concurrency - s->proxied_concurrency,
-                    s->request_count - s->proxied_request_count);
+    double rps = (s->request_count - s->proxied_request_count) / (double)(missed + 1);
+    revision_record(rev, loop_now_ms(e->loop), missed, s->concurrency - s->proxied_concurrency,
+                    rps);
     if (s->concurrency > 0 && rev->replicas == 0 && rev->goal <= 0) {
         engine_evaluate(e, rev, ENGINE_HELD);
     }
 }
 
-void engine_poke(struct engine *e, const struct stat_message *message)
+void engine_poke(struct engine *e, const struct stat_message *message, unsigned missed)
 {
     struct revision *rev = engine_find(e, message->namespace_name, message->name);
     e->counters.pokes++;

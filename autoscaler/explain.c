@@ -64,7 +64,7 @@ struct forecast explain_forecast(const struct revision *rev, const struct report
                                  uint64_t now_ms)
 {
     struct forecast out = {0};
-    if (!reports->fresh || rev->replicas <= 0) {
+    if (!reports->current || rev->replicas <= 0) {
         return out;
     }
     struct revision shadow = shadow_of(rev);
@@ -175,10 +175,10 @@ static void say_plan(struct strbuf *out, const struct revision *rev, const struc
         strbuf_append_str(out, "no decision was possible yet: the scale stays as it is");
         break;
     case PLAN_OBSERVING:
-        strbuf_append_str(out, reports->fresh ? "the activators' reports are not complete for a "
-                                                "whole stable window yet: nothing is scaled down"
-                                              : "reports of an activator are missing: nothing is "
-                                                "scaled down");
+        strbuf_append_str(out, reports->current ? "the activators' reports are not complete for a "
+                                                  "whole stable window yet: nothing is scaled down"
+                                                : "reports of an activator are missing: nothing is "
+                                                  "scaled down");
         break;
     case PLAN_MIN_SCALE:
         strbuf_appendf(out, "min-scale is %d", rev->spec.min_scale);

@@ -89,8 +89,19 @@ static uint64_t read_be(const char *bytes, size_t n)
     return value;
 }
 
+/* Seconds that lie between the report before and this one, and in which none came. */
+static unsigned seconds_missed(const struct reporter *reporter, uint64_t now_ms)
+{
+    uint64_t gap_ms = now_ms - reporter->last_ms;
+    if (reporter->last_ms == 0 || gap_ms <= REPORTS_LATE_MS || gap_ms > REPORTS_STALE_MS) {
+        return 0;
+    }
+    uint64_t seconds = now_ms / 1000 - reporter->last_ms / 1000;
+    return seconds > 1 ? (unsigned)seconds - 1 : 0;
+}
+
 int reports_begin_part(struct reports *r, struct reporter *reporter, struct slice payload,
-                       struct slice *out_stats, struct error *err)
+                       uint64_t now_ms, struct slice *out_stats, struct error *err)
 {
     if (payload.len < HEADER_BYTES) {
         return error_set(err, ERR_PROTOCOL, "a report of %zu bytes is too short", payload.len);
@@ -111,6 +122,7 @@ int reports_begin_part(struct reports *r, struct reporter *reporter, struct slic
         reporter->seq = seq;
         reporter->part = 0;
         reporter->parts = parts;
+        reporter->missed = seconds_missed(reporter, now_ms);
     }
     if (part != reporter->part || parts != reporter->parts) {
         return error_set(err, ERR_PROTOCOL, "part %u of a report where part %u was due", part,
@@ -131,16 +143,17 @@ bool reports_end_part(struct reports *r, struct reporter *reporter, uint64_t now
     return true;
 }
 
-static bool is_late(const struct reporter *reporter, uint64_t now_ms)
+static uint64_t silent_ms(const struct reporter *reporter, uint64_t now_ms)
 {
     uint64_t last_ms =
         reporter->last_ms > reporter->hello_ms ? reporter->last_ms : reporter->hello_ms;
-    return now_ms > last_ms + REPORTS_STALE_MS;
+    return now_ms > last_ms ? now_ms - last_ms : 0;
 }
 
 void reports_check(struct reports *r, uint64_t now_ms)
 {
     bool fresh = r->last_ms > 0;
+    bool current = true;
     size_t expected = 0;
     map_foreach (it, &r->reporters) {
         struct reporter *reporter = it.value;
@@ -150,13 +163,14 @@ void reports_check(struct reports *r, uint64_t now_ms)
             continue;
         }
         expected++;
-        if (is_late(reporter, now_ms)) {
-            fresh = false;
-        }
+        uint64_t silent = silent_ms(reporter, now_ms);
+        fresh = fresh && silent <= REPORTS_STALE_MS;
+        current = current && silent <= REPORTS_LATE_MS;
     }
     fresh = fresh && expected > 0;
     if (fresh && !r->fresh) {
         r->since_ms = now_ms;
     }
     r->fresh = fresh;
+    r->current = fresh && current;
 }

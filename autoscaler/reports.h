@@ -7,13 +7,16 @@
  * missing is no data. Pure: time and bytes come in; owns the table of activators.
  *
  * An activator is expected from its HELLO until REPORTS_FORGET_MS after its link was lost. All is
- * fresh while each expected one has sent a whole report within REPORTS_STALE_MS, and there is one.
+ * fresh while each expected one has sent a whole report within REPORTS_STALE_MS, and there is one;
+ * it is current while that was within REPORTS_LATE_MS. A report that comes late covers the seconds
+ * since the one before it; after a longer hole, counting starts anew.
  */
 
 #include "base/error.h"
 #include "base/map.h"
 #include "base/slice.h"
 
+#define REPORTS_LATE_MS        1500u
 #define REPORTS_STALE_MS       3000u
 #define REPORTS_FORGET_MS      10000u
 #define REPORTS_NAME_MAX       63
@@ -26,6 +29,7 @@ struct reporter {
     uint64_t hello_ms; /* since when it is expected */
     uint64_t gone_ms;  /* when the link was lost */
     uint64_t last_ms;  /* private: last whole report, 0: none yet */
+    unsigned missed;   /* whole seconds before now that its present report covers as well */
     uint64_t seq;      /* private: of the report that is being read */
     uint16_t part;     /* private: next part of it */
     uint16_t parts;    /* private */
@@ -34,6 +38,7 @@ struct reporter {
 struct reports {
     struct map reporters;   /* private: name -> struct reporter, owned */
     bool fresh;             /* all expected reports are coming in */
+    bool current;           /* … and none is late: something may be scaled down */
     uint64_t since_ms;      /* since when, without a hole */
     uint64_t last_ms;       /* last whole report of anyone; 0: never */
     uint64_t path_since_ms; /* since when activators are in the path; 0: always were */
@@ -59,7 +64,8 @@ void reports_gone(struct reports *r, struct reporter *reporter, const void *link
  * 0: it came before and is dropped. ERR_PROTOCOL: parts out of order; close the link.
  */
 MUST_CHECK int reports_begin_part(struct reports *r, struct reporter *reporter,
-                                  struct slice payload, struct slice *out_stats, struct error *err);
+                                  struct slice payload, uint64_t now_ms, struct slice *out_stats,
+                                  struct error *err);
 /* The part was read. Returns true when that completed a report. */
 bool reports_end_part(struct reports *r, struct reporter *reporter, uint64_t now_ms);
 

@@ -240,16 +240,18 @@ static double share(double value)
     return value > 0 ? value : 0;
 }
 
-void revision_record(struct revision *rev, uint64_t now_ms, double concurrency, double rps)
+void revision_record(struct revision *rev, uint64_t now_ms, unsigned missed, double concurrency,
+                     double rps)
 {
     if (!rev->has_pa) {
         return;
     }
-    int64_t second = second_of(now_ms);
-    window_record(&rev->concurrency_stable, second, share(concurrency));
-    window_record(&rev->concurrency_panic, second, share(concurrency));
-    window_record(&rev->rps_stable, second, share(rps));
-    window_record(&rev->rps_panic, second, share(rps));
+    for (int64_t second = second_of(now_ms) - missed; second <= second_of(now_ms); second++) {
+        window_fill(&rev->concurrency_stable, second, share(concurrency));
+        window_fill(&rev->concurrency_panic, second, share(concurrency));
+        window_fill(&rev->rps_stable, second, share(rps));
+        window_fill(&rev->rps_panic, second, share(rps));
+    }
 }
 
 /* Whole reports that did not name the revision said zero. */
@@ -284,7 +286,9 @@ struct plan revision_decide(struct revision *rev, const struct reports *reports,
     record_silence(rev, reports);
     struct decider_input in = {
         .now_ms = now_ms, .ready = rev->ready, .reachable = rev->reachable, .held = held};
-    in.has_data = revision_averages(rev, now_ms, &in.stable, &in.panic);
+    /* The second that has just begun was reported by nobody yet: it is not silence. */
+    bool ahead = reports->fresh && reports->last_ms < now_ms;
+    in.has_data = revision_averages(rev, ahead ? reports->last_ms : now_ms, &in.stable, &in.panic);
     rev->last = decider_decide(&rev->decider, &rev->spec, &in);
     return revision_replan(rev, reports, held, now_ms);
 }
@@ -298,7 +302,7 @@ struct plan revision_replan(struct revision *rev, const struct reports *reports,
         .held = held,
         .replicas = rev->replicas,
         .ready = rev->ready,
-        .reports = reports->fresh,
+        .reports = reports->current,
         .reports_since_ms = reports->since_ms,
         .path_since_ms = reports->path_since_ms,
         .progress_deadline_ms = rev->progress_deadline_ms,

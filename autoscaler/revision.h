@@ -72,6 +72,7 @@ struct revision {
     enum plan_rule goal_rule;
     struct kube_request *patch; /* running scale request */
     int32_t patching;           /* what that request writes */
+    int32_t patch_from;         /* the scale when it was sent: its echo may precede its answer */
     unsigned failures;          /* in a row */
     uint64_t retry_ms;          /* not before */
     struct list retry_link;     /* in the engine's list of those that wait for retry_ms */
@@ -109,8 +110,12 @@ const char *revision_trouble(const struct revision *rev, bool *out_failing);
 /* Sets up decider and state; the number of ready replicas must be known by now. */
 void revision_start(struct revision *rev, uint64_t now_ms);
 
-/* Numbers of one reporter for one second; proxied shares already subtracted. */
-void revision_record(struct revision *rev, uint64_t now_ms, double concurrency, double rps);
+/*
+ * Numbers of one reporter for the present second, and for as many before it as were missed;
+ * proxied shares already subtracted.
+ */
+void revision_record(struct revision *rev, uint64_t now_ms, unsigned missed, double concurrency,
+                     double rps);
 
 /*
  * Decides and plans. held: a request waits now. Reads the reports for freshness; returns the plan,

@@ -51,7 +51,7 @@ static void record(struct revision *rev, int32_t from)
 
 static void on_success(struct engine *e, struct revision *rev, int32_t written)
 {
-    int32_t from = rev->replicas;
+    int32_t from = rev->patch_from;
     rev->replicas = written;
     rev->failures = 0;
     rev->retry_ms = 0;
@@ -145,6 +145,7 @@ static void write_scale(struct engine *e, struct revision *rev)
         return;
     }
     rev->patching = rev->goal;
+    rev->patch_from = rev->replicas;
 }
 
 void scaler_set(struct engine *e, struct revision *rev, const struct plan *plan)

@@ -56,7 +56,7 @@ static void round_end(struct scrape_round *round)
     if (round->sum.answers >= round->wanted) {
         s->answered++;
         uint64_t now_ms = loop_now_ms(s->engine->loop);
-        revision_record(rev, now_ms,
+        revision_record(rev, now_ms, 0,
                         sample_scale(round->sum.concurrency, round->sum.answers, round->ready),
                         sample_scale(round->sum.rps, round->sum.answers, round->ready));
     } else {

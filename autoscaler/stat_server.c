@@ -62,15 +62,16 @@ static int read_hello(struct stat_server *s, struct link_peer *peer, struct slic
     return 0;
 }
 
-static int read_messages(struct stat_server *s, struct slice bytes,
-                         void (*use)(struct engine *e, const struct stat_message *message),
+typedef void (*use_cb)(struct engine *e, const struct stat_message *message, unsigned missed);
+
+static int read_messages(struct stat_server *s, struct slice bytes, use_cb use, unsigned missed,
                          struct error *err)
 {
     struct stat_reader reader = {.rest = bytes};
     struct stat_message message;
     int rc;
     while ((rc = stat_reader_next(&reader, &message, err)) > 0) {
-        use(s->engine, &message);
+        use(s->engine, &message, missed);
     }
     s->engine->counters.stats_dropped += reader.dropped;
     return rc;
@@ -81,11 +82,11 @@ static int read_stats(struct stat_server *s, struct reporter *reporter, struct s
 {
     struct reports *reports = &s->engine->reports;
     struct slice stats;
-    int rc = reports_begin_part(reports, reporter, payload, &stats, err);
+    int rc = reports_begin_part(reports, reporter, payload, now_ms(s), &stats, err);
     if (rc <= 0) {
         return rc;
     }
-    rc = read_messages(s, stats, engine_stat, err);
+    rc = read_messages(s, stats, engine_stat, reporter->missed, err);
     if (rc == 0 && reports_end_part(reports, reporter, now_ms(s))) {
         reports_check(reports, now_ms(s));
     }
@@ -105,7 +106,7 @@ static void on_frame(struct link_peer *peer, uint8_t type, struct slice payload,
     } else if (type == FRAME_STATS) {
         rc = read_stats(s, reporter, payload, &err);
     } else if (type == FRAME_POKE) {
-        rc = read_messages(s, payload, engine_poke, &err);
+        rc = read_messages(s, payload, engine_poke, 0, &err);
     } else {
         rc = 0; /* of a newer release */
     }

@@ -72,6 +72,27 @@ static void forget_all(struct window *w)
     w->total = 0;
 }
 
+static void add(struct window *w, int64_t second, double value)
+{
+    if (w->buckets == NULL) {
+        if (value == 0) {
+            return;
+        }
+        w->buckets = xcalloc(w->seconds, sizeof(*w->buckets));
+    }
+    w->buckets[slot(w, second)] += value;
+    w->total += value;
+}
+
+void window_fill(struct window *w, int64_t second, double value)
+{
+    if (!w->written || second >= w->last_write) {
+        window_record(w, second, value);
+    } else if (second >= w->first_write && second + (int64_t)w->seconds > w->last_write) {
+        add(w, second, value);
+    }
+}
+
 void window_record(struct window *w, int64_t second, double value)
 {
     if (!w->written) {
@@ -93,14 +114,7 @@ void window_record(struct window *w, int64_t second, double value)
         }
         w->last_write = second;
     }
-    if (w->buckets == NULL) {
-        if (value == 0) {
-            return;
-        }
-        w->buckets = xcalloc(w->seconds, sizeof(*w->buckets));
-    }
-    w->buckets[slot(w, second)] += value;
-    w->total += value;
+    add(w, second, value);
 }
 
 void window_touch(struct window *w, int64_t second)

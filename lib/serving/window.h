@@ -32,6 +32,9 @@ void window_resize(struct window *w, uint32_t seconds);
 /* Adds value to the bucket of `second`. A second that lies a whole window back is ignored. */
 void window_record(struct window *w, int64_t second, double value);
 
+/* As window_record, but never moves the window back: a second that has passed takes it in place. */
+void window_fill(struct window *w, int64_t second, double value);
+
 /* Zeros up to `second` where nothing was recorded since the last write; never goes back. */
 void window_touch(struct window *w, int64_t second);
 

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An API server that holds what a test gives it and misbehaves on demand. Lists and watches only: the
-real one is local/; this one is for faults that the real one does not make by itself."""
+"""An API server that holds what a test gives it and misbehaves on demand. Lists, watches, and merge
+patches of scale and status: the real one is local/; this one is for faults that the real one does not make by itself."""
 import http.server
 import json
 import queue
 import threading
+import time
 import urllib.parse
+import uuid
 
 
 class FakeApi:
@@ -18,6 +20,9 @@ class FakeApi:
         self.history = []  # (version, plural, event)
         self.watches = []  # (plural, queue)
         self.refusing = False
+        self.patches = []  # (time, path, body), in the order of arrival
+        self.after_scale = None  # called with the Deployment: plays the Deployment controller
+        self.on_patch = None  # called with path and body before anything is done; may block; status or None
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.server.daemon_threads = True
         self.port = self.server.server_address[1]
@@ -43,8 +48,8 @@ class FakeApi:
     def put(self, plural, obj):
         meta = obj["metadata"]
         meta.setdefault("namespace", "default")
-        meta.setdefault("uid", f"uid-{plural}-{meta['namespace']}-{meta['name']}")
         key = (plural, meta["namespace"], meta["name"])
+        meta.setdefault("uid", str(uuid.uuid5(uuid.NAMESPACE_URL, "/".join(key))))
         with self.lock:
             known = key in self.objects
             self.objects[key] = obj
@@ -53,6 +58,22 @@ class FakeApi:
     def delete(self, plural, name, namespace="default"):
         with self.lock:
             self._emit("DELETED", plural, self.objects.pop((plural, namespace, name)))
+
+    def merge(self, plural, namespace, name, sub, body):
+        """Apply a merge patch of the sub-resource; None when there is no such object."""
+        with self.lock:
+            obj = self.objects.get((plural, namespace, name))
+            if obj is None:
+                return None
+            if sub == "scale":
+                obj["spec"]["replicas"] = body["spec"]["replicas"]
+            else:
+                obj.setdefault("status", {}).update(body["status"])
+            self._emit("MODIFIED", plural, obj)
+            got = json.loads(json.dumps(obj))
+        if sub == "scale" and self.after_scale:
+            self.after_scale(got)
+        return got
 
     def cut(self):
         with self.lock:
@@ -89,6 +110,24 @@ class FakeApi:
                     self.watch(plural, int(query.get("resourceVersion", ["0"])[0]))
                 else:
                     self.list(plural)
+
+            def do_PATCH(self):
+                path = urllib.parse.urlsplit(self.path).path
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                api.patches.append((time.monotonic(), path, body))
+                status = 503 if api.refusing else api.on_patch(path, body) if api.on_patch else None
+                namespace, plural, name, sub = path.split("/")[-4:]
+                got = None if status else api.merge(plural, namespace, name, sub, body)
+                if got is None:
+                    status = status or 404
+                    got = {"kind": "Status", "status": "Failure", "code": status, "message": f"{name}: refused",
+                           "reason": {404: "NotFound", 403: "Forbidden"}.get(status, "InternalError")}
+                answer = json.dumps(got).encode()
+                self.send_response(status or 200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
 
             def list(self, plural):
                 with api.lock:

@@ -28,7 +28,7 @@ static int part(struct reports *r, struct reporter *a, uint64_t seq, uint16_t p,
 {
     struct frame f;
     struct slice stats;
-    int rc = reports_begin_part(r, a, header(&f, seq, p, parts), &stats, NULL);
+    int rc = reports_begin_part(r, a, header(&f, seq, p, parts), now_ms, &stats, NULL);
     if (rc == 1) {
         assert_true(slice_eq_str(stats, "body"));
         rc = reports_end_part(r, a, now_ms) ? 2 : 1;
@@ -71,7 +71,7 @@ static void a_report_is_whole_with_its_last_part(void **state)
     assert_int_equal(part(&r, a, 5, 2, 2, T0 + 3000), ERR_PROTOCOL);
     assert_int_equal(part(&r, a, 5, 0, 0, T0 + 3000), ERR_PROTOCOL);
     struct slice out;
-    assert_int_equal(reports_begin_part(&r, a, SLICE_LIT("short"), &out, NULL), ERR_PROTOCOL);
+    assert_int_equal(reports_begin_part(&r, a, SLICE_LIT("short"), T0, &out, NULL), ERR_PROTOCOL);
     reports_fini(&r);
 }
 
@@ -94,6 +94,28 @@ static void one_missing_activator_makes_all_stale(void **state)
     part(&r, b, 9, 0, 1, T0 + 3500);
     assert_true(r.fresh);
     assert_int_equal(r.since_ms, T0 + 3500);
+    reports_fini(&r);
+}
+
+static void a_late_report_covers_what_was_missed(void **state)
+{
+    struct reports r;
+    int link;
+    reports_init(&r);
+    struct reporter *a = hello(&r, "a", &link, T0);
+    part(&r, a, 1, 0, 1, T0 + 900);
+    assert_true(r.current);
+    assert_int_equal(a->missed, 0);
+    part(&r, a, 2, 0, 1, T0 + 2100); /* jitter: nothing was missed */
+    assert_int_equal(a->missed, 0);
+    reports_check(&r, T0 + 3601);
+    assert_true(r.fresh && !r.current);
+    part(&r, a, 3, 0, 1, T0 + 4900); /* second 3 is covered by this report */
+    assert_int_equal(a->missed, 1);
+    assert_true(r.current);
+    assert_int_equal(r.since_ms, T0 + 900);
+    part(&r, a, 4, 0, 1, T0 + 8000); /* a hole: everything starts anew */
+    assert_int_equal(a->missed, 0);
     reports_fini(&r);
 }
 
@@ -186,6 +208,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_report_is_whole_with_its_last_part),
         cmocka_unit_test(one_missing_activator_makes_all_stale),
+        cmocka_unit_test(a_late_report_covers_what_was_missed),
         cmocka_unit_test(a_gone_activator_is_forgotten_later),
         cmocka_unit_test(a_name_that_comes_back_replaces_its_link),
         cmocka_unit_test(without_any_activator_there_is_no_path),

@@ -30,10 +30,11 @@ static inline void world_report(struct world *w, double concurrency)
     }
     header[11] = 1;
     struct slice stats;
-    assert_int_equal(
-        reports_begin_part(&w->reports, w->activator, slice_of(header, 12), &stats, NULL), 1);
+    assert_int_equal(reports_begin_part(&w->reports, w->activator, slice_of(header, 12), w->now_ms,
+                                        &stats, NULL),
+                     1);
     if (concurrency > 0) {
-        revision_record(w->rev, w->now_ms, concurrency, concurrency);
+        revision_record(w->rev, w->now_ms, w->activator->missed, concurrency, concurrency);
     }
     assert_true(reports_end_part(&w->reports, w->activator, w->now_ms));
     reports_check(&w->reports, w->now_ms);

@@ -98,6 +98,23 @@ static void old_values_are_ignored(void **state)
     window_fini(&w);
 }
 
+static void a_passed_second_is_filled_in_place(void **state)
+{
+    struct window w;
+    window_init(&w, 6);
+    window_record(&w, T0, 6);
+    window_record(&w, T0 + 3, 6);
+    window_fill(&w, T0 + 2, 6);
+    window_fill(&w, T0 + 4, 2); /* not passed yet: as recorded */
+    assert_true(window_average(&w, T0 + 4) == 4);
+    window_fill(&w, T0 - 2, 100); /* before the first, or out of the window */
+    window_touch(&w, T0 + 2);     /* goes nowhere */
+    assert_true(window_average(&w, T0 + 4) == 4);
+    window_touch(&w, T0 + 5);
+    assert_true(fabs(window_average(&w, T0 + 5) - 20.0 / 6) < 1e-6);
+    window_fini(&w);
+}
+
 static void weights_fall_from_the_newest(void **state)
 {
     struct window w;
@@ -181,6 +198,7 @@ int main(void)
         cmocka_unit_test(a_gap_as_long_as_the_window_keeps_the_first_write),
         cmocka_unit_test(averages_are_rounded_to_six_decimals),
         cmocka_unit_test(old_values_are_ignored),
+        cmocka_unit_test(a_passed_second_is_filled_in_place),
         cmocka_unit_test(weights_fall_from_the_newest),
         cmocka_unit_test(zeros_cost_no_memory),
         cmocka_unit_test(a_resized_window_keeps_what_fits),
