@@ -32,7 +32,7 @@ struct link_server_events {
 struct link_server_options {
     struct addr addr;
     struct slice secret;    /* needed for TCP; copied */
-    unsigned max_peers;     /* 0: 64 */
+    unsigned max_peers;     /* that are up, and as many strangers in their handshake; 0: 64 */
     size_t queue_max_bytes; /* to one peer; 0: 4 MiB */
     uint64_t handshake_ms;  /* 0: 5000 */
     const struct link_server_events *events;
@@ -42,7 +42,7 @@ struct link_server_options {
 /* What happened to strangers; for metrics. */
 struct link_server_counts {
     uint64_t accepted;
-    uint64_t refused_auth;   /* wrong user, wrong secret, handshake too slow */
+    uint64_t refused_auth;   /* wrong user, wrong secret, handshake too slow or pushed out */
     uint64_t refused_full;   /* over max_peers */
     uint64_t refused_frames; /* a peer broke the protocol */
 };

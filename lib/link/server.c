@@ -3,6 +3,8 @@
  * The listening end. A peer lives from its accept to the close callback of its stream; on_down is
  * given there, so it never comes from inside a call of the owner. Strangers are dropped, counted,
  * and logged at most once in ten seconds.
+ * Peers that are up and strangers in their handshake are limited apart; one stranger too many
+ * pushes the oldest out, so that silent connections keep nobody from shaking hands.
  */
 #include "base/list.h"
 #include "base/log.h"
@@ -24,7 +26,8 @@ struct link_server {
     struct deadlines handshakes;
     struct closer closer; /* listener, handshakes, each peer */
     struct list peers;
-    unsigned peer_count;
+    unsigned up_count;
+    unsigned shaking_count;
     struct link_server_counts counts;
     struct log_limit limit;
     void (*close_cb)(void *data);
@@ -51,6 +54,7 @@ static struct link_peer *peer_of(struct link_conn *conn)
 static void drop(struct link_peer *peer, const struct error *why)
 {
     if (!peer->going) {
+        peer->server->shaking_count -= peer->up ? 0 : 1;
         peer->going = true;
         peer->why = *why;
         deadline_clear(&peer->handshake);
@@ -74,10 +78,20 @@ static void note_stranger(struct link_server *server, const struct link_peer *pe
 static void on_conn_up(struct link_conn *conn)
 {
     struct link_peer *peer = peer_of(conn);
+    struct link_server *server = peer->server;
+    if (server->up_count >= server->opt.max_peers) {
+        struct error err;
+        server->counts.refused_full++;
+        error_set(&err, ERR_OVERLOAD, "link: %u peers are connected already", server->up_count);
+        drop(peer, &err);
+        return;
+    }
     deadline_clear(&peer->handshake);
     peer->up = true;
-    peer->server->counts.accepted++;
-    peer->server->opt.events->on_up(peer, peer->server->opt.data);
+    server->shaking_count--;
+    server->up_count++;
+    server->counts.accepted++;
+    server->opt.events->on_up(peer, server->opt.data);
 }
 
 static void on_conn_frame(struct link_conn *conn, uint8_t type, struct slice payload)
@@ -105,8 +119,8 @@ static void on_conn_closed(struct link_conn *conn)
     struct link_peer *peer = peer_of(conn);
     struct link_server *server = peer->server;
     list_remove(&peer->link);
-    server->peer_count--;
     if (peer->up) {
+        server->up_count--;
         server->opt.events->on_down(peer, &peer->why, server->opt.data);
     }
     free(peer);
@@ -139,14 +153,31 @@ static void name_peer(struct link_peer *peer)
     }
 }
 
+/* Makes room for one more stranger. */
+static void push_out_oldest(struct link_server *server)
+{
+    struct error err;
+    error_set(&err, ERR_OVERLOAD, "link: too many strangers are in their handshake");
+    list_foreach (node, &server->peers) {
+        struct link_peer *peer = LIST_ENTRY(node, struct link_peer, link);
+        if (!peer->up && !peer->going) {
+            on_conn_down(&peer->conn, &err);
+            return;
+        }
+    }
+}
+
 static void on_connection(struct listener *l)
 {
     struct link_server *server = l->data;
     struct error err;
-    if (server->peer_count >= server->opt.max_peers) {
+    if (server->up_count >= server->opt.max_peers) {
         server->counts.refused_full++;
         listener_refuse(l);
         return;
+    }
+    if (server->shaking_count >= server->opt.max_peers) {
+        push_out_oldest(server);
     }
     struct link_peer *peer = NEW(struct link_peer);
     peer->server = server;
@@ -154,7 +185,7 @@ static void on_connection(struct listener *l)
     link_conn_init(&peer->conn, true, server->opt.secret, &conn_events);
     list_init(&peer->link);
     list_push_back(&server->peers, &peer->link);
-    server->peer_count++;
+    server->shaking_count++;
     closer_hold(&server->closer);
     if (listener_accept(l, &peer->conn.stream, &link_conn_stream_events, &peer->conn, &err) < 0) {
         drop(peer, &err);
@@ -237,7 +268,7 @@ struct link_server_counts link_server_counts(const struct link_server *server)
 
 unsigned link_server_peers(const struct link_server *server)
 {
-    return server->peer_count;
+    return server->up_count + server->shaking_count;
 }
 
 void link_server_close(struct link_server *server, void (*cb)(void *data), void *data)

@@ -30,6 +30,7 @@ struct world {
     bool client_closed;
     bool close_on_frame;
     bool send_on_up;
+    uint64_t handshake_ms;
 };
 
 static void server_up(struct link_peer *peer, void *data)
@@ -94,7 +95,7 @@ static const struct link_client_events client_events = {client_up, client_frame,
 
 static void world_init(struct world *w, struct loop *loop)
 {
-    *w = (struct world){.loop = loop};
+    *w = (struct world){.loop = loop, .handshake_ms = 200};
     strbuf_init(&w->last, 2 << 20);
 }
 
@@ -105,7 +106,7 @@ static int start_server(struct world *w, const char *address, struct slice secre
                                       .events = &server_events,
                                       .data = w,
                                       .max_peers = 2,
-                                      .handshake_ms = 200,
+                                      .handshake_ms = w->handshake_ms,
                                       .queue_max_bytes = 4 << 20};
     ASSERT_OK(addr_parse(slice_str(address), &opt.addr, &err));
     w->server_closed = false;
@@ -376,6 +377,27 @@ static void too_many_peers_are_refused(void **state)
     test_dir_remove(dir);
 }
 
+static void silent_strangers_keep_nobody_out(void **state)
+{
+    struct world w;
+    world_init(&w, *state);
+    w.handshake_ms = 60000;
+    assert_int_equal(start_server(&w, "127.0.0.1:0", SECRET), 0);
+    int fds[5];
+    for (int i = 0; i < 5; i++) {
+        fds[i] = stranger(&w, "", 0);
+    }
+    start_client(&w, w.address, SECRET);
+    LOOP_UNTIL(w.loop, w.client_ups == 1 && w.server_ups == 1);
+    assert_true(link_server_counts(w.server).refused_auth >= 3);
+    assert_true(link_server_peers(w.server) <= 3);
+    for (int i = 0; i < 5; i++) {
+        close(fds[i]);
+    }
+    LOOP_UNTIL(w.loop, link_server_peers(w.server) == 1);
+    world_end(&w);
+}
+
 static void a_slow_reader_overloads(void **state)
 {
     struct error err;
@@ -469,6 +491,7 @@ int main(void)
         LOOP_TEST(strangers_are_dropped),
         LOOP_TEST(a_peer_that_breaks_frames_is_dropped),
         LOOP_TEST(too_many_peers_are_refused),
+        LOOP_TEST(silent_strangers_keep_nobody_out),
         LOOP_TEST(a_slow_reader_overloads),
         LOOP_TEST(survives_every_fault),
         LOOP_TEST(closes_at_every_turn),
