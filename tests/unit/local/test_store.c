@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The store on a real loop and a real database: conflicts, watches, history, restart, owners. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -453,6 +455,63 @@ static void a_bad_database_is_refused(void **state)
     test_dir_remove(dir);
 }
 
+/* The disk is full (here: the file may not grow): the write fails, and later ones work again. */
+static void a_full_disk_fails_the_write_only(void **state)
+{
+    struct loop *loop = *state;
+    char *dir = test_dir();
+    char *path = fs_join(dir, "lull.db");
+    struct store *s = open_with_namespace(loop, path, 0);
+    create(loop, s, "pods", "{\"metadata\":{\"name\":\"before\"}}");
+    struct store_watch *w;
+    struct seen seen = {0};
+    w = watch(s, &(struct store_selector){.resource = "pods"}, store_version(s), &seen);
+
+    struct rlimit limit, small;
+    (void)signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    small = limit;
+    small.rlim_cur = 4096;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    struct outcome out[3] = {{0}, {0}, {0}};
+    struct error err;
+    json_t *body = tree("{\"metadata\":{\"name\":\"lost\"}}");
+    ASSERT_OK(store_create(s, "pods", "default", body, STORE_USER, on_done, &out[0], &err));
+    /* Behind it, and checked against it: these fail with it, or are refused when it has failed. */
+    json_t *change = tree("{\"spec\":{\"x\":1}}");
+    static const char *const names[] = {"lost", "before"};
+    for (size_t i = 0; i < 2; i++) {
+        int rc = store_patch(s, "pods", "default", names[i], STORE_SUB_NONE, change, STORE_MACHINE,
+                             on_done, &out[i + 1], &err);
+        if (rc < 0) {
+            out[i + 1] = (struct outcome){.done = true, .rc = rc};
+        }
+    }
+    json_decref(change);
+    LOOP_UNTIL(loop, out[0].done && out[1].done && out[2].done);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(out[i].rc, ERR_UNAVAILABLE);
+    }
+    assert_null(store_get(s, "pods", "default", "lost"));
+    assert_string_equal(seen.text, "");
+
+    struct outcome again = {0};
+    ASSERT_OK(store_create(s, "pods", "default", body, STORE_USER, on_done, &again, &err));
+    json_decref(body);
+    LOOP_UNTIL(loop, again.done);
+    assert_int_equal(again.rc, 0);
+    patch(loop, s, "pods", "before", STORE_SUB_NONE, "{\"spec\":{\"x\":2}}");
+    assert_string_equal(seen.text, "A:lost M:before ");
+    store_watch_close(w);
+    close_store(loop, s);
+    s = open_store(loop, path, 0);
+    assert_int_equal(store_count(s, "pods"), 2);
+    close_store(loop, s);
+    free(path);
+    test_dir_remove(dir);
+}
+
 #define OWNED(name, uid)                                                                     \
     "{\"metadata\":{\"name\":\"" name "\",\"ownerReferences\":[{\"apiVersion\":\"apps/v1\"," \
     "\"kind\":\"Deployment\",\"name\":\"a\",\"uid\":\"%s\"}]}}"
@@ -606,6 +665,7 @@ int main(void)
         T(lists_are_sorted_and_paged),
         T(a_restart_keeps_everything),
         T(a_bad_database_is_refused),
+        T(a_full_disk_fails_the_write_only),
         T(owned_objects_follow_their_owner),
         T(orphans_stay_when_asked),
         T(finalizers_and_grace_hold_an_object),
