@@ -21,8 +21,9 @@
 #include "base/random.h"
 #include "local/agent/node.h"
 
-#define TICK_MS         250
-#define LOG_MAX_DEFAULT (8u << 20)
+#define TICK_MS          250
+#define PUBLISH_DELAY_MS 20
+#define LOG_MAX_DEFAULT  (8u << 20)
 
 static void watches_start(struct agent *a);
 
@@ -77,6 +78,13 @@ static void on_tick(struct timer *timer)
     }
 }
 
+void agent_publish_soon(struct agent *a)
+{
+    if (!a->closer.closing && !timer_active(&a->publish)) {
+        timer_start(&a->publish, PUBLISH_DELAY_MS);
+    }
+}
+
 static void on_publish(struct timer *timer)
 {
     struct agent *a = timer->data;
@@ -84,6 +92,9 @@ static void on_publish(struct timer *timer)
 
     while ((node = list_first(&a->dirty)) != NULL) {
         pod_write_status(LIST_ENTRY(node, struct pod, dirty_link)); // takes it off the list
+    }
+    while ((node = list_first(&a->dirty_deployments)) != NULL) {
+        deployment_write_status(LIST_ENTRY(node, struct deployment, dirty_link)); // as well
     }
 }
 
@@ -170,6 +181,7 @@ static bool on_known_deployment(struct object *o, void *arg)
     d->uid = xstrdup(o->uid);
     d->object = object_ref(o);
     list_init(&d->pods);
+    list_init(&d->dirty_link);
     map_set(&a->deployments, slice_str(d->uid), d);
     return true;
 }
@@ -360,6 +372,7 @@ static struct agent *agent_new(const struct agent_options *o)
     map_init(&a->pods, MAP_COPY_KEYS);
     list_init(&a->waiting);
     list_init(&a->dirty);
+    list_init(&a->dirty_deployments);
     list_init(&a->links);
     closer_init(&a->closer);
     podlog_init(a);

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/random.h"
 #include "json/jget.h"
+#include "json/jparse.h"
 #include "local/agent/node.h"
 
 static int64_t wanted(const struct deployment *d)
@@ -125,6 +126,18 @@ static void pod_delete_one(struct deployment *d)
     }
 }
 
+// Nobody waits for a Deployment's status as for a Pod's: it is written a little later, so that a
+// replica's start is not slowed down by it and its steps become one write.
+static void status_later(struct deployment *d)
+{
+    struct agent *a = d->agent;
+
+    if (!list_linked(&d->dirty_link)) {
+        list_push_back(&a->dirty_deployments, &d->dirty_link);
+        agent_publish_soon(a);
+    }
+}
+
 static void status_written(int rc, struct object *object, const struct error *err, void *arg)
 {
     struct deployment *d = arg;
@@ -136,17 +149,20 @@ static void status_written(int rc, struct object *object, const struct error *er
     if (d->gone) {
         deployment_free(d);
     } else if (d->status_dirty && rc == 0) {
-        deployment_sync(d);
+        status_later(d);
     }
     closer_drop(&a->closer);
 }
 
-static void status_publish(struct deployment *d, const json_t *root)
+void deployment_write_status(struct deployment *d)
 {
     struct agent *a = d->agent;
     struct error err;
     json_t *patch = NULL;
     int64_t replicas = 0, ready = 0;
+
+    list_remove(&d->dirty_link);
+    CLEANUP(jfree) json_t *root = object_parse(d->object);
 
     list_foreach (node, &d->pods) {
         struct pod *p = LIST_ENTRY(node, struct pod, owner_link);
@@ -192,8 +208,8 @@ void deployment_sync(struct deployment *d)
     for (; have > want && !d->gone; have--) {
         pod_delete_one(d);
     }
-    status_publish(d, root);
     json_decref(root);
+    status_later(d);
 }
 
 void deployment_free(struct deployment *d)
@@ -206,6 +222,7 @@ void deployment_free(struct deployment *d)
         list_remove(&p->owner_link);
         p->owner = NULL;
     }
+    list_remove(&d->dirty_link);
     map_remove(&d->agent->deployments, slice_str(d->uid));
     object_unref(d->object);
     free(d->uid);
@@ -228,6 +245,7 @@ void deployment_event(struct agent *a, const struct store_event *event)
         d->agent = a;
         d->uid = xstrdup(event->object->uid);
         list_init(&d->pods);
+        list_init(&d->dirty_link);
         map_set(&a->deployments, slice_str(d->uid), d);
     }
     struct object *old = d->object;

@@ -40,12 +40,13 @@ enum pod_phase {
 struct deployment {
     struct agent *agent;
     char *uid;
-    struct object *object; /* newest version; owned reference */
-    struct list pods;      /* of pod.owner_link */
-    bool gone;             /* deleted from the store */
-    bool retry;            /* a creation or deletion failed: the tick syncs again */
-    bool status_busy;      /* a status write is on its way */
-    bool status_dirty;     /* … and another must follow */
+    struct object *object;  /* newest version; owned reference */
+    struct list pods;       /* of pod.owner_link */
+    struct list dirty_link; /* on agent.dirty_deployments: a status write is due */
+    bool gone;              /* deleted from the store */
+    bool retry;             /* a creation or deletion failed: the tick syncs again */
+    bool status_busy;       /* a status write is on its way */
+    bool status_dirty;      /* … and another must follow */
 };
 
 struct replica_link; /* replica.c */
@@ -86,7 +87,8 @@ struct agent {
     struct map deployments; /* uid -> deployment */
     struct map pods;        /* key -> pod */
     struct list waiting;    /* Pods without capacity, in order of arrival */
-    struct list dirty;
+    struct list dirty;      /* Pods */
+    struct list dirty_deployments;
     struct store_watch *deployment_watch, *pod_watch;
     struct timer tick;    /* retries; runs while something waits */
     struct timer publish; /* coalesced status writes */
@@ -105,11 +107,14 @@ struct agent {
 
 /* ---- agent.c */
 void agent_tick_soon(struct agent *a);
+/* Writes the status of what is on the dirty lists, a little later. */
+void agent_publish_soon(struct agent *a);
 
 /* ---- deployments.c: as many Pods as wanted */
 void deployment_event(struct agent *a, const struct store_event *event);
-/* Creates or deletes Pods until the number fits, then publishes the status. */
+/* Creates or deletes Pods until the number fits; the status follows. */
 void deployment_sync(struct deployment *d);
+void deployment_write_status(struct deployment *d);
 void deployment_free(struct deployment *d);
 
 /* ---- pods.c: one Pod's life on this node */

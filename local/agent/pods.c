@@ -23,11 +23,10 @@
 #include "local/agent/launch.h"
 #include "local/agent/node.h"
 
-#define RETRY_MIN_MS     500
-#define RETRY_MAX_MS     60000
-#define GRACE_DEFAULT_S  30
-#define PUBLISH_DELAY_MS 20
-#define PORT_TRIES       100
+#define RETRY_MIN_MS    500
+#define RETRY_MAX_MS    60000
+#define GRACE_DEFAULT_S 30
+#define PORT_TRIES      100
 
 static void pod_launch(struct pod *p);
 static void pod_remove(struct pod *p);
@@ -197,9 +196,7 @@ void pod_publish(struct pod *p, bool now)
         }
     } else if (!list_linked(&p->dirty_link)) {
         list_push_back(&a->dirty, &p->dirty_link);
-        if (!timer_active(&a->publish)) {
-            timer_start(&a->publish, PUBLISH_DELAY_MS);
-        }
+        agent_publish_soon(a);
     }
 }
 
