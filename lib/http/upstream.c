@@ -270,6 +270,7 @@ static void tunnel_bytes(struct http_conn *conn, const char *bytes, size_t n)
 
 static void input(struct http_conn *conn, const char *bytes, size_t n)
 {
+    bool small = n < HTTP_READ_SIZE / 2;
     conn->got_bytes = true;
     if (conn->tunnel) {
         tunnel_bytes(conn, bytes, n);
@@ -298,6 +299,9 @@ static void input(struct http_conn *conn, const char *bytes, size_t n)
         if (result == H1_DONE) { /* a 1xx is over */
             h1_message_reset(&conn->msg);
         }
+    }
+    if (small) { /* many servers write head and body apart, and without TCP_NODELAY */
+        stream_ack_now(&conn->stream);
     }
     flush_batch(conn);
 }

@@ -147,5 +147,11 @@ MUST_CHECK int stream_peer_cred(const struct stream *s, struct ucred *out, struc
 bool stream_is_secure(const struct stream *s);
 /* Protocol that TLS negotiated (ALPN), "" when none. Borrowed until close. */
 struct slice stream_alpn(const struct stream *s);
+/*
+ * Acknowledge now what has come over TCP, instead of with the next bytes that we send: a peer
+ * without TCP_NODELAY holds the rest of a message back until then (40 ms). Cheap; nothing on other
+ * sockets.
+ */
+void stream_ack_now(const struct stream *s);
 /* The descriptor, -1 when there is none. Stays the stream's. */
 int stream_fd(const struct stream *s);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What can be asked about a stream's two ends. All of it comes from the kernel. */
 #include <errno.h>
+#include <netinet/tcp.h>
 
 #include "loop/stream.h"
 #include "loop/stream_open.h"
@@ -12,6 +13,14 @@ int stream_fd(const struct stream *s)
         return -1;
     }
     return fd;
+}
+
+void stream_ack_now(const struct stream *s)
+{
+    int on = 1;
+    if (!s->unix_socket) {
+        (void)setsockopt(stream_fd(s), IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(on));
+    }
 }
 
 int stream_peer_addr(const struct stream *s, struct addr *out, struct error *err)
