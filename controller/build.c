@@ -254,6 +254,10 @@ static json_t *pod_spec(const struct settings *settings, const json_t *revision)
         }
     }
     json_array_append_new(containers, queue_container(settings, revision));
+    if (json_object_get(spec, "enableServiceLinks") == NULL) {
+        /* As the defaults say for a new Service; nobody fills it in before us on a cluster. */
+        json_object_set_new(spec, "enableServiceLinks", json_false());
+    }
     json_object_set_new(spec, "terminationGracePeriodSeconds",
                         json_integer(jpeek_i64(of, "timeoutSeconds")));
     return spec;

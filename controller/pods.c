@@ -9,6 +9,34 @@
 #include "controller/conditions.h"
 #include "controller/meta.h"
 
+static bool inside_character(char byte)
+{
+    return ((unsigned char)byte & 0xc0) == 0x80; /* not the first byte of a UTF-8 character */
+}
+
+/* Fits the sentence into out: of a function's last words the end tells most, of all else the
+ * beginning does. */
+static void put_message(struct pod_view *out, enum replica_trouble trouble, struct slice message)
+{
+    size_t room = sizeof(out->message) - sizeof("…");
+    const char *before = "", *after = "";
+    if (message.len >= sizeof(out->message) && trouble == TROUBLE_EXITED) {
+        size_t from = message.len - room;
+        while (from < message.len && inside_character(message.ptr[from])) {
+            from++;
+        }
+        message = slice_sub(message, from, message.len);
+        before = "…";
+    } else if (message.len >= sizeof(out->message)) {
+        while (room > 0 && inside_character(message.ptr[room])) {
+            room--;
+        }
+        message = slice_sub(message, 0, room);
+        after = "…";
+    }
+    snprintf(out->message, sizeof(out->message), "%s%.*s%s", before, SLICE_FMT(message), after);
+}
+
 static void put(struct pod_view *out, enum replica_trouble trouble, struct slice reason,
                 struct slice message)
 {
@@ -16,12 +44,9 @@ static void put(struct pod_view *out, enum replica_trouble trouble, struct slice
     while (message.len > 0 && (message.ptr[message.len - 1] == '\n')) {
         message = slice_trim(slice_sub(message, 0, message.len - 1));
     }
-    if (message.len >= sizeof(out->message)) { /* a log's end says more than its beginning */
-        message = slice_sub(message, message.len - (sizeof(out->message) - 1), message.len);
-    }
     out->trouble = trouble;
     slice_copy(slice_sub(reason, 0, sizeof(out->reason) - 1), out->reason, sizeof(out->reason));
-    slice_copy(message, out->message, sizeof(out->message));
+    put_message(out, trouble, message);
 }
 
 static bool harmless(struct slice reason)

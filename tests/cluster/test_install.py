@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from conftest import ROOT, apply, get, kubectl, run, KUBECTL
+from cluster import KUBECTL, ROOT, apply, get, kubectl, run
 
 
 @pytest.fixture(scope="module")

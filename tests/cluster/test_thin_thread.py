@@ -1,83 +1,147 @@
 # SPDX-License-Identifier: Apache-2.0
 """One Service goes 0 -> 1 -> 0 through activator, queue-proxy, autoscaler and controller, driven by
-the real Deployment controller and kubelet."""
+the real Deployment controller and kubelet; and what else the thread carries."""
 
+import concurrent.futures
 import statistics
 import time
 
-from conftest import apply, get, kubectl, ready_condition, wait_for
+from cluster import (apply, get, hello, host_of, kubectl, no_restarts, pods_of, ready_condition,
+                     replicas, wait_for, wait_ready, wait_zero, Load)
 
 ROUNDS = 3
-
-
-def hello(namespace, name="hello"):
-    return {
-        "apiVersion": "serving.knative.dev/v1",
-        "kind": "Service",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {"template": {"spec": {"containers": [{
-            "image": "dev.local/hello-c:test", "imagePullPolicy": "IfNotPresent",
-        }]}}},
-    }
-
-
-def replicas(namespace, revision):
-    """(wanted replicas of the revision's Deployment, pods that are not going away)"""
-    deployment = get("-n", namespace, "deployment", f"{revision}-deployment")
-    pods = get("-n", namespace, "pods", "-l", f"serving.knative.dev/revision={revision}")["items"]
-    return deployment["spec"].get("replicas", 1), len(
-        [p for p in pods if "deletionTimestamp" not in p["metadata"]]
-    )
-
-
-def no_restarts(*namespaces):
-    for namespace in namespaces:
-        for pod in get("-n", namespace, "pods")["items"]:
-            for status in pod["status"].get("containerStatuses", []):
-                assert status["restartCount"] == 0, (pod["metadata"]["name"], status)
+HELLO = (200, "Hello from C, world!\n")
 
 
 def test_zero_one_zero(ingress, namespace):
     begin = time.monotonic()
     apply(hello(namespace))
-
-    def ready():
-        state = ready_condition(get("-n", namespace, "ksvc", "hello"))
-        assert state[0] != "False", state
-        return state[0] == "True"
-
-    wait_for("Service hello is Ready", ready, 90)
+    service = wait_ready(namespace)
     print(f"\nReady {time.monotonic() - begin:.1f} s after kubectl apply")
-    service = get("-n", namespace, "ksvc", "hello")
-    host = service["status"]["url"].removeprefix("http://")
+    host = host_of(service)
     assert host == f"hello.{namespace}.example.com"
     revision = service["status"]["latestReadyRevisionName"]
     assert revision == "hello-00001"
 
     status, _, body, warm = ingress.request(host)
-    assert (status, body) == (200, "Hello from C, world!\n")
+    assert (status, body) == HELLO
     print(f"warm request: {warm:.1f} ms")
 
     cold = []
     for turn in range(ROUNDS):
         since = time.monotonic()
-        wait_for("zero replicas", lambda: replicas(namespace, revision) == (0, 0), 60)
+        wait_zero(namespace, revision)
         print(f"round {turn + 1}: at zero after {time.monotonic() - since:.1f} s idle", end="")
         status, _, body, took = ingress.request(host, timeout=60)
-        assert (status, body) == (200, "Hello from C, world!\n")
+        assert (status, body) == HELLO
         assert replicas(namespace, revision)[0] >= 1
         cold.append(took)
         print(f", woken in {took:.0f} ms")
-    wait_for("zero replicas at the end", lambda: replicas(namespace, revision) == (0, 0), 60)
+    wait_zero(namespace, revision)
     print(f"cold start: median {statistics.median(cold):.0f} ms of {ROUNDS}")
 
     assert ready_condition(get("-n", namespace, "ksvc", "hello"))[0] == "True"
+    # Written at most every five seconds: up and down of every round, the first from 1 to 0.
+    want = [0, 1] * ROUNDS + [0]
+    wait_for(f"the decisions {want}, newest first", lambda: [
+        decision["to"] for decision in get("-n", namespace, "kpa", revision)["status"].get(
+            "lullDecisions", [])] == want, 20)
     no_restarts(namespace, "lull-system")
 
 
+def test_one_many_zero(ingress, namespace):
+    apply(hello(namespace, annotations={"autoscaling.knative.dev/target": "1"}))
+    service = wait_ready(namespace)
+    revision = service["status"]["latestReadyRevisionName"]
+    most = 0
+    with Load(ingress, host_of(service), threads=6, path="/?ms=300") as load:
+
+        def many():
+            nonlocal most
+            most = max(most, sum(
+                1 for pod in pods_of(namespace, revision)
+                if any(c["type"] == "Ready" and c["status"] == "True"
+                       for c in pod["status"].get("conditions", []))))
+            return most >= 3
+
+        wait_for("three ready replicas under load", many, 60)
+    assert not load.bad
+    wait_zero(namespace, revision)
+    print(f"\n{load.good} requests, {most} replicas at once, back at zero")
+
+
+def test_a_new_revision_takes_over_without_a_failed_request(ingress, namespace):
+    apply(hello(namespace, annotations={"autoscaling.knative.dev/min-scale": "1"}))
+    service = wait_ready(namespace)
+    with Load(ingress, host_of(service)) as load:
+        apply(hello(namespace, annotations={"autoscaling.knative.dev/min-scale": "1"},
+                    env={"TARGET": "second"}))
+        wait_for("the second revision answers", lambda: ingress.request(
+            host_of(service))[2] == "Hello from C, second!\n", 60)
+        assert wait_ready(namespace)["status"]["latestReadyRevisionName"] == "hello-00002"
+        wait_zero(namespace, "hello-00001")
+    assert not load.bad
+    assert load.good > 0
+
+
+def test_requests_go_on_while_control_parts_are_away(ingress, namespace):
+    apply(hello(namespace, annotations={"autoscaling.knative.dev/min-scale": "1"}))
+    service = wait_ready(namespace)
+    parts = ("lull-autoscaler", "lull-controller")
+    with Load(ingress, host_of(service)) as load:
+        before = {pod["metadata"]["uid"] for part in parts for pod in system_pods(part)}
+        for part in parts:
+            kubectl("-n", "lull-system", "delete", "pod", "-l", f"app={part}", "--force",
+                    "--grace-period=0", "--wait=false")
+        for part in parts:
+            wait_for(f"a new {part}", lambda part=part: [
+                pod for pod in system_pods(part)
+                if pod["metadata"]["uid"] not in before and pod["status"].get("containerStatuses")
+                and pod["status"]["containerStatuses"][0]["ready"]], 60)
+    assert not load.bad
+    assert replicas(namespace, "hello-00001") == (1, 1)
+    # The new ones do their work: another Service becomes Ready, goes to zero and comes back.
+    apply(hello(namespace, "other"))
+    other = wait_ready(namespace, "other")
+    wait_zero(namespace, "other-00001")
+    status, _, body, _ = ingress.request(host_of(other), timeout=60)
+    assert (status, body) == HELLO
+
+
+def system_pods(part):
+    return get("-n", "lull-system", "pods", "-l", f"app={part}")["items"]
+
+
+def test_an_image_that_is_not_there_is_said_in_the_status(ingress, namespace):
+    apply(hello(namespace, image="dev.local/nothing-here:1"))
+    state = wait_for("Ready is False", lambda: (
+        lambda s: s if s[0] == "False" else None)(
+            ready_condition(get("-n", namespace, "ksvc", "hello"))), 60)
+    assert "hello-00001" in state[2] and "dev.local/nothing-here:1" in state[2], state
+    assert "pull" in state[2] or "fetch" in state[2], state
+    print(f"\n{state[1]}: {state[2]}")
+
+
+def test_many_at_once_wake_one_function(ingress, namespace):
+    apply(hello(namespace))
+    service = wait_ready(namespace)
+    wait_zero(namespace, "hello-00001")
+    with concurrent.futures.ThreadPoolExecutor(30) as pool:
+        answers = list(pool.map(lambda _: ingress.request(host_of(service), timeout=60), range(30)))
+    assert {answer[:1] + answer[2:3] for answer in answers} == {HELLO}
+
+
+def test_in_cluster_names_are_on_the_local_listener_only(ingress, local_ingress, namespace):
+    apply(hello(namespace))
+    wait_ready(namespace)
+    name = f"hello.{namespace}.svc.cluster.local"
+    status, _, body, _ = local_ingress.request(name, timeout=60)
+    assert (status, body) == HELLO
+    assert ingress.request(name)[0] == 404
+
+
 def test_unknown_host_is_404(ingress):
-    status, _, _, _ = ingress.request("nobody.nowhere.example.com")
-    assert status == 404
+    assert ingress.request("nobody.nowhere.example.com")[0] == 404
 
 
 def test_deleting_the_service_takes_everything_away(ingress, namespace):

@@ -101,6 +101,45 @@ static void pods_are_read(void **state)
     assert_false(pod_read(other, &got));
 }
 
+/* A long sentence keeps its beginning, a function's last words their end, and no character is cut
+ * in half: half a character would be no JSON. */
+static void long_messages_are_cut(void **state)
+{
+    (void)state;
+    char words[4 * 300 + 1] = "";
+    for (size_t i = 0; i < 300; i++) {
+        memcpy(words + 4 * i, i % 2 == 0 ? "a€" : "b€", 5);
+    }
+    for (int i = 0; i < 2; i++) {
+        char text[2048];
+        if (i == 0) {
+            snprintf(text, sizeof(text),
+                     POD(USER("\"state\":{\"waiting\":{\"reason\":\"ErrImagePull\","
+                              "\"message\":\"begin%s\"}}")),
+                     words);
+        } else {
+            snprintf(text, sizeof(text),
+                     POD(USER("\"state\":{\"terminated\":{\"exitCode\":1,"
+                              "\"message\":\"%send\"}}")),
+                     words);
+        }
+        CLEANUP(jfree) json_t *pod = parse(text);
+        struct pod_view got;
+        assert_true(pod_read(pod, &got));
+        size_t len = strlen(got.message);
+        assert_in_range(len, sizeof(got.message) - 8, sizeof(got.message) - 1);
+        CLEANUP(jfree) json_t *valid = json_string(got.message);
+        assert_non_null(valid);
+        if (i == 0) {
+            assert_memory_equal(got.message, "begin", 5);
+            assert_string_equal(got.message + len - 3, "…");
+        } else {
+            assert_memory_equal(got.message, "…", 3);
+            assert_string_equal(got.message + len - 3, "end");
+        }
+    }
+}
+
 static void health_by_time(void **state)
 {
     (void)state;
@@ -280,10 +319,10 @@ static void config_maps(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ready_follows),   cmocka_unit_test(transition_time_stays),
-        cmocka_unit_test(pods_are_read),   cmocka_unit_test(health_by_time),
-        cmocka_unit_test(queue_runs_keys), cmocka_unit_test(references),
-        cmocka_unit_test(config_maps),
+        cmocka_unit_test(ready_follows),  cmocka_unit_test(transition_time_stays),
+        cmocka_unit_test(pods_are_read),  cmocka_unit_test(long_messages_are_cut),
+        cmocka_unit_test(health_by_time), cmocka_unit_test(queue_runs_keys),
+        cmocka_unit_test(references),     cmocka_unit_test(config_maps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

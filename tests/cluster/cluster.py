@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""kubectl, waiting with a deadline, requests through the activator, and a dump of the cluster."""
+
+import concurrent.futures
+import http.client
+import json
+import os
+import pathlib
+import shlex
+import socket
+import subprocess
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+KUBECTL = shlex.split(os.environ.get("KUBECTL", "kubectl"))
+TAG = os.environ.get("LULL_IMAGE_TAG", "dev")
+
+
+def run(*command, stdin=None, check=True, timeout=120):
+    done = subprocess.run(
+        command, input=stdin, capture_output=True, text=True, timeout=timeout, check=False
+    )
+    if check and done.returncode != 0:
+        raise AssertionError(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+    return done
+
+
+def kubectl(*args, stdin=None, check=True, timeout=120):
+    """Runs kubectl and returns what it printed."""
+    return run(*KUBECTL, *args, stdin=stdin, check=check, timeout=timeout).stdout
+
+
+def get(*args):
+    """kubectl get … -o json, parsed; None when there is no such object."""
+    done = run(*KUBECTL, "get", *args, "-o", "json", check=False)
+    if done.returncode != 0:
+        if "NotFound" in done.stderr:
+            return None
+        raise AssertionError(f"kubectl get {' '.join(args)}: {done.stderr}")
+    return json.loads(done.stdout)
+
+
+def apply(obj):
+    kubectl("apply", "-f", "-", stdin=obj if isinstance(obj, str) else json.dumps(obj))
+
+
+def wait_for(what, condition, seconds=60, every=0.1):
+    """Polls until condition() is truthy and returns that; fails with `what` and the last value."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"after {seconds} s still not: {what}; last seen: {value!r}")
+        time.sleep(every)
+
+
+def ready_condition(obj):
+    """(status, reason, message) of the condition Ready, Unknown while the status is behind."""
+    status = (obj or {}).get("status", {})
+    if not obj or status.get("observedGeneration") != obj["metadata"]["generation"]:
+        return ("Unknown", "NotObserved", "status.observedGeneration is behind")
+    for cond in status.get("conditions", []):
+        if cond["type"] == "Ready":
+            return (cond["status"], cond.get("reason", ""), cond.get("message", ""))
+    return ("Unknown", "", "no condition Ready")
+
+
+class Ingress:
+    """Sends requests to the activator's public listener."""
+
+    def __init__(self, address, port):
+        self.address, self.port = address, port
+
+    def request(self, host, path="/", timeout=30):
+        """(status, headers, body, milliseconds)"""
+        begin = time.monotonic()
+        conn = http.client.HTTPConnection(self.address, self.port, timeout=timeout)
+        try:
+            conn.request("GET", path, headers={"Host": host})
+            answer = conn.getresponse()
+            body = answer.read().decode(errors="replace")
+            return answer.status, dict(answer.getheaders()), body, (time.monotonic() - begin) * 1000
+        finally:
+            conn.close()
+
+
+def listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def configure(name, data):
+    kubectl("-n", "lull-system", "patch", "configmap", name, "--type=merge", "-p",
+            json.dumps({"data": data}))
+
+
+def hello(namespace, name="hello", image="dev.local/hello-c:test", annotations=None, env=None, **spec):
+    """A Service of the C example."""
+    container = {"image": image, "imagePullPolicy": "IfNotPresent"}
+    if env:
+        container["env"] = [{"name": key, "value": value} for key, value in env.items()]
+    return {
+        "apiVersion": "serving.knative.dev/v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"template": {
+            "metadata": {"annotations": annotations or {}},
+            "spec": {"containers": [container], **spec},
+        }},
+    }
+
+
+def wait_ready(namespace, name="hello", seconds=90):
+    """Waits until the Service is Ready, fails at once when it says that it never will be; returns it."""
+
+    def ready():
+        service = get("-n", namespace, "ksvc", name)
+        state = ready_condition(service)
+        assert state[0] != "False", state
+        return service if state[0] == "True" else None
+
+    return wait_for(f"Service {name} is Ready", ready, seconds)
+
+
+def host_of(service):
+    return service["status"]["url"].removeprefix("http://")
+
+
+def pods_of(namespace, revision):
+    """The revision's pods that are not going away."""
+    pods = get("-n", namespace, "pods", "-l", f"serving.knative.dev/revision={revision}")["items"]
+    return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+
+def replicas(namespace, revision):
+    """(wanted replicas of the revision's Deployment, its pods)"""
+    deployment = get("-n", namespace, "deployment", f"{revision}-deployment")
+    return deployment["spec"].get("replicas", 1), len(pods_of(namespace, revision))
+
+
+def wait_zero(namespace, revision, seconds=60):
+    wait_for("zero replicas", lambda: replicas(namespace, revision) == (0, 0), seconds)
+
+
+def no_restarts(*namespaces):
+    for namespace in namespaces:
+        for pod in get("-n", namespace, "pods")["items"]:
+            for status in pod["status"].get("containerStatuses", []):
+                assert status["restartCount"] == 0, (pod["metadata"]["name"], status)
+
+
+class Load:
+    """Requests one after the other from a few threads, until the block ends; counts the answers."""
+
+    def __init__(self, ingress, host, threads=2, path="/"):
+        self.ingress, self.host, self.threads, self.path = ingress, host, threads, path
+        self.good, self.bad, self.stop = 0, [], False
+
+    def loop(self):
+        while not self.stop:
+            try:
+                status, _, body, _ = self.ingress.request(self.host, self.path)
+            except OSError as error:
+                status, body = 0, repr(error)
+            if status == 200:
+                self.good += 1
+            else:
+                self.bad.append((time.strftime("%X"), status, body))
+            time.sleep(0.01)
+
+    def __enter__(self):
+        self.pool = concurrent.futures.ThreadPoolExecutor(self.threads)
+        self.running = [self.pool.submit(self.loop) for _ in range(self.threads)]
+        return self
+
+    def __exit__(self, *_):
+        self.stop = True
+        for future in self.running:
+            future.result()
+        self.pool.shutdown()
+
+
+def dump():
+    """Everything that helps to find out why a test failed."""
+    parts = []
+
+    def show(*args):
+        done = run(*KUBECTL, *args, check=False)
+        parts.append(f"$ kubectl {' '.join(args)}\n{done.stdout}{done.stderr}")
+
+    show("get", "ksvc,configurations.serving.knative.dev,routes.serving.knative.dev,revisions,kpa", "-A")
+    show("get", "deployments,pods", "-A", "-o", "wide")
+    show("get", "ksvc,revisions,kpa", "-A", "-o", "yaml")
+    show("get", "events", "-A", "--sort-by=.lastTimestamp")
+    pods = get("pods", "-A") or {"items": []}
+    for pod in pods["items"]:
+        meta = pod["metadata"]
+        if meta["namespace"] == "kube-system":
+            continue
+        if pod.get("status", {}).get("phase") != "Running" or any(
+            not c.get("ready") or c.get("restartCount")
+            for c in pod.get("status", {}).get("containerStatuses", [])
+        ):
+            show("-n", meta["namespace"], "describe", "pod", meta["name"])
+            show("-n", meta["namespace"], "logs", meta["name"], "--all-containers", "--previous",
+                 "--prefix", "--tail=60")
+        show("-n", meta["namespace"], "logs", meta["name"], "--all-containers", "--prefix",
+             "--tail=200")
+    return "\n".join(parts)
