@@ -526,8 +526,9 @@ int main(int argc, char **argv)
     r.fds[FD_NOTIFY].fd = notify_bound(r.spec.notify_path);
     r.delay_ms = r.spec.backoff_ms;
     r.fds[FD_CTL].fd = ctl_inherited();
-    function_start(&r);
+    // The queue-proxy has the longer way to go before it is ready: it gets the head start.
     proxy_start(&r);
+    function_start(&r);
     run(&r);
     return 0;
 }
