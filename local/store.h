@@ -179,7 +179,11 @@ void store_watch_close(struct store_watch *w);
 
 /* --- writes -------------------------------------------------------------------------------- */
 
-enum store_class { STORE_USER, STORE_MACHINE };
+enum store_class {
+    STORE_USER,
+    STORE_MACHINE,
+    STORE_DRY, /* all checks, and a completion with what it would become; nothing is written */
+};
 
 enum store_sub {
     STORE_SUB_NONE,   /* all but status (for kinds with a status subresource; else everything) */

@@ -53,6 +53,7 @@ struct call {
     int ok_status; /* 200, 201 */
     bool scale;    /* answer in the Scale form */
     bool deleting; /* answer as for a delete */
+    bool dry;      /* nothing is written */
     bool answered;
     json_t *body;   /* owned; parsed request body or NULL */
     size_t waiting; /* of a collection: deletes that are under way */

@@ -25,6 +25,9 @@ static struct store *store_of(const struct call *c)
 /* What machines write is rebuilt after a power cut; the rest is on the disk before the answer. */
 static enum store_class class_of(const struct call *c)
 {
+    if (c->dry) {
+        return STORE_DRY;
+    }
     enum kind_id id = c->route.kind->id;
     bool machine = c->route.sub != ROUTE_SUB_NONE || id == KIND_POD || id == KIND_EVENT;
     return machine ? STORE_MACHINE : STORE_USER;
@@ -71,18 +74,20 @@ static void on_done(int rc, struct object *object, const struct error *err, void
     call_finish(c);
 }
 
-/* A dry run that stored would be worse than none. */
-static bool refuse_dry_run(struct call *c)
+/* Reads dryRun; false: it was answered. A dry run that stored would be worse than none. */
+static bool read_dry_run(struct call *c)
 {
     CLEANUP(strbuf_fini) struct strbuf buf;
     strbuf_init(&buf, 64);
-    if (query_get(c->rq, "dryRun", &buf)[0] == '\0') {
-        return false;
+    const char *dry = query_get(c->rq, "dryRun", &buf);
+    c->dry = strcmp(dry, "All") == 0;
+    if (dry[0] == '\0' || c->dry) {
+        return true;
     }
-    respond_status(c->rq, 400, "BadRequest",
-                   "dryRun is not supported by this API server: nothing was done", &c->route);
+    respond_status(c->rq, 400, "BadRequest", "dryRun: Unsupported value: supported values: \"All\"",
+                   &c->route);
     call_finish(c);
-    return true;
+    return false;
 }
 
 /* --- get ----------------------------------------------------------------------------------- */
@@ -105,7 +110,7 @@ void objects_get(struct call *c)
 
 void objects_create(struct call *c)
 {
-    if (refuse_dry_run(c) || !call_body(c)) {
+    if (!read_dry_run(c) || !call_body(c)) {
         return;
     }
     json_t *metadata = json_object_get(c->body, "metadata");
@@ -222,14 +227,14 @@ static void start_change(struct call *c, struct slice patch_type)
 
 void objects_update(struct call *c)
 {
-    if (!refuse_dry_run(c) && call_body(c)) {
+    if (read_dry_run(c) && call_body(c)) {
         start_change(c, SLICE_EMPTY);
     }
 }
 
 void objects_patch(struct call *c)
 {
-    if (!refuse_dry_run(c) && call_body(c)) {
+    if (read_dry_run(c) && call_body(c)) {
         struct slice type = http_head_get(c->rq->head, SLICE_LIT("content-type"));
         start_change(c, type.len > 0 ? type : SLICE_LIT("none"));
     }
@@ -263,12 +268,19 @@ static void read_delete_options(struct call *c, struct strbuf *uid,
 /* DeleteOptions are optional. */
 static bool delete_body(struct call *c)
 {
-    return c->rq->body.len == 0 || call_body(c);
+    if (c->rq->body.len == 0) {
+        return true;
+    }
+    if (!call_body(c)) {
+        return false;
+    }
+    c->dry = c->dry || json_array_size(jget(c->body, "dryRun")) > 0;
+    return true;
 }
 
 void objects_delete(struct call *c)
 {
-    if (refuse_dry_run(c) || !delete_body(c)) {
+    if (!read_dry_run(c) || !delete_body(c)) {
         return;
     }
     CLEANUP(strbuf_fini) struct strbuf uid;
@@ -319,7 +331,7 @@ static void on_victim_done(int rc, struct object *object, const struct error *er
 
 void objects_delete_collection(struct call *c)
 {
-    if (refuse_dry_run(c) || !delete_body(c)) {
+    if (!read_dry_run(c) || !delete_body(c)) {
         return;
     }
     CLEANUP(strbuf_fini) struct strbuf labels, fields, uid;

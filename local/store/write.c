@@ -139,6 +139,7 @@ static int check_open(const struct store *s, struct error *err)
 static int submit(struct store *s, struct entry *e, enum journal_op op, struct object *object,
                   const struct done *done, struct error *err)
 {
+    op = done->class == STORE_DRY ? JOURNAL_NOTHING : op;
     struct write *w = NEW(struct write);
     w->store = s;
     w->entry = e;
@@ -460,7 +461,7 @@ int store_delete(struct store *s, const char *resource, const char *ns, const ch
     bool is_namespace = strcmp(resource, "namespaces") == 0;
     bool is_pod = strcmp(resource, "pods") == 0;
     if (!is_namespace && !is_pod && !object_full(e->latest)->finalizers) {
-        if (o->propagation == STORE_ORPHAN) {
+        if (o->propagation == STORE_ORPHAN && class != STORE_DRY) {
             orphan_dependents(s, e->latest);
         }
         return submit(s, e, JOURNAL_DELETE, object_ref(e->latest), &done, err);
@@ -469,7 +470,7 @@ int store_delete(struct store *s, const char *resource, const char *ns, const ch
     int64_t grace_s = is_pod ? pod_grace(old, o->grace_s) : 0;
     struct tenancy *t = is_namespace ? map_get(&s->tenancies, slice_str(name)) : NULL;
     bool holds = object_full(e->latest)->finalizers || grace_s > 0 || (t != NULL && t->entries > 0);
-    if (o->propagation == STORE_ORPHAN) {
+    if (o->propagation == STORE_ORPHAN && class != STORE_DRY) {
         orphan_dependents(s, e->latest);
     }
     rc = holds ? mark_entry(s, e, old, grace_s, &done, err)
