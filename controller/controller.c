@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "loop/notify.h"
+#include "json/jget.h"
 #include "json/jparse.h"
 #include "kube/event.h"
 #include "controller/admin.h"
@@ -23,7 +24,17 @@ enum {
     RUNS_MAX = 32,
     CALL_TIMEOUT_MS = 10000,
     LOG_INTERVAL_MS = 200,
+    CATCH_UP_MS = 500, /* a write that is not seen after so long was undone by someone else */
     CONNECTIONS_MAX = 64,
+};
+
+struct run;
+
+/* One write of a run. */
+struct write {
+    struct run *run;
+    enum kind_id kind;
+    char name[OBJECT_BUF];
 };
 
 /* One key's run: its writes under way. */
@@ -31,6 +42,7 @@ struct run {
     struct controller *c;
     struct work_item *token;
     struct work_key key;
+    struct write writes[PLAN_OPS_MAX];
     size_t pending;
     bool failed;
     uint64_t again_ms;
@@ -86,11 +98,13 @@ static void complain(struct controller *c, const struct work_key *key, const str
 
 static void on_written(void *arg, json_t *object, const struct error *err)
 {
-    struct run *run = arg;
+    const struct write *write = arg;
+    struct run *run = write->run;
     struct controller *c = run->c;
-    (void)object;
     if (err == NULL) {
         c->counters.writes++;
+        expect_add(&c->expectations, run->key, write->kind, write->name,
+                   jpeek_cstr(object, "metadata.resourceVersion"));
     } else if (err->code == ERR_CONFLICT || err->code == ERR_EXISTS) {
         c->counters.conflicts++;
         run->failed = true;
@@ -104,8 +118,12 @@ static void on_written(void *arg, json_t *object, const struct error *err)
     run_drop(run);
 }
 
-static int op_start(struct run *run, const struct plan_op *op, struct error *err)
+static int op_start(struct run *run, struct write *write, const struct plan_op *op,
+                    struct error *err)
 {
+    write->run = run;
+    write->kind = op->kind;
+    slice_copy(slice_str(op->name), write->name, sizeof(write->name));
     struct kube_call call = {
         .kind = KUBE_KIND(kind_row(op->kind)),
         .ns = run->key.ns,
@@ -114,7 +132,7 @@ static int op_start(struct run *run, const struct plan_op *op, struct error *err
         .body = op->body,
         .timeout_ms = CALL_TIMEOUT_MS,
         .cb = on_written,
-        .arg = run,
+        .arg = write,
     };
     kube_verb_fn start = op->verb == PLAN_CREATE ? kube_create : kube_patch;
     return start(run->c->client, &call, NULL, err);
@@ -124,7 +142,7 @@ static void run_execute(struct run *run, struct plan *plan)
 {
     struct error err = plan->err;
     for (size_t i = 0; i < plan->n_ops && err.code == ERR_OK; i++) {
-        if (op_start(run, &plan->ops[i], &err) == 0) {
+        if (op_start(run, &run->writes[i], &plan->ops[i], &err) == 0) {
             run->pending++;
         }
     }
@@ -158,9 +176,25 @@ static void reconcile(const struct reconcile_env *env, enum kind_id kind, const 
     }
 }
 
+/* Our last writes for this key are in the caches. Their events bring the key back. */
+static bool caught_up(struct controller *c, struct work_key key, bool waited)
+{
+    if (expect_met(&c->expectations, key, objects_version, &c->objects)) {
+        return true;
+    }
+    if (waited) {
+        expect_drop(&c->expectations, key);
+    }
+    return waited;
+}
+
 static void on_run(void *arg, struct work_key key, struct work_item *token)
 {
     struct controller *c = arg;
+    if (!caught_up(c, key, work_item_waited(token))) {
+        work_queue_done(token, false, CATCH_UP_MS);
+        return;
+    }
     json_t *object = objects_get(&c->objects, key.kind, key.ns, key.name);
     c->counters.runs++;
     if (object == NULL) {
@@ -292,6 +326,7 @@ int controller_start(struct controller *c, struct loop *loop,
                      const struct controller_config *config, struct error *err)
 {
     *c = (struct controller){.loop = loop, .config = config};
+    expect_init(&c->expectations);
     settings_init(&c->settings, config->queue_proxy_image, config->system_namespace);
     c->lifeline_started = true;
     int rc = lifeline_start(&c->lifeline, loop, on_lifeline, c, err);
@@ -308,6 +343,7 @@ int controller_start(struct controller *c, struct loop *loop,
 static void on_objects_closed(void *arg)
 {
     struct controller *c = arg;
+    expect_fini(&c->expectations);
     kube_client_close(c->client, NULL, NULL);
     c->client = NULL;
 }

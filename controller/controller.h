@@ -12,6 +12,7 @@
 #include "loop/signals.h"
 #include "http/simple.h"
 #include "controller/config.h"
+#include "controller/expect.h"
 #include "controller/objects.h"
 #include "controller/settings.h"
 #include "controller/work_queue.h"
@@ -30,6 +31,7 @@ struct controller {
     struct objects objects;
     struct settings settings;
     struct work_queue *queue;
+    struct expectations expectations;
     struct http_simple *admin;
     struct signals signals;
     struct lifeline lifeline;

@@ -376,6 +376,13 @@ json_t *objects_get(void *arg, enum kind_id kind, const char *ns, const char *na
     return object;
 }
 
+const char *objects_version(void *arg, enum kind_id kind, const char *ns, const char *name)
+{
+    const struct objects *o = arg;
+    const struct kube_entry *entry = kube_cache_get(o->caches[kind], ns, name);
+    return entry == NULL ? NULL : entry->resource_version;
+}
+
 struct pod_sum {
     const struct objects *o;
     struct replicas *out;

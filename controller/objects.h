@@ -58,5 +58,7 @@ size_t objects_count(const struct objects *o, enum kind_id kind);
 json_t *objects_get(void *arg, enum kind_id kind, const char *ns, const char *name);
 void objects_replicas(void *arg, const char *ns, const char *revision, struct replicas *out);
 void objects_routes_of(void *arg, const char *ns, const char *revision, struct strbuf *out);
+/* The cached resourceVersion, NULL without. */
+const char *objects_version(void *arg, enum kind_id kind, const char *ns, const char *name);
 /* on_key for every object of the kind. */
 void objects_each(struct objects *o, enum kind_id kind);

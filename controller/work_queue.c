@@ -26,6 +26,7 @@ struct work_item {
     enum item_state state;
     bool dirty;
     bool failed; /* the last run */
+    bool waited; /* it runs because its time has come */
     uint64_t due_ms;
     struct backoff backoff;
     struct work_key key;
@@ -177,6 +178,7 @@ static void on_timer(struct timer *timer)
     list_foreach_safe (node, &q->delayed) {
         struct work_item *item = LIST_ENTRY(node, struct work_item, link);
         if (item->due_ms <= now_ms) {
+            item->waited = !item->failed;
             item_wait(item);
         }
     }
@@ -188,6 +190,7 @@ void work_queue_done(struct work_item *item, bool failed, uint64_t again_ms)
     struct work_queue *q = item->q;
     q->n_running--;
     item->failed = failed;
+    item->waited = false;
     if (!failed) {
         backoff_reset(&item->backoff);
     }
@@ -206,6 +209,11 @@ void work_queue_done(struct work_item *item, bool failed, uint64_t again_ms)
         loop_task_post(q->loop, &q->task);
     }
     closer_drop(&q->closer);
+}
+
+bool work_item_waited(const struct work_item *token)
+{
+    return token->waited;
 }
 
 size_t work_queue_waiting(const struct work_queue *q)

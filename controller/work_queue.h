@@ -32,6 +32,9 @@ void work_queue_add(struct work_queue *q, enum kind_id kind, const char *ns, con
  */
 void work_queue_done(struct work_item *token, bool failed, uint64_t again_ms);
 
+/* This run came because the time given as again_ms was over, not because of news. */
+bool work_item_waited(const struct work_item *token);
+
 /* Keys that wait to run now, and runs under way. */
 size_t work_queue_waiting(const struct work_queue *q);
 size_t work_queue_running(const struct work_queue *q);

@@ -3,6 +3,7 @@
 #include "json/jget.h"
 #include "json/jparse.h"
 #include "controller/conditions.h"
+#include "controller/expect.h"
 #include "controller/health.h"
 #include "controller/pods.h"
 #include "controller/ref_index.h"
@@ -294,6 +295,41 @@ static void references(void **state)
     ref_index_fini(&index);
 }
 
+static const char *fake_version(void *arg, enum kind_id kind, const char *ns, const char *name)
+{
+    const char *const *versions = arg; /* of "a" and of "b" */
+    assert_int_equal(kind, KIND_POD);
+    assert_string_equal(ns, "n");
+    return versions[name[0] - 'a'];
+}
+
+static void expectations(void **state)
+{
+    (void)state;
+    struct expectations e;
+    struct work_key key = {KIND_SERVICE, "n", "x"};
+    struct work_key other = {KIND_SERVICE, "n", "y"};
+    const char *versions[2] = {"9", NULL};
+    expect_init(&e);
+    assert_true(expect_met(&e, key, fake_version, versions));
+    expect_add(&e, key, KIND_POD, "a", "10");
+    expect_add(&e, key, KIND_POD, "b", "11");
+    expect_add(&e, key, KIND_POD, "a", "no number");
+    assert_false(expect_met(&e, key, fake_version, versions));
+    assert_true(expect_met(&e, other, fake_version, versions));
+    versions[0] = "10";
+    assert_false(expect_met(&e, key, fake_version, versions)); /* b is not there yet */
+    versions[1] = "100";
+    assert_true(expect_met(&e, key, fake_version, versions));
+    versions[1] = NULL;
+    assert_true(expect_met(&e, key, fake_version, versions)); /* forgotten */
+    expect_add(&e, key, KIND_POD, "b", "200");
+    expect_drop(&e, key);
+    assert_true(expect_met(&e, key, fake_version, versions));
+    expect_add(&e, key, KIND_POD, "b", "200");
+    expect_fini(&e);
+}
+
 static void config_maps(void **state)
 {
     (void)state;
@@ -322,7 +358,8 @@ int main(void)
         cmocka_unit_test(ready_follows),  cmocka_unit_test(transition_time_stays),
         cmocka_unit_test(pods_are_read),  cmocka_unit_test(long_messages_are_cut),
         cmocka_unit_test(health_by_time), cmocka_unit_test(queue_runs_keys),
-        cmocka_unit_test(references),     cmocka_unit_test(config_maps),
+        cmocka_unit_test(references),     cmocka_unit_test(expectations),
+        cmocka_unit_test(config_maps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
