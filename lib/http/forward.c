@@ -15,6 +15,14 @@
 
 #define ROOM (HTTP_MAX_HEADERS + 16) /* headers of a copy with what hooks add */
 
+/* Room for the headers of a copy: only those below n_headers are ever read, so the compiler need
+   not clear 11 KiB twice for each request. */
+#define HEADER_ROOM(name) __attribute__((uninitialized)) struct http_header name[ROOM]
+#if defined(__has_attribute) && !__has_attribute(uninitialized)
+#undef HEADER_ROOM
+#define HEADER_ROOM(name) struct http_header name[ROOM]
+#endif
+
 static const struct http_exchange_events exchange_events;
 static const struct http_call_events call_events;
 
@@ -100,7 +108,7 @@ static const struct http_exchange_events exchange_events = {
 static void on_inform(struct http_call *call, const struct http_head *head, void *arg)
 {
     struct http_forward *f = arg;
-    struct http_header room[ROOM];
+    HEADER_ROOM(room);
     struct http_head out;
     if (head->status == 100) {
         return; /* this hop answers the expectation itself */
@@ -114,7 +122,7 @@ static void on_inform(struct http_call *call, const struct http_head *head, void
 static void on_answer_head(struct http_call *call, const struct http_head *head, void *arg)
 {
     struct http_forward *f = arg;
-    struct http_header room[ROOM];
+    HEADER_ROOM(room);
     struct http_head out;
     http_head_init(&out, room, ROOM);
     int rc = http_head_copy(head, &out);
@@ -202,7 +210,7 @@ static const struct http_call_events call_events = {
 int http_forward_start(struct http_forward *f, struct http_exchange *ex, struct http_pool *pool,
                        const struct http_forward_hooks *hooks, void *arg, struct error *err)
 {
-    struct http_header room[ROOM];
+    HEADER_ROOM(room);
     struct http_head out;
     const struct http_head *in = http_exchange_request(ex);
     *f = (struct http_forward){.exchange = ex, .hooks = hooks, .arg = arg};

@@ -17,6 +17,12 @@ static const struct {
 
 #define HEADER_LEN_MAX 19
 
+/* The first row of each length (0 … HEADER_LEN_MAX + 1) in HTTP_HEADER_MAP. A test tries every row.
+ */
+static const uint8_t first_of_len[HEADER_LEN_MAX + 2] = {1,  1,  1,  2,  2,  4,  4,  8,  10, 10, 11,
+                                                         14, 15, 16, 17, 21, 26, 29, 31, 32, 33};
+_Static_assert(HTTP_H_N == 33, "first_of_len must follow the table");
+
 static inline unsigned char lower(unsigned char c)
 {
     return c >= 'A' && c <= 'Z' ? (unsigned char)(c | 0x20) : c;
@@ -39,8 +45,8 @@ enum http_header_id http_header_id(struct slice name)
         return HTTP_H_OTHER;
     }
     unsigned char first = lower((unsigned char)name.ptr[0]);
-    for (int id = HTTP_H_OTHER + 1; id < HTTP_H_N && header_names[id].len <= name.len; id++) {
-        if (header_names[id].len == name.len && (unsigned char)header_names[id].text[0] == first &&
+    for (int id = first_of_len[name.len]; id < first_of_len[name.len + 1]; id++) {
+        if ((unsigned char)header_names[id].text[0] == first &&
             eq_lower(name.ptr, header_names[id].text, name.len)) {
             return (enum http_header_id)id;
         }
