@@ -3,6 +3,7 @@
 #include "controller/conditions.h"
 
 #include "base/mem.h"
+#include "json/jbuild.h"
 #include "json/jget.h"
 
 enum { CONDITIONS_MAX = 8 };
@@ -71,10 +72,14 @@ static json_t *condition_json(const struct condition *c, const json_t *object, c
     const json_t *old = condition_find(object, c->type);
     const char *since = jpeek_cstr(old, "lastTransitionTime");
     bool same = slice_eq_str(jpeek_str(old, "status"), c->status) && since[0] != '\0';
-    return json_pack(
-        "{s:s,s:s,s:s,s:s*,s:s*,s:s*}", "type", c->type, "status", c->status, "lastTransitionTime",
-        same ? since : now, "reason", c->reason[0] == '\0' ? NULL : c->reason, "message",
-        c->message[0] == '\0' ? NULL : c->message, "severity", c->info ? "Info" : NULL);
+    json_t *out =
+        json_pack("{s:s,s:s,s:s,s:s*,s:s*}", "type", c->type, "status", c->status,
+                  "lastTransitionTime", same ? since : now, "reason",
+                  c->reason[0] == '\0' ? NULL : c->reason, "severity", c->info ? "Info" : NULL);
+    if (c->message[0] != '\0') { /* may quote a function's output */
+        json_object_set_new(out, "message", jstring_lossy(slice_str(c->message)));
+    }
+    return out;
 }
 
 static bool given(const struct condition *list, size_t count, const char *type)

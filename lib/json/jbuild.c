@@ -7,6 +7,7 @@
 #include <stdarg.h>
 
 #include "base/mem.h"
+#include "base/strbuf.h"
 #include "json/jget.h"
 #include "json/jpath.h"
 
@@ -148,6 +149,21 @@ void jbuild_obj(struct jbuild *b, const char *path)
 void jbuild_arr(struct jbuild *b, const char *path)
 {
     set_at(b, path, json_array(), true);
+}
+
+json_t *jstring_lossy(struct slice text)
+{
+    enum { TEXT_MAX = 64 << 10, ESCAPED_MAX = 6 * TEXT_MAX + 2 };
+    text = slice_sub(text, 0, TEXT_MAX);
+    json_t *string = json_stringn(text.len == 0 ? "" : text.ptr, text.len);
+    if (string != NULL) {
+        return string;
+    }
+    CLEANUP(strbuf_fini) struct strbuf quoted;
+    strbuf_init(&quoted, ESCAPED_MAX);
+    strbuf_append_json(&quoted, text);
+    string = json_loadb(quoted.ptr, quoted.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    return string != NULL ? string : json_string("");
 }
 
 int jbuild_take(struct jbuild *b, json_t **out, struct error *err)

@@ -38,6 +38,11 @@ void jbuild_json(struct jbuild *b, const char *path, json_t *value);
 /* An empty object or array, if nothing is there. */
 void jbuild_obj(struct jbuild *b, const char *path);
 void jbuild_arr(struct jbuild *b, const char *path);
+/*
+ * A JSON string of text for people that may have been cut anywhere or come from a program: what is
+ * not UTF-8 becomes U+FFFD. New reference, never NULL; beyond 64 KiB only the beginning.
+ */
+json_t *jstring_lossy(struct slice text);
 /* Gives the tree (the caller's reference), or ERR_INVALID with the first path that failed. */
 MUST_CHECK int jbuild_take(struct jbuild *b, json_t **out, struct error *err);
 /* For a builder that is not taken. Fine after jbuild_take. */

@@ -48,7 +48,7 @@ static int event_build(const struct kube_event *event, const char *ns, json_t **
     }
     jbuild_str(&b, "type", event->warning ? "Warning" : "Normal");
     jbuild_str(&b, "reason", event->reason);
-    jbuild_slice(&b, "message", slice_sub(slice_str(event->message), 0, MESSAGE_MAX));
+    jbuild_json(&b, "message", jstring_lossy(slice_sub(slice_str(event->message), 0, MESSAGE_MAX)));
     jbuild_str(&b, "source.component", event->component);
     jbuild_str(&b, "reportingComponent", event->component);
     jbuild_str(&b, "firstTimestamp", now);

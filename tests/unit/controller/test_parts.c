@@ -55,6 +55,10 @@ static void transition_time_stays(void **state)
         "\"lastTransitionTime\":\"old\"},{\"type\":\"Ready\",\"status\":\"True\","
         "\"lastTransitionTime\":\"new\"}]");
     assert_true(json_equal(got, want));
+    /* A message that was cut inside a character is still told. */
+    const struct condition cut[] = {{"Ready", "False", "r", "caf\xc3", false}};
+    CLEANUP(jfree) json_t *told = conditions_build(cut, 1, object, "new");
+    assert_string_equal(jpeek_cstr(json_array_get(told, 0), "message"), "caf\xef\xbf\xbd");
 }
 
 #define POD(status) \
