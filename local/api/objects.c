@@ -278,6 +278,13 @@ static bool delete_body(struct call *c)
     return true;
 }
 
+static bool is_immortal(const struct call *c)
+{
+    return c->route.kind->id == KIND_NAMESPACE &&
+           (strcmp(c->route.name, "default") == 0 ||
+            strcmp(c->route.name, c->api->system_namespace) == 0);
+}
+
 void objects_delete(struct call *c)
 {
     if (!read_dry_run(c) || !delete_body(c)) {
@@ -289,6 +296,13 @@ void objects_delete(struct call *c)
     read_delete_options(c, &uid, &options);
     c->deleting = true;
     struct error err;
+    if (is_immortal(c)) {
+        (void)error_set(&err, ERR_DENIED,
+                        "namespaces \"%s\" is forbidden: this namespace may not be deleted",
+                        c->route.name);
+        answer_error(c, &err, NULL);
+        return;
+    }
     int rc = store_delete(store_of(c), c->resource, c->route.ns, c->route.name, &options,
                           class_of(c), on_done, c, &err);
     if (rc < 0) {
