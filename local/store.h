@@ -231,7 +231,11 @@ MUST_CHECK int store_change(struct store *s, const char *resource, const char *n
                             enum store_sub sub, store_change_cb change, void *change_arg,
                             enum store_class class, store_done_cb cb, void *arg, struct error *err);
 
-enum store_propagation { STORE_BACKGROUND, STORE_ORPHAN };
+enum store_propagation {
+    STORE_BACKGROUND, /* what it owns goes after it */
+    STORE_FOREGROUND, /* it is marked and stays until what it owns has gone */
+    STORE_ORPHAN,     /* what it owns stays and loses its owner */
+};
 
 struct store_delete_options {
     const char *uid;  /* precondition, or NULL */

@@ -256,10 +256,14 @@ static void read_delete_options(struct call *c, struct strbuf *uid,
     if (query[0] >= '0' && query[0] <= '9') {
         out->grace_s = strtoll(query, NULL, 10);
     }
-    bool orphan = slice_eq_str(jpeek_str(c->body, "propagationPolicy"), "Orphan") ||
-                  jpeek_bool(c->body, "orphanDependents") ||
-                  strcmp(query_get(c->rq, "propagationPolicy", &buf), "Orphan") == 0;
-    out->propagation = orphan ? STORE_ORPHAN : STORE_BACKGROUND;
+    const char *policy = jpeek_cstr(c->body, "propagationPolicy");
+    if (policy[0] == '\0') {
+        policy = query_get(c->rq, "propagationPolicy", &buf);
+    }
+    bool orphan = strcmp(policy, "Orphan") == 0 || jpeek_bool(c->body, "orphanDependents");
+    out->propagation = orphan                              ? STORE_ORPHAN
+                       : strcmp(policy, "Foreground") == 0 ? STORE_FOREGROUND
+                                                           : STORE_BACKGROUND;
     (void)strbuf_append_slice(uid, jpeek_str(c->body, "preconditions.uid"));
     out->uid = uid->ptr;
     out->version = strtoull(jpeek_cstr(c->body, "preconditions.resourceVersion"), NULL, 10);

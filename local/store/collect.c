@@ -3,6 +3,7 @@
 /*
  * What follows from a change without being asked for:
  *   an object goes: what it owned, and no living object owns beside it, goes too;
+ *   an object is deleted in the foreground: what it owns goes first, then the object;
  *   an object comes whose owners are all gone: it goes;
  *   a Namespace is marked: its content goes, and then the Namespace;
  *   a kind has more objects than it may keep: the oldest go.
@@ -16,14 +17,16 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "local/store/rules.h"
 #include "local/store/state.h"
 
-static void doom(struct store *s, struct entry *e)
+static void doom(struct store *s, struct entry *e, enum doom what)
 {
     if (e->latest == NULL) {
         return;
     }
     struct doomed *d = NEW(struct doomed);
+    d->what = what;
     d->room = e->room;
     d->key = xstrdup(e->key);
     d->uid = xstrdup(e->latest->uid);
@@ -73,7 +76,33 @@ static void doom_dependents(struct store *s, const struct object *owner)
     list_foreach (node, &estate->links) {
         struct entry *e = LIST_ENTRY(node, struct bond, owner_link)->entry;
         if (is_orphan(s, e->visible)) {
-            doom(s, e);
+            doom(s, e, DOOM_DELETE);
+        }
+    }
+}
+
+/* All that it owns goes, because it waits for that. */
+static void doom_estate(struct store *s, const struct object *owner)
+{
+    struct estate *estate = map_get(&s->estates, slice_str(owner->uid));
+    if (estate == NULL) {
+        return;
+    }
+    list_foreach (node, &estate->links) {
+        doom(s, LIST_ENTRY(node, struct bond, owner_link)->entry, DOOM_DELETE_FOREGROUND);
+    }
+}
+
+/* Owners that waited for their last dependent are let go. */
+static void release_owners(struct store *s, const struct object *gone)
+{
+    const struct object_full *f = object_full(gone);
+    for (uint32_t i = 0; i < f->owners_count; i++) {
+        struct slice uid = slice_str(f->owners[i]);
+        struct entry *owner = map_get(&s->uids, uid);
+        if (owner != NULL && object_full(owner->visible)->foreground &&
+            map_get(&s->estates, uid) == NULL) {
+            doom(s, owner, DOOM_RELEASE);
         }
     }
 }
@@ -88,7 +117,7 @@ static void doom_content(struct store *s, const char *ns)
         map_foreach (it, &room->entries) {
             struct entry *e = it.value;
             if (e->latest != NULL && strcmp(e->latest->ns, ns) == 0) {
-                doom(s, e);
+                doom(s, e, DOOM_DELETE);
             }
         }
     }
@@ -104,7 +133,7 @@ static void doom_empty_namespace(struct store *s, const char *ns, size_t left)
         (t != NULL && t->entries > left)) {
         return;
     }
-    doom(s, e);
+    doom(s, e, DOOM_DELETE);
 }
 
 static void doom_oldest(struct store *s, struct room *room)
@@ -115,7 +144,7 @@ static void doom_oldest(struct store *s, struct room *room)
         if (e->visible == NULL || e->latest == NULL) {
             continue;
         }
-        doom(s, e);
+        doom(s, e, DOOM_DELETE);
         if (--surplus == 0) {
             return;
         }
@@ -127,6 +156,7 @@ void collect_after(struct store *s, struct room *room, struct object *before, st
     bool is_namespace = strcmp(room->kind->resource, "namespaces") == 0;
     if (after == NULL) {
         doom_dependents(s, before);
+        release_owners(s, before);
         if (room->kind->namespaced) {
             doom_empty_namespace(s, before->ns, 1);
         }
@@ -134,15 +164,41 @@ void collect_after(struct store *s, struct room *room, struct object *before, st
     }
     if (before == NULL && is_orphan(s, after)) {
         struct entry *e = entry_find(room, after->ns, after->name);
-        doom(s, e);
+        doom(s, e, DOOM_DELETE);
     }
     if (before == NULL && room->kind->keep_newest > 0 && room->visible > room->kind->keep_newest) {
         doom_oldest(s, room);
+    }
+    if (object_full(after)->foreground && (before == NULL || !object_full(before)->foreground)) {
+        doom_estate(s, after);
+        if (map_get(&s->estates, slice_str(after->uid)) == NULL) {
+            doom(s, entry_find(room, after->ns, after->name), DOOM_RELEASE);
+        }
     }
     if (is_namespace && after->deleting && (before == NULL || !before->deleting)) {
         doom_content(s, after->name);
         doom_empty_namespace(s, after->name, 0);
     }
+}
+
+static int drop_foreground(json_t *object, void *arg, struct error *err)
+{
+    rules_drop_finalizer(object, OBJECT_FOREGROUND);
+    return 0;
+}
+
+static int run_doom(struct store *s, const struct doomed *d, const struct object *o,
+                    struct error *err)
+{
+    if (d->what == DOOM_RELEASE) {
+        return store_change(s, o->resource, o->ns, o->name, STORE_SUB_NONE, drop_foreground, NULL,
+                            STORE_MACHINE, NULL, NULL, err);
+    }
+    struct store_delete_options options = {
+        .grace_s = -1,
+        .propagation = d->what == DOOM_DELETE_FOREGROUND ? STORE_FOREGROUND : STORE_BACKGROUND,
+    };
+    return store_delete(s, o->resource, o->ns, o->name, &options, STORE_MACHINE, NULL, NULL, err);
 }
 
 /* 0, or an error after which the doomed object is kept for later. */
@@ -152,13 +208,13 @@ static int delete_doomed(struct store *s, const struct doomed *d)
     if (e == NULL || e->latest == NULL || strcmp(e->latest->uid, d->uid) != 0) {
         return 0;
     }
-    if (e->visible != NULL && e->latest->deleting &&
+    if (d->what != DOOM_RELEASE && e->visible != NULL && e->latest->deleting &&
         strcmp(d->room->kind->resource, "namespaces") != 0) {
         return 0; /* marked already; a finalizer or its node holds it */
     }
     struct error err = {0};
     struct object *o = object_ref(e->latest);
-    int rc = store_delete(s, o->resource, o->ns, o->name, NULL, STORE_MACHINE, NULL, NULL, &err);
+    int rc = run_doom(s, d, o, &err);
     object_unref(o);
     if (rc < 0 && rc != ERR_OVERLOAD && rc != ERR_UNAVAILABLE) {
         LOG_WARN("cannot collect an object", LOG_STR("kind", d->room->kind->resource),
@@ -190,8 +246,17 @@ void collect_sweep(struct store *s)
         struct room *room = &s->rooms[i];
         map_foreach (it, &room->entries) {
             struct entry *e = it.value;
-            if (e->visible != NULL && is_orphan(s, e->visible)) {
-                doom(s, e);
+            if (e->visible == NULL) {
+                continue;
+            }
+            if (is_orphan(s, e->visible)) {
+                doom(s, e, DOOM_DELETE);
+            }
+            if (object_full(e->visible)->foreground) {
+                doom_estate(s, e->visible);
+                if (map_get(&s->estates, slice_str(e->visible->uid)) == NULL) {
+                    doom(s, e, DOOM_RELEASE);
+                }
             }
         }
         if (room->kind->keep_newest > 0 && room->visible > room->kind->keep_newest) {

@@ -181,6 +181,19 @@ static struct object_full *lay_out(const struct store_kind *kind, const struct t
     return f;
 }
 
+static bool waits_for_dependents(const json_t *metadata)
+{
+    size_t i;
+    json_t *finalizer;
+    json_array_foreach(json_object_get(metadata, "finalizers"), i, finalizer)
+    {
+        if (slice_eq_str(slice_str(json_string_value(finalizer)), OBJECT_FOREGROUND)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int find_version(struct object_full *f, struct error *err)
 {
     const char *found =
@@ -225,6 +238,7 @@ static int project(const struct store_kind *kind, const json_t *root, char *text
     f->pub.json = slice_of(text, len);
     f->pub.generation = json_integer_value(json_object_get(metadata, "generation"));
     f->pub.deleting = json_object_get(metadata, "deletionTimestamp") != NULL;
+    f->foreground = f->pub.deleting && waits_for_dependents(metadata);
     f->finalizers = json_array_size(json_object_get(metadata, "finalizers")) > 0;
     int rc = find_version(f, err);
     if (rc < 0) {

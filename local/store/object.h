@@ -9,6 +9,8 @@
 
 #include "local/store.h"
 
+#define OBJECT_FOREGROUND "foregroundDeletion"
+
 struct object_pair {
     const char *key;
     const char *value;
@@ -20,6 +22,7 @@ struct object_full {
     uint32_t refs;
     uint32_t version_at; /* where the digits of resourceVersion stand in the JSON */
     uint32_t version_len;
+    bool foreground; /* finalizer foregroundDeletion: it waits for what it owns */
     bool finalizers; /* there are some */
     uint32_t labels_count;
     uint32_t owners_count;

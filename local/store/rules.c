@@ -564,6 +564,33 @@ void rules_mark(const json_t *old, int64_t wall_ns, int64_t grace_s, json_t **ou
     *out = root;
 }
 
+static json_t *finalizers_without(const json_t *root, const char *finalizer)
+{
+    json_t *kept = json_array();
+    size_t i;
+    json_t *item;
+    json_array_foreach(jget(root, "metadata.finalizers"), i, item)
+    {
+        if (!slice_eq_str(slice_str(json_string_value(item)), finalizer)) {
+            REQUIRE(json_array_append(kept, item) == 0);
+        }
+    }
+    return kept;
+}
+
+void rules_add_finalizer(json_t *root, const char *finalizer)
+{
+    json_t *list = finalizers_without(root, finalizer);
+    REQUIRE(json_array_append_new(list, json_string(finalizer)) == 0);
+    REQUIRE(json_object_set_new(json_object_get(root, "metadata"), "finalizers", list) == 0);
+}
+
+void rules_drop_finalizer(json_t *root, const char *finalizer)
+{
+    json_t *list = finalizers_without(root, finalizer);
+    REQUIRE(json_object_set_new(json_object_get(root, "metadata"), "finalizers", list) == 0);
+}
+
 bool rules_is_finished(const json_t *root)
 {
     return jget(root, "metadata.deletionTimestamp") != NULL &&

@@ -30,6 +30,10 @@ MUST_CHECK int rules_update(const struct store_kind *kind, const json_t *old, en
 void rules_mark(const json_t *old, int64_t wall_ns, int64_t grace_s, json_t **out,
                 bool *out_changed);
 
+/* Adds or removes a finalizer in place; metadata of `root` must be its own. */
+void rules_add_finalizer(json_t *root, const char *finalizer);
+void rules_drop_finalizer(json_t *root, const char *finalizer);
+
 /* Under deletion, and nothing holds it any more: no finalizers, no grace. */
 bool rules_is_finished(const json_t *root);
 

@@ -68,8 +68,12 @@ struct bond {
     struct entry *entry;
 };
 
+/* What is to be done with an object, when the journal has room. */
+enum doom { DOOM_DELETE, DOOM_DELETE_FOREGROUND, DOOM_RELEASE };
+
 struct doomed {
     struct list link;
+    enum doom what; /* RELEASE: what it owned has gone, its finalizer goes */
     struct room *room;
     char *key;
     char *uid;

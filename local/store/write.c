@@ -429,7 +429,7 @@ static int mark_namespace(json_t **root)
 
 /* Marks it and leaves it there; *out_done false: it was marked before. */
 static int mark_entry(struct store *s, struct entry *e, const json_t *old, int64_t grace_s,
-                      const struct done *done, struct error *err)
+                      bool foreground, const struct done *done, struct error *err)
 {
     json_t *root = NULL;
     bool changed;
@@ -439,6 +439,9 @@ static int mark_entry(struct store *s, struct entry *e, const json_t *old, int64
     }
     if (strcmp(e->room->kind->resource, "namespaces") == 0) {
         REQUIRE(mark_namespace(&root) == 0);
+    }
+    if (foreground) {
+        rules_add_finalizer(root, OBJECT_FOREGROUND);
     }
     return submit_tree(s, e, root, done, err);
 }
@@ -460,7 +463,10 @@ int store_delete(struct store *s, const char *resource, const char *ns, const ch
     }
     bool is_namespace = strcmp(resource, "namespaces") == 0;
     bool is_pod = strcmp(resource, "pods") == 0;
-    if (!is_namespace && !is_pod && !object_full(e->latest)->finalizers) {
+    /* Only the first delete can ask for it: nothing is added to an object under deletion. */
+    bool foreground = o->propagation == STORE_FOREGROUND && !is_namespace && !e->latest->deleting &&
+                      map_get(&s->estates, slice_str(e->latest->uid)) != NULL;
+    if (!is_namespace && !is_pod && !foreground && !object_full(e->latest)->finalizers) {
         if (o->propagation == STORE_ORPHAN && class != STORE_DRY) {
             orphan_dependents(s, e->latest);
         }
@@ -469,11 +475,12 @@ int store_delete(struct store *s, const char *resource, const char *ns, const ch
     json_t *old = object_parse(e->latest);
     int64_t grace_s = is_pod ? pod_grace(old, o->grace_s) : 0;
     struct tenancy *t = is_namespace ? map_get(&s->tenancies, slice_str(name)) : NULL;
-    bool holds = object_full(e->latest)->finalizers || grace_s > 0 || (t != NULL && t->entries > 0);
+    bool holds = foreground || object_full(e->latest)->finalizers || grace_s > 0 ||
+                 (t != NULL && t->entries > 0);
     if (o->propagation == STORE_ORPHAN && class != STORE_DRY) {
         orphan_dependents(s, e->latest);
     }
-    rc = holds ? mark_entry(s, e, old, grace_s, &done, err)
+    rc = holds ? mark_entry(s, e, old, grace_s, foreground, &done, err)
                : submit(s, e, JOURNAL_DELETE, object_ref(e->latest), &done, err);
     json_decref(old);
     return rc;

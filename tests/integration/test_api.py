@@ -634,5 +634,9 @@ def test_kubectl(local, tmp_path):
     kubectl("create", "secret", "generic", "s", "--from-literal=a=b", "-n", "n")
     assert kubectl("get", "secret", "s", "-n", "n", "-o", "jsonpath={.data.a}") == "Yg=="
     kubectl("delete", "namespace", "n")
-    kubectl("delete", "ksvc", "hello")
+    uid = kubectl("get", "ksvc", "hello", "-o", "jsonpath={.metadata.uid}")
+    reference = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "hello", "uid": uid}
+    local.api.create(CONFIGMAPS, configmap("owned", ownerReferences=[reference]))
+    kubectl("delete", "ksvc", "hello", "--cascade=foreground")
+    assert "NotFound" in kubectl("get", "cm", "owned", check=False)
     assert "NotFound" in kubectl("get", "ksvc", "hello", check=False)

@@ -554,6 +554,35 @@ static void orphans_stay_when_asked(void **state)
     close_store(loop, s);
 }
 
+static void the_foreground_waits_for_what_is_owned(void **state)
+{
+    struct loop *loop = *state;
+    struct store *s = open_with_namespace(loop, NULL, 0);
+    struct store_delete_options foreground = {.grace_s = -1, .propagation = STORE_FOREGROUND};
+    struct outcome a = create(loop, s, "deployments.apps", DEPLOYMENT("a"));
+    char text[500];
+    snprintf(text, sizeof(text), OWNED("p", "%s"), a.uid);
+    create(loop, s, "pods", text);
+    snprintf(text, sizeof(text),
+             "{\"metadata\":{\"name\":\"slow\",\"ownerReferences\":[{\"apiVersion\":\"apps/v1\","
+             "\"kind\":\"Deployment\",\"name\":\"a\",\"uid\":\"%s\"}]},\"spec\":{\"nodeName\":"
+             "\"n\"}}",
+             a.uid);
+    create(loop, s, "pods", text);
+    struct outcome out = drop(loop, s, "deployments.apps", "a", &foreground);
+    assert_true(out.deleting);
+    LOOP_UNTIL(loop, store_get(s, "pods", "default", "p") == NULL &&
+                         store_get(s, "pods", "default", "slow")->deleting);
+    assert_non_null(store_get(s, "deployments.apps", "default", "a"));
+    drop(loop, s, "pods", "slow", &(struct store_delete_options){.grace_s = 0});
+    LOOP_UNTIL(loop, store_get(s, "deployments.apps", "default", "a") == NULL);
+    /* Nothing to wait for: it goes at once. */
+    create(loop, s, "deployments.apps", DEPLOYMENT("b"));
+    drop(loop, s, "deployments.apps", "b", &foreground);
+    assert_null(store_get(s, "deployments.apps", "default", "b"));
+    close_store(loop, s);
+}
+
 static void finalizers_and_grace_hold_an_object(void **state)
 {
     struct loop *loop = *state;
@@ -668,6 +697,7 @@ int main(void)
         T(a_full_disk_fails_the_write_only),
         T(owned_objects_follow_their_owner),
         T(orphans_stay_when_asked),
+        T(the_foreground_waits_for_what_is_owned),
         T(finalizers_and_grace_hold_an_object),
         T(a_namespace_takes_its_content_along),
         T(events_are_bounded),
