@@ -210,6 +210,16 @@ static bool try_again(const struct request *rq, const struct http_forward_result
     return rq->tries < 2 && r->body_intact && r->stage == HTTP_STAGE_REUSED && harmless;
 }
 
+/* At most one line a second: a function that is down fails every request. */
+static void warn(struct proxy *proxy, const struct error *err)
+{
+    uint64_t now = loop_now_ms(proxy->loop);
+    if (proxy->warned_ms == 0 || now - proxy->warned_ms >= 1000) {
+        proxy->warned_ms = now;
+        LOG_WARN("request failed", LOG_ERR(err));
+    }
+}
+
 static void on_forward_done(struct http_forward *f, const struct http_forward_result *r, void *arg)
 {
     struct request *rq = arg;
@@ -224,7 +234,7 @@ static void on_forward_done(struct http_forward *f, const struct http_forward_re
     if (r->stage == HTTP_STAGE_NOT_SENT) {
         prober_suspect(&rq->proxy->prober);
     }
-    LOG_WARN("request failed", LOG_ERR(&r->err));
+    warn(rq->proxy, &r->err);
     fail_request(rq, &r->err);
 }
 

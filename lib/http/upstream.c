@@ -20,6 +20,7 @@
 #include "http/h1.h"
 #include "http/shared.h"
 
+#define INFORM_MAX    32  /* interim answers (1xx) to one request */
 #define PROBE_IDLE_MS 100 /* a connection that was idle longer is looked at before it is used */
 
 struct http_conn {
@@ -33,6 +34,7 @@ struct http_conn {
     struct strbuf early;    /* bytes gathered while connecting */
     struct http_call *call; /* NULL while idle or closing */
     uint64_t idle_since_ms;
+    unsigned informed; /* interim answers to this call */
     bool connected;
     bool reused;      /* this call is not the first one here */
     bool ended;       /* http_call_end */
@@ -213,6 +215,11 @@ static enum h1_go on_head(struct h1_parser *p, void *owner)
         head->body = HTTP_BODY_TUNNEL;
         conn->tunnel = true;
     } else if (head->status < 200) {
+        if (++conn->informed > INFORM_MAX) {
+            p->bad_status = 502;
+            p->bad_text = "too many interim answers";
+            return H1_STOP;
+        }
         if (call->events->on_inform != NULL) {
             call->events->on_inform(call, head, call->arg);
         }
@@ -475,6 +482,7 @@ static struct http_conn *take_idle(struct http_pool *pool)
         conn->ended = false;
         conn->got_bytes = false;
         conn->got_head = false;
+        conn->informed = 0;
         conn->full = false;
         conn->out.sent = 0;
         list_push_back(&pool->busy, &conn->link);

@@ -484,6 +484,7 @@ BAD_ANSWERS = {
     "obs-fold": b"HTTP/1.1 200 OK\r\nX: 1\r\n 2\r\nContent-Length: 0\r\n\r\n",
     "nul": b"HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n",
     "large head": b"HTTP/1.1 200 OK\r\nX: " + b"a" * 50000 + b"\r\n\r\n",
+    "1xx for ever": b"HTTP/1.1 103 Early Hints\r\n\r\n" * 1000,
     "uncalled 101": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
 }
 
