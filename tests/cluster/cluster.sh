@@ -10,6 +10,7 @@
 #   cluster.sh kubectl ARGS    kubectl as admin
 #   cluster.sh exec CMD...     run CMD in the cluster's network namespace (ClusterIPs and pod IPs reachable)
 #   cluster.sh image NAME TAR-OR-BINARY   import an image tar, or wrap one static binary as image NAME
+#   cluster.sh kill NAME       kill -9 one server (see status); up brings it back
 #   cluster.sh down            stop everything, remove namespaces, mounts, cgroups and cluster data (keeps bin, images)
 #   cluster.sh purge           down + remove the whole state directory
 #
@@ -501,11 +502,12 @@ case ${1:-} in
   down) down ;;
   purge) down; rm -rf --one-file-system "$D" ;;
   status) status ;;
+  kill) HP=$(holder) || die "down"; alive "${2:?}" || die "$2 is not up"; inns /bin/kill -9 "$(cat "$RUN/$2.pid")" ;;
   kubectl) shift; HP=$(holder) || die "down"; exec "$BIN/kubectl" --kubeconfig "$D/kubeconfig" "$@" ;;
   exec) shift; HP=$(holder) || die "down"; exec nsenter --net="/run/netns/$KUBE_NAME" -- "$@" ;;
   shell) shift; HP=$(holder) || die "down"; inns "$@" ;;
   image) shift; HP=$(holder) || die "down"; if tar -tf "$2" >/dev/null 2>&1; then import "$2"; else t=$(mktemp); mkimage "$1" "$2" "$t"; import "$t"; rm -f "$t"; fi ;;
-  *) sed -n '3,20p' "$0"; exit 2 ;;
+  *) sed -n '3,21p' "$0"; exit 2 ;;
 esac
 }
 main "$@"; exit   # one line: bash must not read on if this file is edited while it runs

@@ -3,11 +3,14 @@
 the real Deployment controller and kubelet; and what else the thread carries."""
 
 import concurrent.futures
+import os
 import statistics
 import time
 
-from cluster import (apply, get, hello, host_of, kubectl, no_restarts, pods_of, ready_condition,
-                     replicas, wait_for, wait_ready, wait_zero, Load)
+import pytest
+
+from cluster import (ROOT, Load, apply, get, hello, host_of, kubectl, no_restarts, pods_of,
+                     ready_condition, replicas, run, wait_for, wait_ready, wait_zero)
 
 ROUNDS = 3
 HELLO = (200, "Hello from C, world!\n")
@@ -106,6 +109,58 @@ def test_requests_go_on_while_control_parts_are_away(ingress, namespace):
     wait_zero(namespace, "other-00001")
     status, _, body, _ = ingress.request(host_of(other), timeout=60)
     assert (status, body) == HELLO
+
+
+def test_activators_are_replaced_without_a_failed_request(ingress, namespace):
+    apply(hello(namespace, annotations={"autoscaling.knative.dev/min-scale": "1"}))
+    service = wait_ready(namespace)
+    with Load(ingress, host_of(service)) as load:
+        kubectl("-n", "lull-system", "rollout", "restart", "deployment/lull-activator")
+        kubectl("-n", "lull-system", "rollout", "status", "deployment/lull-activator",
+                "--timeout=90s")
+        wait_for("the old ones are gone", lambda: len(system_pods("lull-activator")) == 2, 60)
+    assert not load.bad
+    assert load.good > 100
+
+
+def test_an_activator_dies_and_the_other_goes_on(ingress, namespace):
+    apply(hello(namespace))
+    service = wait_ready(namespace)
+    victim = system_pods("lull-activator")[0]["metadata"]["name"]
+    with Load(ingress, host_of(service)) as load:
+        kubectl("-n", "lull-system", "delete", "pod", victim, "--force", "--grace-period=0")
+        kubectl("-n", "lull-system", "rollout", "status", "deployment/lull-activator",
+                "--timeout=60s")
+        good = load.good
+        wait_for("more requests", lambda: load.good > good + 50, 30)
+    # Only what the dead one held may be lost: cut or refused connections, never an error answer.
+    assert all(status == 0 for _, status, _ in load.bad), load.bad
+    print(f"\n{load.good} answered, {len(load.bad)} connections lost with the activator")
+    # Its reports are missed for a moment, not for ever: to zero and back.
+    wait_zero(namespace, "hello-00001")
+    status, _, body, _ = ingress.request(host_of(service), timeout=60)
+    assert (status, body) == HELLO
+
+
+@pytest.mark.skipif("LULL_CLUSTER_INSIDE" not in os.environ, reason="only on a cluster of our own")
+def test_requests_go_on_while_the_api_server_is_away(ingress, namespace):
+    apply(hello(namespace, annotations={"autoscaling.knative.dev/min-scale": "1"}))
+    apply(hello(namespace, "asleep"))
+    service, asleep = wait_ready(namespace), wait_ready(namespace, "asleep")
+    wait_zero(namespace, "asleep-00001")
+    script = str(ROOT / "tests/cluster/cluster.sh")
+    with Load(ingress, host_of(service)) as load:
+        run(script, "kill", "apiserver")
+        good = load.good
+        wait_for("300 requests without the API server", lambda: load.good >= good + 300, 30)
+        run(script, "up", "node")
+        status, _, body, took = ingress.request(host_of(asleep), timeout=60)
+    assert not load.bad
+    assert (status, body) == HELLO
+    print(f"\nafter the API server came back a function was woken in {took:.0f} ms")
+    apply(hello(namespace, "after"))
+    wait_ready(namespace, "after")
+    wait_zero(namespace, "after-00001")
 
 
 def system_pods(part):
