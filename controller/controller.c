@@ -24,6 +24,7 @@ enum {
     RUNS_MAX = 32,
     CALL_TIMEOUT_MS = 10000,
     LOG_INTERVAL_MS = 200,
+    LINK_CHECK_MS = 2000,
     CATCH_UP_MS = 500, /* a write that is not seen after so long was undone by someone else */
     CONNECTIONS_MAX = 64,
 };
@@ -302,6 +303,20 @@ static void on_lifeline(struct lifeline *lifeline)
     controller_stop(lifeline->data);
 }
 
+/* Says once when the API cannot be reached, and once when it can again. */
+static void on_link_check(struct timer *timer)
+{
+    struct controller *c = timer->data;
+    const char *trouble = objects_trouble(&c->objects);
+    bool lost = trouble[0] != '\0';
+    if (lost && !c->link_lost) {
+        LOG_WARN("no watch on the API server; trying again", LOG_STR("error", trouble));
+    } else if (!lost && c->link_lost) {
+        LOG_INFO("the API server is back");
+    }
+    c->link_lost = lost;
+}
+
 static int start_api(struct controller *c, struct error *err)
 {
     struct kube_config config = {0};
@@ -319,6 +334,9 @@ static int start_api(struct controller *c, struct error *err)
     struct objects_events events = {
         .on_key = on_key, .on_config = on_config, .on_synced = on_synced, .arg = c};
     c->objects_started = true;
+    c->link_started = true;
+    timer_init(&c->link, c->loop, on_link_check, c);
+    timer_start_every(&c->link, LINK_CHECK_MS);
     return objects_start(&c->objects, c->client, c->config->system_namespace, &events, err);
 }
 
@@ -367,6 +385,9 @@ void controller_stop(struct controller *c)
     }
     if (c->signals_started) {
         signals_close(&c->signals, NULL);
+    }
+    if (c->link_started) {
+        timer_close(&c->link, NULL);
     }
     if (c->lifeline_started) {
         lifeline_close(&c->lifeline, NULL);

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "loop/lifeline.h"
 #include "loop/signals.h"
+#include "loop/timer.h"
 #include "http/simple.h"
 #include "controller/config.h"
 #include "controller/expect.h"
@@ -36,6 +37,9 @@ struct controller {
     struct signals signals;
     struct lifeline lifeline;
     struct controller_counters counters;
+    struct timer link; /* looks after the link to the API, for the log */
+    bool link_lost;
+    bool link_started;
     struct log_limit complaints;
     bool objects_started;
     bool signals_started;

@@ -8,6 +8,7 @@
 #include "json/jget.h"
 
 enum {
+    PORT_WORDS = 48,
     LISTEN_NOTICE_MS = 10000, /* a function that runs so long and does not listen is worth a word */
 };
 
@@ -66,14 +67,26 @@ static bool deployment_trouble(const json_t *deployment, struct health *out)
     return true;
 }
 
+/* The port that the function is told by $PORT; on one machine each replica gets its own. */
+static void port_words(const struct health_input *in, char out[static PORT_WORDS])
+{
+    if (in->port > 0) {
+        snprintf(out, PORT_WORDS, "port %lld ($PORT)", (long long)in->port);
+    } else {
+        snprintf(out, PORT_WORDS, "the port in $PORT");
+    }
+}
+
 static void too_late(const struct health_input *in, struct health *out)
 {
+    char port[PORT_WORDS];
+    port_words(in, port);
     snprintf(out->reason, sizeof(out->reason), "ProgressDeadlineExceeded");
     if (in->replicas.running > 0) {
         snprintf(out->message, sizeof(out->message),
-                 "Initial scale was never achieved: the container runs, but nothing listens on "
-                 "port %lld (see $PORT) after %lld s",
-                 (long long)in->port, (long long)(in->deadline_ms / 1000));
+                 "Initial scale was never achieved: the container runs, but nothing listens on %s "
+                 "after %lld s",
+                 port, (long long)(in->deadline_ms / 1000));
     } else {
         snprintf(out->message, sizeof(out->message),
                  "Initial scale was never achieved within %lld s",
@@ -85,11 +98,12 @@ static void too_late(const struct health_input *in, struct health *out)
 static void still_deploying(const struct health_input *in, struct health *out)
 {
     int64_t next_ms = in->deadline_ms - in->age_ms;
+    char port[PORT_WORDS];
+    port_words(in, port);
     say(out, "Deploying", "");
     if (in->replicas.running > 0 && in->age_ms >= LISTEN_NOTICE_MS) {
         snprintf(out->message, sizeof(out->message),
-                 "The container runs, but nothing listens on port %lld (see $PORT) yet",
-                 (long long)in->port);
+                 "The container runs, but nothing listens on %s yet", port);
     } else if (LISTEN_NOTICE_MS - in->age_ms < next_ms) {
         next_ms = in->age_ms < LISTEN_NOTICE_MS ? LISTEN_NOTICE_MS - in->age_ms : 1000;
     }

@@ -17,7 +17,7 @@ struct health_input {
     int64_t initial_scale;
     int64_t age_ms;      /* since the revision was made */
     int64_t deadline_ms; /* progress deadline */
-    int64_t port;        /* where the function is to listen */
+    int64_t port;        /* where the function is to listen; 0: each replica has its own */
 };
 
 struct health {

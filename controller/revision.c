@@ -148,7 +148,7 @@ void reconcile_revision(const struct reconcile_env *env, const json_t *revision,
         .initial_scale = build_initial_scale(env->settings, revision),
         .age_ms = age_ms(env, revision),
         .deadline_ms = build_progress_deadline_s(env->settings, revision) * 1000,
-        .port = build_user_port(revision),
+        .port = env->settings->sidecar_image[0] == '\0' ? 0 : build_user_port(revision),
     };
     env->replicas(env->arg, ns, meta_name(revision), &in.replicas);
     set_status(env, revision, autoscaler, &in, plan);

@@ -186,7 +186,7 @@ def test_a_failing_function_says_why(parts, digest, want):
 
 def test_a_function_that_never_listens(parts):
     parts.deploy("silent", digest=SILENT, annotations={"serving.knative.dev/progress-deadline": "2s"})
-    parts.wait_condition("silent", ("False", "RevisionFailed", "nothing listens on port 8080"))
+    parts.wait_condition("silent", ("False", "RevisionFailed", "nothing listens on the port in $PORT after 2 s"))
     assert conditions(parts.get("silent-00001", "revisions"))["ResourcesAvailable"]["reason"] == "ProgressDeadlineExceeded"
 
 
