@@ -18,7 +18,8 @@ struct http_limits {
     uint64_t max_body_bytes;   /* 413; 0: no limit */
     uint32_t
         hold_body_bytes; /* body kept for a handler that does not read yet; then reading stops */
-    uint32_t out_high_bytes; /* unsent bytes at which writes say HTTP_FULL */
+    uint32_t out_high_bytes;  /* unsent bytes at which writes say HTTP_FULL */
+    uint32_t out_burst_bytes; /* most bytes written at once beyond that; 0: 1 MiB; more: closed */
     /* times; 0: no limit */
     uint32_t idle_ms;         /* keep-alive without a request: closed */
     uint32_t head_ms;         /* first byte of a head to its end, and connect to first byte: 408 */

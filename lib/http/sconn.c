@@ -445,7 +445,8 @@ void sconn_open(struct http_server *server, struct listener *l)
         return;
     }
     conn->server = server;
-    stream_set_queue_max(&conn->stream, (size_t)limits->out_high_bytes + 1024 * 1024);
+    size_t burst = limits->out_burst_bytes > 0 ? limits->out_burst_bytes : 1024 * 1024;
+    stream_set_queue_max(&conn->stream, (size_t)limits->out_high_bytes + burst);
     deadline_init(&conn->deadline);
     h1_parser_init(&conn->parser, HTTP_REQUEST, limits, &parser_events, conn);
     list_push_back(&server->conns, &conn->link);

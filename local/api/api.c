@@ -22,6 +22,7 @@
 #define BODY_MAX        (4u << 20) /* beyond: the HTTP server's own 413 */
 #define OBJECT_MAX      (3u << 19) /* 1.5 MiB: a Status says so */
 #define CONNECTIONS_MAX 512
+#define BURST_MAX       (8u << 20) /* one event, one object, or one list that is not streamed */
 #define BOOKMARK_MS     30000
 
 /* --- calls --------------------------------------------------------------------------------- */
@@ -339,6 +340,7 @@ static void start_http(struct api *api)
     options.limits.max_body_bytes = BODY_MAX;
     options.limits.max_connections = CONNECTIONS_MAX;
     options.limits.out_high_bytes = 256 << 10;
+    options.limits.out_burst_bytes = BURST_MAX;
     options.limits.max_requests = 0;
     api->http = http_simple_new(api->options.loop, &options);
     timer_init(&api->bookmarks, api->options.loop, on_bookmarks, api);

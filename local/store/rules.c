@@ -17,215 +17,17 @@
 #include "base/random.h"
 #include "json/jedit.h"
 #include "json/jget.h"
+#include "local/store/check.h"
 #include "local/store/object.h"
 
-#define NAME_BYTES_MAX        253
-#define LABEL_BYTES_MAX       63
-#define ANNOTATIONS_BYTES_MAX (256 * 1024)
-#define SUFFIX_LEN            5
+#define SUFFIX_LEN 5
 
 #define NAME_RULE                                                                                \
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or " \
     "'.', and must start and end with an alphanumeric character"
 
 /* What a client may set, in the order in which it is written. */
-static const char *const map_members[] = {"labels", "annotations"};
-static const char *const list_members[] = {"ownerReferences", "finalizers"};
-
-char *rules_kind_text(const struct store_kind *kind, char *buf, size_t size)
-{
-    const char *slash = strchr(kind->api_version, '/');
-    if (slash == NULL) {
-        (void)snprintf(buf, size, "%s", kind->kind);
-    } else {
-        (void)snprintf(buf, size, "%s.%.*s", kind->kind, (int)(slash - kind->api_version),
-                       kind->api_version);
-    }
-    return buf;
-}
-
-int rules_conflict(struct error *err, const struct store_kind *kind, const char *name)
-{
-    return error_set(err, ERR_CONFLICT,
-                     "Operation cannot be fulfilled on %s \"%s\": the object has been modified; "
-                     "please apply your changes to the latest version and try again",
-                     kind->resource, name);
-}
-
-int rules_not_found(struct error *err, const struct store_kind *kind, const char *name)
-{
-    return error_set(err, ERR_NOT_FOUND, "%s \"%s\" not found", kind->resource, name);
-}
-
-static int invalid(struct error *err, const struct store_kind *kind, const char *name,
-                   const char *what)
-{
-    char text[RULES_KIND_MAX];
-    return error_set(err, ERR_INVALID, "%s \"%s\" is invalid: %s",
-                     rules_kind_text(kind, text, sizeof(text)), name, what);
-}
-
-/* --- checks -------------------------------------------------------------------------------- */
-
-static bool is_alnum(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-}
-
-static bool is_name(struct slice s)
-{
-    if (s.len == 0 || s.len > NAME_BYTES_MAX || !is_alnum(s.ptr[0]) ||
-        !is_alnum(s.ptr[s.len - 1])) {
-        return false;
-    }
-    for (size_t i = 0; i < s.len; i++) {
-        bool dot = s.ptr[i] == '.';
-        if (!is_alnum(s.ptr[i]) && s.ptr[i] != '-' && !dot) {
-            return false;
-        }
-        if (dot && (!is_alnum(s.ptr[i - 1]) || !is_alnum(s.ptr[i + 1]))) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool is_label_part(struct slice s)
-{
-    if (s.len > LABEL_BYTES_MAX) {
-        return false;
-    }
-    for (size_t i = 0; i < s.len; i++) {
-        bool edge = i == 0 || i + 1 == s.len;
-        char c = s.ptr[i];
-        bool word = is_alnum(c) || (c >= 'A' && c <= 'Z');
-        if (!word && (edge || (c != '-' && c != '_' && c != '.'))) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool is_label_key(struct slice key)
-{
-    ptrdiff_t slash = slice_find(key, '/');
-    if (slash < 0) {
-        return key.len > 0 && is_label_part(key);
-    }
-    struct slice prefix = slice_sub(key, 0, (size_t)slash);
-    struct slice name = slice_sub(key, (size_t)slash + 1, key.len);
-    return is_name(prefix) && name.len > 0 && is_label_part(name);
-}
-
-static int check_shape(const struct store_kind *kind, const json_t *body, struct error *err)
-{
-    if (!json_is_object(body)) {
-        return error_set(err, ERR_PROTOCOL, "the object must be a JSON object, is %s",
-                         jtype_name(body));
-    }
-    const char *version = json_string_value(json_object_get(body, "apiVersion"));
-    if (version != NULL && version[0] != '\0' && strcmp(version, kind->api_version) != 0) {
-        return error_set(err, ERR_PROTOCOL,
-                         "the API version in the data (%s) does not match the expected API "
-                         "version (%s)",
-                         version, kind->api_version);
-    }
-    const char *name = json_string_value(json_object_get(body, "kind"));
-    if (name != NULL && name[0] != '\0' && strcmp(name, kind->kind) != 0) {
-        return error_set(err, ERR_PROTOCOL,
-                         "the kind in the data (%s) does not match the expected kind (%s)", name,
-                         kind->kind);
-    }
-    const json_t *metadata = json_object_get(body, "metadata");
-    if (metadata != NULL && !json_is_null(metadata) && !json_is_object(metadata)) {
-        return error_set(err, ERR_PROTOCOL, "metadata: must be an object, is %s",
-                         jtype_name(metadata));
-    }
-    return 0;
-}
-
-static int check_map(const struct store_kind *kind, const char *name, const json_t *metadata,
-                     const char *member, struct error *err)
-{
-    json_t *map = json_object_get(metadata, member);
-    if (map == NULL || json_is_null(map)) {
-        return 0;
-    }
-    if (!json_is_object(map)) {
-        return error_set(err, ERR_PROTOCOL, "metadata.%s: must be an object, is %s", member,
-                         jtype_name(map));
-    }
-    bool labels = strcmp(member, "labels") == 0;
-    size_t total = 0;
-    const char *key;
-    json_t *value;
-    json_object_foreach(map, key, value)
-    {
-        if (!json_is_string(value)) {
-            return error_set(err, ERR_PROTOCOL, "metadata.%s.%.80s: must be a string, is %s",
-                             member, key, jtype_name(value));
-        }
-        struct slice text = slice_of(json_string_value(value), json_string_length(value));
-        total += text.len + strlen(key);
-        if (!is_label_key(slice_str(key)) || (labels && !is_label_part(text))) {
-            char what[200];
-            (void)snprintf(what, sizeof(what), "metadata.%s: Invalid value: \"%.60s\"", member,
-                           is_label_key(slice_str(key)) ? text.ptr : key);
-            return invalid(err, kind, name, what);
-        }
-    }
-    if (total > ANNOTATIONS_BYTES_MAX) {
-        char what[120];
-        (void)snprintf(what, sizeof(what), "metadata.%s: Too long: must have at most %d bytes",
-                       member, ANNOTATIONS_BYTES_MAX);
-        return invalid(err, kind, name, what);
-    }
-    return 0;
-}
-
-static int check_lists(const struct store_kind *kind, const char *name, const json_t *metadata,
-                       struct error *err)
-{
-    for (size_t m = 0; m < ARRAY_LEN(list_members); m++) {
-        json_t *list = json_object_get(metadata, list_members[m]);
-        if (list == NULL || json_is_null(list)) {
-            continue;
-        }
-        if (!json_is_array(list)) {
-            return error_set(err, ERR_PROTOCOL, "metadata.%s: must be an array, is %s",
-                             list_members[m], jtype_name(list));
-        }
-        bool owners = strcmp(list_members[m], "ownerReferences") == 0;
-        size_t i;
-        json_t *item;
-        json_array_foreach(list, i, item)
-        {
-            bool fine = owners
-                            ? jpeek_str(item, "uid").len > 0 && jpeek_str(item, "kind").len > 0 &&
-                                  jpeek_str(item, "name").len > 0
-                            : json_string_length(item) > 0;
-            if (!fine) {
-                char what[120];
-                (void)snprintf(what, sizeof(what), "metadata.%s[%zu]: Invalid value",
-                               list_members[m], i);
-                return invalid(err, kind, name, what);
-            }
-        }
-    }
-    return 0;
-}
-
-static int check_metadata(const struct store_kind *kind, const char *name, const json_t *metadata,
-                          struct error *err)
-{
-    for (size_t m = 0; m < ARRAY_LEN(map_members); m++) {
-        int rc = check_map(kind, name, metadata, map_members[m], err);
-        if (rc < 0) {
-            return rc;
-        }
-    }
-    return check_lists(kind, name, metadata, err);
-}
+static const char *const members[] = {"labels", "annotations", "ownerReferences", "finalizers"};
 
 /* --- building ------------------------------------------------------------------------------ */
 
@@ -266,11 +68,8 @@ static json_t *build_metadata(const json_t *ours, const json_t *theirs)
             REQUIRE(json_object_set(metadata, own[i], value) == 0);
         }
     }
-    for (size_t i = 0; i < ARRAY_LEN(map_members); i++) {
-        carry(metadata, theirs, map_members[i]);
-    }
-    for (size_t i = 0; i < ARRAY_LEN(list_members); i++) {
-        carry(metadata, theirs, list_members[i]);
+    for (size_t i = 0; i < ARRAY_LEN(members); i++) {
+        carry(metadata, theirs, members[i]);
     }
     return metadata;
 }
@@ -329,32 +128,32 @@ void rules_set_version(json_t *root, uint64_t version)
 /* --- create -------------------------------------------------------------------------------- */
 
 static int choose_name(const struct store_kind *kind, const json_t *metadata,
-                       char name[NAME_BYTES_MAX + 1], struct error *err)
+                       char name[CHECK_NAME_MAX + 1], struct error *err)
 {
     struct slice given = jpeek_str(metadata, "name");
     struct slice prefix = jpeek_str(metadata, "generateName");
     if (given.len == 0 && prefix.len == 0) {
-        return invalid(err, kind, "",
-                       "metadata.name: Required value: name or generateName is required");
+        return check_invalid(err, kind, "",
+                             "metadata.name: Required value: name or generateName is required");
     }
     if (given.len == 0) {
         static const char alphabet[] = "bcdfghjklmnpqrstvwxz2456789";
         size_t keep =
-            prefix.len > LABEL_BYTES_MAX - SUFFIX_LEN ? LABEL_BYTES_MAX - SUFFIX_LEN : prefix.len;
+            prefix.len > CHECK_LABEL_MAX - SUFFIX_LEN ? CHECK_LABEL_MAX - SUFFIX_LEN : prefix.len;
         memcpy(name, prefix.ptr, keep);
         for (size_t i = 0; i < SUFFIX_LEN; i++) {
             name[keep + i] = alphabet[random_u64() % (sizeof(alphabet) - 1)];
         }
         name[keep + SUFFIX_LEN] = '\0';
     } else {
-        size_t n = given.len > NAME_BYTES_MAX ? NAME_BYTES_MAX : given.len;
+        size_t n = given.len > CHECK_NAME_MAX ? CHECK_NAME_MAX : given.len;
         memcpy(name, given.ptr, n);
         name[n] = '\0';
     }
-    bool fits = given.len <= NAME_BYTES_MAX && is_name(slice_str(name)) &&
+    bool fits = given.len <= CHECK_NAME_MAX && check_is_name(slice_str(name)) &&
                 strlen(name) == (given.len > 0 ? given.len : strlen(name));
     if (strcmp(kind->kind, "Namespace") == 0) {
-        fits = fits && strlen(name) <= LABEL_BYTES_MAX && strchr(name, '.') == NULL;
+        fits = fits && strlen(name) <= CHECK_LABEL_MAX && strchr(name, '.') == NULL;
     }
     if (!fits) {
         char what[240];
@@ -362,7 +161,7 @@ static int choose_name(const struct store_kind *kind, const json_t *metadata,
                        name);
         char shown[64];
         (void)snprintf(shown, sizeof(shown), "%.60s", name);
-        return invalid(err, kind, shown, what);
+        return check_invalid(err, kind, shown, what);
     }
     return 0;
 }
@@ -375,7 +174,7 @@ int rules_create(const struct store_kind *kind, const char *ns, const json_t *bo
         return rc;
     }
     const json_t *theirs = json_object_get(body, "metadata");
-    char name[NAME_BYTES_MAX + 1];
+    char name[CHECK_NAME_MAX + 1];
     rc = choose_name(kind, theirs, name, err);
     if (rc < 0) {
         return rc;
@@ -460,9 +259,10 @@ static int check_finalizers(const struct store_kind *kind, const json_t *old,
             there = there || json_equal(item, other);
         }
         if (!there) {
-            return invalid(err, kind, jpeek_cstr(old, "metadata.name"),
-                           "metadata.finalizers: Forbidden: no new finalizers can be added if the "
-                           "object is being deleted");
+            return check_invalid(
+                err, kind, jpeek_cstr(old, "metadata.name"),
+                "metadata.finalizers: Forbidden: no new finalizers can be added if the "
+                "object is being deleted");
         }
     }
     return 0;

@@ -334,6 +334,15 @@ def test_large_lists_are_streamed(api):
     assert [o["metadata"]["name"] for o in api.list(CONFIGMAPS)] == [f"big{i:02}" for i in range(20)]
 
 
+def test_an_object_of_the_largest_size(api):
+    big = {"metadata": {"name": "big"}, "data": {"x": "y" * 1_500_000}}
+    w = Watch(api, CONFIGMAPS, resourceVersion=api.get(CONFIGMAPS)["metadata"]["resourceVersion"])
+    made = api.create(CONFIGMAPS, big)
+    assert api.get(f"{CONFIGMAPS}/big") == made and api.list(CONFIGMAPS)[0]["data"] == big["data"]
+    assert w.next()["object"]["data"] == big["data"]
+    w.close()
+
+
 def test_tables(api):
     api.create(KSVC, ksvc("a"))
     api.patch(f"{KSVC}/a/status", {"status": {"url": "http://a", "conditions": [
