@@ -125,6 +125,25 @@ static void set_status(const struct reconcile_env *env, const json_t *revision,
     plan_status(plan, KIND_REVISION, revision, status);
 }
 
+/* A spec that breaks a rule (made by hand) is told, and nothing is made of it. */
+static bool refuse(const struct reconcile_env *env, const json_t *revision, struct plan *plan)
+{
+    struct error err = {0};
+    const struct kind *kind = kind_row(KIND_REVISION);
+    if (serving_validate(&env->settings->defaults, kind, revision, NULL, &err) == 0) {
+        return false;
+    }
+    const struct condition conditions[2] = {
+        {"ResourcesAvailable", STATUS_FALSE, "InvalidSpec", err.msg, false},
+        {"ContainerHealthy", STATUS_UNKNOWN, "", "", false},
+    };
+    plan_status(plan, KIND_REVISION, revision,
+                json_pack("{s:I,s:o}", "observedGeneration",
+                          (json_int_t)jpeek_i64(revision, "metadata.generation"), "conditions",
+                          conditions_build(conditions, 2, revision, env->now)));
+    return true;
+}
+
 void reconcile_revision(const struct reconcile_env *env, const json_t *revision, struct plan *plan)
 {
     char name[NAME_BUF];
@@ -136,6 +155,9 @@ void reconcile_revision(const struct reconcile_env *env, const json_t *revision,
     CLEANUP(jfree) json_t *deployment = env->get(env->arg, KIND_DEPLOYMENT, ns, name);
     CLEANUP(jfree)
     json_t *autoscaler = env->get(env->arg, KIND_PODAUTOSCALER, ns, meta_name(revision));
+    if (deployment == NULL && refuse(env, revision, plan)) {
+        return;
+    }
     if (deployment == NULL) {
         plan_create(plan, KIND_DEPLOYMENT, name, build_deployment(env->settings, revision));
     }

@@ -113,7 +113,14 @@ static json_t *resolve(const struct reconcile_env *env, const json_t *route, str
     json_t *traffic = json_array();
     size_t i;
     const json_t *target;
+    struct error err = {0};
     *r = (struct resolved){.status = STATUS_TRUE, .reason = ""};
+    if (traffic_validate(jget(route, "spec.traffic"), "spec.traffic", &err) < 0) {
+        r->status = STATUS_FALSE;
+        r->reason = "InvalidSpec";
+        snprintf(r->message, sizeof(r->message), "%s", err.msg);
+        return traffic;
+    }
     json_array_foreach(jpeek_arr(route, "spec.traffic"), i, target)
     {
         json_array_append_new(traffic, resolve_target(env, route, target, r));

@@ -66,7 +66,7 @@ void world_delete(struct world *w, enum kind_id kind, const char *name)
 static json_t *env_get(void *arg, enum kind_id kind, const char *ns, const char *name)
 {
     struct world *w = arg;
-    assert_string_equal(ns, "default");
+    (void)ns;
     json_t *object = world_get(w, kind, name);
     return object == NULL ? NULL : json_deep_copy(object);
 }
@@ -142,15 +142,31 @@ static void run(const struct reconcile_env *env, enum kind_id kind, const json_t
     }
 }
 
+static struct reconcile_env env_of(struct world *w)
+{
+    return (struct reconcile_env){.settings = &w->settings,
+                                  .now_ns = w->now_ns,
+                                  .now = w->now,
+                                  .get = env_get,
+                                  .replicas = env_replicas,
+                                  .routes_of = env_routes_of,
+                                  .arg = w};
+}
+
+void world_dry_pass(struct world *w)
+{
+    struct reconcile_env env = env_of(w);
+    for (size_t i = 0; i < w->count; i++) {
+        struct plan plan;
+        plan_init(&plan);
+        run(&env, w->kinds[i], w->objects[i], &plan);
+        plan_fini(&plan);
+    }
+}
+
 size_t world_pass(struct world *w)
 {
-    struct reconcile_env env = {.settings = &w->settings,
-                                .now_ns = w->now_ns,
-                                .now = w->now,
-                                .get = env_get,
-                                .replicas = env_replicas,
-                                .routes_of = env_routes_of,
-                                .arg = w};
+    struct reconcile_env env = env_of(w);
     size_t planned = 0;
     for (size_t i = 0; i < w->count; i++) {
         struct plan plan;

@@ -33,6 +33,8 @@ json_t *world_get(struct world *w, enum kind_id kind, const char *name);
 void world_delete(struct world *w, enum kind_id kind, const char *name);
 /* One pass over all objects; the number of operations that were planned. */
 size_t world_pass(struct world *w);
+/* Plans for all objects and drops the plans; whether they could be built does not matter. */
+void world_dry_pass(struct world *w);
 /* Passes until nothing is planned any more; fails the test when that takes more than 50. */
 void world_settle(struct world *w);
 /* The status of a condition of the object, "" without. */

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The reconcilers on objects in memory: what they bring about, and that they always get there. */
+#include "base/mem.h"
 #include "json/jedit.h"
 #include "json/jget.h"
 #include "json/jparse.h"
 #include "controller/build.h"
 #include "controller/conditions.h"
 #include "controller/meta.h"
+#include "controller/pods.h"
 #include "fake_world.h"
 #include "test.h"
 
@@ -248,6 +250,15 @@ static void a_bad_spec_is_told(void **state)
     c = condition_get(world_get(&w, KIND_CONFIGURATION, "alone"), "Ready");
     assert_string_equal(c.reason, "InvalidSpec");
     assert_non_null(strstr(c.message, "containers[0].image"));
+    world_put(&w, KIND_REVISION, parse("{\"metadata\":{\"name\":\"by-hand\"},\"spec\":{}}"));
+    world_put(&w, KIND_ROUTE,
+              parse("{\"metadata\":{\"name\":\"way\"},\"spec\":{\"traffic\":\"all\"}}"));
+    world_settle(&w);
+    assert_null(world_get(&w, KIND_DEPLOYMENT, "by-hand-deployment"));
+    c = condition_get(world_get(&w, KIND_REVISION, "by-hand"), "Ready");
+    assert_string_equal(c.message, "missing field(s): spec.containers");
+    c = condition_get(world_get(&w, KIND_ROUTE, "way"), "AllTrafficAssigned");
+    assert_string_equal(c.message, "missing field(s): spec.traffic");
     world_fini(&w);
 }
 
@@ -307,6 +318,95 @@ static void deployment_shape(void **state)
     assert_string_equal(jpeek_cstr(scaler, "spec.scaleTargetRef.name"), "r-deployment");
 }
 
+/* --- objects of any shape ------------------------------------------------------------------------
+ */
+
+static json_t *odd_value(int which)
+{
+    switch (which) {
+    case 0:
+        return json_null();
+    case 1:
+        return json_integer(-1);
+    case 2:
+        return json_string("");
+    case 3:
+        return json_array();
+    case 4:
+        return json_object();
+    case 5:
+        return json_pack("[[], {}, n, i]", 7);
+    default:
+        return json_true();
+    }
+}
+
+enum { ODD_VALUES = 7 };
+
+static void look(struct world *w)
+{
+    for (size_t i = 0; i < w->count; i++) {
+        struct error err = {0};
+        struct pod_view pod;
+        CLEANUP(jfree) json_t *copy = json_deep_copy(w->objects[i]);
+        const struct kind *kind = kind_row(w->kinds[i]);
+        (void)!serving_default(&w->settings.defaults, kind, copy, NULL, &err);
+        (void)!serving_validate(&w->settings.defaults, kind, copy, w->objects[i], &err);
+        (void)pod_read(w->objects[i], &pod);
+    }
+    world_dry_pass(w);
+}
+
+/* Puts odd values in the place of every value below `at`, one after the other. */
+static void bend(struct world *w, json_t *at, size_t *bent)
+{
+    if (json_is_object(at)) {
+        const char *key;
+        void *next;
+        json_t *value;
+        json_object_foreach_safe(at, next, key, value)
+        {
+            json_t *keep = json_incref(value);
+            CLEANUP(cleanup_free) char *name = xstrdup(key);
+            for (int i = 0; i < ODD_VALUES; i++, ++*bent) {
+                json_object_set_new(at, name, odd_value(i));
+                look(w);
+            }
+            json_object_set_new(at, name, keep);
+            bend(w, keep, bent);
+        }
+    } else if (json_is_array(at)) {
+        for (size_t n = 0; n < json_array_size(at); n++) {
+            json_t *keep = json_incref(json_array_get(at, n));
+            for (int i = 0; i < ODD_VALUES; i++, ++*bent) {
+                json_array_set_new(at, n, odd_value(i));
+                look(w);
+            }
+            json_array_set_new(at, n, keep);
+            bend(w, keep, bent);
+        }
+    }
+}
+
+/* No shape of an object may end the process: users and other programs write them. */
+static void odd_shapes_are_survived(void **state)
+{
+    (void)state;
+    struct world w;
+    size_t bent = 0;
+    world_init(&w);
+    put_service(&w, "i");
+    w.replicas.ready = 1;
+    world_settle(&w);
+    for (size_t i = 0; i < w.count; i++) {
+        bend(&w, w.objects[i], &bent);
+    }
+    assert_true(bent > 1000);
+    world_settle(&w); /* all is as before */
+    IS(KIND_SERVICE, "hello", "Ready", "True");
+    world_fini(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -318,6 +418,7 @@ int main(void)
         cmocka_unit_test(a_foreign_placeholder_is_told),
         cmocka_unit_test(a_bad_spec_is_told),
         cmocka_unit_test(deployment_shape),
+        cmocka_unit_test(odd_shapes_are_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
