@@ -304,6 +304,7 @@ static size_t feed(struct sconn *conn, const char *bytes, size_t n)
 
 static void input(struct sconn *conn, const char *bytes, size_t n)
 {
+    bool small = n < HTTP_READ_SIZE / 2;
     conn->in_feed = true;
     while (n > 0 && !conn->closing && !conn->lingering) {
         if (conn->tunnel) {
@@ -328,10 +329,14 @@ static void input(struct sconn *conn, const char *bytes, size_t n)
         }
     }
     conn->in_feed = false;
-    if (!conn->closing && !conn->lingering) {
-        sconn_arm(conn, true);
-        sconn_settle(conn);
+    if (conn->closing || conn->lingering) {
+        return;
     }
+    if (small && conn->ex != NULL && !conn->ex->complete && !conn->tunnel) {
+        stream_ack_now(&conn->stream); /* many clients write head and body apart */
+    }
+    sconn_arm(conn, true);
+    sconn_settle(conn);
 }
 
 static struct stream_buffer on_buffer(struct stream *s)

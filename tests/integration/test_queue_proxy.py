@@ -527,6 +527,27 @@ def test_second_answer_is_not_passed_on(start):
                 assert c.ask(GET).body == b"ok"
 
 
+def test_kept_connection_that_dies_unanswered(start):
+    """A GET goes to a fresh connection; a POST may have run, so it is not sent twice."""
+    used = set()
+
+    def answer(request, sock):
+        if sock in used:
+            sock.close()  # as a server does whose idle timeout ran out just now
+            return None
+        used.add(sock)
+        return OK
+
+    proxy = start(answer)
+    with proxy.client() as c:
+        assert c.ask(GET).status == 200
+        assert c.ask(GET).status == 200
+        assert [q.method for q in proxy.backend.requests] == ["GET"] * 3
+        assert c.ask(POST + b"Content-Length: 1\r\n\r\na").status == 502
+        assert c.ask(POST + b"Content-Length: 1\r\n\r\na").status == 200
+    assert [q.method for q in proxy.backend.requests[3:]] == ["POST"] * 2
+
+
 def test_early_answer(start):
     """It answers without reading the body; the client gets that answer."""
     gate = threading.Event()
