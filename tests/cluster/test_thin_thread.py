@@ -13,6 +13,8 @@ from cluster import (ROOT, Load, apply, get, hello, host_of, kubectl, no_restart
                      ready_condition, replicas, run, wait_for, wait_ready, wait_zero)
 
 ROUNDS = 3
+own_cluster = pytest.mark.skipif(
+    "LULL_CLUSTER_INSIDE" not in os.environ, reason="only on a cluster of our own")
 HELLO = (200, "Hello from C, world!\n")
 
 
@@ -142,7 +144,7 @@ def test_an_activator_dies_and_the_other_goes_on(ingress, namespace):
     assert (status, body) == HELLO
 
 
-@pytest.mark.skipif("LULL_CLUSTER_INSIDE" not in os.environ, reason="only on a cluster of our own")
+@own_cluster
 def test_requests_go_on_while_the_api_server_is_away(ingress, namespace):
     apply(hello(namespace, annotations={"autoscaling.knative.dev/min-scale": "1"}))
     apply(hello(namespace, "asleep"))
@@ -167,14 +169,48 @@ def system_pods(part):
     return get("-n", "lull-system", "pods", "-l", f"app={part}")["items"]
 
 
+def said_in_the_status(namespace, service):
+    """Applies a Service that cannot work; the reason and message of its condition Ready."""
+    apply(service)
+
+    def failed():
+        state = ready_condition(get("-n", namespace, "ksvc", "hello"))
+        assert state[0] != "True"
+        return state if state[0] == "False" else None
+
+    _, reason, message = wait_for("Ready is False", failed, 60)
+    print(f"\n{reason}: {message}")
+    return message
+
+
 def test_an_image_that_is_not_there_is_said_in_the_status(ingress, namespace):
-    apply(hello(namespace, image="dev.local/nothing-here:1"))
-    state = wait_for("Ready is False", lambda: (
-        lambda s: s if s[0] == "False" else None)(
-            ready_condition(get("-n", namespace, "ksvc", "hello"))), 60)
-    assert "hello-00001" in state[2] and "dev.local/nothing-here:1" in state[2], state
-    assert "pull" in state[2] or "fetch" in state[2], state
-    print(f"\n{state[1]}: {state[2]}")
+    message = said_in_the_status(namespace, hello(namespace, image="dev.local/nothing-here:1"))
+    assert "hello-00001" in message and "dev.local/nothing-here:1" in message
+    assert "pull" in message or "fetch" in message
+
+
+def test_a_function_that_crashes_is_said_in_the_status(ingress, namespace):
+    service = hello(namespace)
+    # A user without privileges cannot listen there: the example says so and ends with code 1.
+    service["spec"]["template"]["spec"]["containers"][0]["ports"] = [{"containerPort": 80}]
+    message = said_in_the_status(namespace, service)
+    assert "hello: cannot listen on PORT" in message
+    revision = get("-n", namespace, "rev", "hello-00001")
+    assert ready_condition(revision)[1] == "ExitCode1"
+
+
+def test_a_command_that_is_not_there_is_said_in_the_status(ingress, namespace):
+    service = hello(namespace)
+    service["spec"]["template"]["spec"]["containers"][0]["command"] = ["/no/such/program"]
+    assert "/no/such/program" in said_in_the_status(namespace, service)
+
+
+@own_cluster
+def test_a_function_that_never_listens_is_said_in_the_status(ingress, namespace):
+    message = said_in_the_status(namespace, hello(
+        namespace, image="docker.io/local/pause:1",
+        annotations={"serving.knative.dev/progress-deadline": "5s"}))
+    assert "nothing listens on port 8080" in message
 
 
 def test_many_at_once_wake_one_function(ingress, namespace):
