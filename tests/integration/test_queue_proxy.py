@@ -2,6 +2,7 @@
 """lull-queue-proxy in front of a recording function, over raw sockets."""
 import os
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -784,3 +785,70 @@ def test_bad_settings_are_told(home):
                              check=False, env={"LULL_QUEUE_LISTEN": f"unix:{home}/q", "USER_PORT": "1",
                                                "LULL_ADMIN_LISTEN": f"unix:{home}/a", **env})
         assert got.returncode != 0 and text in got.stderr, (env, got)
+
+
+# ---- many at once ----
+
+def storm_answer(request, sock):
+    kind = int(request.target.rsplit("/", 1)[1]) % 7
+    if kind == 0:
+        sock.close()
+        return None
+    if kind == 1:
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+        sock.shutdown(socket.SHUT_RDWR)
+        return None
+    if kind == 2:
+        return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n0\r\n\r\n"
+    if kind == 3:
+        return b"HTTP/1.0 200 OK\r\nConnection: close\r\n\r\n" + b"x" * 200_000
+    if kind == 4:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        sock.close()
+        return None
+    return OK
+
+
+def storm_client(proxy, rng, until, seen):
+    """Requests of every shape, of which many are left in the middle."""
+    while time.monotonic() < until:
+        with proxy.client(tcp=rng.random() < 0.5) as c:
+            try:
+                for _ in range(rng.randrange(1, 4)):
+                    body = b"y" * rng.choice([0, 10, 5000, 150_000])
+                    if rng.random() < 0.5:
+                        message = b"POST /%d HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s" % (
+                            rng.randrange(1000), len(body), body)
+                    else:
+                        message = b"POST /%d HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" % (
+                            rng.randrange(1000))
+                        message += b"%x\r\n%s\r\n" % (len(body), body) if body else b""
+                        message += b"0\r\n\r\n"
+                    leave = rng.random()
+                    if leave < 0.2:
+                        c.send(message[:rng.randrange(len(message))])
+                        break
+                    c.send(message)
+                    if leave < 0.3:
+                        c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                        break
+                    seen.append(c.reply().status)
+            except (Closed, OSError):
+                pass
+
+
+def test_storm(start):
+    proxy = start(storm_answer, CONTAINER_CONCURRENCY=4)
+    proxy.cuts = True
+    seen, until = [], time.monotonic() + 3
+    clients = [threading.Thread(target=storm_client, args=(proxy, random.Random(i), until, seen)) for i in range(24)]
+    for c in clients:
+        c.start()
+    for c in clients:
+        c.join(30)
+        assert not c.is_alive()
+    proxy.until(lambda: proxy.metric("lull_queue_running") == 0 and proxy.metric("lull_queue_depth") == 0)
+    assert set(seen) <= {200, 502, 503} and 200 in seen and 502 in seen
+    with proxy.client() as c:
+        assert c.ask(b"GET /5 HTTP/1.1\r\nHost: a\r\n\r\n").status == 200
+    assert proxy.process.poll() is None
