@@ -25,6 +25,7 @@ enum {
     CALL_TIMEOUT_MS = 10000,
     LOG_INTERVAL_MS = 200,
     LINK_CHECK_MS = 2000,
+    MINOR_MS = 25,     /* so long must nothing happen before a minor status is written */
     CATCH_UP_MS = 500, /* a write that is not seen after so long was undone by someone else */
     CONNECTIONS_MAX = 64,
 };
@@ -143,7 +144,9 @@ static void run_execute(struct run *run, struct plan *plan)
 {
     struct error err = plan->err;
     for (size_t i = 0; i < plan->n_ops && err.code == ERR_OK; i++) {
-        if (op_start(run, &run->writes[i], &plan->ops[i], &err) == 0) {
+        if (plan->ops[i].minor && !work_item_waited(run->token)) {
+            plan_again(plan, MINOR_MS);
+        } else if (op_start(run, &run->writes[i], &plan->ops[i], &err) == 0) {
             run->pending++;
         }
     }

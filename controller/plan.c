@@ -23,29 +23,45 @@ void plan_fini(struct plan *plan)
     plan->n_ops = 0;
 }
 
-static void plan_add(struct plan *plan, enum plan_verb verb, enum kind_id kind, const char *name,
-                     json_t *body)
+static struct plan_op *plan_add(struct plan *plan, enum plan_verb verb, enum kind_id kind,
+                                const char *name, json_t *body)
 {
     if (body == NULL || plan->n_ops == PLAN_OPS_MAX ||
         !slice_copy(slice_str(name), plan->ops[plan->n_ops].name, OBJECT_BUF)) {
         json_decref(body);
         error_set(&plan->err, ERR_INVALID, "%s %s cannot be built", kind_row(kind)->kind, name);
-        return;
+        return NULL;
     }
     struct plan_op *op = &plan->ops[plan->n_ops++];
     op->verb = verb;
     op->kind = kind;
+    op->minor = false;
     op->body = body;
+    return op;
 }
 
 void plan_create(struct plan *plan, enum kind_id kind, const char *name, json_t *body)
 {
-    plan_add(plan, PLAN_CREATE, kind, name, body);
+    (void)plan_add(plan, PLAN_CREATE, kind, name, body);
 }
 
 void plan_patch(struct plan *plan, enum kind_id kind, const char *name, json_t *body)
 {
-    plan_add(plan, PLAN_PATCH, kind, name, body);
+    (void)plan_add(plan, PLAN_PATCH, kind, name, body);
+}
+
+/* Neither True nor False. */
+static bool undecided(const json_t *status)
+{
+    size_t i;
+    const json_t *item;
+    json_array_foreach(jpeek_arr(status, "conditions"), i, item)
+    {
+        if (slice_eq_str(jpeek_str(item, "type"), "Ready")) {
+            return slice_eq_str(jpeek_str(item, "status"), "Unknown");
+        }
+    }
+    return true;
 }
 
 void plan_status(struct plan *plan, enum kind_id kind, const json_t *object, json_t *status)
@@ -53,11 +69,15 @@ void plan_status(struct plan *plan, enum kind_id kind, const json_t *object, jso
     json_t *old = json_object_get(object, "status");
     json_t *none = json_object();
     if (status == NULL) {
-        plan_add(plan, PLAN_PATCH_STATUS, kind, jpeek_cstr(object, "metadata.name"), NULL);
+        (void)plan_add(plan, PLAN_PATCH_STATUS, kind, jpeek_cstr(object, "metadata.name"), NULL);
     } else if (!jequal(old == NULL ? none : old, status)) {
         json_t *diff = jmerge_diff(old == NULL ? none : old, status);
-        plan_add(plan, PLAN_PATCH_STATUS, kind, jpeek_cstr(object, "metadata.name"),
-                 json_pack("{s:o}", "status", diff));
+        struct plan_op *op =
+            plan_add(plan, PLAN_PATCH_STATUS, kind, jpeek_cstr(object, "metadata.name"),
+                     json_pack("{s:o}", "status", diff));
+        if (op != NULL) {
+            op->minor = undecided(old) && undecided(status);
+        }
     }
     json_decref(none);
     json_decref(status);
