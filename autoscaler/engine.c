@@ -97,7 +97,7 @@ void engine_evaluate(struct engine *e, struct revision *rev, enum engine_reason 
         revision_start(rev, now_ms);
     }
     struct plan_state before = rev->state;
-    int32_t want_before = rev->plan.want;
+    int32_t want_before = rev->want;
     bool held = rev->held;
     rev->held = false;
     bool decide = held || reason == ENGINE_REGULAR;
@@ -111,17 +111,18 @@ void engine_evaluate(struct engine *e, struct revision *rev, enum engine_reason 
         rev->initialized_wall_ns = (uint64_t)clock_wall_ns();
     }
     if (plan.write) {
+        scaler_set(e, rev, &plan);
         if (held) {
             engine_note(e, rev, "decided", "");
         }
-        scaler_set(e, rev, &plan);
     } else if (plan.want >= 0 && plan.want == rev->replicas) {
         rev->goal = plan.want;
     }
     tell_trouble(e, rev);
     bool reached = !before.initialized && rev->state.initialized;
-    bool moved = before.active != rev->state.active || want_before != plan.want;
-    if (reached || moved || reason != ENGINE_REGULAR || rev->status_text == NULL) {
+    bool moved = before.active != rev->state.active || want_before != rev->want;
+    bool known = rev->status_known && rev->known_actual == rev->ready;
+    if (reached || moved || reason == ENGINE_CHANGED || (rev->status_text == NULL && !known)) {
         status_mark(e, rev, reached);
     }
 }
@@ -173,7 +174,7 @@ void engine_begin_when_synced(struct engine *e)
         struct revision *rev = it.value;
         if (rev->has_pa) {
             revision_start(rev, now_ms);
-            engine_evaluate(e, rev, ENGINE_CHANGED);
+            engine_evaluate(e, rev, ENGINE_STARTED);
         }
     }
     LOG_INFO("ready to decide", LOG_UINT("revisions", map_len(&e->revisions)));

@@ -79,6 +79,7 @@ enum engine_reason {
     ENGINE_REGULAR, /* its tick */
     ENGINE_HELD,    /* a request waits and nothing is there */
     ENGINE_CHANGED, /* its settings or replicas have changed */
+    ENGINE_STARTED, /* this process looks at it for the first time */
 };
 
 /* Starts caches and ticking. On failure engine_close is still due. */

@@ -81,6 +81,7 @@ static void read_annotations(const json_t *object, struct pa_object *pa)
 static void read_pa_status(const json_t *object, struct pa_object *pa)
 {
     const json_t *active = find_condition(object, "Active");
+    pa->observed_generation = jpeek_i64(object, "status.observedGeneration");
     pa->has_active = active != NULL;
     if (condition_is(active, "True")) {
         pa->active = PLAN_ACTIVE;
@@ -91,7 +92,10 @@ static void read_pa_status(const json_t *object, struct pa_object *pa)
         pa->active = PLAN_ACTIVATING;
     }
     pa->active_wall_ns = active == NULL ? 0 : peek_time(active, "lastTransitionTime");
-    pa->initialized = condition_is(find_condition(object, "ScaleTargetInitialized"), "True");
+    const json_t *initialized = find_condition(object, "ScaleTargetInitialized");
+    pa->initialized = condition_is(initialized, "True");
+    pa->initialized_wall_ns =
+        initialized == NULL ? 0 : peek_time(initialized, "lastTransitionTime");
     int64_t scale;
     pa->desired_scale = jget_i64(object, "status.desiredScale", &scale, NULL) == 0 && scale >= 0 &&
                                 scale <= INT32_MAX

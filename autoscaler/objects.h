@@ -17,6 +17,7 @@ struct pa_object {
     char *deployment;              /* spec.scaleTargetRef.name */
     int64_t container_concurrency; /* 0: no limit */
     int64_t generation;
+    int64_t observed_generation;     /* of its status; 0: none */
     bool reachable;                  /* spec.reachability is not Unreachable */
     uint64_t progress_deadline_ms;   /* 0: not given */
     struct config_pair *annotations; /* autoscaling.knative.dev/… only; owned, with their texts */
@@ -26,9 +27,10 @@ struct pa_object {
     enum plan_active active;
     int64_t active_wall_ns; /* lastTransitionTime of Active; 0: not known */
     bool initialized;
-    int32_t desired_scale;   /* -1: not there */
-    int32_t actual_scale;    /* -1: not there */
-    struct history *history; /* recorded changes; owned; NULL: none */
+    int64_t initialized_wall_ns; /* as active_wall_ns, of ScaleTargetInitialized */
+    int32_t desired_scale;       /* -1: not there */
+    int32_t actual_scale;        /* -1: not there */
+    struct history *history;     /* recorded changes; owned; NULL: none */
 };
 
 int pa_object_project(void *arg, const json_t *object, void *value, struct error *err);

@@ -28,6 +28,7 @@ struct revision *revision_new(const char *ns, const char *name)
     rev->goal = -1;
     rev->patching = -1;
     rev->plan.want = -1;
+    rev->want = -1;
     rev->reachable = true;
     list_init(&rev->slot_link);
     list_init(&rev->pods);
@@ -102,11 +103,16 @@ static void adopt(struct revision *rev, struct pa_object *pa, uint64_t now_ms, i
 {
     plan_init(&rev->state, now_ms);
     rev->active_wall_ns = (uint64_t)wall_ns;
-    rev->initialized_wall_ns = (uint64_t)wall_ns;
+    rev->initialized_wall_ns =
+        (uint64_t)(pa->initialized_wall_ns > 0 ? pa->initialized_wall_ns : wall_ns);
     if (pa->history != NULL) {
         rev->history = *pa->history;
     }
     rev->state.initialized = pa->initialized;
+    rev->status_known =
+        pa->has_active && pa->desired_scale >= 0 && pa->observed_generation == pa->generation;
+    rev->known_actual = pa->actual_scale;
+    rev->want = pa->desired_scale;
     if (!pa->has_active) {
         return;
     }
@@ -150,6 +156,7 @@ void revision_clear_pa(struct revision *rev)
     rev->rps_panic.seconds = 0;
     rev->last = (struct decision){0};
     rev->plan = (struct plan){.want = -1};
+    rev->want = -1;
     rev->history = (struct history){0};
     rev->goal = -1;
     free(rev->status_text);
@@ -308,5 +315,6 @@ struct plan revision_replan(struct revision *rev, const struct reports *reports,
         .progress_deadline_ms = rev->progress_deadline_ms,
     };
     rev->plan = plan_make(&rev->state, &rev->spec, &rev->last, &in);
+    rev->want = rev->plan.want >= 0 ? rev->plan.want : rev->want;
     return rev->plan;
 }

@@ -61,6 +61,7 @@ struct revision {
     struct decision change; /* the decision that led to the write that is under way */
     struct plan_state state;
     struct plan plan;
+    int32_t want;            /* of the last plan that knew, or of the adopted status; -1: none */
     uint64_t active_wall_ns; /* wall time at which state.active became so */
     uint64_t initialized_wall_ns;
     struct history history;
@@ -82,7 +83,9 @@ struct revision {
     struct list status_link; /* in the engine's list of statuses to be written */
     uint64_t status_due_ms;
     uint64_t status_written_ms;
-    char *status_text; /* owned: what was written last, to skip equal ones */
+    bool status_known;    /* a former process wrote a whole status … */
+    int32_t known_actual; /* … with this number of ready replicas */
+    char *status_text;    /* owned: what was written last, to skip equal ones */
 
     /* scraping: the scraper's */
     void *scrape;

@@ -86,8 +86,8 @@ json_t *status_patch_json(const struct revision *rev, struct error *err)
     struct jbuild b;
     jbuild_init(&b);
     jbuild_i64(&b, "status.observedGeneration", rev->generation);
-    if (rev->plan.want >= 0) {
-        jbuild_i64(&b, "status.desiredScale", rev->plan.want);
+    if (rev->want >= 0) {
+        jbuild_i64(&b, "status.desiredScale", rev->want);
     }
     jbuild_i64(&b, "status.actualScale", rev->ready);
     add_condition(&b, "Active", &active);

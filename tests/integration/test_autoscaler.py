@@ -315,6 +315,27 @@ def test_a_restart_scales_nothing_blindly(world):
 
 
 @pytest.mark.quick
+def test_a_restart_writes_no_status_anew(world):
+    """What was written before and still holds is not written again, for however many revisions."""
+    world.config(**FAST)
+    world.function("f1")
+    world.function("f2", replicas=2)
+    world.start()
+    world.link().load["f2"] = 140.0
+    wait_for(lambda: all("desiredScale" in world.status(n) for n in ("f1", "f2")), 15, "both have a status")
+    world.kill()
+    n = len(world.api.patches)
+    world.start()
+    link = world.link("b")
+    link.load["f2"] = 140.0
+    wait_for(lambda: link.seq > 4, 10, "it decides")
+    assert world.api.patches[n:] == []
+    # … but what has changed is.
+    world.pod("f2", 1, ready=False)
+    wait_for(lambda: world.status("f2").get("actualScale") == 1, 10, "the new number is written")
+
+
+@pytest.mark.quick
 def test_replicas_are_asked_for_what_came_past_the_activators(world):
     world.config(**FAST)
     world.function("f1", replicas=1, ready=0)

@@ -35,7 +35,7 @@ static void conditions_follow_the_state(void **state)
         struct error err = {0};
         w.rev->state.active = rows[i].active;
         w.rev->state.initialized = rows[i].initialized;
-        w.rev->plan.want = 1;
+        w.rev->want = 1;
         CLEANUP(jfree) json_t *patch = status_patch_json(w.rev, &err);
         assert_non_null(patch);
         assert_condition(patch, 0, "Active", rows[i].active_status, rows[i].reason);
