@@ -422,6 +422,8 @@ static void args_add(struct supervisor *s)
     part_arg(activator, "--local-listen", "127.0.0.1:%u", s->ports[1]);
     part_arg(activator, "--autoscaler", "unix:%s/run/autoscaler.sock", home);
     part_arg(activator, "--pod-address", "unix");
+    // A new activator speaks for the one before it: the autoscaler need not wait for both.
+    part_arg(activator, "--name", "activator");
     part_arg(autoscaler, "--link-listen", "unix:%s/run/autoscaler.sock", home);
     part_arg(autoscaler, "--pod-address", "unix");
 }
