@@ -114,7 +114,9 @@ static void state_send(struct replica *r, int slot)
                  r->restarts, r->started_wall_ns, r->ready_wall_ns, r->code, r->signal, message);
     // A client that does not read its few lines is cut off; it connects again and gets the newest
     // state.
-    if (send(r->fds[slot].fd, line, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL) != n) {
+    // One that has gone already may have left a last word: client_read finds that, then the end.
+    ssize_t sent = send(r->fds[slot].fd, line, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent != n && !(sent < 0 && errno == EPIPE)) {
         client_close(r, slot);
     }
 }
