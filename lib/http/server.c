@@ -9,7 +9,8 @@
 #include "base/mem.h"
 #include "http/server_impl.h"
 
-#define FREE_MAX 64 /* exchanges kept for reuse */
+#define FREE_MAX  256  /* exchanges kept for reuse */
+#define HELD_KEEP 4096 /* bytes of body memory that one of them keeps */
 
 /* ---- exchanges ---- */
 
@@ -21,29 +22,41 @@ struct http_exchange *server_take_exchange(struct http_server *server, struct sc
         ex = LIST_ENTRY(node, struct http_exchange, link);
         server->n_free--;
     } else {
+        const struct http_limits *l = &server->options.limits;
         ex = xmalloc(sizeof(*ex));
         h1_message_init(&ex->msg);
+        strbuf_init(&ex->held, (size_t)l->hold_body_bytes + 2 * HTTP_READ_SIZE);
     }
     struct h1_message msg = ex->msg;
+    struct strbuf held = ex->held;
     const struct http_limits *limits = &server->options.limits;
-    *ex = (struct http_exchange){.conn = conn, .msg = msg};
+    *ex = (struct http_exchange){.conn = conn, .msg = msg, .held = held};
     list_init(&ex->link);
     ex->out = (struct http_out){
         .shared = server->shared, .stream = &conn->stream, .high = limits->out_high_bytes};
-    strbuf_init(&ex->held, (size_t)limits->hold_body_bytes + 2 * HTTP_READ_SIZE);
     server->n_active++;
     return ex;
+}
+
+static void free_exchange(struct http_exchange *ex)
+{
+    strbuf_fini(&ex->held);
+    h1_message_fini(&ex->msg);
+    free(ex);
 }
 
 void server_give_exchange(struct http_server *server, struct http_exchange *ex)
 {
     http_out_drop(&ex->out);
-    strbuf_fini(&ex->held);
     server->n_active--;
     if (server->n_free >= FREE_MAX) {
-        h1_message_fini(&ex->msg);
-        free(ex);
+        free_exchange(ex);
         return;
+    }
+    if (ex->held.cap > HELD_KEEP) {
+        strbuf_fini(&ex->held);
+    } else {
+        strbuf_clear(&ex->held);
     }
     h1_message_reset(&ex->msg);
     ex->conn = NULL;
@@ -57,9 +70,7 @@ static void free_server(struct http_server *server)
 {
     struct list *node;
     while ((node = list_pop_front(&server->free)) != NULL) {
-        struct http_exchange *ex = LIST_ENTRY(node, struct http_exchange, link);
-        h1_message_fini(&ex->msg);
-        free(ex);
+        free_exchange(LIST_ENTRY(node, struct http_exchange, link));
     }
     loop_task_cancel(&server->task);
     http_shared_unref(server->shared);
@@ -82,6 +93,7 @@ static void drop_handle(struct http_server *server)
 void server_conn_closed(struct sconn *conn)
 {
     struct http_server *server = conn->server;
+    deadline_clear(&conn->deadline);
     list_remove(&conn->link);
     server->n_conns--;
     free(conn->pending);
