@@ -21,7 +21,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 from lull_client import Api, http_request, wait_for  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BUILD = pathlib.Path(os.environ.get("LULL_BUILD", ROOT / "build"))
+BUILD = pathlib.Path(os.environ.get("LULL_BUILD", ROOT / "build")).resolve()
 
 
 def binary(name):

@@ -80,7 +80,10 @@ class Replica:
         self.ctl.sendall(text.encode() + b"\n")
 
     def log(self):
-        return (self.folder / "log").read_text()
+        try:
+            return (self.folder / "log").read_text()
+        except FileNotFoundError:  # just being renamed to log.1
+            return ""
 
     def close(self):
         if self.life_write is not None:
