@@ -25,6 +25,7 @@ enum {
     CALL_TIMEOUT_MS = 10000,
     LOG_INTERVAL_MS = 200,
     LINK_CHECK_MS = 2000,
+    UNREACHABLE_MS = 300,
     MINOR_MS = 25,     /* so long must nothing happen before a minor status is written */
     CATCH_UP_MS = 500, /* a write that is not seen after so long was undone by someone else */
     CONNECTIONS_MAX = 64,
@@ -47,6 +48,7 @@ struct run {
     struct write writes[PLAN_OPS_MAX];
     size_t pending;
     bool failed;
+    bool unreachable; /* failed because the API server is away: not the object's fault */
     uint64_t again_ms;
     json_t *object; /* for its events */
     struct plan_event events[PLAN_EVENTS_MAX];
@@ -82,7 +84,7 @@ static void run_drop(struct run *run)
     }
     struct work_item *token = run->token;
     bool failed = run->failed;
-    uint64_t again_ms = run->again_ms;
+    uint64_t again_ms = !failed ? run->again_ms : run->unreachable ? UNREACHABLE_MS : 0;
     json_decref(run->object);
     free(run);
     work_queue_done(token, failed, again_ms);
@@ -96,6 +98,12 @@ static void complain(struct controller *c, const struct work_key *key, const str
                  LOG_STR("namespace", key->ns), LOG_STR("name", key->name), LOG_ERR(err),
                  LOG_UINT("dropped", dropped));
     }
+}
+
+/* The server, or the way to it, is the trouble. */
+static bool is_away(int code)
+{
+    return code == ERR_REFUSED || code == ERR_CLOSED || code == ERR_UNAVAILABLE;
 }
 
 static void on_written(void *arg, json_t *object, const struct error *err)
@@ -113,6 +121,7 @@ static void on_written(void *arg, json_t *object, const struct error *err)
     } else if (err->code != ERR_NOT_FOUND) { /* deleted meanwhile: its event is on the way */
         c->counters.failures++;
         run->failed = true;
+        run->unreachable |= is_away(err->code);
         if (err->code != ERR_CANCELED) {
             complain(c, &run->key, err);
         }

@@ -197,7 +197,7 @@ void work_queue_done(struct work_item *item, bool failed, uint64_t again_ms)
     if (q->closing) {
         item_free(item);
     } else if (failed) {
-        item_delay(item, backoff_next_ms(&item->backoff));
+        item_delay(item, again_ms > 0 ? again_ms : backoff_next_ms(&item->backoff));
     } else if (item->dirty) {
         item_wait(item);
     } else if (again_ms > 0) {

@@ -32,7 +32,7 @@ enum {
     STEADY_MS = 1000, /* a watch that lasted so long had worked */
     EVENT_BYTES_MAX = 16 << 20,
     BACKOFF_MIN_MS = 20,
-    BACKOFF_MAX_MS = 5000,
+    BACKOFF_MAX_MS = 1500,
     KEY_MAX = 2 * 254,
     VERSION_MAX = 32,
     UID_MAX = 40,
