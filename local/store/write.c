@@ -53,6 +53,10 @@ static void complete(struct write *w)
 
 static void on_synced(struct journal_write *jw)
 {
+    if (jw->job.status < 0) {
+        LOG_ERROR("an object may not be on the disk", LOG_STR("kind", jw->resource),
+                  LOG_STR("name", jw->name), LOG_ERR(&jw->job.err));
+    }
     complete(jw->data);
 }
 

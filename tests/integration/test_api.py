@@ -17,6 +17,7 @@ import pytest
 from conftest import binary, free_ports
 from lull_client import Api, http_request, wait_for
 
+pytestmark = pytest.mark.quick
 KSVC = "/apis/serving.knative.dev/v1/namespaces/default/services"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
