@@ -15,6 +15,13 @@
 
 #define TARGETS_MAX ROUTE_TARGETS_MAX
 
+/* Longer names cannot exist; who sends one all the same is not listened to. */
+static bool names_fit(const json_t *object)
+{
+    return jpeek_str(object, "metadata.name").len < OBJECT_BUF &&
+           jpeek_str(object, "metadata.namespace").len <= NAME_MAX_LEN;
+}
+
 /* "http://name.ns.localhost:8080/x" → "name.ns.localhost" */
 static struct slice host_of_url(struct slice url)
 {
@@ -44,6 +51,9 @@ static void keep(struct slice *s, char **at)
 int object_route(const json_t *object, struct route_object *out)
 {
     struct route_target targets[TARGETS_MAX];
+    if (!names_fit(object)) {
+        return 1;
+    }
     struct route_spec spec = {
         .ns = jpeek_str(object, "metadata.namespace"),
         .name = jpeek_str(object, "metadata.name"),
@@ -58,7 +68,7 @@ int object_route(const json_t *object, struct route_object *out)
     {
         struct slice revision = jpeek_str(item, "revisionName");
         int64_t percent = jpeek_i64(item, "percent");
-        if (slice_empty(revision) || spec.count == TARGETS_MAX) {
+        if (slice_empty(revision) || revision.len >= OBJECT_BUF || spec.count == TARGETS_MAX) {
             continue;
         }
         struct route_target *t = &targets[spec.count++];
@@ -119,6 +129,9 @@ int object_revision(const json_t *object, struct revision_object *out)
     int64_t cc = jpeek_i64(object, "spec.containerConcurrency");
     int64_t timeout = jpeek_i64(object, "spec.timeoutSeconds");
     const json_t *ready = condition(object, "Ready");
+    if (!names_fit(object)) {
+        return 1;
+    }
     out->concurrency = cc < 0 ? 0 : cc > INT32_MAX ? INT32_MAX : (uint32_t)cc;
     out->timeout_s = timeout < 0 ? 0 : timeout > INT32_MAX ? INT32_MAX : (uint32_t)timeout;
     if (condition_is(ready, "False")) {
@@ -161,7 +174,7 @@ static char *pod_address(const json_t *object, enum pod_address how)
 int object_pod(const json_t *object, enum pod_address how, struct pod_object *out)
 {
     struct slice revision = jpeek_str(object, "metadata.labels.`" LABEL_REVISION "`");
-    if (slice_empty(revision)) {
+    if (slice_empty(revision) || revision.len >= OBJECT_BUF || !names_fit(object)) {
         return 1;
     }
     struct slice phase = jpeek_str(object, "status.phase");

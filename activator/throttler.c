@@ -15,8 +15,9 @@
 #include "base/mem.h"
 #include "activator/throttler_internal.h"
 
-#define POKE_FIRST_NS (200 * CLOCK_NS_PER_MS)
-#define POKE_MAX_NS   (2 * CLOCK_NS_PER_S)
+#define REVISION_KEY_MAX 512
+#define POKE_FIRST_NS    (200 * CLOCK_NS_PER_MS)
+#define POKE_MAX_NS      (2 * CLOCK_NS_PER_S)
 
 void throttler_init(struct throttler *t, const struct throttler_limits *limits, uint64_t seed)
 {
@@ -68,16 +69,22 @@ void throttler_fini(struct throttler *t)
 struct revision *throttler_revision(struct throttler *t, struct slice ns, struct slice name,
                                     bool create)
 {
-    char *key = xasprintf("%.*s/%.*s", SLICE_FMT(ns), SLICE_FMT(name));
-    struct revision *r = map_get(&t->revisions, slice_str(key));
+    char key[REVISION_KEY_MAX];
+    if (ns.len + 1 + name.len >= sizeof(key)) {
+        return NULL; /* the API has no such names */
+    }
+    memcpy(key, ns.ptr, ns.len);
+    key[ns.len] = '/';
+    memcpy(key + ns.len + 1, name.ptr, name.len);
+    struct slice whole = slice_of(key, ns.len + 1 + name.len);
+    struct revision *r = map_get(&t->revisions, whole);
     if (r != NULL || !create) {
-        free(key);
         return r;
     }
     r = NEW(struct revision);
-    r->key = key;
-    r->ns = slice_of(key, ns.len);
-    r->name = slice_of(key + ns.len + 1, name.len);
+    r->key = slice_dup(whole);
+    r->ns = slice_of(r->key, ns.len);
+    r->name = slice_of(r->key + ns.len + 1, name.len);
     list_init(&r->queue);
     list_init(&r->held_link);
     list_init(&r->run_link);

@@ -167,7 +167,7 @@ void throttler_fini(struct throttler *t);
 /* Called just before a replica's memory goes, so that the caller can release replica->user. */
 void throttler_set_release(struct throttler *t, replica_release_cb release, void *ctx);
 
-/* NULL when unknown and !create. */
+/* NULL when unknown and !create, and for names longer than the API allows. */
 struct revision *throttler_revision(struct throttler *t, struct slice ns, struct slice name,
                                     bool create);
 void revision_learn(struct throttler *t, struct revision *r, const struct revision_facts *facts,

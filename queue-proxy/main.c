@@ -4,8 +4,11 @@
  *
  * SIGTERM: STOPPING=1, activators are refused from now on, running requests go on; it ends when no
  * request ran or came for drain-quiet, at the latest after drain-timeout. A second signal or the
- * end of the lifeline: at once.
+ * end of the lifeline: at once. SIGHUP: the function was started again, so it is probed anew and
+ * READY=1 is said again.
  */
+
+#include <signal.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -104,6 +107,10 @@ static void on_proxy_idle(struct proxy *proxy)
 static void on_signal(struct signals *signals, int signum)
 {
     struct app *app = signals->data;
+    if (signum == SIGHUP) {
+        prober_suspect(&app->proxy.prober);
+        return;
+    }
     if (app->proxy.draining) {
         stop(app);
         return;
@@ -142,6 +149,7 @@ int main(int argc, char **argv)
     }
     timer_init(&app.drain, &app.loop, on_drain_timer, &app);
     if (signals_start(&app.signals, &app.loop, on_signal, &app, &err) < 0 ||
+        signals_add(&app.signals, SIGHUP, &err) < 0 ||
         lifeline_start(&app.lifeline, &app.loop, on_orphaned, &app, &err) < 0 ||
         start(&app, &err) < 0) {
         LOG_ERROR("cannot start", LOG_ERR(&err));

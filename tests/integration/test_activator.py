@@ -12,6 +12,7 @@ import threading
 import pytest
 from conftest import binary
 from fake_api import FakeApi, pod, revision, route
+from fake_autoscaler import FakeAutoscaler
 from fake_replica import FakeReplica
 from lull_client import http_request, wait_for
 
@@ -32,7 +33,8 @@ class World:
                    "--admin-listen", f"unix:{self.home}/admin.sock", "--pod-address", "unix", *options]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, pass_fds=pass_fds,
                                         env={**os.environ, **(env or {})})
-        threading.Thread(target=self._read, daemon=True).start()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
         if wait:
             ready = wait_for(lambda: self.said('"ready"'), 10, "the activator is ready")
             self.public = int(re.search(r'"public_port":(\d+)', ready)[1])
@@ -96,6 +98,8 @@ class World:
         self.api.close()
         for it in self.replicas:
             it.close()
+        if self.process:
+            self.reader.join(5)  # what it said at its very end counts too
         for line in self.lines:
             print(line, end="")
         assert not any("Sanitizer" in line or "runtime error" in line for line in self.lines)
@@ -342,6 +346,48 @@ def test_limits_hold_over_two_replicas(world):
         it.gate.set()
     assert {r.status for r in results(threads)} == {200}
     assert max(it.most_active for it in both) == 3
+
+
+# --- the autoscaler ------------------------------------------------------------------------------------------------
+
+
+def test_pokes_at_once_and_reports_every_second(world):
+    world.function()
+    scaler = FakeAutoscaler(world.home / "as.sock").up()
+    world.start("--autoscaler", scaler.address, "--name", "act-1")
+    wait_for(lambda: scaler.hellos, 5, "it says hello")
+    assert scaler.hellos[0]["name"] == "act-1" and scaler.hellos[0]["boot"]
+    threads = world.in_background(3)
+    wait_for(lambda: scaler.pokes, 0.5, "the poke comes at once")
+    assert scaler.pokes[0] == ("default/hello-1", 1.0, 1.0, "act-1")
+    wait_for(lambda: any(m and m[0][2] == 3.0 for _, m in scaler.reports), 5, "a report counts them")
+    full = wait_for(lambda: next((m for _, m in scaler.reports if m and m[0][1] == 3.0), None), 5,
+                    "a report of a whole second shows three at a time")
+    assert full[0][0] == "default/hello-1"
+    pokes = len(scaler.pokes)
+    assert pokes < 12
+    world.replica("a", "hello-1")
+    assert [r.status for r in results(threads)] == [200] * 3
+    wait_for(lambda: scaler.reports[-1][1] == [], 5, "a report without it: it is at 0")
+    seqs = [seq for seq, _ in scaler.reports]
+    assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
+    assert len(scaler.pokes) <= pokes + 1
+
+
+def test_pokes_again_when_the_autoscaler_comes_back(world):
+    world.function()
+    scaler = FakeAutoscaler(world.home / "as.sock")
+    world.start("--autoscaler", scaler.address)
+    world.in_background()
+    scaler.up()
+    wait_for(lambda: scaler.pokes, 5, "it is told of what waits")
+    world.replica("a", "hello-1")
+    wait_for(lambda: world.state()["held"] == 0, 5, "answered")
+    scaler.down()
+    wait_for(lambda: world.counter("autoscaler_connected") == 0, 5, "it noticed")
+    assert {world.get().status for _ in range(20)} == {200}
+    scaler.up()
+    wait_for(lambda: len(scaler.hellos) == 2, 10, "it connects again")
 
 
 # --- the parts around it -------------------------------------------------------------------------------------------

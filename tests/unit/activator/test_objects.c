@@ -126,6 +126,25 @@ static void test_pod(void **state)
     }
 }
 
+static void test_names_that_cannot_be(void **state)
+{
+    CLEANUP(strbuf_fini) struct strbuf s;
+    strbuf_init(&s, 4096);
+    strbuf_append_str(&s, "{\"metadata\":{\"namespace\":\"ns\",\"labels\":"
+                          "{\"serving.knative.dev/revision\":\"r\"},\"name\":\"");
+    for (int i = 0; i < 300; i++) {
+        strbuf_append_char(&s, 'x');
+    }
+    strbuf_append_str(&s, "\"}}");
+    CLEANUP(jfree) json_t *j = parse(s.ptr);
+    struct route_object route = {0};
+    struct revision_object revision = {0};
+    struct pod_object pod = {0};
+    assert_int_equal(object_route(j, &route), 1);
+    assert_int_equal(object_revision(j, &revision), 1);
+    assert_int_equal(object_pod(j, POD_ADDRESS_IP, &pod), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -133,6 +152,7 @@ int main(void)
         cmocka_unit_test(test_route_cluster_local_and_empty),
         cmocka_unit_test(test_revision),
         cmocka_unit_test(test_pod),
+        cmocka_unit_test(test_names_that_cannot_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
