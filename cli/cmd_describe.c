@@ -158,7 +158,52 @@ int cmd_delete(struct cli *cli, int argc, char **argv)
     return status;
 }
 
-// Asks the autoscaler, which knows also the reasons not to scale; they are in no object.
+static void changes_print(const json_t *autoscaler)
+{
+    const json_t *changes = jpeek_arr(autoscaler, "status.lullDecisions");
+    size_t i;
+    json_t *c;
+
+    printf("%s: %lld replicas wanted, %lld ready. Its last changes, newest first:\n",
+           jpeek_cstr(autoscaler, "metadata.name"),
+           (long long)jpeek_i64(autoscaler, "status.desiredScale"),
+           (long long)jpeek_i64(autoscaler, "status.actualScale"));
+    json_array_foreach(changes, i, c)
+    {
+        double stable = 0, panic = 0, target = 0;
+        (void)(jget_double(c, "inputs.stable", &stable, NULL) +
+               jget_double(c, "inputs.panic", &panic, NULL) +
+               jget_double(c, "inputs.target", &target, NULL));
+        printf("  %s  %lld -> %lld  %s (stable %.2f, panic %.2f, target %.2f, %lld ready)\n",
+               jpeek_cstr(c, "time"), (long long)jpeek_i64(c, "from"),
+               (long long)jpeek_i64(c, "to"), jpeek_cstr(c, "rule"), stable, panic, target,
+               (long long)jpeek_i64(c, "inputs.ready"));
+    }
+    if (json_array_size(changes) == 0) {
+        puts("  none yet");
+    }
+}
+
+// What the autoscaler left in the PodAutoscaler's status: the changes and their inputs.
+static int why_recorded(struct cli *cli, const char *revision, bool json, struct error *err)
+{
+    json_t *autoscaler = NULL;
+    int rc = cli_get(cli, KIND_PODAUTOSCALER, revision, &autoscaler, err);
+    if (rc == 0 && json) {
+        json_t *changes = jpeek_arr(autoscaler, "status.lullDecisions");
+        json_t *answer = json_pack("{s:s, s:s, s:O?}", "namespace", cli->ns, "name", revision,
+                                   "changes", changes);
+        cli_print_json(answer);
+        json_decref(answer);
+    } else if (rc == 0) {
+        changes_print(autoscaler);
+    }
+    json_decref(autoscaler);
+    return rc;
+}
+
+// Asks the autoscaler, which knows also the reasons not to scale; they are in no object. It can be
+// asked on one machine only; elsewhere the changes must do.
 static int why(struct cli *cli, const char *name, bool json, struct error *err)
 {
     json_t *service = NULL, *answer = NULL;
@@ -177,7 +222,12 @@ static int why(struct cli *cli, const char *name, bool json, struct error *err)
         CLEANUP(cleanup_free)
         char *path = xasprintf("/debug/why?namespace=%s&name=%s", cli->ns, revision);
         rc = cli_admin_get(cli, "autoscaler", path, &body, err);
-        rc = rc ? rc : jparse_object(slice_str(body), 1u << 20, &answer, err);
+        if (rc < 0) {
+            rc = why_recorded(cli, revision, json, err);
+            json_decref(service);
+            return rc;
+        }
+        rc = jparse_object(slice_str(body), 1u << 20, &answer, err);
     }
     if (rc == 0 && json) {
         cli_print_json(answer);

@@ -30,6 +30,14 @@ def kubectl(*args, stdin=None, check=True, timeout=120):
     return run(*KUBECTL, *args, stdin=stdin, check=check, timeout=timeout).stdout
 
 
+def lull(namespace, command, *args):
+    """Runs the lull command against the cluster and returns what it printed."""
+    config = ["--kubeconfig", KUBECTL[KUBECTL.index("--kubeconfig") + 1]] if (
+        "--kubeconfig" in KUBECTL) else []
+    binary = os.environ.get("LULL_BIN", str(ROOT / "build/cli/lull"))
+    return run(binary, command, *args, *config, "-n", namespace).stdout
+
+
 def get(*args):
     """kubectl get … -o json, parsed; None when there is no such object."""
     done = run(*KUBECTL, "get", *args, "-o", "json", check=False)

@@ -3,14 +3,16 @@
 the real Deployment controller and kubelet; and what else the thread carries."""
 
 import concurrent.futures
+import json
 import os
 import statistics
 import time
 
 import pytest
 
-from cluster import (ROOT, Load, apply, get, hello, host_of, kubectl, no_restarts, pods_of,
-                     ready_condition, replicas, run, wait_for, wait_ready, wait_zero)
+from cluster import (ROOT, Load, apply, get, hello, host_of, kubectl, lull, no_restarts,
+                     pods_of, ready_condition, replicas, run, wait_for, wait_ready,
+                     wait_zero)
 
 ROUNDS = 3
 own_cluster = pytest.mark.skipif(
@@ -229,6 +231,21 @@ def test_in_cluster_names_are_on_the_local_listener_only(ingress, local_ingress,
     status, _, body, _ = local_ingress.request(name, timeout=60)
     assert (status, body) == HELLO
     assert ingress.request(name)[0] == 404
+
+
+def test_the_lull_command_speaks_to_a_cluster_too(ingress, namespace):
+    apply(hello(namespace))
+    host = host_of(wait_ready(namespace))
+    assert lull(namespace, "url", "hello") == f"http://{host}\n"
+    assert ingress.request(host, "/?who=me")[0] == 200
+    assert "GET /?who=me HTTP/1.1" in lull(namespace, "logs", "hello")
+    wait_zero(namespace, "hello-00001")
+    assert json.loads(lull(namespace, "list", "-o", "json"))["items"][0]["metadata"]["name"] == "hello"
+    assert "hello-00001" in lull(namespace, "describe", "hello")
+    wait_for("lull why tells of the way to zero",
+             lambda: "1 -> 0  stable-window" in lull(namespace, "why", "hello"), 20)
+    lull(namespace, "delete", "hello")
+    assert get("-n", namespace, "ksvc", "hello") is None
 
 
 def test_unknown_host_is_404(ingress):
