@@ -41,6 +41,7 @@ struct work_queue {
     struct list delayed;
     struct loop_task task;
     struct timer timer;
+    uint64_t soonest_ms; /* when the timer goes off; UINT64_MAX: it does not run */
     struct closer closer;
     size_t n_waiting;
     size_t n_running;
@@ -69,6 +70,7 @@ struct work_queue *work_queue_new(struct loop *loop, unsigned max_running, work_
     struct work_queue *q = NEW(struct work_queue);
     q->loop = loop;
     q->max_running = max_running;
+    q->soonest_ms = UINT64_MAX;
     q->run = run;
     q->arg = arg;
     map_init(&q->items, MAP_BORROW_KEYS);
@@ -93,19 +95,13 @@ static void item_wait(struct work_item *item)
     }
 }
 
-static void timer_arm(struct work_queue *q)
+/* The timer goes off at the soonest due time, or earlier (an item that left is not searched for).
+ */
+static void timer_arm(struct work_queue *q, uint64_t due_ms)
 {
-    uint64_t soonest = UINT64_MAX;
-    list_foreach (node, &q->delayed) {
-        const struct work_item *item = LIST_ENTRY(node, struct work_item, link);
-        soonest = item->due_ms < soonest ? item->due_ms : soonest;
-    }
-    if (soonest == UINT64_MAX) {
-        timer_stop(&q->timer);
-        return;
-    }
     uint64_t now_ms = loop_now_ms(q->loop);
-    timer_start(&q->timer, soonest > now_ms ? soonest - now_ms : 0);
+    q->soonest_ms = due_ms;
+    timer_start(&q->timer, due_ms > now_ms ? due_ms - now_ms : 0);
 }
 
 static void item_delay(struct work_item *item, uint64_t delay_ms)
@@ -114,7 +110,9 @@ static void item_delay(struct work_item *item, uint64_t delay_ms)
     item->state = ITEM_DELAYED;
     item->due_ms = loop_now_ms(q->loop) + delay_ms;
     list_push_back(&q->delayed, &item->link);
-    timer_arm(q);
+    if (item->due_ms < q->soonest_ms) {
+        timer_arm(q, item->due_ms);
+    }
 }
 
 static void item_free(struct work_item *item)
@@ -175,14 +173,20 @@ static void on_timer(struct timer *timer)
 {
     struct work_queue *q = timer->data;
     uint64_t now_ms = loop_now_ms(q->loop);
+    uint64_t soonest = UINT64_MAX;
     list_foreach_safe (node, &q->delayed) {
         struct work_item *item = LIST_ENTRY(node, struct work_item, link);
         if (item->due_ms <= now_ms) {
             item->waited = !item->failed;
             item_wait(item);
+        } else if (item->due_ms < soonest) {
+            soonest = item->due_ms;
         }
     }
-    timer_arm(q);
+    q->soonest_ms = UINT64_MAX;
+    if (soonest != UINT64_MAX) {
+        timer_arm(q, soonest);
+    }
 }
 
 void work_queue_done(struct work_item *item, bool failed, uint64_t again_ms)
