@@ -6,6 +6,7 @@
  * and takes them down in the opposite order on SIGTERM or when the lifeline ends.
  */
 
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -240,6 +241,20 @@ static int lifeline_descriptor(void)
     return text.len > 0 && num_parse_i64(text, 0, INT32_MAX, &fd, &err) == 0 ? (int)fd : -1;
 }
 
+static int make_home(const char *home, struct error *err)
+{
+    struct error why;
+    int rc = fs_mkdir_p(home, 0711, &why);
+    if (rc == 0 && access(home, R_OK | W_OK | X_OK) != 0) {
+        rc = error_from_errno(&why, errno, "%s", home);
+    }
+    return rc == 0 ? 0
+                   : error_set(err, why.code,
+                               "cannot use the state directory (%s): choose one that this user can "
+                               "write, with --home or LULL_HOME",
+                               why.msg);
+}
+
 static int start_all(struct app *app, struct error *err)
 {
     int rc = signals_start(&app->signals, &app->loop, on_signal, app, err);
@@ -248,7 +263,7 @@ static int start_all(struct app *app, struct error *err)
     }
     if (rc == 0) {
         app->lifeline_fd = lifeline_descriptor();
-        rc = fs_mkdir_p(app->config.home, 0711, err);
+        rc = make_home(app->config.home, err);
     }
     CLEANUP(cleanup_free) char *run = fs_join(app->config.home, "run");
     CLEANUP(cleanup_free) char *database = fs_join(app->config.home, "lull.db");

@@ -348,11 +348,29 @@ static void start_http(struct api *api)
     timer_unref(&api->bookmarks);
 }
 
+/* One token that may do everything, and a certificate for 127.0.0.1: not for a network. */
+static int check_loopback(const char *listen, struct error *err)
+{
+    struct addr addr;
+    int rc = addr_parse(slice_str(listen), &addr, err);
+    if (rc == 0 && !addr_is_loopback(&addr)) {
+        rc = error_set(err, ERR_INVALID,
+                       "the API server listens on a loopback address only, as 127.0.0.1:8070; not "
+                       "on %s",
+                       listen);
+    }
+    return rc;
+}
+
 int api_start(struct api **out, const struct api_options *options, struct error *err)
 {
+    int rc = check_loopback(options->listen, err);
+    if (rc < 0) {
+        return rc;
+    }
     struct tls_options tls = {.cert_file = options->cert_file, .key_file = options->key_file};
     struct tls_context *context;
-    int rc = tls_server_new(&tls, &context, err);
+    rc = tls_server_new(&tls, &context, err);
     if (rc < 0) {
         return error_prefix(err, rc, "cannot use the API server's certificate");
     }

@@ -565,7 +565,9 @@ def test_a_bad_start_says_what_to_do(local, home, tmp_path):
     assert "damaged" in text and "lull.db" in text and "empty state" in text
     file = tmp_path / "file"
     file.write_text("")
-    assert str(file) in start_badly(file / "home")
+    text = start_badly(file / "home")
+    assert str(file) in text and "choose one that this user can write" in text
+    assert "loopback" in start_badly(tmp_path / "fresh", "--api-listen", "0.0.0.0:0")
 
 
 def test_a_newer_database_is_refused(local, home):
