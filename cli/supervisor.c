@@ -28,6 +28,7 @@
 #include "loop/signals.h"
 #include "json/jparse.h"
 #include "cli/part.h"
+#include "cli/runtime_dir.h"
 
 #define START_MS 30000 // until every part is ready
 #define STAGE_MS 15000 // for one stage of the stop
@@ -285,8 +286,7 @@ static int folders_make(const char *home, struct error *err)
     static const struct {
         const char *name;
         mode_t mode;
-    } FOLDERS[] = {
-        {"", 0711}, {"/run", 0700}, {"/run/r", 0700}, {"/logs", 0700}, {"/bundles", 0755}};
+    } FOLDERS[] = {{"", 0711}, {"/run", 0700}, {"/logs", 0700}, {"/bundles", 0755}};
 
     for (size_t i = 0; i < ARRAY_LEN(FOLDERS); i++) {
         CLEANUP(cleanup_free) char *path = xasprintf("%s%s", home, FOLDERS[i].name);
@@ -432,6 +432,7 @@ static int prepare(struct supervisor *s, struct error *err)
 {
     int rc = folders_make(s->cli->home, err);
     rc = rc ? rc : lock_take(s, err);
+    rc = rc ? rc : runtime_dir_make(s->cli->home, err);
     rc = rc ? rc : ports_check(s, err);
     rc = rc ? rc : libexec_make(s, err);
     if (rc == 0 && pipe2(s->lifeline, O_CLOEXEC) != 0) {
@@ -490,6 +491,7 @@ static void replicas_end(struct supervisor *s)
     }
     CLEANUP(cleanup_free) char *up = fs_join(s->cli->home, "up.json");
     unlink(up);
+    runtime_dir_remove(s->cli->home);
 }
 
 int supervisor_run(struct cli *cli, const struct up_options *options, int ready_fd)

@@ -518,11 +518,6 @@ int main(int argc, char **argv)
         r.fds[FD_LIFELINE].fd = (int)strtol(lifeline, NULL, 10);
         fcntl(r.fds[FD_LIFELINE].fd, F_SETFD, FD_CLOEXEC);
     }
-    int rc = replica_log_open(&r.log, r.spec.log_path, r.spec.log_max_bytes);
-    rc = rc ? rc : replica_log_open(&r.proxy_log, r.spec.proxy_log_path, r.spec.log_max_bytes);
-    if (rc) {
-        fail("cannot open the log", strerror(-rc));
-    }
     r.fds[FD_OUT].fd = pipe_made(&r.out_write);
     r.fds[FD_PROXY_OUT].fd = pipe_made(&r.proxy_out_write);
     r.fds[FD_NOTIFY].fd = notify_bound(r.spec.notify_path);
@@ -531,6 +526,12 @@ int main(int argc, char **argv)
     // The queue-proxy has the longer way to go before it is ready: it gets the head start.
     proxy_start(&r);
     function_start(&r);
+    // What they write meanwhile waits in the pipes; making files is not worth their time.
+    int rc = replica_log_open(&r.log, r.spec.log_path, r.spec.log_max_bytes);
+    rc = rc ? rc : replica_log_open(&r.proxy_log, r.spec.proxy_log_path, r.spec.log_max_bytes);
+    if (rc) {
+        fail("cannot open the log", strerror(-rc));
+    }
     run(&r);
     return 0;
 }
