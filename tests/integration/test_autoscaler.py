@@ -271,6 +271,31 @@ def test_a_burst_is_written_in_parallel(world):
     wait_for(lambda: world.replicas("f0") == 1, 5, "the slow one too")
 
 
+@pytest.mark.quick
+def test_a_poke_overtakes_the_way_to_zero(world):
+    """The request comes while the write of 0 is under way: 1 follows at once, whatever arrives first."""
+    world.config(**FAST)
+    world.function("f1", replicas=1)
+    asked, go = threading.Event(), threading.Event()
+
+    def slow_zero(path, body):
+        if path.endswith("/scale") and body["spec"]["replicas"] == 0:
+            asked.set()
+            go.wait(10)
+
+    world.api.on_patch = slow_zero
+    world.start()
+    link = world.link()
+    assert asked.wait(20), "it goes to zero"
+    link.poke("f1")
+    wait_for(lambda: world.metric("pokes_total") == 1, 5, "the poke is in")
+    begun = time.monotonic()
+    go.set()
+    wait_for(lambda: [n for _, n in world.scales()] == [0, 1], 5, "one follows zero")
+    assert world.scales()[-1][0] - begun < 0.5
+    wait_for(lambda: link.noted("scaled", "f1"), 5, "the activator is told")
+
+
 def test_missing_reports_keep_the_scale(world):
     world.config(**FAST)
     world.function("f1", replicas=3)
