@@ -127,6 +127,15 @@ void engine_evaluate(struct engine *e, struct revision *rev, enum engine_reason 
     }
 }
 
+/* Far more is in flight than the replicas that are there or on their way are meant to take. */
+static bool is_burst(const struct revision *rev, double concurrency)
+{
+    int32_t coming = rev->goal > rev->replicas ? rev->goal : rev->replicas;
+    double room = (double)(coming > 1 ? coming : 1) * rev->spec.target;
+    return rev->spec.metric == SCALING_CONCURRENCY &&
+           concurrency >= room * rev->spec.panic_threshold;
+}
+
 void engine_stat(struct engine *e, const struct stat_message *message, unsigned missed)
 {
     struct revision *rev = engine_find(e, message->namespace_name, message->name);
@@ -141,6 +150,10 @@ void engine_stat(struct engine *e, const struct stat_message *message, unsigned 
                     rps);
     if (s->concurrency > 0 && rev->replicas == 0 && rev->goal <= 0) {
         engine_evaluate(e, rev, ENGINE_HELD);
+    } else if (is_burst(rev, s->concurrency) &&
+               loop_now_ms(e->loop) >= rev->burst_ms + ENGINE_BURST_MS) {
+        rev->burst_ms = loop_now_ms(e->loop);
+        engine_evaluate(e, rev, ENGINE_REGULAR);
     }
 }
 

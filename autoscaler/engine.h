@@ -17,8 +17,9 @@
 #include "serving/stat.h"
 #include "autoscaler/revision.h"
 
-#define ENGINE_TICK_MS 250u
-#define ENGINE_SLOTS   (DECIDER_TICK_MS / ENGINE_TICK_MS)
+#define ENGINE_TICK_MS  250u
+#define ENGINE_BURST_MS 500u /* least time between decisions that a burst asks for */
+#define ENGINE_SLOTS    (DECIDER_TICK_MS / ENGINE_TICK_MS)
 
 struct engine_options {
     const struct kube_config *kube; /* read during engine_start only */

@@ -65,8 +65,9 @@ struct revision {
     uint64_t active_wall_ns; /* wall time at which state.active became so */
     uint64_t initialized_wall_ns;
     struct history history;
-    bool held;        /* a POKE came before decisions could be made */
-    uint64_t held_ms; /* last POKE; 0: never */
+    bool held;         /* a POKE came before decisions could be made */
+    uint64_t held_ms;  /* last POKE; 0: never */
+    uint64_t burst_ms; /* last decision that a burst asked for */
 
     /* being written: the engine's */
     int32_t goal; /* scale that is wanted; -1: none wanted yet */

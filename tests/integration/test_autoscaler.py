@@ -254,6 +254,22 @@ def test_load_scales_up_and_is_capped(world):
 
 
 @pytest.mark.quick
+def test_a_burst_is_not_left_to_the_next_tick(world):
+    """Ticks are two seconds apart and spread: without the push some of eight would have to wait for theirs."""
+    world.config(**FAST)
+    names = [f"f{i}" for i in range(8)]
+    for name in names:
+        world.function(name, replicas=1, concurrency=10)
+    world.start()
+    link = world.link(report=False)
+    link.load.update({name: 280.0 for name in names})
+    begun = time.monotonic()
+    link.report()
+    wait_for(lambda: all(world.replicas(n) > 1 for n in names), 5, "all were scaled up")
+    assert max(world.scales(n)[0][0] for n in names) - begun < 0.5
+
+
+@pytest.mark.quick
 def test_a_burst_is_written_in_parallel(world):
     """A slow API for one revision delays no other."""
     world.config(**FAST)

@@ -10,6 +10,10 @@ import urllib.parse
 import uuid
 
 
+class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 256  # a burst of connections must not wait for a second SYN
+
+
 class FakeApi:
     """`put` and `delete` objects; every watch hears of it. `cut` ends all watches, `down`/`back` is an outage."""
 
@@ -23,7 +27,7 @@ class FakeApi:
         self.patches = []  # (time, path, body), in the order of arrival
         self.after_scale = None  # called with the Deployment: plays the Deployment controller
         self.on_patch = None  # called with path and body before anything is done; may block; status or None
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.server = Server(("127.0.0.1", 0), self._handler())
         self.server.daemon_threads = True
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
