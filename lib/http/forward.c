@@ -91,6 +91,11 @@ static void on_answer_room(struct http_exchange *ex, void *arg)
 static void on_exchange_close(struct http_exchange *ex, enum http_close how, void *arg)
 {
     struct http_forward *f = arg;
+    f->exchange = NULL;
+    if (how == HTTP_CLOSE_DONE && http_call_running(&f->call)) {
+        return; /* a tunnel whose client has all; the last bytes for the upstream are on their way
+                 */
+    }
     http_call_cancel(&f->call);
     done(f, HTTP_OUTCOME_CLIENT_GONE, true, false, HTTP_STAGE_SENT, NULL);
 }
@@ -168,15 +173,26 @@ static void on_answer_flush(struct http_call *call, void *arg)
 static void on_request_room(struct http_call *call, void *arg)
 {
     struct http_forward *f = arg;
-    http_exchange_resume(f->exchange);
+    if (f->exchange != NULL) {
+        http_exchange_resume(f->exchange);
+    }
+}
+
+/* A tunnel's upstream has said its last; the client may go on. */
+static void on_answer_half(struct http_call *call, void *arg)
+{
+    struct http_forward *f = arg;
+    http_exchange_end(f->exchange);
 }
 
 static void on_answer_end(struct http_call *call, void *arg)
 {
     struct http_forward *f = arg;
     struct http_exchange *ex = f->exchange;
-    http_exchange_listen(ex, NULL, NULL);
-    http_exchange_end(ex);
+    if (ex != NULL) {
+        http_exchange_listen(ex, NULL, NULL);
+        http_exchange_end(ex);
+    }
     done(f, HTTP_OUTCOME_OK, true, false, HTTP_STAGE_ANSWERED, NULL);
 }
 
@@ -189,9 +205,11 @@ static void on_answer_fail(struct http_call *call, enum http_stage stage, const 
         done(f, HTTP_OUTCOME_FAILED, false, intact, stage, err);
         return;
     }
-    http_exchange_flush(f->exchange);
-    http_exchange_listen(f->exchange, NULL, NULL);
-    http_exchange_abort(f->exchange);
+    if (f->exchange != NULL) {
+        http_exchange_flush(f->exchange);
+        http_exchange_listen(f->exchange, NULL, NULL);
+        http_exchange_abort(f->exchange);
+    }
     done(f, HTTP_OUTCOME_FAILED, true, false, stage, err);
 }
 
@@ -201,6 +219,7 @@ static const struct http_call_events call_events = {
     .on_body = on_answer_body,
     .on_flush = on_answer_flush,
     .on_writable = on_request_room,
+    .on_half = on_answer_half,
     .on_end = on_answer_end,
     .on_fail = on_answer_fail,
 };
@@ -247,6 +266,9 @@ bool http_forward_cancel(struct http_forward *f, struct slice text)
     http_call_cancel(&f->call);
     f->running = false;
     f->exchange = NULL;
+    if (ex == NULL) {
+        return true;
+    }
     if (!f->answering) {
         http_exchange_listen(ex, NULL, NULL);
         (void)!http_exchange_rewind(ex);

@@ -179,7 +179,7 @@ static bool answered(const struct sconn *conn)
         return false;
     }
     if (conn->tunnel) { /* without a listener nobody takes what the client may still say */
-        return conn->peer_ended || ex->events == NULL;
+        return ex->events == NULL || (conn->peer_ended && ex->end_delivered);
     }
     return ex->complete || ex->close_after; /* else the rest of its body is read away first */
 }

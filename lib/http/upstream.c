@@ -43,6 +43,8 @@ struct http_conn {
     bool head_method; /* the request was HEAD */
     bool upgrading;   /* the request asked for an upgrade */
     bool tunnel;
+    bool peer_ended; /* tunnel: its half is closed */
+    bool shut;       /* tunnel: ours is, and all of it was sent */
     bool paused;
     bool full;
     bool closing;
@@ -214,6 +216,7 @@ static enum h1_go on_head(struct h1_parser *p, void *owner)
         head->upgrade = h->value;
         head->body = HTTP_BODY_TUNNEL;
         conn->tunnel = true;
+        conn->ended = false; /* from now on it says whether our half of the tunnel is */
     } else if (head->status < 200) {
         if (++conn->informed > INFORM_MAX) {
             p->bad_status = 502;
@@ -329,6 +332,30 @@ static void on_read(struct stream *s, char *bytes, size_t n)
     input(conn, bytes, n);
 }
 
+/* Over when both halves are; a listener without on_half takes the peer's for both. */
+static void tunnel_end(struct http_conn *conn)
+{
+    struct http_call *call = conn->call;
+    conn->peer_ended = true;
+    if (conn->shut || call->events->on_half == NULL) {
+        finish(conn, false);
+    } else if (!conn->ended) {
+        call->events->on_half(call, call->arg);
+    } /* else on_shut */
+}
+
+static void on_shut(struct stream *s, const struct error *err)
+{
+    struct http_conn *conn = s->data;
+    if (conn->closing || err != NULL) {
+        return; /* on_error tells */
+    }
+    conn->shut = true;
+    if (conn->peer_ended && conn->call != NULL) {
+        finish(conn, false);
+    }
+}
+
 static void on_end(struct stream *s)
 {
     struct http_conn *conn = s->data;
@@ -337,7 +364,11 @@ static void on_end(struct stream *s)
         close_conn(conn);
         return;
     }
-    if (conn->tunnel || (conn->got_head && h1_finish(&conn->parser) == H1_DONE)) {
+    if (conn->tunnel) {
+        tunnel_end(conn);
+        return;
+    }
+    if (conn->got_head && h1_finish(&conn->parser) == H1_DONE) {
         if (conn->call != NULL) {
             finish(conn, false);
         }
@@ -542,7 +573,7 @@ static enum http_flow wrote(struct http_conn *conn)
 enum http_flow http_call_write(struct http_call *call, struct slice chunk)
 {
     struct http_conn *conn = call->conn;
-    if (conn == NULL || conn->closing || (conn->ended && !conn->tunnel)) {
+    if (conn == NULL || conn->closing || conn->ended) {
         return HTTP_GO;
     }
     if (conn->tunnel) {
@@ -568,17 +599,15 @@ void http_call_end(struct http_call *call)
     if (conn == NULL || conn->closing) {
         return;
     }
-    if (conn->tunnel) {
-        http_out_flush(&conn->out);
-        if (stream_shutdown(&conn->stream, NULL, NULL) < 0) {
-            return; /* on_error comes */
-        }
-        return;
-    }
     if (conn->ended) {
         return;
     }
     conn->ended = true;
+    if (conn->tunnel) {
+        http_out_flush(&conn->out);
+        (void)!stream_shutdown(&conn->stream, on_shut, NULL); /* if not, on_error comes */
+        return;
+    }
     if (conn->out.chunked) {
         http_out_last_chunk(&conn->out);
     }

@@ -57,6 +57,9 @@ struct http_call_events {
     void (*on_flush)(struct http_call *call, void *arg);
     /* After HTTP_FULL. May be NULL. */
     void (*on_writable)(struct http_call *call, void *arg);
+    /* In a tunnel: the peer sent its last byte; http_call_end ends our half, then on_end comes.
+       NULL: on_end comes at once. */
+    void (*on_half)(struct http_call *call, void *arg);
     void (*on_end)(struct http_call *call, void *arg);
     void (*on_fail)(struct http_call *call, enum http_stage stage, const struct error *err,
                     void *arg);

@@ -249,6 +249,81 @@ def test_upgrade_tunnel(start):
     proxy.until(lambda: proxy.metric("lull_queue_running") == 0)
 
 
+UPGRADE = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"
+
+
+@pytest.mark.parametrize("size", [1, 5_000_000])
+def test_tunnel_half_closed_by_the_client(start, size):
+    def answer(request, sock):
+        sock.sendall(SWITCH)
+        n = 0
+        while data := sock.recv(100_000):
+            n += len(data)
+        sock.sendall(b"%d" % n + b"z" * size)
+        sock.close()
+
+    proxy = start(answer)
+    with proxy.client() as c:
+        assert c.ask(UPGRADE).status == 101
+        c.send(b"y" * size)
+        c.sock.shutdown(socket.SHUT_WR)
+        assert c.rest() == b"%d" % size + b"z" * size
+    proxy.until(lambda: proxy.metric("lull_queue_running") == 0)
+
+
+@pytest.mark.parametrize("size", [1, 5_000_000])
+def test_tunnel_half_closed_by_the_function(start, size):
+    got = []
+
+    def answer(request, sock):
+        sock.sendall(SWITCH + b"bye")
+        sock.shutdown(socket.SHUT_WR)
+        n = 0
+        while data := sock.recv(100_000):
+            n += len(data)
+        got.append(n)
+        sock.close()
+
+    proxy = start(answer)
+    with proxy.client() as c:
+        assert c.ask(UPGRADE).status == 101
+        assert c.rest() == b"bye"
+        c.send(b"y" * size)
+        c.sock.shutdown(socket.SHUT_WR)
+        proxy.until(lambda: got == [size])
+    proxy.until(lambda: proxy.metric("lull_queue_running") == 0)
+
+
+def test_tunnel_that_breaks(start):
+    left = []
+
+    def answer(request, sock):
+        sock.sendall(SWITCH)
+        if sock.recv(10) == b"break":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        else:
+            try:
+                while sock.recv(10):
+                    pass
+            except OSError:
+                pass
+            left.append(1)
+        sock.close()
+
+    proxy = start(answer)
+    with proxy.client() as c:
+        assert c.ask(UPGRADE).status == 101
+        c.send(b"break")
+        assert c.rest() == b""
+    with proxy.client(tcp=True) as c:
+        assert c.ask(UPGRADE).status == 101
+        c.send(b"stay")
+        c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    proxy.until(lambda: left == [1])
+    proxy.until(lambda: proxy.metric("lull_queue_running") == 0)
+
+
 def test_h2c_upgrade_is_not_passed_on(start):
     proxy = start()
     with proxy.client() as c:
