@@ -3,6 +3,7 @@
 import os
 import pathlib
 import random
+import resource
 import signal
 import socket
 import subprocess
@@ -863,6 +864,44 @@ def test_bad_settings_are_told(home):
 
 
 # ---- many at once ----
+
+def test_no_descriptor_left(start):
+    """Who is connected is served on; others get in again as soon as there is room."""
+    proxy = start()
+    with proxy.client() as first:
+        assert first.ask(GET).status == 200
+        used = len(os.listdir(f"/proc/{proxy.process.pid}/fd"))
+        resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE, (used + 10, used + 10))
+        crowd = [proxy.client(tcp=True) for _ in range(60)]
+        for _ in range(20):
+            assert first.ask(GET).status == 200
+        for c in crowd:
+            c.sock.close()
+
+        def served():
+            try:
+                with proxy.client(tcp=True) as c:
+                    return c.ask(GET).status == 200
+            except (Closed, OSError):
+                return False
+        proxy.until(served)
+
+
+def test_many_slow_clients(start):
+    """Half a head each; others do not notice, and the memory is bounded."""
+    proxy = start()
+    slow = [proxy.client(tcp=True) for _ in range(500)]
+    for c in slow:
+        c.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: " + b"z" * 1000)
+    with proxy.client() as c:
+        for _ in range(50):
+            assert c.ask(GET).status == 200
+    for c in slow[::2]:
+        assert c.ask(b"\r\n\r\n").status == 200
+    for c in slow:
+        c.sock.close()
+    proxy.until(lambda: proxy.metric("lull_queue_running") == 0)
+
 
 def storm_answer(request, sock):
     kind = int(request.target.rsplit("/", 1)[1]) % 7
