@@ -73,6 +73,9 @@ static void on_tick(struct timer *timer)
     if (!a->deployment_watch || !a->pod_watch) {
         watches_start(a);
     }
+    if (!list_empty(&a->dirty) || !list_empty(&a->dirty_deployments)) {
+        agent_publish_soon(a); // what could not be written before
+    }
     if (again) {
         agent_tick_soon(a);
     }
@@ -88,12 +91,18 @@ void agent_publish_soon(struct agent *a)
 static void on_publish(struct timer *timer)
 {
     struct agent *a = timer->data;
-    struct list *node;
 
-    while ((node = list_first(&a->dirty)) != NULL) {
+    struct list pods, deployments, *node;
+
+    // What cannot be written goes back to the agent's lists.
+    list_init(&pods);
+    list_init(&deployments);
+    list_splice_back(&pods, &a->dirty);
+    list_splice_back(&deployments, &a->dirty_deployments);
+    while ((node = list_first(&pods)) != NULL) {
         pod_write_status(LIST_ENTRY(node, struct pod, dirty_link)); // takes it off the list
     }
-    while ((node = list_first(&a->dirty_deployments)) != NULL) {
+    while ((node = list_first(&deployments)) != NULL) {
         deployment_write_status(LIST_ENTRY(node, struct deployment, dirty_link)); // as well
     }
 }
@@ -142,10 +151,72 @@ static bool on_pod(const struct store_event *event, void *arg)
 static const struct store_selector DEPLOYMENTS = {.resource = "deployments.apps"};
 static const struct store_selector PODS = {.resource = "pods"};
 
-static bool on_listed_deployment(struct object *o, void *arg)
+struct object_list {
+    struct object **objects; // a reference each
+    size_t len;
+};
+
+static void objects_add(struct object_list *list, struct object *o)
 {
-    deployment_event(arg, &(struct store_event){.type = STORE_ADDED, .object = o});
+    list->objects = xreallocarray(list->objects, list->len + 1, sizeof *list->objects);
+    list->objects[list->len++] = object_ref(o);
+}
+
+static bool on_listed(struct object *o, void *arg)
+{
+    objects_add(arg, o);
     return true;
+}
+
+// Whether this very object is not in the store any more.
+static bool vanished(const struct agent *a, const struct object *o)
+{
+    const struct object *now = o ? store_get(a->store, o->resource, o->ns, o->name) : NULL;
+    return o && (!now || strcmp(now->uid, o->uid) != 0);
+}
+
+static void events_give(struct agent *a, struct object_list *list, enum store_event_type type,
+                        void (*give)(struct agent *a, const struct store_event *event))
+{
+    for (size_t i = 0; i < list->len; i++) {
+        give(a, &(struct store_event){.type = type, .object = list->objects[i]});
+        object_unref(list->objects[i]);
+    }
+    free(list->objects);
+    *list = (struct object_list){0};
+}
+
+// Gives the difference between what we know and what the store has as events.
+static int deployments_list(struct agent *a, struct error *err)
+{
+    struct object_list gone = {0}, there = {0};
+
+    map_foreach (it, &a->deployments) {
+        struct deployment *d = it.value;
+        if (!d->gone && vanished(a, d->object)) {
+            objects_add(&gone, d->object);
+        }
+    }
+    events_give(a, &gone, STORE_DELETED, deployment_event);
+    int rc = store_list(a->store, &DEPLOYMENTS, on_listed, &there, err);
+    events_give(a, &there, STORE_ADDED, deployment_event);
+    return rc;
+}
+
+static int pods_list(struct agent *a, struct error *err)
+{
+    struct object_list gone = {0}, there = {0};
+
+    map_foreach (it, &a->pods) {
+        struct pod *p = it.value;
+        if (!p->gone && vanished(a, p->object)) {
+            objects_add(&gone, p->object);
+        }
+    }
+    events_give(a, &gone, STORE_DELETED, pod_event);
+    int rc = store_list(a->store, &PODS, on_listed, &there, err);
+    events_give(a, &there, STORE_ADDED, pod_event);
+    return rc;
 }
 
 // A watch starts at the version of the list, in the same turn: nothing is missed.
@@ -155,14 +226,16 @@ static void watches_start(struct agent *a)
     int rc = 0;
 
     if (!a->deployment_watch) {
-        rc = store_list(a->store, &DEPLOYMENTS, on_listed_deployment, a, &err);
+        rc = deployments_list(a, &err);
         rc = rc ? rc
                 : store_watch_start(a->store, &DEPLOYMENTS, store_version(a->store), on_deployment,
                                     a, &a->deployment_watch, &err);
     }
     if (rc == 0 && !a->pod_watch) {
-        rc = store_watch_start(a->store, &PODS, store_version(a->store), on_pod, a, &a->pod_watch,
-                               &err);
+        rc = pods_list(a, &err);
+        rc = rc ? rc
+                : store_watch_start(a->store, &PODS, store_version(a->store), on_pod, a,
+                                    &a->pod_watch, &err);
     }
     if (rc < 0) {
         LOG_ERROR("cannot follow the store", LOG_ERR(&err));
@@ -179,25 +252,38 @@ static bool on_known_deployment(struct object *o, void *arg)
 
     d->agent = a;
     d->uid = xstrdup(o->uid);
-    d->object = object_ref(o);
+    deployment_take(d, o);
     list_init(&d->pods);
     list_init(&d->dirty_link);
     map_set(&a->deployments, slice_str(d->uid), d);
     return true;
 }
 
-struct pod_list {
-    struct object **objects;
-    size_t len;
-};
-
-static bool on_known_pod(struct object *o, void *arg)
+static bool id_known(struct agent *a, struct slice id)
 {
-    struct pod_list *list = arg;
+    map_foreach (it, &a->pods) {
+        if (slice_eq_str(id, ((struct pod *)it.value)->id)) {
+            return true;
+        }
+    }
+    return false;
+}
 
-    list->objects = xreallocarray(list->objects, list->len + 1, sizeof *list->objects);
-    list->objects[list->len++] = object_ref(o);
-    return true;
+// Sockets of replicas without a Pod.
+static void stray_sockets_remove(struct agent *a)
+{
+    DIR *dir = opendir(a->run_dir);
+    struct dirent *entry;
+
+    while (dir && (entry = readdir(dir)) != NULL) {
+        struct slice id = slice_of(entry->d_name, strcspn(entry->d_name, "."));
+        if (id.len == AGENT_ID_LEN && !id_known(a, id)) {
+            (void)!unlinkat(dirfd(dir), entry->d_name, 0);
+        }
+    }
+    if (dir) {
+        closedir(dir);
+    }
 }
 
 // Replicas without a Pod: ended and removed. Blocking, at start only.
@@ -208,11 +294,7 @@ static void strays_end(struct agent *a)
     struct dirent *entry;
 
     while (dir && (entry = readdir(dir)) != NULL) {
-        bool known = entry->d_name[0] == '.';
-        map_foreach (it, &a->pods) {
-            known |= strcmp(((struct pod *)it.value)->id, entry->d_name) == 0;
-        }
-        if (known) {
+        if (entry->d_name[0] == '.' || id_known(a, slice_str(entry->d_name))) {
             continue;
         }
         int fd =
@@ -232,20 +314,26 @@ static void strays_end(struct agent *a)
 
 static int restore(struct agent *a, struct error *err)
 {
-    struct pod_list pods = {0};
+    struct object_list pods = {0};
 
     // Deployments first, without a sync: their Pods must be counted before one is created.
     int rc = store_list(a->store, &DEPLOYMENTS, on_known_deployment, a, err);
-    rc = rc ? rc : store_list(a->store, &PODS, on_known_pod, &pods, err);
+    rc = rc ? rc : store_list(a->store, &PODS, on_listed, &pods, err);
     for (size_t i = 0; i < pods.len; i++) {
         if (rc == 0) {
             pod_restore(a, pods.objects[i]);
+        }
+    }
+    for (size_t i = 0; i < pods.len; i++) {
+        if (rc == 0) {
+            pod_restart(a, pods.objects[i]);
         }
         object_unref(pods.objects[i]);
     }
     free(pods.objects);
     if (rc == 0) {
         strays_end(a);
+        stray_sockets_remove(a);
         watches_start(a);
     }
     return rc;
@@ -363,8 +451,6 @@ static struct agent *agent_new(const struct agent_options *o)
     }
     a->store = o->store;
     a->loop = o->loop;
-    // Not the same for everybody: two Lulls on one machine must not try the same ports and users.
-    a->slot_cursor = (unsigned)(random_u64() % AGENT_SLOTS);
     a->home = xstrdup(o->home);
     a->libexec = xstrdup(o->libexec);
     a->run_dir = xasprintf("%s/run/r", o->home);

@@ -14,13 +14,16 @@
 #include "json/jparse.h"
 #include "local/agent/node.h"
 
-static int64_t wanted(const struct deployment *d)
+void deployment_take(struct deployment *d, struct object *object)
 {
-    json_t *root = object_parse(d->object);
+    struct object *old = d->object;
+    json_t *root = object_parse(object);
     json_t *replicas = jget(root, "spec.replicas");
-    int64_t n = d->gone || d->object->deleting ? 0 : replicas ? json_integer_value(replicas) : 1;
+
+    d->want = object->deleting ? 0 : replicas ? json_integer_value(replicas) : 1;
+    d->object = object_ref(object);
+    object_unref(old);
     json_decref(root);
-    return n < 0 ? 0 : n;
 }
 
 static void retry_later(struct pod *p)
@@ -46,14 +49,28 @@ static void pod_created(int rc, struct object *object, const struct error *err, 
     closer_drop(&a->closer);
 }
 
+// A name that no Pod of ours has.
+static char *pod_name_new(const struct deployment *d)
+{
+    char suffix[6];
+
+    for (;;) {
+        char *name = xasprintf("%s-%s", d->object->name, random_hex(suffix, sizeof suffix - 1));
+        CLEANUP(cleanup_free) char *key = xasprintf("%s/%s", d->object->ns, name);
+        if (!map_get(&d->agent->pods, slice_str(key))) {
+            return name;
+        }
+        free(name);
+    }
+}
+
 static int pod_create(struct deployment *d, const json_t *root)
 {
     struct agent *a = d->agent;
     struct error err;
     json_t *body = NULL;
-    char suffix[6], id[AGENT_ID_LEN + 1];
-    CLEANUP(cleanup_free)
-    char *name = xasprintf("%s-%s", d->object->name, random_hex(suffix, sizeof suffix - 1));
+    char id[AGENT_ID_LEN + 1];
+    CLEANUP(cleanup_free) char *name = pod_name_new(d);
 
     random_hex(id, AGENT_ID_LEN);
     int rc = pod_build(root, name, id, a->run_dir, &body, &err);
@@ -87,6 +104,9 @@ static void pod_deleted(int rc, struct object *object, const struct error *err, 
         LOG_WARN("cannot delete a Pod", LOG_STR("pod", p->key), LOG_ERR(err));
         p->deleting = false;
         retry_later(p);
+        if (p->phase == POD_CREATING && !p->gone) {
+            pod_place(p); // it was one too many before it ran; it stays after all
+        }
     }
     pod_unref(p);
     closer_drop(&a->closer);
@@ -138,17 +158,29 @@ static void status_later(struct deployment *d)
     }
 }
 
+// The tick writes it again.
+static void status_retry(struct deployment *d)
+{
+    if (!list_linked(&d->dirty_link)) {
+        list_push_back(&d->agent->dirty_deployments, &d->dirty_link);
+    }
+    agent_tick_soon(d->agent);
+}
+
 static void status_written(int rc, struct object *object, const struct error *err, void *arg)
 {
     struct deployment *d = arg;
     struct agent *a = d->agent;
 
     (void)object;
-    (void)err; // the next change writes again
     d->status_busy = false;
     if (d->gone) {
         deployment_free(d);
-    } else if (d->status_dirty && rc == 0) {
+    } else if (rc < 0 && rc != ERR_NOT_FOUND) {
+        LOG_WARN("cannot write a Deployment's status", LOG_STR("deployment", d->object->name),
+                 LOG_ERR(err));
+        status_retry(d);
+    } else if (d->status_dirty) {
         status_later(d);
     }
     closer_drop(&a->closer);
@@ -182,6 +214,7 @@ void deployment_write_status(struct deployment *d)
     if (store_patch(a->store, "deployments.apps", d->object->ns, d->object->name, STORE_SUB_STATUS,
                     patch, STORE_MACHINE, status_written, d, &err) < 0) {
         d->status_busy = false;
+        status_retry(d);
         closer_drop(&a->closer);
     }
     json_decref(patch);
@@ -189,16 +222,17 @@ void deployment_write_status(struct deployment *d)
 
 void deployment_sync(struct deployment *d)
 {
-    int64_t have = 0, want = wanted(d);
+    int64_t have = 0, want = d->gone ? 0 : d->want;
+    json_t *root = NULL;
 
     if (d->agent->closer.closing) {
         return;
     }
-    json_t *root = object_parse(d->object);
     list_foreach (node, &d->pods) {
         have += pod_counts(LIST_ENTRY(node, struct pod, owner_link));
     }
     for (; have < want; have++) {
+        root = root ? root : object_parse(d->object);
         if (pod_create(d, root) < 0) {
             d->retry = true;
             agent_tick_soon(d->agent);
@@ -248,8 +282,6 @@ void deployment_event(struct agent *a, const struct store_event *event)
         list_init(&d->dirty_link);
         map_set(&a->deployments, slice_str(d->uid), d);
     }
-    struct object *old = d->object;
-    d->object = object_ref(event->object);
-    object_unref(old);
+    deployment_take(d, event->object);
     deployment_sync(d);
 }

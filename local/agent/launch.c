@@ -23,6 +23,7 @@
 #include "base/num.h"
 #include "json/jget.h"
 #include "local/agent/bundle.h"
+#include "local/agent/node.h"
 #include "local/agent/pod_json.h"
 
 #define SPEC_MAX       (1u << 20)
@@ -40,6 +41,7 @@ struct launch {
     unsigned first_port;
     uid_t uid;
     int lifeline_fd;
+    bool sweep;
     int64_t memory_bytes;
     json_t *command, *args; // of the container; owned
     struct strbuf env;      // records env=K=V and proxy-env=K=V
@@ -182,24 +184,27 @@ static void bundle_add(struct strbuf *spec, const struct launch *l, const struct
 
     list_add(spec, json_array_size(l->command) > 0 ? l->command : jpeek_arr(b->root, "command"));
     list_add(spec, l->args);
+    // Earlier records lose: the bundle, then the Service, may say otherwise.
+    CLEANUP(cleanup_free) char *tmp = xasprintf("%s/replicas/%s/tmp", l->home, l->id);
     record_env(spec, "env", "PATH", FUNCTION_PATH);
     record_env(spec, "env", "LANG", "C.UTF-8");
+    record_env(spec, "env", "HOME", tmp);
+    record_env(spec, "env", "TMPDIR", tmp);
     json_object_foreach(jpeek_obj(b->root, "env"), key, value)
     {
         record_env(spec, "env", key, json_string_value(value) ?: "");
     }
 }
 
-// Later records win in the environment of the function: ours come last.
+// Later records win in an environment: what must be as we say comes last. REPLICA_MARK marks every
+// process of the function (sweep.c).
 static void own_env_add(struct strbuf *spec, const struct launch *l, unsigned port)
 {
     char text[4096];
 
-    snprintf(text, sizeof text, "%s/replicas/%s/tmp", l->home, l->id);
-    record_env(spec, "env", "HOME", text);
-    record_env(spec, "env", "TMPDIR", text);
     snprintf(text, sizeof text, "%u", port);
     record_env(spec, "env", "PORT", text);
+    record_env(spec, "env", REPLICA_MARK, l->id);
     record_env(spec, "proxy-env", "USER_PORT", text);
     snprintf(text, sizeof text, "unix:%s/run/r/%s.q", l->home, l->id);
     record_env(spec, "proxy-env", "LULL_QUEUE_LISTEN", text);
@@ -328,6 +333,26 @@ int launch_connect(const char *home, const char *id)
     return fd;
 }
 
+unsigned launch_port(const char *home, const char *id)
+{
+    static const char KEY[] = "proxy-env=USER_PORT=";
+    CLEANUP(cleanup_free) char *path = xasprintf("%s/replicas/%s/spec", home, id);
+    CLEANUP(strbuf_fini) struct strbuf text;
+    int64_t port = 0;
+
+    strbuf_init(&text, SPEC_MAX);
+    if (fs_read_file(path, SPEC_MAX, &text, NULL) < 0) {
+        return 0;
+    }
+    for (size_t at = 0; at < text.len; at += strlen(text.ptr + at) + 1) {
+        if (strncmp(text.ptr + at, KEY, sizeof KEY - 1) == 0) { // the last one counts
+            struct slice value = slice_str(text.ptr + at + sizeof KEY - 1);
+            port = num_parse_i64(value, 1, 65535, &port, NULL) == 0 ? port : 0;
+        }
+    }
+    return (unsigned)port;
+}
+
 static int launch_steps(struct launch *l, struct bundle *b)
 {
     unsigned port = 0;
@@ -342,6 +367,9 @@ static int launch_steps(struct launch *l, struct bundle *b)
             l,
             error_set(&l->err, ERR_INVALID, "neither the bundle nor the container names a command"),
             "CreateContainerError");
+    }
+    if (l->sweep) {
+        sweep_strays(l->id);
     }
     rc = port_find(l, &port);
     rc = rc ? rc : folders_make(l);
@@ -395,6 +423,7 @@ int launch_start(const struct launch_options *o, launch_done_cb cb, void *arg, s
     l->first_port = o->first_port;
     l->uid = o->uid;
     l->lifeline_fd = o->lifeline_fd;
+    l->sweep = o->sweep;
     strbuf_init(&l->env, SPEC_MAX);
     int rc = spec_of_pod(l, o, err);
     rc = rc ? rc : work_start(&l->work, o->loop, launch_run, launch_done, l, err);

@@ -15,7 +15,8 @@
 #include "base/strbuf.h"
 #include "loop/work.h"
 
-#define LAUNCH_PORTS 4 /* candidates that one launch may try */
+#define REPLICA_MARK "LULL_REPLICA" /* in the environment of every function: its replica's id */
+#define LAUNCH_PORTS 4              /* candidates that one launch may try */
 
 struct launch;
 /* rc 0: `fd` is the connected control socket (the callee owns it). Otherwise
@@ -36,6 +37,7 @@ struct launch_options {
     /* Texts of Secrets and ConfigMaps for env valueFrom; NULL: refused. Returns new memory. */
     char *(*env_value)(const json_t *value_from, void *arg, struct error *err);
     void *env_arg;
+    bool sweep; /* an earlier process of this replica was killed: end what it left first */
 };
 
 /* ERR_INVALID: the Pod's spec cannot be run (which field, why). */
@@ -44,3 +46,6 @@ MUST_CHECK int launch_start(const struct launch_options *options, launch_done_cb
 
 /* Connects to the control socket of a replica that should be running. -1: nothing listens there. */
 int launch_connect(const char *home, const char *id);
+
+/* The port of a replica's function, from its specification; 0: not known. Blocking. */
+unsigned launch_port(const char *home, const char *id);

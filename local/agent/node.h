@@ -41,6 +41,7 @@ struct deployment {
     struct agent *agent;
     char *uid;
     struct object *object;  /* newest version; owned reference */
+    int64_t want;           /* its spec.replicas; 0 when it is being deleted */
     struct list pods;       /* of pod.owner_link */
     struct list dirty_link; /* on agent.dirty_deployments: a status write is due */
     bool gone;              /* deleted from the store */
@@ -55,8 +56,8 @@ struct pod {
     struct agent *agent;
     char *key; /* "namespace/name" */
     char *ns, *name;
-    char id[AGENT_ID_LEN + 1];
-    struct object *object; /* newest version; NULL while CREATING */
+    char id[AGENT_ID_LEN + 1]; /* "": cannot run here (pod_known) */
+    struct object *object;     /* newest version; NULL while CREATING */
     struct deployment *owner;
     struct list owner_link;
     struct list wait_link;  /* on agent.waiting */
@@ -64,6 +65,7 @@ struct pod {
     uint64_t seq;           /* order of arrival: the youngest has the largest */
     enum pod_phase phase;
     struct replica_state state;
+    int64_t restarts_before; /* those of lull-replicas that are gone, and their ends */
     struct pod_trouble trouble;
     struct replica_link *link;
     int slot;             /* port candidates and user; -1: none */
@@ -71,6 +73,7 @@ struct pod {
     bool placed;          /* counts against the capacity */
     bool gone;            /* deleted from the store */
     bool deleting;        /* the store waits for us to remove it */
+    bool unclean;         /* its lull-replica was killed: look for what it left behind */
     bool status_busy;
     bool status_dirty;
     uint64_t retry_ms;   /* FAILED: when to try again */
@@ -112,6 +115,7 @@ void agent_publish_soon(struct agent *a);
 
 /* ---- deployments.c: as many Pods as wanted */
 void deployment_event(struct agent *a, const struct store_event *event);
+void deployment_take(struct deployment *d, struct object *object); /* a newer version */
 /* Creates or deletes Pods until the number fits; the status follows. */
 void deployment_sync(struct deployment *d);
 void deployment_write_status(struct deployment *d);
@@ -122,7 +126,8 @@ void pod_event(struct agent *a, const struct store_event *event);
 struct pod *pod_new(struct agent *a, const char *ns, const char *name, struct deployment *owner);
 void pod_forget(struct pod *p); /* out of the map and its Deployment; drops the map's reference */
 void pod_unref(struct pod *p);  /* frees with the last reference */
-void pod_place(struct pod *p);  /* start it, or let it wait for capacity */
+void pod_launch(struct pod *p); /* it has a place */
+void pod_trouble_set(struct pod *p, const char *reason, const char *message, bool unschedulable);
 void pod_tick(struct pod *p, uint64_t now_ms);
 void pod_publish(struct pod *p, bool now);
 void pod_write_status(struct pod *p);
@@ -130,8 +135,22 @@ bool pod_counts(const struct pod *p); /* as a replica of its Deployment */
 /* From replica.c: a new state line; the replica is gone. */
 void pod_state(struct pod *p, const struct replica_state *state);
 void pod_replica_gone(struct pod *p);
-/* At start: adopts the Pod's replica when it still runs, else starts (or removes) it. */
+void pod_stop_again(struct pod *p); /* the order may have been lost with a connection */
+/*
+ * At start, for every Pod: adopts its replica when it still runs, removes it when it is under
+ * deletion. Then pod_restart() for every Pod: starts what does not run, once all places, ports and
+ * users that are taken are known.
+ */
 void pod_restore(struct agent *a, struct object *object);
+void pod_restart(struct agent *a, const struct object *object);
+
+/* ---- place.c: the machine's capacity, ports and users */
+void pod_place(struct pod *p); /* start it, or let it wait for capacity */
+void place_give_back(struct pod *p);
+/* What runs has a place whatever the limits are; port: of its function, 0 when not known. */
+void place_adopt(struct pod *p, unsigned port);
+void place_slot_take(struct pod *p);
+void place_slot_give_back(struct pod *p);
 
 /* ---- replica.c: the control connection */
 MUST_CHECK int replica_link_open(struct pod *p, int fd, struct error *err);
@@ -139,8 +158,15 @@ void replica_link_send(struct replica_link *link, const char *text);
 struct replica_link *replica_link_of(struct list *node); /* of agent.links */
 /* No callback to the Pod follows. */
 void replica_link_close(struct replica_link *link);
-/* Kills what a lull-replica that died without its clean-up left behind. */
-void replica_sweep(const struct replica_state *state);
+
+/* ---- sweep.c */
+/*
+ * Kills what a lull-replica that died without its clean-up left behind: its known process groups at
+ * once …
+ */
+void sweep_groups(const struct replica_state *state);
+/* … and whatever carries this replica's id in its environment. Blocks: for a pool thread. */
+void sweep_strays(const char *id);
 
 /* ---- podlog.c: reads the log files of replicas */
 void podlog_init(struct agent *a);

@@ -23,10 +23,11 @@ int replica_state_parse(const char *line, size_t len, struct replica_state *out,
         return rc;
     }
     struct slice phase = jpeek_str(root, "phase");
-    s.running = slice_eq_str(phase, "running");
+    s.ended = slice_eq_str(phase, "ended");
     s.backoff = slice_eq_str(phase, "backoff");
     s.ready = jpeek_bool(root, "ready");
     s.pid = (int)jpeek_i64(root, "pid");
+    s.running = slice_eq_str(phase, "running") || (s.pid > 0 && !s.backoff && !s.ended);
     s.proxy_pid = (int)jpeek_i64(root, "proxyPid");
     s.restarts = jpeek_i64(root, "restarts");
     s.started_ns = jpeek_i64(root, "startedAt");
@@ -99,7 +100,7 @@ static void condition_add(struct jbuild *b, const json_t *object, const char *ty
         jbuild_str(b, "status.conditions[-1].reason", reason);
     }
     if (message && message[0]) {
-        jbuild_str(b, "status.conditions[-1].message", message);
+        jbuild_json(b, "status.conditions[-1].message", jstring_lossy(slice_str(message)));
     }
 }
 
@@ -127,7 +128,23 @@ static void terminated_add(struct jbuild *b, const struct replica_state *s, cons
     snprintf(path, sizeof path, "status.containerStatuses[-1].%s.terminated.reason", where);
     jbuild_str(b, path, s->code < 0 ? "StartError" : s->code == 0 ? "Completed" : "Error");
     snprintf(path, sizeof path, "status.containerStatuses[-1].%s.terminated.message", where);
-    jbuild_str(b, path, s->message);
+    jbuild_json(b, path, jstring_lossy(slice_str(s->message)));
+}
+
+static void backoff_message_add(struct jbuild *b, const struct replica_state *s)
+{
+    char text[400], how[32];
+
+    snprintf(how, sizeof how, s->signal ? "signal %d" : "exit status %d",
+             s->signal ? s->signal : s->code);
+    if (s->code < 0) {
+        snprintf(text, sizeof text, "%.200s", s->message);
+    } else {
+        snprintf(text, sizeof text, "back-off before the next start; it ended with %s%s%.200s", how,
+                 s->message[0] ? ", saying: " : " and no output", s->message);
+    }
+    jbuild_json(b, "status.containerStatuses[-1].state.waiting.message",
+                jstring_lossy(slice_str(text)));
 }
 
 static void function_state_add(struct jbuild *b, const struct replica_state *s,
@@ -135,14 +152,13 @@ static void function_state_add(struct jbuild *b, const struct replica_state *s,
 {
     if (trouble->reason) {
         jbuild_str(b, "status.containerStatuses[-1].state.waiting.reason", trouble->reason);
-        jbuild_str(b, "status.containerStatuses[-1].state.waiting.message", trouble->message);
+        jbuild_json(b, "status.containerStatuses[-1].state.waiting.message",
+                    jstring_lossy(slice_str(trouble->message)));
     } else if (s->running) {
         running_add(b, s);
     } else if (s->backoff) {
         jbuild_str(b, "status.containerStatuses[-1].state.waiting.reason", "CrashLoopBackOff");
-        jbuild_strf(b, "status.containerStatuses[-1].state.waiting.message",
-                    s->code < 0 ? "%.200s" : "back-off before the next start; it ended with %.200s",
-                    s->message[0] ? s->message : "no output");
+        backoff_message_add(b, s);
     } else if (s->up) {
         terminated_add(b, s, "state");
     } else {
@@ -244,7 +260,7 @@ int64_t pod_memory_request(const json_t *pod)
             q = jpeek_str(c, "resources.limits.memory");
         }
         if (!slice_empty(q) && num_parse_quantity(q, &bytes, NULL) == 0 && bytes > 0) {
-            sum += bytes;
+            sum = bytes > INT64_MAX - sum ? INT64_MAX : sum + bytes;
         }
     }
     return sum;

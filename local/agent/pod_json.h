@@ -19,6 +19,7 @@
 struct replica_state {
     bool up;      /* a state was received */
     bool running; /* the function runs */
+    bool ended;   /* everything ended; the process goes now */
     bool backoff; /* it ended and waits for its next start */
     bool ready;   /* its queue-proxy says that it listens */
     int pid;      /* of the function; 0 when it does not run */

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/fs.h"
 #include "base/mem.h"
 #include "loop/work.h"
 #include "local/agent/node.h"
@@ -90,6 +91,14 @@ static void start_find(struct logs_source *s)
     s->tail_lines = -1;
 }
 
+static bool folder_there(const struct logs_source *s)
+{
+    CLEANUP(cleanup_free) char *folder = xstrdup(s->path);
+
+    *strrchr(folder, '/') = '\0';
+    return fs_is_dir(folder);
+}
+
 static void source_run(struct work *work)
 {
     struct logs_source *s = work->data;
@@ -99,7 +108,7 @@ static void source_run(struct work *work)
         start_find(s);
     }
     CLEANUP(cleanup_close) int fd = file_open(s, s->older);
-    s->gone = fd < 0;
+    s->gone = fd < 0 && !folder_there(s); // between two names of a rotation it is not gone
     s->got = 0;
     if (fd < 0 || fstat(fd, &st) != 0) {
         return;
@@ -113,6 +122,8 @@ static void source_run(struct work *work)
                 return;
             }
         }
+        s->offset = 0;
+    } else if (s->offset > st.st_size) { // another file with the same number
         s->offset = 0;
     }
     s->inode = st.st_ino;

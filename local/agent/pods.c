@@ -26,9 +26,9 @@
 #define RETRY_MIN_MS    500
 #define RETRY_MAX_MS    60000
 #define GRACE_DEFAULT_S 30
+#define GRACE_MAX_S     86400
 #define PORT_TRIES      100
 
-static void pod_launch(struct pod *p);
 static void pod_remove(struct pod *p);
 
 bool pod_counts(const struct pod *p)
@@ -71,46 +71,6 @@ void pod_unref(struct pod *p)
     free(p);
 }
 
-// A slot gives a replica its candidates for a port and, under root, its user.
-static void slot_take(struct pod *p)
-{
-    struct agent *a = p->agent;
-
-    for (unsigned i = 0; p->slot < 0 && i < AGENT_SLOTS; i++) {
-        unsigned slot = (a->slot_cursor + i) % AGENT_SLOTS;
-        if (!a->slot_used[slot]) {
-            p->slot = (int)slot;
-        }
-    }
-    REQUIRE(p->slot >= 0); // max_replicas is at most AGENT_SLOTS
-    a->slot_used[p->slot] = true;
-    a->slot_cursor = ((unsigned)p->slot + 1) % AGENT_SLOTS;
-}
-
-static void slot_give_back(struct pod *p)
-{
-    if (p->slot >= 0) {
-        p->agent->slot_used[p->slot] = false;
-        p->slot = -1;
-    }
-}
-
-static void place_give_back(struct pod *p)
-{
-    struct agent *a = p->agent;
-
-    if (!p->placed) {
-        return;
-    }
-    p->placed = false;
-    slot_give_back(p);
-    a->placed--;
-    a->placed_bytes -= (uint64_t)p->memory_bytes;
-    if (!list_empty(&a->waiting) && !a->closer.closing) {
-        pod_place(LIST_ENTRY(list_first(&a->waiting), struct pod, wait_link));
-    }
-}
-
 void pod_forget(struct pod *p)
 {
     struct agent *a = p->agent;
@@ -138,6 +98,15 @@ void pod_forget(struct pod *p)
 
 // ---- status
 
+// The tick writes it again.
+static void status_retry(struct pod *p)
+{
+    if (!p->gone && !list_linked(&p->dirty_link)) {
+        list_push_back(&p->agent->dirty, &p->dirty_link);
+    }
+    agent_tick_soon(p->agent);
+}
+
 static void status_written(int rc, struct object *object, const struct error *err, void *arg)
 {
     struct pod *p = arg;
@@ -147,6 +116,7 @@ static void status_written(int rc, struct object *object, const struct error *er
     p->status_busy = false;
     if (rc < 0 && rc != ERR_NOT_FOUND) {
         LOG_WARN("cannot write a Pod's status", LOG_STR("pod", p->key), LOG_ERR(err));
+        status_retry(p);
     } else if (p->status_dirty) {
         pod_write_status(p);
     }
@@ -180,6 +150,9 @@ void pod_write_status(struct pod *p)
     json_decref(patch);
     if (rc < 0) {
         p->status_busy = false;
+        if (rc != ERR_NOT_FOUND) {
+            status_retry(p);
+        }
         pod_unref(p);
         closer_drop(&a->closer);
     }
@@ -208,16 +181,20 @@ void pod_state(struct pod *p, const struct replica_state *state)
         LOG_INFO("replica ready", LOG_STR("pod", p->key), LOG_INT("pid", state->pid));
     }
     p->state = *state;
+    p->state.restarts += p->restarts_before;
     p->trouble = (struct pod_trouble){0};
+    if (state->ready) {
+        p->delay_ms = RETRY_MIN_MS; // a later failure has nothing to do with earlier ones
+    }
     if (p->phase == POD_UP) {
         pod_publish(p, changed);
     }
 }
 
-static void trouble_set(struct pod *p, const char *reason, const char *message, bool unschedulable)
+void pod_trouble_set(struct pod *p, const char *reason, const char *message, bool unschedulable)
 {
     bool same = p->trouble.reason && strcmp(p->trouble.reason, reason) == 0 &&
-                strcmp(p->trouble.message, message) == 0;
+                strncmp(p->trouble.message, message, sizeof p->trouble.message - 1) == 0;
     p->trouble.reason = reason;
     p->trouble.unschedulable = unschedulable;
     (void)slice_copy(slice_sub(slice_str(message), 0, sizeof p->trouble.message - 1),
@@ -229,57 +206,14 @@ static void trouble_set(struct pod *p, const char *reason, const char *message, 
     }
 }
 
-// ---- place and launch
-
-static bool place_take(struct pod *p, char *why, size_t size)
-{
-    struct agent *a = p->agent;
-    const struct agent_options *o = &a->options;
-
-    if (p->placed) {
-        return true;
-    }
-    if (a->placed >= o->max_replicas) {
-        snprintf(why, size, "this machine runs its %" PRIu32 " replicas (--max-replicas)",
-                 o->max_replicas);
-        return false;
-    }
-    if (o->max_memory_bytes > 0 && p->memory_bytes > 0 &&
-        a->placed_bytes + (uint64_t)p->memory_bytes > o->max_memory_bytes) {
-        snprintf(why, size,
-                 "needs %" PRId64 " MiB, %" PRIu64 " of %" PRIu64 " MiB are taken (--max-memory)",
-                 p->memory_bytes >> 20, a->placed_bytes >> 20, o->max_memory_bytes >> 20);
-        return false;
-    }
-    p->placed = true;
-    a->placed++;
-    a->placed_bytes += (uint64_t)p->memory_bytes;
-    return true;
-}
-
-void pod_place(struct pod *p)
-{
-    char why[200];
-
-    if (!place_take(p, why, sizeof why)) {
-        p->phase = POD_WAITING;
-        if (!list_linked(&p->wait_link)) {
-            list_push_back(&p->agent->waiting, &p->wait_link);
-        }
-        trouble_set(p, "Unschedulable", why, true);
-        return;
-    }
-    list_remove(&p->wait_link);
-    p->trouble = (struct pod_trouble){0};
-    pod_launch(p);
-}
+// ---- launch
 
 static void launch_failed(struct pod *p, const char *reason, const struct error *err)
 {
     p->phase = POD_FAILED;
     p->retry_ms = loop_now_ms(p->agent->loop) + p->delay_ms;
     p->delay_ms = p->delay_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : p->delay_ms * 2;
-    trouble_set(p, reason, err->msg, false);
+    pod_trouble_set(p, reason, err->msg, false);
     agent_tick_soon(p->agent);
 }
 
@@ -298,8 +232,16 @@ static void stop_send(struct pod *p)
     if (p->gone || grace_s <= 0) {
         replica_link_send(p->link, "kill\n");
     } else {
+        grace_s = grace_s > GRACE_MAX_S ? GRACE_MAX_S : grace_s;
         snprintf(line, sizeof line, "stop %" PRId64 "\n", grace_s * 1000);
         replica_link_send(p->link, line);
+    }
+}
+
+void pod_stop_again(struct pod *p)
+{
+    if (p->phase == POD_STOPPING && p->link) {
+        stop_send(p);
     }
 }
 
@@ -332,9 +274,17 @@ static void launch_done(int rc, int fd, const char *reason, const struct error *
     struct error open_err;
 
     p->phase = POD_UP;
+    if (a->closer.closing) { // the replica lives on; the next start adopts it
+        if (rc == 0) {
+            close(fd);
+        }
+        pod_unref(p);
+        closer_drop(&a->closer);
+        return;
+    }
     if (rc == ERR_IN_USE && !p->deleting && !p->gone && p->port_tries < PORT_TRIES) {
         p->port_tries++;
-        slot_give_back(p); // somebody else has these ports: at once with the next ones
+        place_slot_give_back(p); // somebody else has these ports: at once with the next ones
         pod_launch(p);
         pod_unref(p);
         closer_drop(&a->closer);
@@ -381,13 +331,13 @@ static char *env_value(const json_t *value_from, void *arg, struct error *err)
     return NULL;
 }
 
-static void pod_launch(struct pod *p)
+void pod_launch(struct pod *p)
 {
     struct agent *a = p->agent;
     struct error err;
     json_t *root = object_parse(p->object);
 
-    slot_take(p);
+    place_slot_take(p);
     struct launch_options o = {
         .loop = a->loop,
         .home = a->home,
@@ -400,7 +350,9 @@ static void pod_launch(struct pod *p)
         .pod = root,
         .env_value = env_value,
         .env_arg = p,
+        .sweep = p->unclean,
     };
+    p->unclean = false;
     p->phase = POD_LAUNCHING;
     p->state = (struct replica_state){.restarts = p->state.restarts};
     p->refs++;
@@ -419,17 +371,7 @@ static bool pod_adopt(struct pod *p, int fd)
 {
     struct error err;
 
-    struct stat st;
-    CLEANUP(cleanup_free) char *tmp = xasprintf("%s/replicas/%s/tmp", p->agent->home, p->id);
-
-    if (stat(tmp, &st) == 0 && st.st_uid >= AGENT_UID_MIN &&
-        st.st_uid < AGENT_UID_MIN + AGENT_SLOTS) {
-        p->slot = (int)(st.st_uid - AGENT_UID_MIN);
-        p->agent->slot_used[p->slot] = true;
-    }
-    p->placed = true; // what runs is placed, whatever the limits are now
-    p->agent->placed++;
-    p->agent->placed_bytes += (uint64_t)p->memory_bytes;
+    place_adopt(p, launch_port(p->agent->home, p->id));
     p->phase = POD_UP;
     if (replica_link_open(p, fd, &err) < 0) {
         LOG_WARN("cannot adopt a replica", LOG_STR("pod", p->key), LOG_ERR(&err));
@@ -446,6 +388,7 @@ static bool pod_adopt(struct pod *p, int fd)
 struct removal {
     struct work work;
     struct pod *pod;
+    bool unclean;
 };
 
 static void removal_run(struct work *work)
@@ -456,6 +399,9 @@ static void removal_run(struct work *work)
     char path[4096];
 
     // Only constant fields of the Pod and the agent are read here.
+    if (r->unclean) {
+        sweep_strays(r->pod->id);
+    }
     snprintf(path, sizeof path, "%s/replicas/%s", a->home, r->pod->id);
     (void)!fs_remove_tree(path, NULL);
     for (size_t i = 0; i < ARRAY_LEN(SOCKETS); i++) {
@@ -477,9 +423,12 @@ static void removal_done(struct work *work, int status)
 
 static void files_remove(struct pod *p)
 {
+    if (!p->id[0]) {
+        return; // it never had any
+    }
     struct removal *r = NEW(struct removal);
-
     r->pod = p;
+    r->unclean = p->unclean;
     p->refs++;
     closer_hold(&p->agent->closer);
     if (work_start(&r->work, p->agent->loop, removal_run, removal_done, r, NULL) < 0) {
@@ -528,10 +477,12 @@ void pod_replica_gone(struct pod *p)
 {
     struct error err;
 
-    replica_sweep(&p->state);
-    replica_link_close(p->link);
-    p->link = NULL;
-    p->state = (struct replica_state){.restarts = p->state.restarts + 1};
+    if (!p->state.ended) {
+        sweep_groups(&p->state);
+        p->unclean = true;
+    }
+    p->restarts_before = p->state.restarts + 1; // the next one counts from 0
+    p->state = (struct replica_state){.restarts = p->restarts_before};
     if (p->phase == POD_STOPPING) {
         pod_remove(p);
         return;
@@ -567,6 +518,36 @@ static struct deployment *owner_of(struct agent *a, const json_t *root)
     return NULL;
 }
 
+// The id names files that are removed with the Pod, so it must be one that we made, and no other
+// Pod's. Otherwise it stays empty and the Pod does not run.
+static void id_take(struct pod *p, struct slice id)
+{
+    char text[AGENT_ID_LEN + 1];
+
+    if (id.len != AGENT_ID_LEN || !slice_copy(id, text, sizeof text) ||
+        strspn(text, "0123456789abcdef") != AGENT_ID_LEN) {
+        return;
+    }
+    map_foreach (it, &p->agent->pods) {
+        if (strcmp(((struct pod *)it.value)->id, text) == 0) {
+            return;
+        }
+    }
+    memcpy(p->id, text, sizeof text);
+}
+
+// Its object was deleted and another one has its name, while its replica still ends.
+static void pod_set_aside(struct pod *p)
+{
+    struct agent *a = p->agent;
+
+    map_remove(&a->pods, slice_str(p->key));
+    char *key = xasprintf("%s@%s", p->key, p->object->uid); // no Pod's name has an '@'
+    free(p->key);
+    p->key = key;
+    map_set(&a->pods, slice_str(p->key), p);
+}
+
 // A Pod that we did not just create: one from before a restart.
 static struct pod *pod_known(struct agent *a, struct object *object)
 {
@@ -575,12 +556,15 @@ static struct pod *pod_known(struct agent *a, struct object *object)
 
     snprintf(key, sizeof key, "%s/%s", object->ns, object->name);
     struct pod *p = map_get(&a->pods, slice_str(key));
+    if (p && p->object && strcmp(p->object->uid, object->uid) != 0) {
+        pod_set_aside(p);
+        p = NULL;
+    }
     if (!p) {
         p = pod_new(a, object->ns, object->name, owner_of(a, root));
+        id_take(p, jpeek_str(root, "metadata.annotations.`" POD_REPLICA_ID "`"));
     }
     if (!p->object) {
-        (void)slice_copy(jpeek_str(root, "metadata.annotations.`" POD_REPLICA_ID "`"), p->id,
-                         sizeof p->id);
         p->memory_bytes = pod_memory_request(root);
     }
     json_decref(root);
@@ -594,23 +578,47 @@ static void object_take(struct pod *p, struct object *object)
     object_unref(old);
 }
 
-static bool id_valid(const struct pod *p)
+// Its first event: it is in the store.
+static void pod_begin(struct pod *p)
 {
-    return strlen(p->id) == AGENT_ID_LEN && strspn(p->id, "0123456789abcdef") == AGENT_ID_LEN;
+    if (p->owner) {
+        deployment_sync(p->owner); // it may be one too many by now
+    }
+    if (p->deleting) {
+        return;
+    }
+    if (p->id[0]) {
+        pod_place(p);
+    } else {
+        pod_trouble_set(p, "CreateContainerConfigError",
+                        "on one machine Pods are made by Deployments: this one has no "
+                        "annotation " POD_REPLICA_ID " of its own",
+                        false);
+    }
 }
 
 void pod_restore(struct agent *a, struct object *object)
 {
     struct pod *p = pod_known(a, object);
-    int fd = id_valid(p) ? launch_connect(a->home, p->id) : -1;
+    int fd = p->id[0] ? launch_connect(a->home, p->id) : -1;
 
     object_take(p, object);
     p->deleting = object->deleting;
-    bool adopted = fd >= 0 && pod_adopt(p, fd);
+    if (fd >= 0) {
+        (void)!pod_adopt(p, fd);
+    }
     if (p->deleting) {
         pod_stop(p);
-    } else if (!adopted && id_valid(p)) {
-        pod_place(p);
+    }
+}
+
+void pod_restart(struct agent *a, const struct object *object)
+{
+    CLEANUP(cleanup_free) char *key = xasprintf("%s/%s", object->ns, object->name);
+    struct pod *p = map_get(&a->pods, slice_str(key));
+
+    if (p && p->phase == POD_CREATING && !p->deleting) {
+        pod_begin(p);
     }
 }
 
@@ -630,9 +638,7 @@ void pod_event(struct agent *a, const struct store_event *event)
     } else if (event->object->deleting) {
         p->deleting = true;
         pod_stop(p);
-    } else if (p->phase == POD_CREATING) {
-        if (id_valid(p)) {
-            pod_place(p);
-        }
+    } else if (p->phase == POD_CREATING && !p->deleting) {
+        pod_begin(p);
     }
 }

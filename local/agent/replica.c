@@ -3,9 +3,9 @@
 // The control connection to one lull-replica: state lines in, orders out. The end of the connection
 // is the end of the replica: the agent needs no process id for that, so it is the same for adopted
 // ones.
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -66,17 +66,33 @@ static void line_take(struct replica_link *link, const char *line, size_t len)
     pod_state(link->pod, &state);
 }
 
+// The end of the connection is the end of the replica, unless somebody still listens: a replica
+// cuts off an agent that was too slow for it.
+static void link_ended(struct replica_link *link)
+{
+    struct pod *p = link->pod;
+    struct error err;
+
+    p->refs++;
+    int fd = p->state.ended ? -1 : launch_connect(p->agent->home, p->id);
+    replica_link_close(link);
+    if (fd < 0 || replica_link_open(p, fd, &err) < 0) {
+        pod_replica_gone(p);
+    } else {
+        LOG_INFO("connected to a replica again", LOG_STR("pod", p->key));
+        pod_stop_again(p);
+    }
+    pod_unref(p);
+}
+
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct replica_link *link = stream->data;
     char *end;
 
     (void)buf;
-    if (n < 0 || link->len + (size_t)n >= sizeof link->line) {
-        struct pod *p = link->pod;
-        p->refs++;
-        pod_replica_gone(p); // closes the link
-        pod_unref(p);
+    if (n < 0) {
+        link_ended(link);
         return;
     }
     link->len += (size_t)n;
@@ -85,6 +101,10 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         line_take(link, link->line, used - 1);
         memmove(link->line, link->line + used, link->len - used);
         link->len -= used;
+    }
+    if (!link->closing && link->len == sizeof link->line) {
+        LOG_WARN("a replica sent a line without end", LOG_STR("pod", link->pod->key));
+        link->len = 0; // what follows up to the next newline is refused as a line
     }
 }
 
@@ -104,6 +124,9 @@ int replica_link_open(struct pod *p, int fd, struct error *err)
     p->link = link;
     list_push_back(&a->links, &link->node);
     rc = uv_pipe_open(&link->pipe, fd);
+    if (rc < 0) {
+        close(fd);
+    }
     rc = rc ? rc : uv_read_start((uv_stream_t *)&link->pipe, on_alloc, on_read);
     if (rc < 0) {
         rc = error_from_uv(err, rc, "cannot read from the replica");
@@ -120,18 +143,6 @@ void replica_link_send(struct replica_link *link, const char *text)
     // An order is a few bytes on an idle socket; a replica that cannot take it is about to end.
     if (uv_try_write((uv_stream_t *)&link->pipe, &buf, 1) != (int)buf.len) {
         LOG_WARN("an order could not be sent to a replica", LOG_STR("pod", link->pod->key));
-    }
-}
-
-void replica_sweep(const struct replica_state *state)
-{
-    // After its clean end nothing is left and these find no process. Its children die with it
-    // (PR_SET_PDEATHSIG); what those started is in their process groups.
-    if (state->pid > 1) {
-        kill(-state->pid, SIGKILL);
-    }
-    if (state->proxy_pid > 1) {
-        kill(-state->proxy_pid, SIGKILL);
     }
 }
 

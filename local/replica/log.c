@@ -47,17 +47,28 @@ static void log_rotate(struct replica_log *log)
     log->size_bytes = 0;
 }
 
+void replica_log_end_line(struct replica_log *log)
+{
+    if (log->pending > 0) {
+        memcpy(log->last_line, log->partial, log->pending);
+        log->last_line[log->pending] = '\0';
+    }
+    log->pending = 0;
+}
+
+void replica_log_forget(struct replica_log *log)
+{
+    log->pending = 0;
+    log->last_line[0] = '\0';
+}
+
 // Remembers the newest non-empty line, for the message of an exit.
 static void last_line_feed(struct replica_log *log, const char *data, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
         char c = data[i];
         if (c == '\n') {
-            if (log->pending > 0) {
-                memcpy(log->last_line, log->partial, log->pending);
-                log->last_line[log->pending] = '\0';
-            }
-            log->pending = 0;
+            replica_log_end_line(log);
         } else if (log->pending < sizeof log->partial - 1 && c != '\r') {
             log->partial[log->pending++] = c;
         }
@@ -68,6 +79,7 @@ void replica_log_write(struct replica_log *log, const char *data, size_t len)
 {
     // Only the tail of a large piece can hold the newest line.
     size_t tail = len > 4096 ? 4096 : len;
+    log->pending = len > 4096 ? 0 : log->pending;
     last_line_feed(log, data + (len - tail), tail);
     if (log->size_bytes + len > log->max_bytes && log->size_bytes > 0) {
         log_rotate(log);

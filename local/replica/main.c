@@ -45,7 +45,10 @@ enum {
     FD_COUNT = FD_CLIENT + REPLICA_MAX_CLIENTS
 };
 
-#define STABLE_MS 60000 // a function that ran this long starts again with the first delay
+#define STATE_MAX    1024
+#define ORDER_MAX    64
+#define GRACE_MAX_MS (7u * 86400u * 1000u)
+#define STABLE_MS    60000 // a function that ran this long starts again with the first delay
 
 struct replica {
     struct replica_spec spec;
@@ -63,6 +66,11 @@ struct replica {
     uint64_t delay_ms; // next restart delay
     int code, signal;  // of the function's last end; -1 = could not be executed
     char message[REPLICA_MESSAGE_MAX];
+    char told[STATE_MAX]; // the newest state line that was sent
+    struct order {
+        size_t len;
+        char text[ORDER_MAX];
+    } orders[REPLICA_MAX_CLIENTS]; // the beginning of a line, per client
 };
 
 static uint64_t clock_ns(clockid_t id)
@@ -100,29 +108,44 @@ static void client_close(struct replica *r, int slot)
     r->fds[slot].fd = -1;
 }
 
-static void state_send(struct replica *r, int slot)
+static void state_line(const struct replica *r, char line[STATE_MAX])
 {
-    char message[2 * REPLICA_MESSAGE_MAX], line[1024];
+    char message[2 * REPLICA_MESSAGE_MAX];
 
     json_text(message, sizeof message, r->message);
-    int n =
-        snprintf(line, sizeof line,
-                 "{\"phase\":\"%s\",\"ready\":%s,\"pid\":%d,\"proxyPid\":%d,\"restarts\":%" PRIu64
-                 ",\"startedAt\":%" PRIu64 ",\"readyAt\":%" PRIu64
-                 ",\"code\":%d,\"signal\":%d,\"message\":\"%s\"}\n",
-                 PHASE_NAMES[r->phase], r->ready ? "true" : "false", (int)r->pid, (int)r->proxy_pid,
-                 r->restarts, r->started_wall_ns, r->ready_wall_ns, r->code, r->signal, message);
-    // A client that does not read its few lines is cut off; it connects again and gets the newest
-    // state.
-    // One that has gone already may have left a last word: client_read finds that, then the end.
-    ssize_t sent = send(r->fds[slot].fd, line, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (sent != n && !(sent < 0 && errno == EPIPE)) {
+    // Its fixed part and all numbers take less than 400 bytes: it always fits.
+    (void)snprintf(line, STATE_MAX,
+                   "{\"phase\":\"%s\",\"ready\":%s,\"pid\":%d,\"proxyPid\":%d,\"restarts\":%" PRIu64
+                   ",\"startedAt\":%" PRIu64 ",\"readyAt\":%" PRIu64
+                   ",\"code\":%d,\"signal\":%d,\"message\":\"%s\"}\n",
+                   PHASE_NAMES[r->phase], r->ready ? "true" : "false", (int)r->pid,
+                   (int)r->proxy_pid, r->restarts, r->started_wall_ns, r->ready_wall_ns, r->code,
+                   r->signal, message);
+}
+
+// A client that does not read its few lines is cut off; it connects again and gets the newest
+// state.
+static void state_send(struct replica *r, int slot)
+{
+    size_t len = strlen(r->told);
+
+    ssize_t n = send(r->fds[slot].fd, r->told, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n != (ssize_t)len &&
+        !(n < 0 && errno == EPIPE)) { // EPIPE: its last order is yet to be read
         client_close(r, slot);
     }
 }
 
+// Only what is new: a function can make us look often, by children that end for example.
 static void state_tell(struct replica *r)
 {
+    char line[STATE_MAX];
+
+    state_line(r, line);
+    if (strcmp(line, r->told) == 0) {
+        return;
+    }
+    memcpy(r->told, line, sizeof line);
     for (int slot = FD_CLIENT; slot < FD_COUNT; slot++) {
         if (r->fds[slot].fd >= 0) {
             state_send(r, slot);
@@ -151,6 +174,7 @@ static void function_start(struct replica *r)
     r->deadline_ms = 0;
     r->started_ms = now_ms();
     r->started_wall_ns = clock_ns(CLOCK_REALTIME);
+    replica_log_forget(&r->log);
     pid_t pid = replica_spawn(&r->spec, r->spec.argv, r->spec.envp, r->out_write, true);
     if (pid > 0) {
         r->pid = pid;
@@ -162,8 +186,14 @@ static void function_start(struct replica *r)
     r->restarts++;
     r->code = -1;
     r->signal = 0;
-    snprintf(r->message, sizeof r->message, "cannot execute %.120s: %s", r->spec.argv[0],
-             strerror(errno));
+    int code = errno;
+    if (access(r->spec.cwd, F_OK) != 0) {
+        snprintf(r->message, sizeof r->message, "its folder %.120s is not there: %s", r->spec.cwd,
+                 strerror(errno));
+    } else {
+        snprintf(r->message, sizeof r->message, "cannot execute %.120s: %s", r->spec.argv[0],
+                 strerror(code));
+    }
     function_failed(r);
 }
 
@@ -184,7 +214,13 @@ static void proxy_start(struct replica *r)
 
 static void all_end(struct replica *r)
 {
-    replica_kill_tree(0);
+    if (r->pid > 0) {
+        kill(-r->pid, SIGKILL);
+    }
+    if (r->proxy_pid > 0) {
+        kill(-r->proxy_pid, SIGKILL);
+    }
+    replica_kill_tree(0); // whatever else there is below us
     r->pid = 0;
     r->proxy_pid = 0;
     r->ready = false;
@@ -204,8 +240,9 @@ static void function_terminate(struct replica *r)
 
 static void stop(struct replica *r, uint64_t grace_ms)
 {
+    grace_ms = grace_ms > GRACE_MAX_MS ? GRACE_MAX_MS : grace_ms;
     if (r->phase >= PHASE_DRAINING) {
-        uint64_t by = now_ms() + grace_ms; // a second stop can only shorten
+        uint64_t by = now_ms() + grace_ms; // a later stop can only shorten
         r->deadline_ms = by < r->deadline_ms ? by : r->deadline_ms;
         return;
     }
@@ -223,12 +260,12 @@ static void output_drain(struct replica *r);
 
 static void function_ended(struct replica *r, int status)
 {
-    // What it forked goes with it; what it wrote last belongs into the message.
-    kill(-r->pid, SIGKILL);
+    // What it wrote last belongs into the message.
     r->pid = 0;
     output_drain(r);
     r->code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     r->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    replica_log_end_line(&r->log);
     snprintf(r->message, sizeof r->message, "%s", r->log.last_line);
     if (r->phase == PHASE_TERMINATING) {
         all_end(r);
@@ -254,15 +291,26 @@ static void proxy_ended(struct replica *r)
 static void children_reap(struct replica *r)
 {
     struct signalfd_siginfo info;
+    siginfo_t ended;
     int status;
-    pid_t pid;
 
     while (read(r->fds[FD_SIGNAL].fd, &info, sizeof info) == sizeof info) {
         if (info.ssi_signo == SIGTERM) {
             stop(r, r->spec.term_ms);
         }
     }
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+    for (;;) {
+        ended.si_pid = 0;
+        if (waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) != 0 || ended.si_pid == 0) {
+            break;
+        }
+        pid_t pid = ended.si_pid;
+        if (pid == r->pid) {
+            kill(-pid, SIGKILL); // what it forked goes with it; its number is ours until waitpid
+        }
+        if (waitpid(pid, &status, WNOHANG) != pid) {
+            break;
+        }
         if (pid == r->pid) {
             function_ended(r, status);
         } else if (pid == r->proxy_pid) {
@@ -313,20 +361,33 @@ static void client_accept(struct replica *r)
     if (fd < 0) {
         return;
     }
-    for (int slot = FD_CLIENT; slot < FD_COUNT; slot++) {
-        if (r->fds[slot].fd < 0) {
-            r->fds[slot] = (struct pollfd){.fd = fd, .events = POLLIN};
-            state_send(r, slot);
-            return;
-        }
+    int slot = FD_CLIENT;
+    while (slot < FD_COUNT - 1 && r->fds[slot].fd >= 0) {
+        slot++;
     }
-    close(fd);
+    if (r->fds[slot].fd >= 0) { // nobody else needs so many: the newest one is the agent
+        client_close(r, slot);
+    }
+    r->fds[slot] = (struct pollfd){.fd = fd, .events = POLLIN};
+    r->orders[slot - FD_CLIENT].len = 0;
+    state_line(r, r->told);
+    state_send(r, slot);
+}
+
+static void order_run(struct replica *r, const char *line)
+{
+    if (strcmp(line, "kill") == 0) {
+        all_end(r);
+    } else if (strncmp(line, "stop ", 5) == 0 && line[5] >= '0' && line[5] <= '9') {
+        stop(r, strtoull(line + 5, NULL, 10));
+    }
 }
 
 static void client_read(struct replica *r, int slot)
 {
-    char text[128];
-    ssize_t n = recv(r->fds[slot].fd, text, sizeof text - 1, MSG_DONTWAIT);
+    struct order *o = &r->orders[slot - FD_CLIENT];
+    char *end;
+    ssize_t n = recv(r->fds[slot].fd, o->text + o->len, sizeof o->text - o->len, MSG_DONTWAIT);
 
     if (n <= 0) {
         if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
@@ -334,12 +395,16 @@ static void client_read(struct replica *r, int slot)
         }
         return;
     }
-    text[n] = '\0';
-    // The agent sends whole lines and at most two of them ever.
-    if (strncmp(text, "kill\n", 5) == 0 || strstr(text, "\nkill\n")) {
-        all_end(r);
-    } else if (strncmp(text, "stop ", 5) == 0) {
-        stop(r, strtoull(text + 5, NULL, 10));
+    o->len += (size_t)n;
+    while ((end = memchr(o->text, '\n', o->len)) != NULL) {
+        size_t used = (size_t)(end - o->text) + 1;
+        *end = '\0';
+        order_run(r, o->text);
+        memmove(o->text, o->text + used, o->len - used);
+        o->len -= used;
+    }
+    if (o->len == sizeof o->text) {
+        client_close(r, slot); // no order is that long
     }
     state_tell(r);
 }

@@ -67,6 +67,10 @@ struct replica_log {
 
 int replica_log_open(struct replica_log *log, const char *path, uint64_t max_bytes);
 void replica_log_write(struct replica_log *log, const char *data, size_t len);
+/* For last_line: the unfinished line counts as one, at a program's end … */
+void replica_log_end_line(struct replica_log *log);
+/* … and another program begins. */
+void replica_log_forget(struct replica_log *log);
 
 // Starts one program. `out_fd` becomes its stdout and stderr; it gets its own session
 // (`own_session`), the identity and limits of `spec` (`as_function`), and dies with us. Returns its

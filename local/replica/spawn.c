@@ -21,11 +21,17 @@
 
 #include "local/replica/replica.h"
 
+#define MAX_PROCESSES 4096 // and threads, of one function
+
 static int limits_set(const struct replica_spec *spec)
 {
-    struct rlimit core = {0, 0};
+    struct rlimit core = {0, 0}, processes = {MAX_PROCESSES, MAX_PROCESSES};
 
     if (setrlimit(RLIMIT_CORE, &core) != 0) {
+        return -1;
+    }
+    // The kernel counts per user, so only where the function has one of its own.
+    if (spec->uid != 0 && setrlimit(RLIMIT_NPROC, &processes) != 0) {
         return -1;
     }
     if (spec->memory_bytes > 0) {
@@ -54,6 +60,8 @@ static void child_run(const struct replica_spec *spec, char *const argv[], char 
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_DFL);
+    // A queue-proxy that is just starting must not end by our SIGHUP, which would mean: look again.
+    signal(SIGHUP, as_function ? SIG_DFL : SIG_IGN);
     if (setsid() < 0 || dup2(out_fd, 1) < 0 || dup2(out_fd, 2) < 0) {
         return;
     }

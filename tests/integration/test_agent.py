@@ -91,7 +91,7 @@ class Node:
 
 
 def condition(pod, kind):
-    return next((c for c in pod["status"].get("conditions", []) if c["type"] == kind), {"status": "Unknown"})
+    return next((c for c in pod.get("status", {}).get("conditions", []) if c["type"] == kind), {"status": "Unknown"})
 
 
 def function_state(pod):
@@ -240,3 +240,163 @@ def test_the_state_directory_must_be_reachable_for_other_users(node):
     assert got.returncode == 1 and "chmod o+x" in got.stderr
 
 
+
+
+def test_the_functions_own_home_wins_and_the_port_is_ours(node):
+    node.start().deploy("a", env=[{"name": "HOME", "value": "/elsewhere"}, {"name": "PORT", "value": "1"}])
+    [pod] = node.wait_ready("a", 1)
+    text = wait_for(lambda: node.api.request("GET", f"{PODS}/{pod['metadata']['name']}/log").text, 5, "the log")
+    told = json.loads(text.splitlines()[0])["env"]
+    assert told["HOME"] == "/elsewhere" and told["PORT"] != "1"
+
+
+@pytest.mark.parametrize("made", ["none", "copied", "path"])
+def test_a_pod_that_is_not_ours_takes_nothing_with_it(node, made):
+    """Its annotation names no replica of its own, so nothing is run for it and nothing is removed with it."""
+    node.start().deploy("a")
+    [pod] = node.wait_ready("a", 1)
+    own = pod["metadata"]["annotations"]["lull.dev/replica-id"]
+    value = {"none": {}, "copied": {"lull.dev/replica-id": own}, "path": {"lull.dev/replica-id": "../bundles"}}[made]
+    node.api.create(PODS, {"metadata": {"name": "bare", "annotations": value},
+                           "spec": {"nodeName": "lull", "containers": [{"name": "user-container", "image": "x"}]}})
+
+    def told():
+        bare = node.api.get(f"{PODS}/bare")
+        return function_state(bare) and function_state(bare)["state"]["waiting"]["message"]
+    assert "made by Deployments" in wait_for(told, 5, "why it does not run")
+    node.api.delete(f"{PODS}/bare")
+    wait_for(lambda: len(node.api.list(PODS)) == 1, 10, "the Pod removed")
+    node.scale("a", 2)
+    node.wait_ready("a", 2)
+    assert (node.home / "replicas" / own / "spec").exists() and (node.home / "bundles").exists()
+
+
+def test_a_scale_that_is_taken_back_at_once_starts_nothing_for_long(node):
+    node.bundle("e" * 64, ["sleep", "1000"], {})  # never ready: only the number can end it
+    node.start().deploy("a", 0, digest="e" * 64)
+    for _ in range(10):
+        node.scale("a", 3)
+        node.scale("a", 0)
+    wait_for(lambda: not node.pods("a"), 20, "no Pod")
+    wait_for(lambda: not os.listdir(node.home / "replicas"), 5, "no folder of a replica")
+    assert not any("lull-replica" in line for line in node.processes().values())
+
+
+def test_a_stop_during_launches_is_prompt_and_loses_nothing(node):
+    node.start().deploy("a", 12)
+    wait_for(lambda: os.listdir(node.home / "replicas"), 10, "the first launch")
+    node.kill(signal.SIGTERM)
+    node.start()
+    node.wait_ready("a", 12)
+    replicas = [line for line in node.processes().values() if "lull-replica" in line.split()[0]]
+    assert len(replicas) == len(set(replicas)) == 12
+
+
+def test_a_kill_during_launches_doubles_nothing(node):
+    node.start().deploy("a", 12)
+    for _ in range(3):
+        wait_for(lambda: os.listdir(node.home / "replicas"), 10, "a launch")
+        node.kill()
+        node.start()
+    node.wait_ready("a", 12)
+    wait_for(lambda: sum(line.endswith("./serve") for line in node.processes().values()) == 12, 10, "twelve functions")
+    replicas = [line for line in node.processes().values() if "lull-replica" in line.split()[0]]
+    assert len(replicas) == len(set(replicas)) == 12
+    ports = {open(f"/proc/{pid}/environ").read().split("\0PORT=")[1].split("\0")[0]
+             for pid, line in node.processes().items() if line.endswith("./serve")}
+    assert len(ports) == 12
+
+
+def test_an_agent_that_was_stopped_for_long_ends_no_function(node):
+    """Meanwhile its replica has more to tell than the connection holds."""
+    node.bundle("f" * 64, ["python3", "-c", "import os, sys\nif os.path.exists(os.environ['TMPDIR'] + '/go'): import serve\n"
+                           "else: sys.exit('x' * 200)"],
+                {"serve.py": (ROOT / "tests/integration/serve.py").read_text()})
+    node.start().deploy("a", digest="f" * 64)
+    wait_for(lambda: (p := node.pods("a")) and (s := function_state(p[0])) and s["restartCount"], 15, "a restart")
+    [replica] = [p for p, line in node.processes().items() if "lull-replica" in line.split()[0]]
+    node.process.send_signal(signal.SIGSTOP)
+    proxy = [p for p, line in node.processes().items() if "lull-queue-proxy" in line.split()[0]]
+    for _ in range(25):  # each end and each start of the queue-proxy is a line
+        os.kill(proxy[0], signal.SIGKILL)
+        proxy = wait_for(lambda: [p for p, line in node.processes().items()
+                                  if "lull-queue-proxy" in line.split(" ")[0] and p != proxy[0]], 10, "another queue-proxy")
+    node.process.send_signal(signal.SIGCONT)
+    [pod] = node.pods("a")
+    (node.home / "replicas" / pod["metadata"]["annotations"]["lull.dev/replica-id"] / "tmp/go").touch()
+    node.wait_ready("a", 1)
+    assert replica in node.processes()
+
+
+def test_what_a_killed_replica_left_in_other_sessions_is_ended(node):
+    node.bundle("9" * 64, ["sh", "-c", "setsid sh -c 'cd /; exec sleep 54321' & exec ./serve"],
+                {"serve": (ROOT / "tests/integration/serve.py").read_text()})
+    node.start().deploy("a", digest="9" * 64)
+    [pod] = node.wait_ready("a", 1)
+    mark = f"LULL_REPLICA={pod['metadata']['annotations']['lull.dev/replica-id']}".encode()
+
+    def daemons():
+        found = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                line, env = (open(f"/proc/{pid}/{n}", "rb").read() for n in ("cmdline", "environ"))
+            except OSError:
+                continue
+            if mark in env and b"54321" in line and b"sleep" == line[:5]:
+                found.append(int(pid))
+        return found
+    [old] = wait_for(daemons, 5, "the daemon")
+    [replica] = [p for p, line in node.processes().items() if "lull-replica" in line.split()[0]]
+    os.kill(replica, signal.SIGKILL)
+    wait_for(lambda: old not in daemons(), 5, "the daemon gone")
+    wait_for(lambda: (r := node.ready("a")) and function_state(r[0])["restartCount"] == 1, 20, "the replica again")
+    assert len(daemons()) == 1
+
+
+def test_room_goes_to_every_waiting_pod_that_fits(node):
+    node.start("--max-memory", "100Mi").deploy("a", resources={"requests": {"memory": "60Mi"}})
+    node.wait_ready("a", 1)
+    node.deploy("b", resources={"requests": {"memory": "30Mi"}})
+    node.wait_ready("b", 1)
+    node.deploy("big", resources={"requests": {"memory": "80Mi"}})
+    node.deploy("small", resources={"requests": {"memory": "20Mi"}})
+    for name in ("big", "small"):
+        wait_for(lambda n=name: (p := node.pods(n)) and condition(p[0], "PodScheduled")["status"] == "False", 10, f"{name} waits")
+    node.api.delete(f"{DEPLOYMENTS}/b")
+    node.wait_ready("small", 1)
+    assert condition(node.pods("big")[0], "PodScheduled")["status"] == "False"
+    node.api.delete(f"{DEPLOYMENTS}/big")  # a Pod that waits goes, and holds no place
+    wait_for(lambda: not node.pods("big"), 10, "no Pod of big")
+    node.scale("small", 2)
+    node.wait_ready("small", 2)
+
+
+def test_a_waiting_or_failing_pod_that_is_deleted_is_gone_at_once(node):
+    node.start("--max-replicas", 1).deploy("missing", digest="8" * 64)
+    wait_for(lambda: (p := node.pods("missing")) and function_state(p[0]), 10, "a failed Pod")
+    node.deploy("waits")
+    wait_for(lambda: (p := node.pods("waits")) and condition(p[0], "PodScheduled")["status"] == "False", 10, "a waiting Pod")
+    node.scale("waits", 0)
+    wait_for(lambda: not node.pods("waits"), 3, "no waiting Pod")
+    node.scale("missing", 0)
+    wait_for(lambda: not node.pods("missing"), 3, "no failed Pod")
+    node.scale("waits", 1)
+    node.wait_ready("waits", 1)
+
+
+def test_a_name_that_comes_again_while_the_old_replica_ends(node):
+    node.start().deploy("a")
+    [pod] = node.wait_ready("a", 1)
+    name = pod["metadata"]["name"]
+    [replica] = [p for p, line in node.processes().items() if "lull-replica" in line.split()[0]]
+    os.kill(replica, signal.SIGSTOP)
+    node.api.delete(f"{PODS}/{name}?gracePeriodSeconds=0")
+    node.api.create(PODS, {"metadata": {"name": name, "annotations": {"lull.dev/replica-id": "0123456789"}},
+                           "spec": {"nodeName": "lull", "terminationGracePeriodSeconds": 1, "containers": [
+                               {"name": "user-container", "image": f"dev.local/a@sha256:{DIGEST}"},
+                               {"name": "queue-proxy", "image": ""}]}})
+    wait_for(lambda: condition(node.api.get(f"{PODS}/{name}"), "Ready")["status"] == "True", 15, "the new one runs")
+    os.kill(replica, signal.SIGCONT)
+    wait_for(lambda: replica not in node.processes(), 10, "the old one gone")
+    assert condition(node.api.get(f"{PODS}/{name}"), "Ready")["status"] == "True"
+    node.api.delete(f"{PODS}/{name}")

@@ -121,7 +121,8 @@ def test_runs_and_says_ready(replica):
 
 
 def test_stop_drains_the_proxy_first_then_the_function(replica):
-    r = replica(["sh", "-c", "trap 'echo told to stop; exit 0' TERM; while :; do sleep 0.05; done"])
+    r = replica(["sh", "-c", "trap 'echo told to stop; exit 0' TERM; while :; do sleep 0.05; done"],
+                **{"term-ms": 10000})
     state = r.until(lambda s: s["ready"])
     r.order("stop 5000")
     r.until(lambda s: s["phase"] == "terminating")
@@ -189,7 +190,7 @@ def test_lives_on_without_its_agent_and_answers_the_next(replica):
 
 def test_logs_are_bounded(replica, home):
     r = replica(["sh", "-c", "i=0; while [ $i -lt 20000 ]; do echo line number $i; i=$((i+1)); done; exec sleep 1000"])
-    wait_for(lambda: "line number 19999" in r.log(), 20, "the last line in the log")
+    wait_for(lambda: (home / "log").exists() and "line number 19999" in r.log(), 20, "the last line in the log")
     assert (home / "log").stat().st_size <= 65536 and (home / "log.1").stat().st_size <= 65536
 
 
@@ -203,3 +204,71 @@ def test_a_bad_specification_is_refused_by_name(home, records, wrong):
     (home / "spec").write_bytes(records)
     got = subprocess.run([binary("lull-replica"), home / "spec"], capture_output=True, text=True, timeout=5, check=False)
     assert got.returncode == 1 and wrong in got.stderr
+
+
+def test_an_order_may_come_in_pieces(replica):
+    r = replica(["sleep", "1000"])
+    r.until(lambda s: s["ready"])
+    for piece in (b"sto", b"p 50", b"00\nki"):
+        r.ctl.sendall(piece)
+        assert r.process.poll() is None
+    r.until(lambda s: s["phase"] == "ended")
+    assert r.process.wait(timeout=5) == 0
+
+
+def test_an_order_that_is_none_is_not_obeyed(replica):
+    r = replica(["sleep", "1000"])
+    state = r.until(lambda s: s["ready"])
+    r.ctl.sendall(b"stop soon\nstopp 1\nkillall\n" + b"x" * 200)
+    r.ctl.close()
+    r.connect()
+    assert r.until(lambda s: True)["pid"] == state["pid"] and alive(state["pid"])
+
+
+def test_last_words_need_no_newline_and_are_those_of_the_last_run(replica):
+    r = replica(["sh", "-c", "[ -e once ] && exit 4; touch once; printf 'no newline'; exit 3"])
+    state = r.until(lambda s: s["phase"] == "backoff")
+    assert state["code"] == 3 and state["message"] == "no newline"
+    state = r.until(lambda s: s["phase"] == "backoff" and s["code"] == 4)
+    assert state["message"] == ""
+
+
+def test_a_folder_that_is_gone_is_named(replica, home):
+    (home / "work").mkdir()
+    r = replica(["sh", "-c", "rmdir ../work; exit 1"], cwd=home / "work")
+    state = r.until(lambda s: s["code"] == -1)
+    assert f"its folder {home / 'work'} is not there" in state["message"]
+
+
+def test_a_killed_queue_proxy_comes_back(replica):
+    r = replica(["sleep", "1000"])
+    state = r.until(lambda s: s["ready"])
+    os.kill(state["proxyPid"], signal.SIGKILL)
+    r.until(lambda s: not s["ready"])
+    again = r.until(lambda s: s["ready"])
+    assert again["proxyPid"] not in (0, state["proxyPid"]) and again["pid"] == state["pid"]
+
+
+def test_a_client_too_many_takes_the_place_of_an_old_one(replica):
+    r = replica(["sleep", "1000"])
+    first = r.until(lambda s: s["ready"])
+    others = []
+    for _ in range(8):
+        others.append((r.ctl, r.lines))
+        r.connect()
+        assert r.until(lambda s: True)["pid"] == first["pid"]
+    r.order("stop 1000")
+    r.until(lambda s: s["phase"] == "ended")
+    for ctl, _ in others:
+        ctl.close()
+
+
+def test_orphans_of_the_function_make_no_noise(replica, home):
+    """Each orphan that ends is reaped by lull-replica; nobody is told, since nothing changed."""
+    r = replica(["sh", "-c", "i=0; while [ $i -lt 50 ]; do (sleep 0 &); i=$((i+1)); done; touch done; exec sleep 1000"])
+    r.until(lambda s: s["ready"])
+    wait_for(lambda: (home / "done").exists(), 10, "all orphans")
+    r.order("stop 1000")
+    told = []
+    r.until(lambda s: told.append(s) or s["phase"] == "ended")
+    assert len(told) <= 6, told
