@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+"""deploy/install --remove takes everything away again. Runs last."""
+
+import shlex
+
+from cluster import KUBECTL, ROOT, apply, get, hello, kubectl, run, wait_for, wait_ready
+
+
+def test_remove_leaves_nothing(installed, namespace):
+    apply(hello(namespace, annotations={"autoscaling.knative.dev/min-scale": "1"}))
+    wait_ready(namespace)
+    run(str(ROOT / "deploy/install"), "--kubectl", shlex.join(KUBECTL), "--remove", timeout=180)
+    wait_for("no Deployment and no Pod of the function is left", lambda: not any(
+        get("-n", namespace, kind)["items"] for kind in ("deployments", "pods")), 60)
+    wait_for("the namespace is gone", lambda: get("namespace", "lull-system") is None, 60)
+    left = kubectl("get", "crd,clusterrole,clusterrolebinding", "-o", "name")
+    assert "knative" not in left and "lull" not in left, left
