@@ -53,15 +53,21 @@ def run(args, timeout, env=None, capture=False):
                             stderr=subprocess.STDOUT if capture else None)
     try:
         out, _ = proc.communicate(timeout=timeout)
-        code = proc.returncode
+        return proc.returncode, out or ""
     except subprocess.TimeoutExpired:
-        out, code = "", 124
         print(f"ended after {timeout} s: {args[0]}")
-    try:
-        os.killpg(proc.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    return code, out or ""
+        return 124, ""
+    finally:  # also when we are interrupted; what has something to clean up gets the time for it
+        if proc.poll() is None:
+            proc.terminate()
+            try:
+                proc.wait(60)
+            except subprocess.TimeoutExpired:
+                pass
+        try:
+            os.killpg(proc.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
 
 
 def build(stage, folder, *options, cc="gcc", targets=()):
@@ -150,8 +156,12 @@ def stage_unit(stage):
     meson_test(stage, "build", "unit", 1200)
 
 
+def build_asan(stage):
+    return build(stage, "build-asan", "-Db_sanitize=address,undefined", "-Db_lundef=false")
+
+
 def stage_asan(stage):
-    if build(stage, "build-asan", "-Db_sanitize=address,undefined", "-Db_lundef=false"):
+    if build_asan(stage):
         meson_test(stage, "build-asan", "unit", 1800, SANITIZE)
 
 
@@ -164,7 +174,8 @@ def stage_integration_quick(stage):
 
 
 def stage_integration_asan(stage):
-    pytest(stage, "build-asan", "quick and not soak", timeout=1200, env=SANITIZE)
+    if build_asan(stage):
+        pytest(stage, "build-asan", "quick and not soak", timeout=1200, env=SANITIZE)
 
 
 def stage_clang(stage):
@@ -276,6 +287,7 @@ def plan(args):
 
 def main():
     stages = []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     (ROOT / "build").mkdir(exist_ok=True)
     for name, function in plan(sys.argv[1:]):
         stage = Stage(name)
