@@ -65,6 +65,11 @@ void object_unref(struct object *o);
 /* A new tree; the caller json_decref()s. Never NULL: the text was made by us. */
 json_t *object_parse(const struct object *o);
 /*
+ * A tree to read only: the one that is at hand for an object that was just written, else as
+ * object_parse(). The caller json_decref()s it and must not change it, others read the same one.
+ */
+json_t *object_tree(const struct object *o);
+/*
  * The JSON text with another resourceVersion in it, in three parts: out[0] out[1] out[2]. number is
  * the buffer for the middle one. For the object of a DELETED event.
  */

@@ -17,7 +17,7 @@
 void deployment_take(struct deployment *d, struct object *object)
 {
     struct object *old = d->object;
-    json_t *root = object_parse(object);
+    json_t *root = object_tree(object);
     json_t *replicas = jget(root, "spec.replicas");
 
     d->want = object->deleting ? 0 : replicas ? json_integer_value(replicas) : 1;
@@ -194,7 +194,7 @@ void deployment_write_status(struct deployment *d)
     int64_t replicas = 0, ready = 0;
 
     list_remove(&d->dirty_link);
-    CLEANUP(jfree) json_t *root = object_parse(d->object);
+    CLEANUP(jfree) json_t *root = object_tree(d->object);
 
     list_foreach (node, &d->pods) {
         struct pod *p = LIST_ENTRY(node, struct pod, owner_link);
@@ -232,7 +232,7 @@ void deployment_sync(struct deployment *d)
         have += pod_counts(LIST_ENTRY(node, struct pod, owner_link));
     }
     for (; have < want; have++) {
-        root = root ? root : object_parse(d->object);
+        root = root ? root : object_tree(d->object);
         if (pod_create(d, root) < 0) {
             d->retry = true;
             agent_tick_soon(d->agent);

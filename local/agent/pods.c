@@ -135,7 +135,7 @@ void pod_write_status(struct pod *p)
     if (p->status_busy || p->gone || !p->object || a->closer.closing) {
         return;
     }
-    json_t *root = object_parse(p->object);
+    json_t *root = object_tree(p->object);
     int rc = pod_status_build(root, &p->state, &p->trouble, clock_wall_ns(), &patch, &err);
     json_decref(root);
     if (rc < 0) {
@@ -223,7 +223,7 @@ static void stop_send(struct pod *p)
     int64_t grace_s = GRACE_DEFAULT_S;
 
     if (p->object) {
-        json_t *root = object_parse(p->object);
+        json_t *root = object_tree(p->object);
         json_t *g = jget(root, "metadata.deletionGracePeriodSeconds");
         g = g ? g : jget(root, "spec.terminationGracePeriodSeconds");
         grace_s = g ? json_integer_value(g) : grace_s;
@@ -335,7 +335,7 @@ void pod_launch(struct pod *p)
 {
     struct agent *a = p->agent;
     struct error err;
-    json_t *root = object_parse(p->object);
+    json_t *root = object_tree(p->object);
 
     place_slot_take(p);
     struct launch_options o = {
@@ -552,7 +552,7 @@ static void pod_set_aside(struct pod *p)
 static struct pod *pod_known(struct agent *a, struct object *object)
 {
     char key[512];
-    json_t *root = object_parse(object);
+    json_t *root = object_tree(object);
 
     snprintf(key, sizeof key, "%s/%s", object->ns, object->name);
     struct pod *p = map_get(&a->pods, slice_str(key));

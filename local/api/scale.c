@@ -50,7 +50,7 @@ json_t *scale_of(const json_t *object)
 
 void scale_write(const struct object *object, struct strbuf *out)
 {
-    json_t *tree = object_parse(object);
+    json_t *tree = object_tree(object);
     json_t *scale = scale_of(tree);
     struct error err;
     REQUIRE(jdump(scale, out, &err) == 0 || !strbuf_ok(out));

@@ -33,9 +33,43 @@ void object_unref(struct object *o)
     struct object_full *f = object_full(o);
     REQUIRE(f->refs > 0);
     if (--f->refs == 0) {
+        json_decref(f->tree);
         free((void *)(uintptr_t)f->pub.json.ptr);
         free(f);
     }
+}
+
+void object_keep_tree(struct object *o, json_t *root)
+{
+    struct object_full *f = object_full(o);
+    json_t *old = f->tree;
+    f->tree = json_incref(root);
+    json_decref(old);
+}
+
+void object_trees_add(struct object_trees *t, struct object *o, json_t *root)
+{
+    struct object **place = &t->kept[t->next++ % OBJECT_TREES];
+    if (*place != NULL) {
+        object_keep_tree(*place, NULL);
+        object_unref(*place);
+    }
+    *place = object_ref(o);
+    object_keep_tree(o, root);
+}
+
+void object_trees_fini(struct object_trees *t)
+{
+    for (size_t i = 0; i < OBJECT_TREES; i++) {
+        object_unref(t->kept[i]);
+        t->kept[i] = NULL;
+    }
+}
+
+json_t *object_tree(const struct object *o)
+{
+    json_t *kept = object_full(o)->tree;
+    return kept != NULL ? json_incref(kept) : object_parse(o);
 }
 
 json_t *object_parse(const struct object *o)

@@ -19,6 +19,7 @@ struct object_pair {
 struct object_full {
     struct object pub; /* first: a struct object * is a struct object_full * */
     const struct store_kind *kind;
+    json_t *tree; /* kept for a while after the write (struct trees), else NULL; never changed */
     uint32_t refs;
     uint32_t version_at; /* where the digits of resourceVersion stand in the JSON */
     uint32_t version_len;
@@ -47,6 +48,21 @@ MUST_CHECK int object_make(const struct store_kind *kind, const json_t *root, si
 /* From the text in the log. Takes nothing. ERR_PROTOCOL when the text is not such an object. */
 MUST_CHECK int object_load(const struct store_kind *kind, struct slice text, struct object **out,
                            struct error *err);
+
+/* Keep this tree (nobody may change it any more), or none. */
+void object_keep_tree(struct object *o, json_t *root);
+
+/*
+ * The last objects written keep their trees: what was just written is read again at once, by
+ * watchers in this process and by the next write to it. Zeroed is empty.
+ */
+#define OBJECT_TREES 32
+struct object_trees {
+    struct object *kept[OBJECT_TREES]; /* a reference each */
+    unsigned next;
+};
+void object_trees_add(struct object_trees *t, struct object *o, json_t *root);
+void object_trees_fini(struct object_trees *t);
 
 /* The number of fields of a kind. */
 size_t object_fields_count(const struct store_kind *kind);

@@ -96,6 +96,7 @@ struct store {
     size_t pending; /* writes whose completion has not run */
     size_t writing; /* of these, not yet written */
     struct history history;
+    struct object_trees trees;
     struct list watches;
     struct list dead_watches; /* closed during dispatch */
     bool dispatching;

@@ -250,6 +250,7 @@ static void free_store(struct store *s)
 {
     collect_fini(s);
     history_fini(&s->history);
+    object_trees_fini(&s->trees);
     free_rooms(s);
     free(s);
 }

@@ -188,6 +188,9 @@ static int submit_tree(struct store *s, struct entry *e, json_t *root, const str
     rules_set_version(root, s->assigned + 1);
     struct object *object;
     int rc = object_make(e->room->kind, root, s->options.object_bytes_max, &object, err);
+    if (rc == 0) {
+        object_trees_add(&s->trees, object, root);
+    }
     json_decref(root);
     if (rc < 0) {
         entry_drop(s, e);
@@ -306,7 +309,7 @@ int store_update(struct store *s, const char *resource, const char *ns, const ch
     if (rc < 0) {
         return rc;
     }
-    json_t *old = object_parse(e->latest);
+    json_t *old = object_tree(e->latest);
     rc = update_entry(s, e, old, sub, body, &(struct done){class, cb, arg}, err);
     json_decref(old);
     return rc;
@@ -324,7 +327,7 @@ int store_patch(struct store *s, const char *resource, const char *ns, const cha
     if (!json_is_object(patch)) {
         return error_set(err, ERR_PROTOCOL, "a merge patch must be a JSON object");
     }
-    json_t *old = object_parse(e->latest);
+    json_t *old = object_tree(e->latest);
     json_t *body = jmerge_patch(old, patch);
     rc = update_entry(s, e, old, sub, body, &(struct done){class, cb, arg}, err);
     json_decref(body);
@@ -341,7 +344,7 @@ int store_change(struct store *s, const char *resource, const char *ns, const ch
     if (rc < 0) {
         return rc;
     }
-    json_t *old = object_parse(e->latest);
+    json_t *old = object_tree(e->latest);
     json_t *body = json_deep_copy(old);
     rc = change(body, change_arg, err);
     if (rc == 0) {
@@ -476,7 +479,7 @@ int store_delete(struct store *s, const char *resource, const char *ns, const ch
         }
         return submit(s, e, JOURNAL_DELETE, object_ref(e->latest), &done, err);
     }
-    json_t *old = object_parse(e->latest);
+    json_t *old = object_tree(e->latest);
     int64_t grace_s = is_pod ? pod_grace(old, o->grace_s) : 0;
     struct tenancy *t = is_namespace ? map_get(&s->tenancies, slice_str(name)) : NULL;
     bool holds = foreground || object_full(e->latest)->finalizers || grace_s > 0 ||
