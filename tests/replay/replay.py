@@ -18,6 +18,7 @@ import os
 import pathlib
 import random
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -205,14 +206,14 @@ def replay(lull, calls, speed):
         except OSError as problem:
             results[i] = Result(call, 0, str(problem), late, 0, 0, cold)
 
-    watcher = threading.Thread(target=watch)
+    watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     running.wait(10)
     begun = time.monotonic()
     for i, call in enumerate(calls):
         due = call.start / speed
         time.sleep(max(0.0, begun + due - time.monotonic()))
-        threads.append(threading.Thread(target=make, args=(i, call, begun, due)))
+        threads.append(threading.Thread(target=make, args=(i, call, begun, due), daemon=True))
         threads[-1].start()
     for t in threads:
         t.join()
@@ -280,6 +281,7 @@ def load(args):
 
 def main():
     args = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of `finally`: our Lull ends with us
     try:
         calls, source = load(args)
         print(f"replaying {source}\n{len(calls)} calls in {calls[-1].start:.0f} s, {args.speed:g} times as fast; "
