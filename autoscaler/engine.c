@@ -100,7 +100,7 @@ void engine_evaluate(struct engine *e, struct revision *rev, enum engine_reason 
     int32_t want_before = rev->want;
     bool held = rev->held;
     rev->held = false;
-    bool decide = held || reason == ENGINE_REGULAR;
+    bool decide = held || reason == ENGINE_REGULAR || !rev->last.valid;
     struct plan plan = decide ? revision_decide(rev, &e->reports, held, now_ms)
                               : revision_replan(rev, &e->reports, held, now_ms);
     e->counters.decisions += decide ? 1 : 0;

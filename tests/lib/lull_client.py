@@ -8,8 +8,6 @@ import ssl
 import time
 import urllib.parse
 
-import yaml
-
 
 def wait_for(condition, deadline, what):
     """Poll until the condition gives something true, and return that. An AssertionError names `what`."""
@@ -63,6 +61,7 @@ class Api:
     """The Kubernetes API behind a kubeconfig with an inline CA and a bearer token or a client certificate."""
 
     def __init__(self, kubeconfig):
+        import yaml  # here, because ./quickstart --replay uses this file and needs no YAML
         conf = yaml.safe_load(pathlib.Path(kubeconfig).read_text())
         cluster, user = conf["clusters"][0]["cluster"], conf["users"][0]["user"]
         self.server, self.token = cluster["server"].rstrip("/"), user.get("token")
