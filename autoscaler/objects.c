@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "json/jget.h"
+#include "serving/autoscaler_json.h"
 #include "serving/names.h"
 
 #define ANNOTATION_BYTES_MAX 256 /* longest value that is kept; longer ones cannot be valid */
@@ -271,18 +272,7 @@ void pod_object_release(void *arg, void *value)
 int config_object_project(void *arg, const json_t *object, void *value, struct error *err)
 {
     struct config_object *config = value;
-    json_t *data = jpeek_obj(object, "data");
-    struct config_pair pairs[64];
-    size_t count = 0;
-    const char *key;
-    json_t *text;
-    json_object_foreach(data, key, text)
-    {
-        if (json_is_string(text) && count < ARRAY_LEN(pairs)) {
-            pairs[count++] = (struct config_pair){
-                slice_str(key), slice_of(json_string_value(text), json_string_length(text))};
-        }
-    }
-    config->valid = autoscaler_config_parse(pairs, count, &config->config, &config->err) == 0;
+    config->valid =
+        autoscaler_config_from_json(jpeek_obj(object, "data"), &config->config, &config->err) == 0;
     return 0;
 }

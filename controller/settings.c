@@ -6,11 +6,11 @@
 #include "controller/settings.h"
 
 #include "base/num.h"
+#include "serving/autoscaler_json.h"
 #include "serving/names.h"
 
 enum {
     PROGRESS_DEADLINE_S = 600,
-    PAIRS_MAX = 64,
 };
 
 void settings_init(struct settings *settings, const char *sidecar_image,
@@ -35,22 +35,6 @@ bool settings_wants(const char *name)
         }
     }
     return false;
-}
-
-static int read_autoscaler(struct settings *settings, const json_t *data, struct error *err)
-{
-    struct config_pair pairs[PAIRS_MAX];
-    size_t count = 0;
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)data, key, value)
-    {
-        if (json_is_string(value) && count < PAIRS_MAX) {
-            pairs[count++] =
-                (struct config_pair){slice_str(key), slice_str(json_string_value(value))};
-        }
-    }
-    return autoscaler_config_parse(pairs, count, &settings->autoscaler, err);
 }
 
 static int read_deployment(struct settings *settings, const json_t *data, struct error *err)
@@ -85,7 +69,7 @@ int settings_read(struct settings *settings, const char *name, const json_t *dat
 {
     int rc = 0;
     if (strcmp(name, CONFIG_AUTOSCALER) == 0) {
-        rc = read_autoscaler(settings, data, err);
+        rc = autoscaler_config_from_json(data, &settings->autoscaler, err);
     } else if (strcmp(name, CONFIG_DEFAULTS) == 0) {
         struct serving_config next;
         serving_config_init(&next);

@@ -26,6 +26,7 @@ void serving_config_init(struct serving_config *config)
         .max_concurrency = CONCURRENCY_MAX,
         .allow_concurrency_zero = true,
     };
+    autoscaler_config_default(&config->autoscaler);
 }
 
 static int read_int(const json_t *data, const char *key, int64_t min, int64_t *out,

@@ -10,17 +10,19 @@
 #include <jansson.h>
 
 #include "base/error.h"
+#include "serving/autoscaler_config.h"
 #include "serving/kinds.h"
 
-/* What config-defaults and config-features say; serving_config_init gives Knative's defaults. */
+/* What config-defaults and config-autoscaler say; serving_config_init gives Knative's defaults. */
 struct serving_config {
-    int64_t timeout_s;                /* revision-timeout-seconds */
-    int64_t max_timeout_s;            /* max-revision-timeout-seconds */
-    int64_t response_start_timeout_s; /* revision-response-start-timeout-seconds; 0: none */
-    int64_t idle_timeout_s;           /* revision-idle-timeout-seconds; 0: none */
-    int64_t concurrency;              /* container-concurrency */
-    int64_t max_concurrency;          /* container-concurrency-max-limit */
-    bool allow_concurrency_zero;      /* allow-container-concurrency-zero */
+    int64_t timeout_s;                   /* revision-timeout-seconds */
+    int64_t max_timeout_s;               /* max-revision-timeout-seconds */
+    int64_t response_start_timeout_s;    /* revision-response-start-timeout-seconds; 0: none */
+    int64_t idle_timeout_s;              /* revision-idle-timeout-seconds; 0: none */
+    int64_t concurrency;                 /* container-concurrency */
+    int64_t max_concurrency;             /* container-concurrency-max-limit */
+    bool allow_concurrency_zero;         /* allow-container-concurrency-zero */
+    struct autoscaler_config autoscaler; /* the bounds of autoscaling annotations */
 };
 void serving_config_init(struct serving_config *config);
 /* Reads the data of ConfigMap config-defaults (NULL: none) over what is there. ERR_INVALID names

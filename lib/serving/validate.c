@@ -7,6 +7,7 @@
 #include "base/num.h"
 #include "json/jedit.h"
 #include "json/jget.h"
+#include "serving/autoscaler_json.h"
 #include "serving/defaults.h"
 #include "serving/names.h"
 #include "serving/traffic.h"
@@ -53,46 +54,6 @@ static int check_outer_annotations(const json_t *object, struct error *err)
         }
     }
     return 0;
-}
-
-/* A whole number of at least min; *out is left alone when the annotation is absent. */
-static int annotation_int(const json_t *annotations, const char *key, const char *old, int64_t min,
-                          int64_t *out, struct error *err)
-{
-    const json_t *value = json_object_get(annotations, key);
-    if (value == NULL && old != NULL) {
-        value = json_object_get(annotations, old);
-    }
-    if (value == NULL) {
-        return 0;
-    }
-    if (num_parse_i64(slice_str(json_string_value(value)), min, INT32_MAX, out, NULL) < 0) {
-        return error_set(err, ERR_INVALID, "expected %lld <= %s <= %d: metadata.annotations.%s",
-                         (long long)min, json_is_string(value) ? json_string_value(value) : "?",
-                         INT32_MAX, key);
-    }
-    return 0;
-}
-
-static int check_scale_annotations(const json_t *annotations, struct error *err)
-{
-    int64_t min = 0, max = 0, initial = 0;
-    int rc =
-        annotation_int(annotations, ANNOTATION_MIN_SCALE, ANNOTATION_MIN_SCALE_OLD, 0, &min, err);
-    if (rc == 0) {
-        rc = annotation_int(annotations, ANNOTATION_MAX_SCALE, ANNOTATION_MAX_SCALE_OLD, 0, &max,
-                            err);
-    }
-    if (rc == 0) {
-        rc = annotation_int(annotations, ANNOTATION_INITIAL_SCALE, ANNOTATION_INITIAL_SCALE_OLD, 0,
-                            &initial, err);
-    }
-    if (rc == 0 && max != 0 && max < min) {
-        rc = error_set(err, ERR_INVALID,
-                       "max-scale=%lld is less than min-scale=%lld: metadata.annotations",
-                       (long long)max, (long long)min);
-    }
-    return rc;
 }
 
 /* --- containers
@@ -296,7 +257,9 @@ static int check_template(const struct serving_config *config, const json_t *obj
     }
     rc = check_revision_spec(config, jget(object, "spec.template.spec"), "spec.template.spec", err);
     if (rc == 0) {
-        rc = check_scale_annotations(jpeek_obj(object, "spec.template.metadata.annotations"), err);
+        rc = autoscaler_annotations_validate(
+            jpeek_obj(object, "spec.template.metadata.annotations"), &config->autoscaler,
+            "spec.template.metadata.annotations", err);
     }
     return rc == 0 ? check_byo_name(object, old, err) : rc;
 }

@@ -12,6 +12,7 @@
 #include "json/jbuild.h"
 #include "json/jedit.h"
 #include "json/jget.h"
+#include "serving/autoscaler_json.h"
 #include "serving/names.h"
 #include "local/api/base64.h"
 #include "local/api/call.h"
@@ -117,24 +118,42 @@ static int admit_deployment(json_t *object, struct error *err)
 
 /* --- Knative's kinds ----------------------------------------------------------------------- */
 
-/* config-defaults is read again when it has changed; a bad one is ignored with a line. */
+/* The tree of a ConfigMap of the system when it is another than last time; NULL: the same, or none.
+ */
+static json_t *changed_config(struct api *api, const char *name, uint64_t *version, bool *out_gone)
+{
+    struct object *o = store_get(api->options.store, "configmaps", api->system_namespace, name);
+    uint64_t now = o == NULL ? 0 : o->version;
+    *out_gone = o == NULL && *version != 0;
+    if (now == *version) {
+        return NULL;
+    }
+    *version = now;
+    return o == NULL ? NULL : object_parse(o);
+}
+
+/* config-defaults and config-autoscaler are read again when they have changed; a bad one is ignored
+ * with a line. */
 static void refresh_config(struct api *api)
 {
-    struct object *o =
-        store_get(api->options.store, "configmaps", api->system_namespace, CONFIG_DEFAULTS);
-    uint64_t version = o == NULL ? 0 : o->version;
-    if (version == api->serving_version) {
-        return;
-    }
-    api->serving_version = version;
-    struct serving_config fresh;
-    serving_config_init(&fresh);
+    bool gone;
     struct error err;
-    json_t *tree = o == NULL ? NULL : object_parse(o);
-    if (serving_config_read(&fresh, jpeek_obj(tree, "data"), &err) < 0) {
-        LOG_WARN("config-defaults is not usable, the last one stays", LOG_ERR(&err));
-    } else {
-        api->serving = fresh;
+    json_t *tree = changed_config(api, CONFIG_DEFAULTS, &api->serving_version, &gone);
+    if (tree != NULL || gone) {
+        struct serving_config fresh;
+        serving_config_init(&fresh);
+        fresh.autoscaler = api->serving.autoscaler;
+        if (serving_config_read(&fresh, jpeek_obj(tree, "data"), &err) < 0) {
+            LOG_WARN("config-defaults is not usable, the last one stays", LOG_ERR(&err));
+        } else {
+            api->serving = fresh;
+        }
+    }
+    json_decref(tree);
+    tree = changed_config(api, CONFIG_AUTOSCALER, &api->autoscaler_version, &gone);
+    if ((tree != NULL || gone) &&
+        autoscaler_config_from_json(jpeek_obj(tree, "data"), &api->serving.autoscaler, &err) < 0) {
+        LOG_WARN("config-autoscaler is not usable, the last one stays", LOG_ERR(&err));
     }
     json_decref(tree);
 }
@@ -185,7 +204,8 @@ static int admit_serving(struct api *api, const struct kind *kind, json_t *objec
     return 0;
 }
 
-/* A config-defaults that could not be read is refused, as Knative's webhook does. */
+/* A config-defaults or config-autoscaler that could not be read is refused, as Knative's webhook
+ * does. */
 static int admit_configmap(const struct api *api, const json_t *object, const char **out_prefix,
                            struct error *err)
 {
@@ -193,13 +213,19 @@ static int admit_configmap(const struct api *api, const json_t *object, const ch
     if (rc == 0) {
         rc = check_data(object, "binaryData", err);
     }
-    if (rc < 0 || !slice_eq_str(jpeek_str(object, "metadata.name"), CONFIG_DEFAULTS) ||
-        !slice_eq_str(jpeek_str(object, "metadata.namespace"), api->system_namespace)) {
+    if (rc < 0 || !slice_eq_str(jpeek_str(object, "metadata.namespace"), api->system_namespace)) {
         return rc;
     }
-    struct serving_config fresh;
-    serving_config_init(&fresh);
-    rc = serving_config_read(&fresh, jpeek_obj(object, "data"), err);
+    const json_t *data = jpeek_obj(object, "data");
+    struct slice name = jpeek_str(object, "metadata.name");
+    if (slice_eq_str(name, CONFIG_DEFAULTS)) {
+        struct serving_config fresh;
+        serving_config_init(&fresh);
+        rc = serving_config_read(&fresh, data, err);
+    } else if (slice_eq_str(name, CONFIG_AUTOSCALER)) {
+        struct autoscaler_config fresh;
+        rc = autoscaler_config_from_json(data, &fresh, err);
+    }
     if (rc < 0) {
         *out_prefix = CONFIG_WEBHOOK;
     }

@@ -26,8 +26,9 @@ struct api {
     struct tls_context *tls;
     const struct logs_provider *logs;
     struct serving_config serving;
-    uint64_t serving_version; /* of the ConfigMap that it was read from */
-    struct list watches;      /* of struct feed, list.c */
+    uint64_t serving_version;    /* of the ConfigMap that it was read from */
+    uint64_t autoscaler_version; /* the same for config-autoscaler */
+    struct list watches;         /* of struct feed, list.c */
     size_t watches_count;
     struct timer bookmarks;
     uint64_t requests;

@@ -457,6 +457,20 @@ def test_knatives_rules_refuse_with_its_words(api):
                                       "validation failed: ")
 
 
+def test_autoscaling_annotations_are_checked_by_the_settings_of_now(api):
+    config = "/api/v1/namespaces/lull-system/configmaps/config-autoscaler"
+    short = ksvc("a")
+    short["spec"]["template"].setdefault("metadata", {})["annotations"] = {"autoscaling.knative.dev/window": "3s"}
+    body = status(api.request("POST", KSVC, short), 400, "BadRequest")
+    assert ("expected 6s <= 3s <= 1h0m0s: spec.template.metadata.annotations.autoscaling.knative.dev/window"
+            in body["message"])
+    api.patch(config, {"data": {"allow-unsafe-windows": "true"}})
+    api.create(KSVC, short)
+    body = status(api.request("PATCH", config, {"data": {"stable-window": "2h"}},
+                              content_type="application/merge-patch+json"), 400, "BadRequest")
+    assert "stable-window = 2h0m0s, must be in [1s; 1h0m0s] range" in body["message"]
+
+
 # --- durability --------------------------------------------------------------------------------------------------
 
 
