@@ -35,13 +35,15 @@ struct cli_common {
 };
 enum cli_output { CLI_TEXT, CLI_JSON };
 
+#define CLI_OUTPUT_ROW(strct)                                                            \
+    OPTION(strct, common.output, CHOICE, NULL, "output", "text", .choices = "text|json", \
+           .help = "form of the answer; -o for short")
 #define CLI_COMMON_ROWS(strct)                                                                   \
     OPTION(strct, common.kubeconfig, STRING, "KUBECONFIG", "kubeconfig", NULL, .optional = true, \
            .help = "cluster to talk to (else the Lull of this machine)"),                        \
         OPTION(strct, common.ns, STRING, NULL, "namespace", NULL, .optional = true,              \
                .help = "namespace (else the kubeconfig's, else default)"),                       \
-        OPTION(strct, common.output, CHOICE, NULL, "output", "text", .choices = "text|json",     \
-               .help = "form of the answer; -o for short")
+        CLI_OUTPUT_ROW(strct)
 
 /*
  * Parses; argv[0] is the command's name. Options may stand after the arguments; `-o`, `-n`

@@ -22,6 +22,12 @@ static const struct option_table URL = {.program = "lull url",
                                         .rows = ROWS,
                                         .count = ARRAY_LEN(ROWS)};
 
+static const struct option_row OUTPUT_ROW[] = {CLI_OUTPUT_ROW(struct simple)};
+static const struct option_table VERSION = {.program = "lull version",
+                                            .summary = "prints the version",
+                                            .rows = OUTPUT_ROW,
+                                            .count = ARRAY_LEN(OUTPUT_ROW)};
+
 static int ready_pods(const json_t *pods, const char *service)
 {
     size_t i;
@@ -116,9 +122,14 @@ int cmd_url(struct cli *cli, int argc, char **argv)
 
 int cmd_version(struct cli *cli, int argc, char **argv)
 {
+    struct simple o = {0};
+
     (void)cli;
-    (void)argc;
-    (void)argv;
-    puts("lull " LULL_VERSION);
+    if (cli_parse(&VERSION, argc, argv, &o) != 0) {
+        return cli_usage("usage: lull version");
+    }
+    puts(o.common.output == CLI_JSON ? "{\"version\": \"" LULL_VERSION "\"}"
+                                     : "lull " LULL_VERSION);
+    options_fini(&VERSION, &o);
     return 0;
 }

@@ -7,6 +7,7 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fs.h"
@@ -31,17 +32,23 @@ static const struct option_row ROWS[] = {
            .help = "sum of the replicas' memory requests; 0: no bound"),
     OPTION(struct up_options, detach, BOOL, NULL, "detach", "false",
            .help = "go to the background once everything is ready"),
+    CLI_OUTPUT_ROW(struct up_options),
 };
 static const struct option_table TABLE = {.program = "lull up",
                                           .summary = "starts Lull on this machine",
                                           .rows = ROWS,
                                           .count = ARRAY_LEN(ROWS)};
 
-static void banner(struct cli *cli)
+static void banner(struct cli *cli, bool json)
 {
     json_t *up = NULL;
 
     if (home_read_up(cli->home, &up, NULL) < 0) {
+        return;
+    }
+    if (json) {
+        cli_print_json(up);
+        json_decref(up);
         return;
     }
     printf("Lull is up (process %lld, state in %s)\n", (long long)jpeek_i64(up, "pid"), cli->home);
@@ -67,7 +74,7 @@ static void answer_read(int fd, char *text, size_t size)
     text[len] = '\0';
 }
 
-static int detach(struct cli *cli, char **argv)
+static int detach(struct cli *cli, bool json, char **argv)
 {
     int ready[2];
     char text[1024];
@@ -78,6 +85,15 @@ static int detach(struct cli *cli, char **argv)
     CLEANUP(cleanup_free) char *logs = fs_join(cli->home, "logs");
     CLEANUP(cleanup_free) char *log = fs_join(logs, "up.log");
 
+    int running = home_supervisor(cli->home);
+    for (int again = 0; running != 0 && again < 20; again++) {
+        cli_pause(cli, 10); // it may be ending just now
+        running = home_supervisor(cli->home);
+    }
+    if (running != 0) { // also keeps its log
+        return cli_failf("Lull runs already on %s as process %d (`lull status`, `lull down`)",
+                         cli->home, running);
+    }
     if (fs_mkdir_p(logs, 0700, &err) < 0) {
         error_prefix(&err, err.code, "state directory (set LULL_HOME to one that can be written)");
         return cli_fail(&err);
@@ -101,10 +117,11 @@ static int detach(struct cli *cli, char **argv)
     }
     answer_read(ready[0], text, sizeof text);
     if (strcmp(text, "ready\n") != 0) {
+        waitpid(pid, NULL, 0); // until what it had started is gone, and its lock
         return cli_failf(
             "%s", text[0] ? text : "the supervisor ended at its start; its log is logs/up.log");
     }
-    banner(cli);
+    banner(cli, json);
     return 0;
 }
 
@@ -128,7 +145,7 @@ int cmd_up(struct cli *cli, int argc, char **argv)
         return supervisor_run(cli, &o, fd);
     }
     if (o.detach) {
-        return detach(cli, again);
+        return detach(cli, o.common.output == CLI_JSON, again);
     }
     return supervisor_run(cli, &o, -1);
 }

@@ -71,5 +71,8 @@ int home_read_up(const char *home, json_t **out, struct error *err)
                          "Lull does not run on this machine (%s): start it with `lull up`", home);
     }
     int rc = fs_read_file(path, UP_JSON_MAX, &text, err);
+    if (rc == ERR_NOT_FOUND) {
+        return error_set(err, rc, "Lull is just starting, or ending, on this machine (%s)", home);
+    }
     return rc ? rc : jparse_object(strbuf_slice(&text), UP_JSON_MAX, out, err);
 }

@@ -133,7 +133,8 @@ static char **environment_new(const struct part *p)
     char **env = xcalloc(count + 3, sizeof *env);
     for (size_t i = 0; i < count; i++) {
         if (strncmp(environ[i], "KUBECONFIG=", 11) != 0 &&
-            strncmp(environ[i], NOTIFY_ENV "=", 14) != 0 &&
+            strncmp(environ[i], NOTIFY_ENV "=", strlen(NOTIFY_ENV "=")) != 0 &&
+            strncmp(environ[i], LIFELINE_ENV "=", strlen(LIFELINE_ENV "=")) != 0 &&
             strncmp(environ[i], "LULL_UP_", 8) != 0) {
             env[n++] = xstrdup(environ[i]);
         }

@@ -27,13 +27,16 @@
 #include "base/mem.h"
 #include "loop/signals.h"
 #include "json/jparse.h"
+#include "cli/leftovers.h"
 #include "cli/part.h"
 #include "cli/runtime_dir.h"
 
-#define START_MS 30000 // until every part is ready
-#define STAGE_MS 15000 // for one stage of the stop
-#define LAST_MS  3000  // for the replicas, once the lifeline is closed
-#define TRIM_MS  10000
+#define START_MS   30000 // until every part is ready
+#define STAGE_MS   15000 // for one stage of the stop
+#define LAST_MS    3000  // for the replicas, once the lifeline is closed
+#define TRIM_MS    10000
+#define LEFT_MS    5000 // for what an earlier Lull, that was killed, left running
+#define LOCK_TRIES 20
 
 enum { LOCAL, CONTROLLER, AUTOSCALER, ACTIVATOR, PARTS };
 static const char *const NAMES[PARTS] = {"lull-local", "lull-controller", "lull-autoscaler",
@@ -125,9 +128,12 @@ static void stage_check(struct supervisor *s)
 
 static void stage_begin(struct supervisor *s)
 {
+    unsigned parts = STAGES[s->stage];
+
+    // The last part_stop may begin the next stage, or end it all.
     timer_start(&s->deadline, STAGE_MS);
     for (int i = 0; i < PARTS; i++) {
-        if (STAGES[s->stage] & (1u << i)) {
+        if (parts & (1u << i)) {
             part_stop(&s->parts[i], false);
         }
     }
@@ -308,6 +314,11 @@ static int lock_take(struct supervisor *s, struct error *err)
     CLEANUP(cleanup_free) char *path = fs_join(s->cli->home, "up.lock");
     int rc = fs_lock(path, &s->lock_fd, err);
 
+    // One that was just killed, or who only looks whether Lull runs, holds it for a moment.
+    for (int again = 0; rc == ERR_IN_USE && again < LOCK_TRIES; again++) {
+        cli_pause(s->cli, 10);
+        rc = fs_lock(path, &s->lock_fd, err);
+    }
     if (rc == ERR_IN_USE) {
         return error_prefix(err, rc, "Lull runs already on %s (`lull status`, `lull down`)",
                             s->cli->home);
@@ -325,6 +336,9 @@ static int port_check(unsigned *port, const char *flag, struct error *err)
     int on = 1;
     CLEANUP(cleanup_close) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
+    if (fd < 0) {
+        return error_from_errno(err, errno, "socket");
+    }
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (bind(fd, (struct sockaddr *)&address, len) != 0 || listen(fd, 1) != 0) {
         return error_set(
@@ -432,6 +446,12 @@ static int prepare(struct supervisor *s, struct error *err)
 {
     int rc = folders_make(s->cli->home, err);
     rc = rc ? rc : lock_take(s, err);
+    if (rc == 0) {
+        if (!leftovers_wait(s->cli, LEFT_MS)) {
+            LOG_WARN("processes of an earlier Lull do not end");
+        }
+        leftovers_remove(s->cli->home);
+    }
     rc = rc ? rc : runtime_dir_make(s->cli->home, err);
     rc = rc ? rc : ports_check(s, err);
     rc = rc ? rc : libexec_make(s, err);
@@ -476,7 +496,8 @@ static void run(struct supervisor *s)
     }
 }
 
-// The replicas end with the lifeline; wait for the last of them, then make sure.
+// The replicas end with the lifeline; wait for the last of them, then end what is still there: a
+// replica that was stopped, a daemon of one that was killed.
 static void replicas_end(struct supervisor *s)
 {
     uint64_t end = clock_mono_ms() + LAST_MS;
@@ -489,8 +510,8 @@ static void replicas_end(struct supervisor *s)
             cli_pause(s->cli, 5);
         }
     }
-    CLEANUP(cleanup_free) char *up = fs_join(s->cli->home, "up.json");
-    unlink(up);
+    leftovers_kill(s->cli, LAST_MS);
+    leftovers_remove(s->cli->home);
     runtime_dir_remove(s->cli->home);
 }
 

@@ -4,6 +4,7 @@ for what cannot work."""
 import os
 import signal
 import socket
+import subprocess
 import threading
 
 import pytest
@@ -251,3 +252,56 @@ def test_wrong_use_says_what_is_right(home):
         got = it.cli(*args, check=False)
         assert got.returncode in (1, 2) and words in got.stderr, (args, got.stderr)
     assert binary("lull").exists()
+
+
+def test_up_at_once_after_a_kill_waits_for_what_is_ending(lull):
+    deploy_c(lull, "hello", "--min-scale", "1")
+    ports = ["--public-port", lull.public_port, "--local-port", lull.local_port, "--api-port", lull.api_port]
+    for _ in range(3):
+        os.kill(lull.json("status")["pid"], signal.SIGKILL)
+        lull.cli("up", "--detach", *ports)
+        wait_for(lambda: lull.get("hello").status == 200, 15, "the function's answer")
+    functions = [p for p, line in lull.processes().items() if line == "./hello"]
+    replicas = [line for line in lull.processes().values() if "lull-replica" in line.split()[0]]
+    assert len(functions) == len(replicas) == 1
+
+
+@pytest.mark.parametrize("seen", ["lull-local", "lull-controller", "lull-activator"])
+def test_down_while_it_is_starting(lull_home, seen):
+    with subprocess.Popen([binary("lull"), "up", "--public-port", "0", "--local-port", "0", "--api-port", "0"],
+                          env=lull_home.env(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL) as up:
+        wait_for(lambda: any(seen in line.split()[0] for line in lull_home.processes().values()), 20, f"{seen} started")
+        lull_home.cli("down")
+        assert up.wait(timeout=5) == 0
+    assert not lull_home.processes()
+    lull_home.up()
+    lull_home.cli("status")
+
+
+def test_down_ends_a_replica_that_does_not_react_and_what_it_started(lull):
+    lull.cli("deploy", "cmd", "--min-scale", "1", "--", "sh", "-c",
+             f"setsid sh -c 'cd {lull.home}; exec sleep 54321' & exec python3 -c \"$0\"", COMMAND)
+    assert lull.get("cmd").status == 200
+    replicas = [p for p, line in lull.processes().items() if "lull-replica" in line.split()[0]]
+    assert any("54321" in line for line in lull.processes().values())
+    os.kill(replicas[0], signal.SIGSTOP)
+    lull.cli("down")
+    assert not lull.processes()
+
+
+def test_a_killed_deploy_leaves_nothing_after_the_next_start(lull):
+    (lull.home / "bundles/.new-0123abcd/files").mkdir(parents=True)
+    lull.cli("down")
+    lull.up()
+    assert not list((lull.home / "bundles").glob(".new-*"))
+
+
+@pytest.mark.quick
+def test_every_answer_can_be_json(lull_home):
+    assert lull_home.json("version")["version"]
+    assert lull_home.json("down") == {"running": False, "stopped": None}
+    up = lull_home.json("up", "--detach", "--public-port", 0, "--local-port", 0, "--api-port", 0)
+    assert up["pid"] and up["publicPort"]
+    assert lull_home.json("status")["running"] and lull_home.json("list")["items"] == []
+    assert lull_home.json("down")["stopped"] == up["pid"]
