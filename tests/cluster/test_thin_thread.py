@@ -11,7 +11,7 @@ import time
 import pytest
 
 from cluster import (ROOT, Load, apply, get, hello, host_of, kubectl, lull, no_restarts,
-                     pods_of, ready_condition, replicas, run, wait_for, wait_ready,
+                     pods_of, ready_condition, replicas, resolve, run, wait_for, wait_ready,
                      wait_zero)
 
 ROUNDS = 3
@@ -231,6 +231,17 @@ def test_in_cluster_names_are_on_the_local_listener_only(ingress, local_ingress,
     status, _, body, _ = local_ingress.request(name, timeout=60)
     assert (status, body) == HELLO
     assert ingress.request(name)[0] == 404
+
+
+@own_cluster
+def test_in_cluster_names_resolve(local_ingress, namespace):
+    apply(hello(namespace))
+    service = wait_ready(namespace)
+    name = f"hello.{namespace}.svc.cluster.local"
+    assert service["status"]["address"]["url"] == f"http://{name}"
+    dns = get("-n", "kube-system", "service", "kube-dns")["spec"]["clusterIP"]
+    wait_for("its name leads to the cluster-local ingress",
+             lambda: resolve(name, dns) == [local_ingress.address], 30)
 
 
 def test_the_lull_command_speaks_to_a_cluster_too(ingress, namespace):
