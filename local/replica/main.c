@@ -168,14 +168,19 @@ static void function_failed(struct replica *r)
         r->delay_ms * 2 > r->spec.backoff_max_ms ? r->spec.backoff_max_ms : r->delay_ms * 2;
 }
 
-static void function_start(struct replica *r)
+static void function_begin(struct replica *r, struct replica_start *start)
 {
     r->phase = PHASE_RUNNING;
     r->deadline_ms = 0;
     r->started_ms = now_ms();
     r->started_wall_ns = clock_ns(CLOCK_REALTIME);
     replica_log_forget(&r->log);
-    pid_t pid = replica_spawn(&r->spec, r->spec.argv, r->spec.envp, r->out_write, true);
+    replica_start_begin(start, &r->spec, r->spec.argv, r->spec.envp, r->out_write, true);
+}
+
+static void function_end(struct replica *r, struct replica_start *start)
+{
+    pid_t pid = replica_start_end(start);
     if (pid > 0) {
         r->pid = pid;
         if (r->restarts > 0 && r->proxy_pid > 0) {
@@ -197,12 +202,23 @@ static void function_start(struct replica *r)
     function_failed(r);
 }
 
-static void proxy_start(struct replica *r)
+static void function_start(struct replica *r)
+{
+    struct replica_start start;
+    function_begin(r, &start);
+    function_end(r, &start);
+}
+
+static void proxy_begin(struct replica *r, struct replica_start *start)
 {
     char *argv[] = {r->spec.proxy, NULL};
-    pid_t pid = replica_spawn(&r->spec, argv, r->spec.proxy_envp, r->proxy_out_write, false);
-
     r->proxy_retry_ms = 0;
+    replica_start_begin(start, &r->spec, argv, r->spec.proxy_envp, r->proxy_out_write, false);
+}
+
+static void proxy_end(struct replica *r, struct replica_start *start)
+{
+    pid_t pid = replica_start_end(start);
     if (pid > 0) {
         r->proxy_pid = pid;
         return;
@@ -210,6 +226,13 @@ static void proxy_start(struct replica *r)
     snprintf(r->message, sizeof r->message, "cannot execute %.120s: %s", r->spec.proxy,
              strerror(errno));
     r->proxy_retry_ms = now_ms() + r->spec.backoff_max_ms;
+}
+
+static void proxy_start(struct replica *r)
+{
+    struct replica_start start;
+    proxy_begin(r, &start);
+    proxy_end(r, &start);
 }
 
 static void all_end(struct replica *r)
@@ -588,9 +611,12 @@ int main(int argc, char **argv)
     r.fds[FD_NOTIFY].fd = notify_bound(r.spec.notify_path);
     r.delay_ms = r.spec.backoff_ms;
     r.fds[FD_CTL].fd = ctl_inherited();
-    // The queue-proxy has the longer way to go before it is ready: it gets the head start.
-    proxy_start(&r);
-    function_start(&r);
+    // Side by side; the queue-proxy has the longer way to go before it is ready: it goes first.
+    struct replica_start proxy, function;
+    proxy_begin(&r, &proxy);
+    function_begin(&r, &function);
+    proxy_end(&r, &proxy);
+    function_end(&r, &function);
     // What they write meanwhile waits in the pipes; making files is not worth their time.
     int rc = replica_log_open(&r.log, r.spec.log_path, r.spec.log_max_bytes);
     rc = rc ? rc : replica_log_open(&r.proxy_log, r.spec.proxy_log_path, r.spec.log_max_bytes);

@@ -72,12 +72,19 @@ void replica_log_end_line(struct replica_log *log);
 /* … and another program begins. */
 void replica_log_forget(struct replica_log *log);
 
-// Starts one program. `out_fd` becomes its stdout and stderr; it gets its own session
-// (`own_session`), the identity and limits of `spec` (`as_function`), and dies with us. Returns its
-// pid, or -1 with errno when the program could not be executed (the exec's own error, reported
-// through a pipe).
-pid_t replica_spawn(const struct replica_spec *spec, char *const argv[], char **envp, int out_fd,
-                    bool as_function);
+// Starting one program, in two halves, so that two programs can be started side by side.
+struct replica_start {
+    pid_t pid;
+    int failed_fd; // the exec's error comes here, or end of file
+    int code;      // errno of what failed before
+};
+
+// `out_fd` becomes its stdout and stderr; it gets its own session, the identity and limits of
+// `spec` (`as_function`), and dies with us. An end must follow.
+void replica_start_begin(struct replica_start *start, const struct replica_spec *spec,
+                         char *const argv[], char **envp, int out_fd, bool as_function);
+// Waits until the program runs. Its pid, or -1 with errno when it could not be executed.
+pid_t replica_start_end(struct replica_start *start);
 
 // Kills every descendant of this process but `spare` (0 = none), waiting for none of them.
 void replica_kill_tree(pid_t spare);

@@ -80,44 +80,54 @@ static void child_run(const struct replica_spec *spec, char *const argv[], char 
     execvp(argv[0], argv);
 }
 
-pid_t replica_spawn(const struct replica_spec *spec, char *const argv[], char **envp, int out_fd,
-                    bool as_function)
+void replica_start_begin(struct replica_start *start, const struct replica_spec *spec,
+                         char *const argv[], char **envp, int out_fd, bool as_function)
 {
     int failed[2];
-    int code = 0;
     pid_t parent = getpid();
 
+    *start = (struct replica_start){.pid = -1, .failed_fd = -1};
     if (pipe2(failed, O_CLOEXEC) != 0) {
-        return -1;
+        start->code = errno;
+        return;
     }
     pid_t pid = fork();
     if (pid == 0) {
         child_run(spec, argv, envp, out_fd, as_function, parent);
-        code = errno ? errno : EINVAL;
+        int code = errno ? errno : EINVAL;
         ssize_t n = write(failed[1], &code, sizeof code);
         _exit(n > 0 ? 127 : 126);
     }
+    start->code = pid < 0 ? errno : 0;
+    start->pid = pid;
+    start->failed_fd = failed[0];
     close(failed[1]);
-    if (pid < 0) {
-        code = errno;
-    } else {
+}
+
+pid_t replica_start_end(struct replica_start *start)
+{
+    int code = start->code;
+
+    if (start->pid > 0) {
         ssize_t n;
         do {
-            n = read(failed[0], &code, sizeof code);
+            n = read(start->failed_fd, &code, sizeof code);
         } while (n < 0 && errno == EINTR);
         if (n != sizeof code) {
             code = 0;
         }
     }
-    close(failed[0]);
+    if (start->failed_fd >= 0) {
+        close(start->failed_fd);
+    }
     if (code != 0) {
-        if (pid > 0) {
-            waitpid(pid, NULL, 0);
+        if (start->pid > 0) {
+            waitpid(start->pid, NULL, 0);
         }
         errno = code;
         return -1;
     }
-    return pid;
+    return start->pid;
 }
 
 // Calls `visit` for each child but `spare`; returns how many there were.
