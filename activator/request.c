@@ -215,7 +215,7 @@ static void on_done(struct http_forward *f, const struct http_forward_result *re
 }
 
 static const struct http_forward_hooks hooks = {
-    .on_request = on_request, .on_response = on_response, .on_done = on_done};
+    .on_request = on_request, .on_response = on_response, .on_done = on_done, .ask_first = true};
 
 void request_forward(struct request *rq)
 {

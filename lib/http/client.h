@@ -22,7 +22,7 @@ struct http_client_request {
     const char *host;                  /* Host; NULL: "localhost" */
     const struct http_header *headers; /* names and values; ids are not needed */
     size_t n_headers;
-    struct slice body;   /* copied */
+    struct slice body;   /* copied; at most 1 MiB */
     uint32_t timeout_ms; /* for all of it; must not be 0 */
     size_t max_body;     /* ERR_TOO_BIG beyond it */
 };

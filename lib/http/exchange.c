@@ -92,6 +92,11 @@ void exchange_got_body(struct http_exchange *ex, struct slice chunk)
         let_go(ex);
         store = false;
     }
+    if (!direct && ex->held_pos > 0 && ex->held.len + chunk.len > hold) {
+        strbuf_consume(&ex->held, ex->held_pos); /* no room to keep what was delivered */
+        ex->held_pos = 0;
+        ex->dropped = true;
+    }
     if (store && strbuf_append_slice(&ex->held, chunk) < 0) {
         sconn_abort(ex->conn); /* cannot be: reading stops before */
         return;
@@ -165,7 +170,7 @@ void http_exchange_resume(struct http_exchange *ex)
             ex->batch = true;
             ex->events->on_body(ex, chunk, ex->arg);
         }
-        if (!ex->keep) {
+        if (!ex->keep || ex->dropped) {
             let_go(ex);
         }
     }
@@ -195,6 +200,11 @@ void http_exchange_keep(struct http_exchange *ex, bool on)
         strbuf_clear(&ex->held);
         ex->held_pos = 0;
     }
+}
+
+size_t http_exchange_hold(const struct http_exchange *ex)
+{
+    return ex->conn->server->options.limits.hold_body_bytes;
 }
 
 int http_exchange_rewind(struct http_exchange *ex)

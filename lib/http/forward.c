@@ -115,8 +115,12 @@ static void on_inform(struct http_call *call, const struct http_head *head, void
     struct http_forward *f = arg;
     HEADER_ROOM(room);
     struct http_head out;
-    if (head->status == 100) {
-        return; /* this hop answers the expectation itself */
+    if (head->status == 100) { /* the client's own expectation is answered by resume */
+        if (f->asking) {
+            f->asking = false;
+            http_exchange_resume(f->exchange);
+        }
+        return;
     }
     http_head_init(&out, room, ROOM);
     if (http_head_copy(head, &out) == 0) {
@@ -226,6 +230,14 @@ static const struct http_call_events call_events = {
 
 /* ---- control ---- */
 
+/* Whether the body may not fit into what is kept; one that has arrived whole does. */
+static bool may_be_large(const struct http_exchange *ex, const struct http_head *head)
+{
+    return !http_exchange_request_complete(ex) &&
+           (head->body == HTTP_BODY_STREAM ||
+            (head->body == HTTP_BODY_LENGTH && head->content_length > http_exchange_hold(ex)));
+}
+
 int http_forward_start(struct http_forward *f, struct http_exchange *ex, struct http_pool *pool,
                        const struct http_forward_hooks *hooks, void *arg, struct error *err)
 {
@@ -238,6 +250,10 @@ int http_forward_start(struct http_forward *f, struct http_exchange *ex, struct 
     if (rc == 0 && hooks->on_request != NULL) {
         rc = hooks->on_request(f, in, &out, arg);
     }
+    f->asking = hooks->ask_first && may_be_large(ex, &out);
+    if (rc == 0 && f->asking) {
+        rc = http_head_add(&out, SLICE_LIT("Expect"), SLICE_LIT("100-continue"));
+    }
     if (rc < 0) {
         return error_set(err, (enum err_code)rc, "the request's headers cannot be passed on");
     }
@@ -248,6 +264,10 @@ int http_forward_start(struct http_forward *f, struct http_exchange *ex, struct 
     f->running = true;
     http_exchange_listen(ex, &exchange_events, f);
     http_exchange_keep(ex, true);
+    if (f->asking) {
+        (void)http_call_flush(&f->call);
+        return 0;
+    }
     if (out.body == HTTP_BODY_NONE) {
         /* The whole request is its head: it can leave now, whatever the rest of this read holds. */
         f->request_ended = true;

@@ -55,6 +55,12 @@ struct http_forward_hooks {
     bool (*on_response)(struct http_forward *f, const struct http_head *in, struct http_head *out,
                         void *arg);
     void (*on_done)(struct http_forward *f, const struct http_forward_result *result, void *arg);
+    /*
+     * Send a body that may be larger than hold_body_bytes only when the upstream has asked for it
+     * (Expect: 100-continue on this hop): a refusal then finds it untouched, whatever its size.
+     * Only for upstreams that are known to ask, as lull-queue-proxy does when it has a slot.
+     */
+    bool ask_first;
 };
 
 struct http_forward {
@@ -66,6 +72,7 @@ struct http_forward {
     uint64_t bytes_out;
     int status;
     bool request_ended; /* the client's body is complete */
+    bool asking;        /* the body waits for 100 Continue */
     bool answering;     /* the answer's head was passed on */
     bool tunnel;
     bool running;

@@ -121,6 +121,8 @@ bool http_exchange_request_complete(const struct http_exchange *ex);
  * kept. on_end comes again too. keep(false) lets the copy go.
  */
 void http_exchange_keep(struct http_exchange *ex, bool on);
+/* How much is kept at most: the limits' hold_body_bytes. */
+size_t http_exchange_hold(const struct http_exchange *ex);
 MUST_CHECK int http_exchange_rewind(struct http_exchange *ex);
 
 /* ---- exchange: answer ---- */

@@ -294,12 +294,13 @@ def test_a_client_that_leaves_frees_its_place(world):
 # --- replicas that fail --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("size", [50_000, 5_000_000])
 @pytest.mark.parametrize("mode", ["full", "draining"])
-def test_a_refusal_goes_back_to_its_place(world, mode):
+def test_a_refusal_goes_back_to_its_place(world, mode, size):
     world.function(concurrency=2)
     bad = world.replica("bad", "hello-1", mode)
     world.start()
-    body = b"b" * 50_000
+    body = b"b" * size
     threads = world.in_background(3, method="POST", body=body)
     wait_for(lambda: bad.turned_away >= 1, 5, "it was tried")
     good = world.replica("good", "hello-1")

@@ -64,6 +64,8 @@ class FakeReplica:
             return False
         if self.mode == "reset":
             return False
+        if headers.pop("expect", "") == "100-continue":  # as the queue-proxy does once it has a slot
+            conn.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         body = self._body(f, headers)
         with self.lock:
             self.seen.append((line[0], line[1], headers, body))

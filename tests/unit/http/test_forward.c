@@ -15,6 +15,7 @@ struct fixture {
     struct http_pool *nowhere; /* nobody listens there */
     struct http_pool *first;   /* which one is tried first */
     struct http_forward forward;
+    const struct http_forward_hooks *hooks;
     struct http_exchange *front_ex;
     struct http_exchange *back_ex; /* held by the back */
     struct http_forward_result result;
@@ -97,7 +98,7 @@ static const struct http_forward_hooks hooks;
 static void forward(struct fixture *f, struct http_pool *pool)
 {
     struct error err;
-    ASSERT_OK(http_forward_start(&f->forward, f->front_ex, pool, &hooks, f, &err));
+    ASSERT_OK(http_forward_start(&f->forward, f->front_ex, pool, f->hooks, f, &err));
 }
 
 static bool on_response(struct http_forward *fw, const struct http_head *in, struct http_head *out,
@@ -122,6 +123,9 @@ static void on_done(struct http_forward *fw, const struct http_forward_result *r
 }
 
 static const struct http_forward_hooks hooks = {.on_response = on_response, .on_done = on_done};
+
+static const struct http_forward_hooks asking_hooks = {
+    .on_response = on_response, .on_done = on_done, .ask_first = true};
 
 static void front_request(struct http_exchange *ex, void *arg)
 {
@@ -150,7 +154,7 @@ static void start(struct fixture *f, struct loop *loop)
     char back[ADDR_TEXT_MAX];
     struct error err;
     struct http_pool_options options = http_pool_options_default();
-    *f = (struct fixture){.loop = loop};
+    *f = (struct fixture){.loop = loop, .hooks = &hooks};
     f->front = make_server(f, f->addr, front_request);
     f->back = make_server(f, back, back_request);
     ASSERT_OK(http_pool_new(loop, back, &options, &f->pool, &err));
@@ -255,6 +259,24 @@ static void says_when_the_body_is_gone(void **state)
     stop(&f);
 }
 
+/* Asked for first, a body of any size can go elsewhere. */
+static void asks_first(void **state)
+{
+    struct fixture f;
+    start(&f, *state);
+    f.hooks = &asking_hooks;
+    f.refuse = 2;
+    ask(&f, 600000, 200, "600000");
+    assert_int_equal(f.dones, 3);
+    f.dones = 0;
+    ask(&f, 10, 200, "10");
+    f.first = f.nowhere;
+    f.dones = 0;
+    ask(&f, 600000, 200, "600000");
+    assert_int_equal(f.dones, 2);
+    stop(&f);
+}
+
 static void cancels(void **state)
 {
     struct fixture f;
@@ -316,6 +338,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(takes_back_and_sends_again),
         T(says_when_the_body_is_gone),
+        T(asks_first),
         T(cancels),
         T(client_leaves),
         T(upstream_breaks_in_the_middle),
