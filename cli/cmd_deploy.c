@@ -2,19 +2,22 @@
 //
 // lull deploy NAME (--source DIR | -- COMMAND…): pack, create or update the Service, wait until it
 // is Ready. A Service that exists keeps what the command line does not name.
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "json/jbuild.h"
-#include "json/jedit.h"
 #include "json/jget.h"
 #include "serving/names.h"
 #include "cli/bundle_pack.h"
 #include "cli/cli.h"
+#include "cli/service_edit.h"
 #include "cli/source.h"
+
+#define ENV_MAX 256
 
 struct deploy {
     struct cli_common common;
@@ -24,6 +27,8 @@ struct deploy {
     // worked out
     const char *name;
     char *built_image;
+    const char *env_words[ENV_MAX + 1];
+    struct service_changes changes;
 };
 
 static const struct option_row ROWS[] = {
@@ -33,7 +38,7 @@ static const struct option_row ROWS[] = {
     OPTION(struct deploy, image, STRING, NULL, "image", NULL, .optional = true,
            .help = "image to run instead of a folder (on a cluster, or a bundle made before)"),
     OPTION(struct deploy, env, STRING, NULL, "env", NULL, .optional = true,
-           .help = "environment: NAME=VALUE, several separated by commas"),
+           .help = "environment: NAME=VALUE sets, NAME- removes; may be given several times"),
     OPTION(struct deploy, concurrency, INT, NULL, "concurrency", "-1", .min = -1, .max = 1000,
            .help = "most requests at once in one replica; 0: no limit; -1: as it is"),
     OPTION(struct deploy, min_scale, STRING, NULL, "min-scale", NULL, .optional = true,
@@ -77,15 +82,44 @@ static int image_from_source(struct cli *cli, struct deploy *d, struct error *er
 {
     struct source source = {0};
     int rc = source_read(d->source, &source, err);
+    bool text = d->common.output == CLI_TEXT;
 
     if (rc == 0 && source.build) {
+        if (text) {
+            fprintf(stderr, "  building: %s\n", source.build);
+        }
         rc = build_run(d->source, source.build, err);
+    }
+    if (rc == 0 && text) {
+        fprintf(stderr, "  packing %s (run as %s says)\n", d->source, source.how);
     }
     rc = rc ? rc
             : bundle_pack(cli->home, d->name, d->source, NULL, source.command, source.env,
                           &d->built_image, err);
     source_fini(&source);
     return rc;
+}
+
+// Root's functions run as users of their own, who may not get where root can.
+static void reach_warn(const char *path, const char *what)
+{
+    CLEANUP(cleanup_free) char *part = xstrdup(path);
+    struct stat st;
+
+    if (geteuid() != 0) {
+        return;
+    }
+    for (char *end = part + strlen(part); end; end = strrchr(part, '/')) {
+        *end = '\0';
+        bool closed = part[0] && stat(part, &st) == 0 && !(st.st_mode & S_IXOTH);
+        if (closed) {
+            fprintf(stderr,
+                    "lull: warning: %s is %s, and the user that the function runs as cannot enter "
+                    "or run %s: `chmod o+rx` it, or deploy with --source\n",
+                    what, path, part);
+            return;
+        }
+    }
 }
 
 // The program of a command without a folder: found now, so that a wrong name is told now.
@@ -96,7 +130,8 @@ static int image_from_command(struct cli *cli, struct deploy *d, char **words, s
     CLEANUP(cleanup_free) char *program = NULL;
 
     if (!getcwd(cwd, sizeof cwd)) {
-        return error_from_errno(err, 2, "working directory");
+        json_decref(command);
+        return error_from_errno(err, errno, "working directory");
     }
     if (strchr(words[0], '/')) {
         program = realpath(words[0], NULL);
@@ -105,65 +140,19 @@ static int image_from_command(struct cli *cli, struct deploy *d, char **words, s
             return error_set(err, ERR_NOT_FOUND, "%s cannot be executed", words[0]);
         }
     }
-    json_array_append_new(command, json_string(program ? program : words[0]));
-    for (size_t i = 1; words[i]; i++) {
-        json_array_append_new(command, json_string(words[i]));
+    reach_warn(cwd, "its working directory");
+    if (program) {
+        reach_warn(program, "its program");
+    }
+    for (size_t i = 0; words[i]; i++) {
+        const char *word = i == 0 && program ? program : words[i];
+        if (json_array_append_new(command, json_string(word)) != 0) {
+            json_decref(command);
+            return error_set(err, ERR_INVALID, "word %zu of the command is not UTF-8", i + 1);
+        }
     }
     int rc = bundle_pack(cli->home, d->name, NULL, cwd, command, NULL, &d->built_image, err);
     json_decref(command);
-    return rc;
-}
-
-static int env_set(struct jbuild *b, const char *text, struct error *err)
-{
-    struct slice rest = slice_str(text), part;
-    jbuild_arr(b, "spec.template.spec.containers[0].env");
-    while (slice_split(&rest, ',', &part)) {
-        ptrdiff_t eq = slice_find(part, '=');
-        if (eq <= 0) {
-            return error_set(err, ERR_INVALID, "--env %.*s: must be NAME=VALUE", SLICE_FMT(part));
-        }
-        jbuild_slice(b, "spec.template.spec.containers[0].env[+].name",
-                     slice_sub(part, 0, (size_t)eq));
-        jbuild_slice(b, "spec.template.spec.containers[0].env[-1].value",
-                     slice_sub(part, (size_t)eq + 1, part.len));
-    }
-    return 0;
-}
-
-// Puts what the command line names into the Service; the rest stays.
-static int service_edit(const struct deploy *d, json_t *service, struct error *err)
-{
-    struct jbuild b;
-    const struct {
-        const char *path, *value;
-    } annotations[] = {
-        {"spec.template.metadata.annotations.`" ANNOTATION_MIN_SCALE "`", d->min_scale},
-        {"spec.template.metadata.annotations.`" ANNOTATION_MAX_SCALE "`", d->max_scale},
-        {"spec.template.metadata.annotations.`" ANNOTATION_WINDOW "`", d->window},
-    };
-
-    jbuild_from(&b, json_incref(service));
-    if (!jpeek_arr(service, "spec.template.spec.containers")) {
-        jbuild_str(&b, "spec.template.spec.containers[+].image", d->built_image);
-    } else {
-        jbuild_str(&b, "spec.template.spec.containers[0].image", d->built_image);
-    }
-    for (size_t i = 0; i < ARRAY_LEN(annotations); i++) {
-        if (annotations[i].value) {
-            jbuild_str(&b, annotations[i].path, annotations[i].value);
-        }
-    }
-    if (d->concurrency >= 0) {
-        jbuild_i64(&b, "spec.template.spec.containerConcurrency", d->concurrency);
-    }
-    int rc = d->env ? env_set(&b, d->env, err) : 0;
-    json_t *done = NULL;
-    if (rc == 0) {
-        rc = jbuild_take(&b, &done, err);
-    }
-    jbuild_fini(&b);
-    json_decref(done);
     return rc;
 }
 
@@ -175,7 +164,7 @@ static int service_update(struct cli *cli, struct deploy *d, struct error *err)
     for (int attempt = 0; attempt < 8 && rc == ERR_CONFLICT; attempt++) {
         json_t *service = NULL;
         rc = cli_get(cli, KIND_SERVICE, d->name, &service, err);
-        rc = rc ? rc : service_edit(d, service, err);
+        rc = rc ? rc : service_edit(service, &d->changes, err);
         if (rc == 0) {
             struct kube_call call = {.kind = KUBE_KIND(kind_row(KIND_SERVICE)),
                                      .ns = cli->ns,
@@ -192,7 +181,7 @@ static int service_create(struct cli *cli, struct deploy *d, struct error *err)
 {
     json_t *body = json_pack("{s:s, s:s, s:{s:s, s:s}}", "apiVersion", SERVING_API_VERSION, "kind",
                              "Service", "metadata", "name", d->name, "namespace", cli->ns);
-    int rc = service_edit(d, body, err);
+    int rc = service_edit(body, &d->changes, err);
     if (rc == 0) {
         struct kube_call call = {
             .kind = KUBE_KIND(kind_row(KIND_SERVICE)), .ns = cli->ns, .body = body};
@@ -237,11 +226,50 @@ static int finish(struct cli *cli, struct deploy *d, bool created, struct error 
     return 0;
 }
 
+// Takes each --env out of the command line, so that it may be given several times.
+static int env_take(struct deploy *d, int *argc, char **argv, struct error *err)
+{
+    size_t count = 0;
+    int kept = 1, rc = 0, i = 1;
+
+    for (; i < *argc && strcmp(argv[i], "--") != 0; i++) {
+        char *value = strncmp(argv[i], "--env=", 6) == 0 ? argv[i] + 6 : NULL;
+        if (!value && strcmp(argv[i], "--env") == 0 && i + 1 < *argc) {
+            value = argv[++i];
+        }
+        if (!value) {
+            argv[kept++] = argv[i];
+        } else if (rc == 0) {
+            rc = service_env_words(value, d->env_words, &count, ENV_MAX, err);
+        }
+    }
+    while (i < *argc) {
+        argv[kept++] = argv[i++];
+    }
+    argv[kept] = NULL;
+    *argc = kept;
+    d->changes.env = count > 0 ? d->env_words : NULL;
+    return rc;
+}
+
+static void changes_set(struct deploy *d)
+{
+    d->changes.image = d->built_image;
+    d->changes.bundle = d->image == NULL;
+    d->changes.min_scale = d->min_scale;
+    d->changes.max_scale = d->max_scale;
+    d->changes.window = d->window;
+    d->changes.concurrency = d->concurrency;
+}
+
 int cmd_deploy(struct cli *cli, int argc, char **argv)
 {
     struct deploy d = {0};
     struct error err;
     bool created = false;
+    if (env_take(&d, &argc, argv, &err) < 0) {
+        return cli_fail(&err);
+    }
     int words = cli_parse(&TABLE, argc, argv, &d);
     char **rest = words >= 1 && argv[words + 1] && strcmp(argv[words + 1], "--") == 0
                       ? argv + words + 2
@@ -263,6 +291,7 @@ int cmd_deploy(struct cli *cli, int argc, char **argv)
     } else if (rc == 0) {
         rc = d.source ? image_from_source(cli, &d, &err) : image_from_command(cli, &d, rest, &err);
     }
+    changes_set(&d);
     rc = rc ? rc : apply(cli, &d, &created, &err);
     int status = rc < 0 ? cli_fail(&err) : finish(cli, &d, created, &err);
     free(d.built_image);

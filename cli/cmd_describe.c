@@ -223,6 +223,8 @@ static int why(struct cli *cli, const char *name, bool json, struct error *err)
         char *path = xasprintf("/debug/why?namespace=%s&name=%s", cli->ns, revision);
         rc = cli_admin_get(cli, "autoscaler", path, &body, err);
         if (rc < 0) {
+            fprintf(stderr, "lull: the autoscaler cannot be asked (%s); what it wrote down last:\n",
+                    err->msg);
             rc = why_recorded(cli, revision, json, err);
             json_decref(service);
             return rc;

@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // lull logs NAME [--follow]: the output of the function's replicas, through the API's Pod logs.
-// With several replicas each line begins with its Pod. Following ends with the last replica that
-// was there.
+// With several replicas, and when following, each line begins with its Pod. Following goes on with
+// the replicas that come, from none as well, until it is interrupted.
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/list.h"
 #include "base/mem.h"
+#include "json/jbuild.h"
 #include "json/jget.h"
+#include "json/jparse.h"
 #include "serving/names.h"
 #include "cli/cli.h"
 
 #define LINE_MAX_BYTES (1u << 20)
+#define FOLLOW_POLL_MS 300 // how soon another replica is noticed
 
 struct logs {
     struct cli_common common;
@@ -31,19 +35,34 @@ static const struct option_table TABLE = {.program = "lull logs",
                                           .count = ARRAY_LEN(ROWS)};
 
 struct stream {
+    struct list node;
     struct strbuf line; // not printed yet
-    const char *pod;    // NULL: no prefix
-    size_t *open;
-    bool *all_done;
+    char *pod;
+    bool prefix, json;
+    bool done;
     int rc;
     struct error err;
 };
+
+static void line_json(const struct stream *s, size_t len)
+{
+    json_t *line =
+        json_pack("{s:s, s:o}", "pod", s->pod, "line", jstring_lossy(slice_of(s->line.ptr, len)));
+    CLEANUP(cleanup_free) char *text = jdump_str(line);
+
+    puts(text);
+    json_decref(line);
+}
 
 // Whole lines only, so that replicas' lines do not mix. Terminal control codes of a function stay
 // out of a terminal's reach: what is not printable becomes '?'.
 static void line_print(struct stream *s, size_t len)
 {
-    if (s->pod) {
+    if (s->json) {
+        line_json(s, len);
+        return;
+    }
+    if (s->prefix) {
         printf("%s ", s->pod);
     }
     for (size_t i = 0; i < len; i++) {
@@ -61,7 +80,7 @@ static void on_data(void *arg, struct slice data)
     if (strbuf_append_slice(&s->line, data) < 0) {
         line_print(s, s->line.len);
         strbuf_clear(&s->line);
-        return;
+        (void)!strbuf_append_slice(&s->line, data); // one piece is far smaller than the bound
     }
     while ((end = memchr(s->line.ptr, '\n', s->line.len)) != NULL) {
         size_t len = (size_t)(end - s->line.ptr);
@@ -78,22 +97,23 @@ static void on_done(void *arg, const struct error *err)
     if (s->line.len > 0) {
         line_print(s, s->line.len);
     }
+    fflush(stdout);
     if (err) {
         s->rc = error_copy(&s->err, err);
     }
-    *s->all_done = --*s->open == 0;
+    s->done = true;
 }
 
-static int stream_start(struct cli *cli, const struct logs *o, struct stream *s, const char *pod,
+static int stream_start(struct cli *cli, const struct logs *o, struct stream *s, bool later,
                         struct error *err)
 {
     char tail[48] = "";
 
-    if (o->tail >= 0) {
+    if (o->tail >= 0 && !later) {
         snprintf(tail, sizeof tail, "&tailLines=%lld", (long long)o->tail);
     }
     CLEANUP(cleanup_free)
-    char *path = xasprintf("/api/v1/namespaces/%s/pods/%s/log?container=%s%s%s", cli->ns, pod,
+    char *path = xasprintf("/api/v1/namespaces/%s/pods/%s/log?container=%s%s%s", cli->ns, s->pod,
                            USER_CONTAINER_NAME, o->follow ? "&follow=true" : "", tail);
     struct kube_stream_spec spec = {.path = path,
                                     .timeout_ms = o->follow ? 0 : 30000,
@@ -103,32 +123,103 @@ static int stream_start(struct cli *cli, const struct logs *o, struct stream *s,
     return kube_stream(cli->client, &spec, NULL, err);
 }
 
+static struct stream *stream_find(struct list *streams, const char *pod)
+{
+    list_foreach (node, streams) {
+        struct stream *s = LIST_ENTRY(node, struct stream, node);
+        if (strcmp(s->pod, pod) == 0) {
+            return s;
+        }
+    }
+    return NULL;
+}
+
+// A stream for each Pod that has none. `later`: it has come since we began.
+static int streams_add(struct cli *cli, const struct logs *o, const json_t *items,
+                       struct list *streams, bool later, struct error *err)
+{
+    size_t i;
+    json_t *pod;
+    int rc = 0;
+    json_array_foreach(items, i, pod)
+    {
+        const char *name = jpeek_cstr(pod, "metadata.name");
+        if (rc < 0 || stream_find(streams, name)) {
+            continue;
+        }
+        struct stream *s = NEW(struct stream);
+        s->pod = xstrdup(name);
+        s->prefix = o->follow || json_array_size(items) > 1;
+        s->json = o->common.output == CLI_JSON;
+        strbuf_init(&s->line, LINE_MAX_BYTES);
+        list_push_back(streams, &s->node);
+        rc = stream_start(cli, o, s, later, err);
+    }
+    return rc;
+}
+
+static void stream_drop(struct stream *s)
+{
+    list_remove(&s->node);
+    strbuf_fini(&s->line);
+    free(s->pod);
+    free(s);
+}
+
+// How many still run. A Pod that had no log yet is asked again when `again`; another failure of a
+// stream fails all.
+static size_t streams_look(struct list *streams, bool again, int *out_rc, struct error *err)
+{
+    size_t open = 0;
+
+    list_foreach_safe (node, streams) {
+        struct stream *s = LIST_ENTRY(node, struct stream, node);
+        if (!s->done) {
+            open++;
+        } else if (s->rc == ERR_NOT_FOUND && again) {
+            stream_drop(s);
+        } else if (s->rc < 0) {
+            *out_rc = error_copy(err, &s->err);
+        }
+    }
+    return open;
+}
+
 static int print_all(struct cli *cli, const struct logs *o, const json_t *items, struct error *err)
 {
-    size_t count = json_array_size(items), open = 0;
-    bool all_done = false;
-    int rc = 0;
-    struct stream *streams = xcalloc(count, sizeof *streams);
+    struct list streams;
+    int rc;
 
-    for (size_t i = 0; i < count; i++) {
-        const char *pod = jpeek_cstr(json_array_get(items, i), "metadata.name");
-        streams[i] =
-            (struct stream){.pod = count > 1 ? pod : NULL, .open = &open, .all_done = &all_done};
-        strbuf_init(&streams[i].line, LINE_MAX_BYTES);
-        rc = rc ? rc : stream_start(cli, o, &streams[i], pod, err);
-        open += rc == 0;
-    }
-    while (rc == 0 && !all_done) {
+    list_init(&streams);
+    rc = streams_add(cli, o, items, &streams, false, err);
+    while (rc == 0 && streams_look(&streams, false, &rc, err) > 0) {
         loop_turn(&cli->loop, true);
     }
-    for (size_t i = 0; i < count; i++) {
-        if (rc == 0 && streams[i].rc < 0) {
-            rc = error_copy(err, &streams[i].err);
+    list_foreach_safe (node, &streams) {
+        struct stream *s = LIST_ENTRY(node, struct stream, node);
+        if (s->done) {
+            stream_drop(s);
         }
-        strbuf_fini(&streams[i].line);
     }
-    free(streams);
     return rc;
+}
+
+// Until it is interrupted, or nobody reads any more: replicas come and go.
+static int follow(struct cli *cli, const struct logs *o, const char *labels, struct error *err)
+{
+    struct list streams;
+    int rc = 0;
+
+    list_init(&streams);
+    for (bool later = false; rc == 0 && !ferror(stdout); later = true) {
+        json_t *pods = NULL;
+        rc = cli_list(cli, KIND_POD, labels, &pods, err);
+        rc = rc ? rc : streams_add(cli, o, jpeek_arr(pods, "items"), &streams, later, err);
+        json_decref(pods);
+        cli_pause(cli, FOLLOW_POLL_MS);
+        (void)streams_look(&streams, true, &rc, err);
+    }
+    return rc; // the process ends: what still streams needs no closing
 }
 
 int cmd_logs(struct cli *cli, int argc, char **argv)
@@ -143,6 +234,10 @@ int cmd_logs(struct cli *cli, int argc, char **argv)
     CLEANUP(cleanup_free) char *labels = xasprintf(LABEL_SERVICE "=%s", argv[1]);
     int rc = cli_connect(cli, &o.common, &err);
     rc = rc ? rc : cli_get(cli, KIND_SERVICE, argv[1], &service, &err);
+    if (rc == 0 && o.follow) {
+        rc = follow(cli, &o, labels, &err);
+        return rc < 0 ? cli_fail(&err) : 0;
+    }
     rc = rc ? rc : cli_list(cli, KIND_POD, labels, &pods, &err);
     json_t *items = jpeek_arr(pods, "items");
     if (rc == 0 && json_array_size(items) == 0) {

@@ -16,6 +16,7 @@
 #define ADMIN_TIMEOUT_MS 3000
 #define POLL_FIRST_MS    10
 #define POLL_MAX_MS      200
+#define FAILED_MS        1000 // so long must it look like a failure that will not go away
 
 int cli_fail(const struct error *err)
 {
@@ -183,11 +184,21 @@ int cli_ready(const json_t *service)
     return slice_eq_str(status, "True") ? 1 : slice_eq_str(status, "False") ? -1 : 0;
 }
 
+// False for good, as far as one look can tell: while the newest revision is still being started,
+// the Route may well say that there is none yet.
+static bool failed(const json_t *service)
+{
+    const json_t *configurations = cli_condition(service, "ConfigurationsReady");
+
+    return cli_ready(service) < 0 && !slice_eq_str(jpeek_str(configurations, "status"), "Unknown");
+}
+
 int cli_wait_ready(struct cli *cli, const char *name, uint64_t timeout_ms, bool progress,
                    json_t **out, struct error *err)
 {
     uint64_t end = loop_now_fresh_ns(&cli->loop) / 1000000 + timeout_ms;
     uint64_t pause = POLL_FIRST_MS;
+    uint64_t failed_at = 0;
     char last[512] = "";
 
     for (;;) {
@@ -210,11 +221,13 @@ int cli_wait_ready(struct cli *cli, const char *name, uint64_t timeout_ms, bool 
             *out = service;
             return 0;
         }
+        uint64_t now = loop_now_fresh_ns(&cli->loop) / 1000000;
+        failed_at = !failed(service) ? 0 : failed_at ? failed_at : now;
         json_decref(service);
-        if (ready < 0) {
+        if (failed_at && now - failed_at >= FAILED_MS) {
             return error_set(err, ERR_INVALID, "%s cannot become ready: %s", name, text);
         }
-        if (loop_now_fresh_ns(&cli->loop) / 1000000 > end) {
+        if (now > end) {
             return error_set(err, ERR_TIMEOUT, "%s is not ready after %llu s: %s", name,
                              (unsigned long long)(timeout_ms / 1000),
                              text[0] ? text : "no status yet");

@@ -20,7 +20,9 @@
 
 static json_t *shell(const char *text)
 {
-    return json_pack("[s, s, s+]", "/bin/sh", "-c", "exec ", text);
+    // A plain command takes the shell's place, so that signals and exit statuses are its own.
+    bool plain = !strpbrk(text, "&|;(){}`\n") && strcspn(text, "=") >= strcspn(text, " \t");
+    return json_pack("[s, s, s+]", "/bin/sh", "-c", plain ? "exec " : "", text);
 }
 
 // ---- lull.yaml
@@ -86,7 +88,10 @@ static int yaml_root(yaml_document_t *doc, struct source *out, struct error *err
         yaml_node_t *value = yaml_document_get_node(doc, i->value);
         const char *name = scalar(key) ?: "";
         int rc = 0;
-        if (strcmp(name, "command") == 0) {
+        if ((strcmp(name, "command") == 0 && out->command) ||
+            (strcmp(name, "build") == 0 && out->build)) {
+            rc = yaml_wrong(err, key, "a key stands there twice");
+        } else if (strcmp(name, "command") == 0) {
             rc = yaml_command(doc, value, out, err);
         } else if (strcmp(name, "env") == 0) {
             rc = yaml_env(doc, value, out, err);
@@ -236,6 +241,9 @@ int source_read(const char *dir, struct source *out, struct error *err)
     }
     if (rc == ERR_NOT_FOUND) {
         rc = executable_find(dir, &s, err);
+    }
+    if (rc == 0 && !s.command) {
+        rc = error_set(err, ERR_INVALID, "%s: the command of %s is not UTF-8", dir, s.how);
     }
     if (rc < 0) {
         source_fini(&s);

@@ -76,6 +76,27 @@ static void test_ways_in_their_order(void **state)
     command_is(f, "lull.yaml", "[\"./serve\",\"a b\"]");
 }
 
+// A shell that stays would be a second process between us and the function; `exec` before several
+// commands, or before a variable, would be wrong.
+static void test_shell_commands(void **state)
+{
+    static const char *const ROWS[][2] = {
+        {"web: gunicorn -b 0:$PORT", "exec gunicorn -b 0:$PORT"},
+        {"web: cd app && ./serve", "cd app && ./serve"},
+        {"web: MODE=x ./serve", "MODE=x ./serve"},
+        {"web: ./serve --mode=x > log", "exec ./serve --mode=x > log"},
+        {"web: (./a; ./b)", "(./a; ./b)"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(ROWS); i++) {
+        CLEANUP(cleanup_free)
+        char *want = xasprintf("[\"/bin/sh\",\"-c\",\"%s\"]", ROWS[i][1]);
+        put(*state, "Procfile", ROWS[i][0], 0644);
+        command_is(*state, "Procfile", want);
+    }
+    put(*state, "Procfile", "web: ./\xff\n", 0644);
+    refused(*state, ERR_INVALID, "not UTF-8");
+}
+
 static void test_yaml_is_strict(void **state)
 {
     static const struct {
@@ -86,6 +107,8 @@ static void test_yaml_is_strict(void **state)
         {"command: {a: b}\n", "line 1: command must be"},
         {"command: x\nenv: [a]\n", "line 2: env must be"},
         {"command: [a\n", "line 2:"},
+        {"command: a\ncommand: b\n", "line 2: a key stands there twice"},
+        {"build: a\nbuild: b\ncommand: c\n", "line 2: a key stands there twice"},
         {"- a\n", "must be a map"},
         {"", "must be a map"},
     };
@@ -110,6 +133,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_ways_in_their_order, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_shell_commands, setup, teardown),
         cmocka_unit_test_setup_teardown(test_yaml_is_strict, setup, teardown),
         cmocka_unit_test_setup_teardown(test_nothing_says_how, setup, teardown),
     };
