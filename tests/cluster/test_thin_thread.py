@@ -259,6 +259,20 @@ def test_the_lull_command_speaks_to_a_cluster_too(ingress, namespace):
     assert get("-n", namespace, "ksvc", "hello") is None
 
 
+def test_a_running_request_outlives_its_service(ingress, namespace):
+    apply(hello(namespace))
+    host = host_of(wait_ready(namespace))
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(ingress.request, host, "/?ms=12000")
+        wait_for("the request has reached the function",
+                 lambda: "ms=12000" in lull(namespace, "logs", "hello"), 10)
+        kubectl("-n", namespace, "delete", "ksvc", "hello", "--wait=false")
+        wait_for("its pod is told to end", lambda: not pods_of(namespace, "hello-00001"), 10)
+        assert not slow.done(), "the pod's end came too late to test anything"
+        status, _, body, _ = slow.result()
+    assert (status, body) == HELLO
+
+
 def test_unknown_host_is_404(ingress):
     assert ingress.request("nobody.nowhere.example.com")[0] == 404
 
