@@ -35,6 +35,7 @@ static bool dropped(const struct http_header *h, bool trust_forwarded)
         return never[h->id] || (unless_trusted[h->id] && !trust_forwarded);
     }
     return is_prefix(h->name, SLICE_LIT("k-lull-")) ||
+           slice_eq_nocase(h->name, SLICE_LIT(HEADER_HOPS)) || /* written anew */
            is_prefix(h->name, SLICE_LIT("knative-serving-")) ||
            is_prefix(h->name, SLICE_LIT("x-forwarded-prefix"));
 }

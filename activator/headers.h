@@ -7,13 +7,13 @@
  * From outside nobody may speak for us: K-*, Knative-Serving-* and K-Lull-* headers are dropped on
  * both listeners; X-Forwarded-* and Forwarded are dropped on the public one unless a trusted proxy
  * stands in front, and continued on the private one. The one header that is believed is the hop
- * count, which can only harm who sends it.
+ * count, which can only harm who sends it; functions get it, and pass it on when they forward.
  */
 
 #include "base/strbuf.h"
 #include "http/head.h"
 
-#define HEADER_HOPS     "K-Lull-Hops"
+#define HEADER_HOPS     "Lull-Hops"
 #define HEADER_HOPS_MAX 32
 
 struct headers_context {

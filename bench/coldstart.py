@@ -15,6 +15,9 @@ sys.path.insert(0, str(m.ROOT / "tests" / "lib"))
 from lull_client import Api, wait_for  # noqa: E402
 
 
+PAUSE_S = 0.03  # each is woken alone: what the one before left to do (scrapes, status) is done by then
+
+
 class Lull:
     def __init__(self, home):
         self.home, self.public, self.local, self.api_port = home, m.free_port(), m.free_port(), m.free_port()
@@ -81,6 +84,7 @@ def run(options):
             time.sleep(0.5)  # let what scaling down leaves behind settle; not part of any figure
             through, alone, warm = [], [], []
             for name in names:
+                time.sleep(PAUSE_S)
                 alone.append(bare(source / "hello"))
                 host = f"{name}.default.localhost"
                 through.append(first("get", lull.public, host, "/"))

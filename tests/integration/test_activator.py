@@ -183,8 +183,8 @@ def test_a_loop_ends(world):
     world.function()
     world.replica("a", "hello-1")
     world.start()
-    assert world.get(headers={"K-Lull-Hops": "32"}).status == 508
-    assert world.get(headers={"K-Lull-Hops": "31"}).json()["headers"]["k-lull-hops"] == "32"
+    assert world.get(headers={"Lull-Hops": "32"}).status == 508
+    assert world.get(headers={"Lull-Hops": "31"}).json()["headers"]["lull-hops"] == "32"
 
 
 def test_probes(world):

@@ -63,7 +63,7 @@ static void test_public(void **state)
     ASSERT_SLICE(GET(&head, "X-Forwarded-For"), "10.0.0.9");
     ASSERT_SLICE(GET(&head, "X-Forwarded-Host"), "hello.x");
     ASSERT_SLICE(GET(&head, "X-Forwarded-Proto"), "http");
-    ASSERT_SLICE(GET(&head, "K-Lull-Hops"), "1");
+    ASSERT_SLICE(GET(&head, "Lull-Hops"), "1");
     ASSERT_SLICE(GET(&head, "Forwarded"), "");
     ASSERT_SLICE(GET(&head, "Knative-Serving-Revision"), "");
     ASSERT_SLICE(GET(&head, "K-Lull-Anything"), "");
@@ -101,7 +101,7 @@ static void test_trusted(void **state)
     ASSERT_SLICE(GET(&head, "X-Forwarded-Proto"), "https");
     ASSERT_SLICE(GET(&head, "Forwarded"), "for=1.1.1.1");
     ASSERT_SLICE(GET(&head, "X-Forwarded-Prefix"), "/_lull/default/hello");
-    ASSERT_SLICE(GET(&head, "K-Lull-Hops"), "5");
+    ASSERT_SLICE(GET(&head, "Lull-Hops"), "5");
 }
 
 static void test_unix_peer(void **state)
@@ -146,7 +146,7 @@ static void test_hops(void **state)
                 {"x", HEADER_HOPS_MAX},
                 {"", HEADER_HOPS_MAX}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        const char *const pairs[] = {rows[i].value == NULL ? "x" : "k-lull-HOPS",
+        const char *const pairs[] = {rows[i].value == NULL ? "x" : "lull-HOPS",
                                      rows[i].value == NULL ? "y" : rows[i].value, NULL};
         struct http_header room[ROOM];
         struct http_head head;
