@@ -126,7 +126,7 @@ def test_scale_up_and_down(node):
     wait_for(lambda: not node.pods("a"), 10, "no Pod")
     status = wait_for(lambda: (s := node.api.get(f"{DEPLOYMENTS}/a")["status"])["replicas"] == 0 and s, 5, "status 0")
     assert status["readyReplicas"] == 0
-    assert not os.listdir(node.home / "replicas") and not os.listdir(node.home / "run/r")
+    wait_for(lambda: not os.listdir(node.home / "replicas") and not os.listdir(node.home / "run/r"), 5, "nothing left")
 
 
 def test_a_deleted_pod_is_replaced(node):
