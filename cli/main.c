@@ -30,7 +30,7 @@ static const struct command {
 
 #if defined(__SANITIZE_ADDRESS__)
 // A command's process ends with its work; what it holds then is no leak.
-const char *__asan_default_options(void);
+__attribute__((visibility("default"))) const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
     return "detect_leaks=0";

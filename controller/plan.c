@@ -136,5 +136,5 @@ void plan_event(struct plan *plan, bool warning, const char *reason, const char 
     vsnprintf(event->message, sizeof(event->message), fmt, ap);
     va_end(ap);
     event->warning = warning;
-    event->reason = reason;
+    snprintf(event->reason, sizeof event->reason, "%s", reason);
 }

@@ -34,7 +34,7 @@ struct plan_op {
 
 struct plan_event {
     bool warning;
-    const char *reason; /* a constant */
+    char reason[64]; /* a copy: a condition's reason may be a replica's own word */
     char message[ERROR_MSG_MAX];
 };
 
