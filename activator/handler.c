@@ -15,6 +15,7 @@
 #include "activator/headers.h"
 #include "activator/request.h"
 
+#define POOL_IDLE_MAX      1024u /* per replica; unused ones close after seconds */
 #define HELD_REQUEST_BYTES 2048u /* what holding one costs beside its head and body */
 #define HEADER_BYTES       64u   /* estimate per header */
 #define LOOK_AGAIN_NS      (5 * CLOCK_NS_PER_MS) /* after a change; the throttler then says when */
@@ -205,6 +206,7 @@ void handler_init(struct handler *h, const struct handler_options *o)
     throttler_init(&h->throttler, &limits, random_u64());
     throttler_set_release(&h->throttler, on_replica_release, h);
     h->pool_options = http_pool_options_default();
+    h->pool_options.max_idle = POOL_IDLE_MAX;
     timer_init(&h->timer, h->loop, on_timer, h);
     list_init(&h->spare);
     strbuf_init(&h->scratch, 64 * 1024);
