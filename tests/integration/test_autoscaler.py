@@ -533,3 +533,35 @@ def test_start_is_refused_in_words(home):
     assert "secret" in run("--kubeconfig", config, "--link-listen", "127.0.0.1:0",
                            "--admin-listen", f"unix:{home}/a.sock")
     api.close()
+
+
+def test_kills_under_load_take_no_replica_from_a_busy_function(lull, examples):
+    """With all the real parts: the autoscaler dies three times while four callers keep a function busy."""
+    lull.cli("deploy", "busy", "--source", examples / "hello-c", "--concurrency", 1)
+    answers, go = [], threading.Event()
+
+    def call():
+        while not go.is_set():
+            answers.append(lull.get("busy", "/?ms=200").status)
+
+    threads = [threading.Thread(target=call) for _ in range(4)]
+    for t in threads:
+        t.start()
+    try:
+        # Four at a time, 0.7 per replica.
+        wait_for(lambda: len(lull.replicas("busy")) >= 6, 30, "replicas for all callers")
+        for _ in range(3):
+            pid = lull.part_pid("lull-autoscaler")
+            os.kill(pid, signal.SIGKILL)
+            least, end = 99, time.monotonic() + 4
+            while time.monotonic() < end:
+                least = min(least, len(lull.replicas("busy")))
+                time.sleep(0.05)
+            assert least >= 4, least
+            assert lull.part_pid("lull-autoscaler") != pid
+    finally:
+        go.set()
+        for t in threads:
+            t.join()
+    assert set(answers) == {200}, [a for a in answers if a != 200][:5]
+    lull.wait_zero("busy")
