@@ -339,6 +339,7 @@ static void children_reap(struct replica *r)
         } else if (pid == r->proxy_pid) {
             proxy_ended(r);
         }
+        state_tell(r); // each step, also where the next one is just behind it
     }
     state_tell(r);
 }

@@ -121,9 +121,10 @@ def test_runs_and_says_ready(replica):
 
 
 def test_stop_drains_the_proxy_first_then_the_function(replica):
-    r = replica(["sh", "-c", "trap 'echo told to stop; exit 0' TERM; while :; do sleep 0.05; done"],
+    r = replica(["sh", "-c", "trap 'echo told to stop; exit 0' TERM; echo up; while :; do sleep 0.05; done"],
                 **{"term-ms": 10000})
     state = r.until(lambda s: s["ready"])
+    wait_for(lambda: (r.folder / "log").exists() and "up" in r.log(), 5, "the function's trap")
     r.order("stop 5000")
     r.until(lambda s: s["phase"] == "terminating")
     assert not alive(state["proxyPid"])
