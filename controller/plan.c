@@ -50,18 +50,28 @@ void plan_patch(struct plan *plan, enum kind_id kind, const char *name, json_t *
     (void)plan_add(plan, PLAN_PATCH, kind, name, body);
 }
 
-/* Neither True nor False. */
-static bool undecided(const json_t *status)
+/* The status of condition Ready; "Unknown" where there is none. */
+static struct slice readiness(const json_t *status)
 {
     size_t i;
     const json_t *item;
     json_array_foreach(jpeek_arr(status, "conditions"), i, item)
     {
         if (slice_eq_str(jpeek_str(item, "type"), "Ready")) {
-            return slice_eq_str(jpeek_str(item, "status"), "Unknown");
+            return jpeek_str(item, "status");
         }
     }
-    return true;
+    return SLICE_LIT("Unknown");
+}
+
+/*
+ * Nobody acts on it: work that still goes on, or a Revision that stays as ready as it was, whose
+ * replica counts and activity follow each start and must not be in its way.
+ */
+static bool unimportant(enum kind_id kind, const json_t *old, const json_t *status)
+{
+    struct slice now = readiness(status);
+    return slice_eq(readiness(old), now) && (kind == KIND_REVISION || slice_eq_str(now, "Unknown"));
 }
 
 void plan_status(struct plan *plan, enum kind_id kind, const json_t *object, json_t *status)
@@ -76,7 +86,7 @@ void plan_status(struct plan *plan, enum kind_id kind, const json_t *object, jso
             plan_add(plan, PLAN_PATCH_STATUS, kind, jpeek_cstr(object, "metadata.name"),
                      json_pack("{s:o}", "status", diff));
         if (op != NULL) {
-            op->minor = undecided(old) && undecided(status);
+            op->minor = unimportant(kind, old, status);
         }
     }
     json_decref(none);

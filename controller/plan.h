@@ -28,7 +28,7 @@ struct plan_op {
     enum plan_verb verb;
     enum kind_id kind;
     char name[OBJECT_BUF];
-    bool minor;   /* a status of work that still goes on: may wait a moment for the next one */
+    bool minor;   /* a status that nobody acts on: may wait a moment for the next one */
     json_t *body; /* owned */
 };
 
