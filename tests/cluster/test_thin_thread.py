@@ -115,6 +115,7 @@ def test_requests_go_on_while_control_parts_are_away(ingress, namespace):
     assert (status, body) == HELLO
 
 
+@own_cluster  # a port-forward ends with its pod
 def test_activators_are_replaced_without_a_failed_request(ingress, namespace):
     apply(hello(namespace, annotations={"autoscaling.knative.dev/min-scale": "1"}))
     service = wait_ready(namespace)
@@ -127,6 +128,7 @@ def test_activators_are_replaced_without_a_failed_request(ingress, namespace):
     assert load.good > 100
 
 
+@own_cluster  # a port-forward ends with its pod
 def test_an_activator_dies_and_the_other_goes_on(ingress, namespace):
     apply(hello(namespace))
     service = wait_ready(namespace)

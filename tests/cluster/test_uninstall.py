@@ -6,6 +6,19 @@ import shlex
 from cluster import KUBECTL, ROOT, apply, get, hello, kubectl, run, wait_for, wait_ready
 
 
+def test_knative_itself_is_left_alone(installed):
+    label = "app.kubernetes.io/part-of"
+    crd = "crd/services.serving.knative.dev"
+    kubectl("label", "--overwrite", crd, f"{label}=knative-serving")
+    try:
+        for options in ([], ["--remove"]):
+            done = run(str(ROOT / "deploy/install"), "--kubectl", shlex.join(KUBECTL), *options,
+                       check=False)
+            assert done.returncode == 1 and "not Lull's" in done.stderr, done
+    finally:
+        kubectl("label", "--overwrite", crd, f"{label}=lull")
+
+
 def test_remove_leaves_nothing(installed, namespace):
     apply(hello(namespace, annotations={"autoscaling.knative.dev/min-scale": "1"}))
     wait_ready(namespace)
