@@ -96,7 +96,9 @@ static inline void fuzz_both(struct fuzz_seen *whole, struct fuzz_seen *bytes,
 {
     fuzz_feed(whole, type, (const char *)data, size, size > 0 ? size : 1);
     fuzz_feed(bytes, type, (const char *)data, size, 1);
-    FUZZ_CHECK(whole->result == bytes->result && whole->status == bytes->status);
+    /* Which fault is met first, a wrong byte or a limit, may depend on the reads; a refusal may
+     * not. */
+    FUZZ_CHECK(whole->result == bytes->result);
     if (whole->result == H1_DONE) {
         FUZZ_CHECK(whole->used == bytes->used);
         FUZZ_CHECK(slice_eq(strbuf_slice(&whole->body), strbuf_slice(&bytes->body)));
