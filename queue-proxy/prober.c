@@ -10,12 +10,16 @@
 #include <errno.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 
 #define DEFAULT_PERIOD_MS 10000
 #define HTTP_RETRY_MS     10
+#define EAGER_MS          10  /* so long after its start a function is looked for eagerly: */
+#define EAGER_TRIES       4   /* several attempts a turn of the loop, */
+#define EAGER_PAUSE_US    200 /* with so much in between */
 
 static void arm(struct prober *p);
 
@@ -39,6 +43,27 @@ static bool connects(const struct addr *addr)
     return ok;
 }
 
+static bool eager(const struct prober *p)
+{
+    return !p->ready && loop_now_ms(p->loop) - p->since_ms < EAGER_MS;
+}
+
+/*
+ * A small function listens within a millisecond, which is as fine as the loop's timers are. In its
+ * first moments the loop waits here instead, less than a millisecond at a time: nothing else can be
+ * done for anybody yet.
+ */
+static bool connects_soon(const struct prober *p)
+{
+    const struct timespec pause = {.tv_nsec = EAGER_PAUSE_US * 1000};
+    bool ok = connects(&p->addr);
+    for (int i = 1; !ok && i < EAGER_TRIES && eager(p); i++) {
+        nanosleep(&pause, NULL);
+        ok = connects(&p->addr);
+    }
+    return ok;
+}
+
 /* How long until the next attempt while not ready. */
 static uint64_t retry_ms(const struct prober *p)
 {
@@ -46,7 +71,7 @@ static uint64_t retry_ms(const struct prober *p)
     if (p->spec->http && p->failures > 0 && p->successes < 0) {
         return HTTP_RETRY_MS;
     }
-    return waited < 2000 ? 1 : waited < 10000 ? 2 : waited < 30000 ? 5 : 20;
+    return eager(p) ? 0 : waited < 2000 ? 1 : waited < 10000 ? 2 : waited < 30000 ? 5 : 20;
 }
 
 static void set_ready(struct prober *p, bool ready)
@@ -125,7 +150,7 @@ static void attempt(struct prober *p)
     if (p->request != NULL) {
         return;
     }
-    bool ok = connects(&p->addr);
+    bool ok = connects_soon(p);
     if (ok && p->spec->http) {
         if (ask(p)) {
             return;

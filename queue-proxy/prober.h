@@ -2,10 +2,11 @@
 #pragma once
 
 /*
- * Watches whether the function is ready. While it is not: a connect attempt every millisecond at
- * first, slower with time (20 ms after half a minute); once it listens, the HTTP probe if there is
- * one. While it is: one probe per period, not ready after failure_threshold failures in a row, and
- * at once when somebody saw a refused connection (prober_suspect).
+ * Watches whether the function is ready. While it is not: a connect attempt every 200 µs in
+ * its first 10 ms, then every millisecond, slower with time (20 ms after half a minute); once it
+ * listens, the HTTP probe if there is one. While it is: one probe per period, not ready after
+ * failure_threshold failures in a row, and at once when somebody saw a refused connection
+ * (prober_suspect).
  *
  * Owns its timer and a running probe request; not the spec.
  */
