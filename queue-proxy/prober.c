@@ -18,7 +18,7 @@
 #define DEFAULT_PERIOD_MS 10000
 #define HTTP_RETRY_MS     10
 #define EAGER_MS          10  /* so long after its start a function is looked for eagerly: */
-#define EAGER_TRIES       4   /* several attempts a turn of the loop, */
+#define EAGER_TRIES       5   /* several attempts a turn of the loop, */
 #define EAGER_PAUSE_US    200 /* with so much in between */
 
 static void arm(struct prober *p);
@@ -71,7 +71,7 @@ static uint64_t retry_ms(const struct prober *p)
     if (p->spec->http && p->failures > 0 && p->successes < 0) {
         return HTTP_RETRY_MS;
     }
-    return eager(p) ? 0 : waited < 2000 ? 1 : waited < 10000 ? 2 : waited < 30000 ? 5 : 20;
+    return waited < 2000 ? 1 : waited < 10000 ? 2 : waited < 30000 ? 5 : 20;
 }
 
 static void set_ready(struct prober *p, bool ready)

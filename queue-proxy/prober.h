@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Watches whether the function is ready. While it is not: a connect attempt every 200 µs in
- * its first 10 ms, then every millisecond, slower with time (20 ms after half a minute); once it
+ * Watches whether the function is ready. While it is not: a connect attempt every millisecond
+ * (in the first 10 ms several in a row), slower with time (20 ms after half a minute); once it
  * listens, the HTTP probe if there is one. While it is: one probe per period, not ready after
  * failure_threshold failures in a row, and at once when somebody saw a refused connection
  * (prober_suspect).
