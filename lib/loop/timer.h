@@ -20,7 +20,10 @@ struct timer {
 };
 
 void timer_init(struct timer *timer, struct loop *loop, timer_cb cb, void *data);
-/* Fires once, after delay_ms; restarts when it runs. */
+/*
+ * Fires once, after delay_ms; restarts when it runs. A timer that its own callback starts again
+ * with 0 runs in the same turn, without end: for "on the next turn" use loop_task_post.
+ */
 void timer_start(struct timer *timer, uint64_t delay_ms);
 /* Fires every period_ms. period_ms > 0. */
 void timer_start_every(struct timer *timer, uint64_t period_ms);
