@@ -103,16 +103,18 @@ class Lull:
                 line = (p / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
                 if str(self.home) in line or mark in (p / "environ").read_bytes().split(b"\0") or \
                         str(self.home) in os.readlink(p / "cwd"):
-                    found[int(p.name)] = line
+                    # Between exec and its first instruction, and at its very end, a process has no command line.
+                    found[int(p.name)] = line or f"[{(p / 'comm').read_text().strip()}]"
             except OSError:
                 continue
         return found
 
     def part_pid(self, name):
-        """The pid of one part, as lull-activator."""
-        pids = [p for p, line in self.processes().items() if re.match(rf"\S*{name}( |$)", line)]
-        assert len(pids) == 1, f"{name}: {pids}"
-        return pids[0]
+        """The pid of one part, as lull-activator. A child that it has just forked looks like it for a moment."""
+        def the_one():
+            pids = [p for p, line in self.processes().items() if re.match(rf"\S*{name}( |$)", line)]
+            return pids[0] if len(pids) == 1 else None
+        return wait_for(the_one, 5, f"exactly one {name}")
 
     def api(self):
         return Api(self.home / "kubeconfig")

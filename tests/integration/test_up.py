@@ -271,9 +271,12 @@ def test_down_while_it_is_starting(lull_home, seen):
     with subprocess.Popen([binary("lull"), "up", "--public-port", "0", "--local-port", "0", "--api-port", "0"],
                           env=lull_home.env(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                           stderr=subprocess.DEVNULL) as up:
-        wait_for(lambda: any(seen in line.split()[0] for line in lull_home.processes().values()), 20, f"{seen} started")
-        lull_home.cli("down")
-        assert up.wait(timeout=5) == 0
+        try:
+            wait_for(lambda: any(seen in line.split()[0] for line in lull_home.processes().values()), 20, f"{seen} started")
+            lull_home.cli("down")
+            assert up.wait(timeout=5) == 0
+        finally:
+            up.terminate()
     assert not lull_home.processes()
     lull_home.up()
     lull_home.cli("status")
