@@ -62,6 +62,11 @@ bool http_exchange_request_complete(const struct http_exchange *ex)
     return ex->complete;
 }
 
+const struct http_head *http_exchange_request_trailers(const struct http_exchange *ex)
+{
+    return ex->complete ? ex->trailers : NULL;
+}
+
 uint64_t http_exchange_bytes_in(const struct http_exchange *ex)
 {
     return ex->bytes_in;
@@ -369,6 +374,11 @@ void http_exchange_uncork(struct http_exchange *ex)
 {
     ex->out.corked = false;
     http_exchange_flush(ex);
+}
+
+void http_exchange_trailers(struct http_exchange *ex, const struct http_head *trailers)
+{
+    /* HTTP/1.1 does not pass them on */
 }
 
 void http_exchange_end(struct http_exchange *ex)

@@ -67,10 +67,24 @@ static void on_request_body(struct http_exchange *ex, struct slice chunk, void *
     }
 }
 
+/* Apart, so that requests without trailers do not pay for the room. */
+static __attribute__((noinline)) void pass_request_trailers(struct http_forward *f)
+{
+    HEADER_ROOM(room);
+    struct http_head out;
+    http_head_init(&out, room, ROOM);
+    if (http_head_copy(http_exchange_request_trailers(f->exchange), &out) == 0) {
+        http_call_trailers(&f->call, &out);
+    }
+}
+
 static void on_request_end(struct http_exchange *ex, void *arg)
 {
     struct http_forward *f = arg;
     f->request_ended = true;
+    if (http_exchange_request_trailers(ex) != NULL) {
+        pass_request_trailers(f);
+    }
     http_call_end(&f->call);
 }
 
@@ -166,6 +180,17 @@ static void on_answer_body(struct http_call *call, struct slice chunk, void *arg
     }
 }
 
+static void on_answer_trailers(struct http_call *call, const struct http_head *trailers, void *arg)
+{
+    struct http_forward *f = arg;
+    HEADER_ROOM(room);
+    struct http_head out;
+    http_head_init(&out, room, ROOM);
+    if (f->exchange != NULL && http_head_copy(trailers, &out) == 0) {
+        http_exchange_trailers(f->exchange, &out);
+    }
+}
+
 static void on_answer_flush(struct http_call *call, void *arg)
 {
     struct http_forward *f = arg;
@@ -221,6 +246,7 @@ static const struct http_call_events call_events = {
     .on_inform = on_inform,
     .on_head = on_answer_head,
     .on_body = on_answer_body,
+    .on_trailers = on_answer_trailers,
     .on_flush = on_answer_flush,
     .on_writable = on_request_room,
     .on_half = on_answer_half,

@@ -99,6 +99,7 @@ struct http_head {
     uint64_t content_length; /* for HTTP_BODY_LENGTH; HEAD's answer keeps it with HTTP_BODY_NONE */
     bool has_length;         /* a Content-Length was given (also without a body, as for HEAD) */
     bool expect_continue;    /* the client waits for 100 before its body */
+    bool takes_trailers;     /* TE: trailers: who sent this head wants the other side's */
     struct slice upgrade;    /* protocol wanted (request) or chosen (101); empty without one */
     struct http_header *headers;
     size_t n_headers;

@@ -47,8 +47,8 @@ enum http_close {
 struct http_exchange_events {
     /* A piece of the body; borrowed until return. Only between resume and pause. */
     void (*on_body)(struct http_exchange *ex, struct slice chunk, void *arg);
-    /* The request is complete and delivered. Only after resume, also when there is no body. May be
-       NULL. */
+    /* The request is complete and delivered, its trailers too (http_exchange_request_trailers).
+       Only after resume, also when there is no body. May be NULL. */
     void (*on_end)(struct http_exchange *ex, void *arg);
     /* No more callbacks from what was read just now: a good moment to send. May be NULL. */
     void (*on_flush)(struct http_exchange *ex, void *arg);
@@ -113,6 +113,8 @@ void *http_exchange_arg(const struct http_exchange *ex);
  */
 void http_exchange_resume(struct http_exchange *ex);
 void http_exchange_pause(struct http_exchange *ex);
+/* The fields behind the request's body, from on_end on; NULL without. Valid as the head is. */
+const struct http_head *http_exchange_request_trailers(const struct http_exchange *ex);
 /* Whether the whole request, body included, has arrived here (delivered or held). */
 bool http_exchange_request_complete(const struct http_exchange *ex);
 /*
@@ -148,6 +150,11 @@ enum http_flow http_exchange_start(struct http_exchange *ex, const struct http_h
 void http_exchange_inform(struct http_exchange *ex, const struct http_head *head);
 enum http_flow http_exchange_write(struct http_exchange *ex, struct slice chunk);
 void http_exchange_end(struct http_exchange *ex);
+/*
+ * Fields behind the answer's body, after its last write and before end; copied. Only headers count
+ * in this head. Dropped where the client's protocol or the answer's framing has no place for them.
+ */
+void http_exchange_trailers(struct http_exchange *ex, const struct http_head *trailers);
 /* Between cork and uncork writes are gathered (large ones go out all the same). */
 void http_exchange_cork(struct http_exchange *ex);
 void http_exchange_uncork(struct http_exchange *ex);

@@ -59,6 +59,7 @@ struct http_exchange {
     struct h1_message msg;
     const struct http_exchange_events *events;
     void *arg;
+    const struct http_head *trailers; /* of the request; NULL without */
     struct http_out out;
     struct strbuf held; /* body: kept from its start, or what waits for resume */
     size_t held_pos;    /* of held: delivered so far */

@@ -593,6 +593,11 @@ enum http_flow http_call_flush(struct http_call *call)
     return wrote(conn);
 }
 
+void http_call_trailers(struct http_call *call, const struct http_head *trailers)
+{
+    /* HTTP/1.1 does not pass them on */
+}
+
 void http_call_end(struct http_call *call)
 {
     struct http_conn *conn = call->conn;

@@ -53,6 +53,8 @@ struct http_call_events {
     /* The final head; borrowed until return. */
     void (*on_head)(struct http_call *call, const struct http_head *head, void *arg);
     void (*on_body)(struct http_call *call, struct slice chunk, void *arg);
+    /* Fields behind the body, before on_end; borrowed until return. May be NULL (dropped). */
+    void (*on_trailers)(struct http_call *call, const struct http_head *trailers, void *arg);
     /* No more callbacks from what was read just now. Not after on_end or on_fail. May be NULL. */
     void (*on_flush)(struct http_call *call, void *arg);
     /* After HTTP_FULL. May be NULL. */
@@ -96,6 +98,8 @@ MUST_CHECK int http_call_start(struct http_pool *pool, struct http_call *call,
 /* Request body; gathered until flush when small. */
 enum http_flow http_call_write(struct http_call *call, struct slice chunk);
 enum http_flow http_call_flush(struct http_call *call);
+/* Fields behind the body, before end; copied, or dropped where there is no place for them. */
+void http_call_trailers(struct http_call *call, const struct http_head *trailers);
 /* The request is complete; sends what is gathered. */
 void http_call_end(struct http_call *call);
 /* Stop and go on reading the answer. */
