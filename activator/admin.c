@@ -6,8 +6,6 @@
 
 #include "base/clock.h"
 
-#define PAGE_MAX (16u << 20)
-
 struct counter_row {
     const char *name;
     const char *help;
@@ -77,48 +75,56 @@ static void state(const struct admin *a, struct strbuf *s)
     strbuf_append_str(s, "]}\n");
 }
 
-static void ready(const struct admin *a, struct http_simple_request *rq)
+static int ready(const struct admin *a, struct strbuf *s)
 {
     if (a->handler->draining) {
-        http_simple_respondf(rq, 503, "shutting down\n");
-    } else if (!a->handler->synced) {
-        http_simple_respondf(rq, 503, "the list of functions is not loaded yet: %s\n",
-                             watch_trouble(a->watch));
-    } else {
-        http_simple_respondf(rq, 200, "ok\n");
+        strbuf_append_str(s, "shutting down\n");
+        return 503;
     }
+    if (!a->handler->synced) {
+        strbuf_appendf(s, "the list of functions is not loaded yet: %s\n", watch_trouble(a->watch));
+        return 503;
+    }
+    strbuf_append_str(s, "ok\n");
+    return 200;
+}
+
+int admin_page(const struct admin *a, struct slice path, const char **out_type, struct strbuf *out)
+{
+    *out_type = "text/plain";
+    if (slice_eq_str(path, "/healthz")) {
+        strbuf_append_str(out, "ok\n");
+        return 200;
+    }
+    if (slice_eq_str(path, "/readyz")) {
+        return ready(a, out);
+    }
+    if (slice_eq_str(path, "/metrics")) {
+        *out_type = "text/plain; version=0.0.4";
+        metrics(a, out);
+        return 200;
+    }
+    if (slice_eq_str(path, "/debug/state")) {
+        *out_type = "application/json";
+        state(a, out);
+        return 200;
+    }
+    strbuf_append_str(out,
+                      "no such page; there are /healthz, /readyz, /metrics and /debug/state\n");
+    return 404;
 }
 
 static void handle(struct http_simple_request *rq, void *arg)
 {
-    const struct admin *a = arg;
-    if (slice_eq_str(rq->path, "/healthz")) {
-        http_simple_respondf(rq, 200, "ok\n");
-        return;
-    }
-    if (slice_eq_str(rq->path, "/readyz")) {
-        ready(a, rq);
-        return;
-    }
     CLEANUP(strbuf_fini) struct strbuf s;
-    strbuf_init(&s, PAGE_MAX);
-    const char *type = "text/plain; version=0.0.4";
-    if (slice_eq_str(rq->path, "/metrics")) {
-        metrics(a, &s);
-    } else if (slice_eq_str(rq->path, "/debug/state")) {
-        type = "application/json";
-        state(a, &s);
-    } else {
-        http_simple_respondf(rq, 404,
-                             "no such page; there are /healthz, /readyz, /metrics and "
-                             "/debug/state\n");
-        return;
-    }
+    strbuf_init(&s, ADMIN_PAGE_MAX);
+    const char *type;
+    int status = admin_page(arg, rq->path, &type, &s);
     if (!strbuf_ok(&s)) {
-        http_simple_respondf(rq, 500, "the page would be larger than %u bytes\n", PAGE_MAX);
+        http_simple_respondf(rq, 500, "the page would be larger than %u bytes\n", ADMIN_PAGE_MAX);
         return;
     }
-    http_simple_respond(rq, 200, type, strbuf_slice(&s));
+    http_simple_respond(rq, status, type, strbuf_slice(&s));
 }
 
 int admin_start(struct admin *a, struct loop *loop, const char *addr, const struct handler *handler,

@@ -20,6 +20,14 @@ struct admin {
     uint64_t started_ns;
 };
 
+#define ADMIN_PAGE_MAX (16u << 20)
+
+/*
+ * Appends the page at this path to out (max ADMIN_PAGE_MAX); *out_type is static text. Returns the
+ * HTTP status. A page that does not fit leaves out failed. One worker of several hands its pages
+ * to the process that adds them up: whatever the admin port shows comes through here.
+ */
+int admin_page(const struct admin *a, struct slice path, const char **out_type, struct strbuf *out);
 /* The others outlive it. watch and reporter may still be zeroed. */
 MUST_CHECK int admin_start(struct admin *a, struct loop *loop, const char *addr,
                            const struct handler *handler, const struct watch *watch,

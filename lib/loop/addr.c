@@ -27,9 +27,14 @@ static int parse_unix(struct slice path, struct addr *out, struct error *err)
                          "unix:%.*s: the path has %zu bytes, a socket's has at most %zu",
                          SLICE_FMT(path), path.len, sizeof(out->u.un.sun_path) - 1);
     }
-    *out = (struct addr){.len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + path.len + 1)};
+    bool abstract = path.ptr[0] == '@'; /* a NUL in its place, and no NUL at the end */
+    *out = (struct addr){
+        .len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + path.len + (abstract ? 0 : 1))};
     out->u.un.sun_family = AF_UNIX;
     memcpy(out->u.un.sun_path, path.ptr, path.len);
+    if (abstract) {
+        out->u.un.sun_path[0] = '\0';
+    }
     return 0;
 }
 
@@ -90,10 +95,20 @@ uint16_t addr_port(const struct addr *addr)
     return addr->u.any.sa_family == AF_INET6 ? ntohs(as_in6(addr)->sin6_port) : 0;
 }
 
+bool addr_is_abstract(const struct addr *addr)
+{
+    return addr_is_unix(addr) && addr->len > offsetof(struct sockaddr_un, sun_path) + 1 &&
+           addr->u.un.sun_path[0] == '\0';
+}
+
+/* Of an abstract one: without the leading NUL. */
 static struct slice unix_path(const struct addr *addr)
 {
     size_t head = offsetof(struct sockaddr_un, sun_path);
     size_t room = addr->len > head ? addr->len - head : 0;
+    if (addr_is_abstract(addr)) {
+        return slice_of(addr->u.un.sun_path + 1, room - 1);
+    }
     return slice_of(addr->u.un.sun_path, strnlen(addr->u.un.sun_path, room));
 }
 
@@ -105,7 +120,8 @@ char *addr_format_ip(const struct addr *addr, char *buf, size_t size)
     } else if (addr->u.any.sa_family == AF_INET6) {
         inet_ntop(AF_INET6, &as_in6(addr)->sin6_addr, buf, (socklen_t)size);
     } else if (addr_is_unix(addr)) {
-        snprintf(buf, size, "%.*s", SLICE_FMT(unix_path(addr)));
+        snprintf(buf, size, "%s%.*s", addr_is_abstract(addr) ? "@" : "",
+                 SLICE_FMT(unix_path(addr)));
     }
     return buf;
 }
@@ -146,5 +162,5 @@ bool addr_eq(const struct addr *a, const struct addr *b)
     if (a->u.any.sa_family == AF_INET6) {
         return memcmp(&as_in6(a)->sin6_addr, &as_in6(b)->sin6_addr, 16) == 0;
     }
-    return slice_eq(unix_path(a), unix_path(b));
+    return addr_is_abstract(a) == addr_is_abstract(b) && slice_eq(unix_path(a), unix_path(b));
 }

@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * Addresses as text: "127.0.0.1:8080", "[::1]:80", ":80" (every IPv4 address), "unix:/path".
- * Numeric only; nothing here asks a name service. Pure.
+ * Addresses as text: "127.0.0.1:8080", "[::1]:80", ":80" (every IPv4 address), "unix:/path",
+ * "unix:@name" (abstract: no file, gone with its last descriptor, and open to every user, so that
+ * the peer's credentials must be looked at). Numeric only; nothing here asks a name service. Pure.
  */
 
 #include <sys/socket.h>
@@ -33,6 +34,7 @@ char *addr_format(const struct addr *addr, char *buf, size_t size);
 /* Without the port: "10.0.0.1"; the path of a unix socket; "" for an unnamed one. */
 char *addr_format_ip(const struct addr *addr, char *buf, size_t size);
 bool addr_is_unix(const struct addr *addr);
+bool addr_is_abstract(const struct addr *addr);
 bool addr_is_loopback(const struct addr *addr);
 uint16_t addr_port(const struct addr *addr); /* 0 for unix */
 bool addr_eq(const struct addr *a, const struct addr *b);

@@ -71,7 +71,7 @@ static int set_options(int fd, const struct addr *addr, const struct listen_opti
 static int make_socket(const struct addr *addr, const struct listen_options *opt, int *out_fd,
                        struct error *err)
 {
-    if (addr_is_unix(addr)) {
+    if (addr_is_unix(addr) && !addr_is_abstract(addr)) {
         int rc = remove_stale(addr, err);
         if (rc < 0) {
             return rc;
@@ -145,7 +145,7 @@ int listener_start(struct listener *l, struct loop *loop, const struct addr *add
         if (rc < 0) {
             return rc;
         }
-        l->unlink_path = addr_is_unix(addr);
+        l->unlink_path = addr_is_unix(addr) && !addr_is_abstract(addr);
     }
     struct addr own = {.len = sizeof(own.u)};
     if (getsockname(fd, &own.u.any, &own.len) < 0) {

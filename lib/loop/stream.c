@@ -38,6 +38,7 @@ struct stream_request {
     union {
         uv_connect_t connect;
         uv_shutdown_t shutdown;
+        struct loop_task connected; /* to an abstract address: libuv cannot */
     } uv;
     struct stream *s;
     stream_done_cb cb;
@@ -397,9 +398,8 @@ void stream_opened(struct stream *s)
     }
 }
 
-static void on_connected(uv_connect_t *req, int status)
+static void connect_done(struct stream_request *r, int status)
 {
-    struct stream_request *r = CONTAINER_OF(req, struct stream_request, uv.connect);
     struct stream *s = r->s;
     stream_done_cb cb = r->cb;
     struct error err;
@@ -418,6 +418,34 @@ static void on_connected(uv_connect_t *req, int status)
         error_from_uv(&err, status, "connect");
         cb(s, &err);
     }
+}
+
+static void on_connected(uv_connect_t *req, int status)
+{
+    connect_done(CONTAINER_OF(req, struct stream_request, uv.connect), status);
+}
+
+static void on_connected_abstract(struct loop_task *task)
+{
+    connect_done(CONTAINER_OF(task, struct stream_request, uv.connected), 0);
+}
+
+/* A connect to a unix socket is over at once; its callback comes on the next turn. */
+static int connect_abstract(struct stream_request *r, const struct addr *addr)
+{
+    struct stream *s = r->s;
+    CLEANUP(cleanup_close) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0 || connect(fd, &addr->u.any, addr->len) < 0) {
+        return uv_translate_sys_error(errno);
+    }
+    int rc = uv_pipe_open(&s->uv.pipe, fd);
+    if (rc == 0) {
+        fd = -1;
+        s->abstract = true;
+        loop_task_init(&r->uv.connected, on_connected_abstract, NULL);
+        loop_task_post(s->loop, &r->uv.connected);
+    }
+    return rc;
 }
 
 void stream_init_handle(struct stream *s, bool unix_socket)
@@ -441,7 +469,9 @@ int stream_connect(struct stream *s, const struct addr *addr, stream_done_cb cb,
     r->s = s;
     r->cb = cb;
     int rc = 0;
-    if (s->unix_socket) {
+    if (addr_is_abstract(addr)) {
+        rc = connect_abstract(r, addr);
+    } else if (s->unix_socket) {
         uv_pipe_connect(&r->uv.connect, &s->uv.pipe, addr->u.un.sun_path, on_connected);
     } else {
         uv_tcp_nodelay(&s->uv.tcp, 1);
@@ -560,7 +590,12 @@ void stream_finish_close(struct stream *s)
 
 static void on_uv_closed(uv_handle_t *handle)
 {
-    stream_finish_close(handle->data);
+    struct stream *s = handle->data;
+    if (s->connect != NULL && s->abstract) {
+        loop_task_cancel(&s->connect->uv.connected);
+        connect_done(s->connect, UV_ECANCELED);
+    }
+    stream_finish_close(s);
 }
 
 static void close_how(struct stream *s, stream_close_cb cb, bool reset)

@@ -72,6 +72,7 @@ struct stream {
     unsigned in_flight;             /* private: chunks that libuv has */
     unsigned char state;            /* private */
     bool unix_socket;               /* private: which member of uv */
+    bool abstract;                  /* private: connected by ourselves */
     bool reading;                   /* private: the owner wants bytes */
     bool uv_reading;                /* private: libuv reads */
     bool in_alloc;                  /* private: inside on_buffer */

@@ -17,6 +17,7 @@ static void addresses_are_read_and_printed(void **state)
         {"[::1]:443", "[::1]:443", "::1", 443, true},
         {"[2001:db8::7]:1", "[2001:db8::7]:1", "2001:db8::7", 1, false},
         {"unix:/run/x.sock", "unix:/run/x.sock", "/run/x.sock", 0, true},
+        {"unix:@some/name", "unix:@some/name", "@some/name", 0, true},
         {"", NULL, NULL, 0, false},
         {"127.0.0.1", NULL, NULL, 0, false},
         {"127.0.0.1:", NULL, NULL, 0, false},

@@ -43,6 +43,9 @@ static void echoes_over_unix(void **state)
     run_echo(*state, address, 1);
     assert_false(fs_exists(address + 5)); /* the listener took its path away */
     test_dir_remove(dir);
+    CLEANUP(cleanup_free) char *abstract = xasprintf("unix:@lull-test-%d", (int)getpid());
+    run_echo(*state, abstract, BIG);
+    run_echo(*state, abstract, 1);
 }
 
 /* Error at every wrapped call n. */
@@ -71,14 +74,13 @@ static void survives_every_fault(void **state)
 }
 
 /* Close at every loop iteration n. */
-static void closes_at_every_turn(void **state)
+static void close_at_every_turn(struct loop *loop, const char *address)
 {
-    struct loop *loop = *state;
     bool finished = false;
     unsigned n = 0;
     for (; !finished; n++) {
         struct echo *e = NEW(struct echo);
-        echo_start(e, loop, "127.0.0.1:0", 1u << 20);
+        echo_start(e, loop, address, 1u << 20);
         struct test_wait wait;
         test_wait_begin(&wait);
         for (unsigned i = 0; i < n && !echo_closed(e); i++) {
@@ -92,6 +94,13 @@ static void closes_at_every_turn(void **state)
         free(e);
     }
     assert_true(n > 4);
+}
+
+static void closes_at_every_turn(void **state)
+{
+    CLEANUP(cleanup_free) char *abstract = xasprintf("unix:@lull-test-%d", (int)getpid());
+    close_at_every_turn(*state, "127.0.0.1:0");
+    close_at_every_turn(*state, abstract);
 }
 
 /* --- single behaviours --- */
