@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // bench-backend PORT: the function behind the proxies that are measured. One epoll loop,
-// keep-alive, GET only: answers every blank line with 13 bytes. As little work as can be, so that
-// what is measured is the proxy.
+// keep-alive. As little work as can be, so that what is measured is the proxy.
+//
+//     /        13 bytes; also what a POST gets, once all of its body has been read and dropped
+//     /64k     64 KiB with a Content-Length
+//     /stream  64 KiB in sixteen chunks, each sent by itself
+//
+// Bodies of requests need a Content-Length. Bytes after a request wait for its answer.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -12,37 +17,149 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { EVENTS = 256, CONNECTIONS = 65536 };
+enum {
+    EVENTS = 256,
+    CONNECTIONS = 65536,
+    HEAD = 4096,
+    READ = 65536,
+    PIECE = 4096,
+    PIECES = 16,
+};
 
-static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n"
-                             "\r\nHello, World!";
+struct conn {
+    int fd;
+    uint32_t len;           // bytes in head
+    uint64_t skip;          // of a request's body, still to come
+    bool asked;             // a whole head is there, its answer not begun: the body is not read yet
+    const struct piece *at; // of the answer being sent; NULL: none
+    size_t sent;            // of *at
+    bool blocked;           // epoll waits for room
+    const struct piece *answer;
+    char head[HEAD];
+};
 
-static uint8_t matched[CONNECTIONS]; // bytes of "\r\n\r\n" seen so far, by descriptor
+struct piece {
+    char *bytes; // NULL: the end
+    size_t len;
+};
 
-static bool serve(int fd)
+static struct piece small[2], large[2], streamed[PIECES + 3];
+
+static void piece_set(struct piece *p, const char *head, size_t body, const char *tail)
 {
-    char buf[16384];
-    ssize_t n = recv(fd, buf, sizeof(buf), 0);
-    if (n <= 0) {
-        return n < 0 && errno == EAGAIN;
+    p->len = strlen(head) + body + strlen(tail);
+    p->bytes = malloc(p->len + 1);
+    memcpy(p->bytes, head, strlen(head));
+    memset(p->bytes + strlen(head), 'x', body);
+    memcpy(p->bytes + strlen(head) + body, tail, strlen(tail));
+}
+
+static void make_answers(void)
+{
+#define TEXT "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
+    char size[16];
+    piece_set(&small[0], TEXT "Content-Length: 13\r\n\r\nHello, World!", 0, "");
+    piece_set(&large[0], TEXT "Content-Length: 65536\r\n\r\n", 65536, "");
+    piece_set(&streamed[0], TEXT "Transfer-Encoding: chunked\r\n\r\n", 0, "");
+    snprintf(size, sizeof(size), "%x\r\n", PIECE);
+    for (int i = 1; i <= PIECES; i++) {
+        piece_set(&streamed[i], size, PIECE, "\r\n");
     }
-    for (ssize_t i = 0; i < n; i++) {
-        uint8_t at = matched[fd];
-        bool fits = buf[i] == (at % 2 == 0 ? '\r' : '\n');
-        matched[fd] = fits ? (uint8_t)(at + 1) : (uint8_t)(buf[i] == '\r');
-        if (matched[fd] < 4) {
-            continue;
+    piece_set(&streamed[PIECES + 1], "0\r\n\r\n", 0, "");
+}
+
+static void watch(int epoll, struct conn *c, bool blocked)
+{
+    if (c->blocked != blocked) {
+        struct epoll_event ev = {.events = blocked ? EPOLLOUT : EPOLLIN, .data.ptr = c};
+        epoll_ctl(epoll, EPOLL_CTL_MOD, c->fd, &ev);
+        c->blocked = blocked;
+    }
+}
+
+// Sends what there is room for. False: the connection is broken.
+static bool answer(int epoll, struct conn *c)
+{
+    while (c->at->bytes != NULL) {
+        ssize_t n = send(c->fd, c->at->bytes + c->sent, c->at->len - c->sent, MSG_NOSIGNAL);
+        if (n < 0) {
+            watch(epoll, c, true);
+            return errno == EAGAIN;
         }
-        matched[fd] = 0;
-        if (send(fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL) != (ssize_t)sizeof(answer) - 1) {
+        c->sent += (size_t)n;
+        if (c->sent == c->at->len) {
+            c->at++;
+            c->sent = 0;
+        }
+    }
+    c->at = NULL;
+    watch(epoll, c, false);
+    return true;
+}
+
+static const struct piece *wanted(const char *head)
+{
+    const char *path = strchr(head, ' ');
+    if (path != NULL && strncmp(path, " /64k ", 6) == 0) {
+        return large;
+    }
+    return path != NULL && strncmp(path, " /stream ", 9) == 0 ? streamed : small;
+}
+
+// Takes whole requests out of the buffer and answers them.
+static bool work(int epoll, struct conn *c)
+{
+    while (c->at == NULL && (c->len > 0 || c->asked)) {
+        if (!c->asked) {
+            char *end = memmem(c->head, c->len, "\r\n\r\n", 4);
+            if (end == NULL) {
+                return c->len < HEAD;
+            }
+            *end = '\0';
+            const char *length =
+                c->head[0] == 'G' ? NULL : strcasestr(c->head, "\r\nContent-Length:");
+            c->skip = length != NULL ? strtoul(length + 17, NULL, 10) : 0;
+            c->answer = wanted(c->head);
+            c->asked = true;
+            c->len -= (uint32_t)(end + 4 - c->head);
+            memmove(c->head, end + 4, c->len);
+        }
+        uint32_t body = c->len < c->skip ? c->len : (uint32_t)c->skip;
+        c->skip -= body;
+        c->len -= body;
+        memmove(c->head, c->head + body, c->len);
+        if (c->skip > 0) {
+            return true;
+        }
+        c->asked = false;
+        c->at = c->answer;
+        if (!answer(epoll, c)) {
             return false;
         }
     }
     return true;
+}
+
+static bool receive(int epoll, struct conn *c)
+{
+    static char body[READ];
+    bool dropping = c->asked && c->len == 0;
+    size_t room = dropping ? (c->skip < READ ? (size_t)c->skip : READ) : HEAD - c->len;
+    ssize_t n = recv(c->fd, dropping ? body : c->head + c->len, room, 0);
+    if (n <= 0) {
+        return n < 0 && errno == EAGAIN;
+    }
+    if (dropping) {
+        c->skip -= (size_t)n;
+        return c->skip > 0 || work(epoll, c);
+    }
+    c->len += (uint32_t)n;
+    return work(epoll, c);
 }
 
 static int listen_on(uint16_t port)
@@ -59,40 +176,45 @@ static int listen_on(uint16_t port)
     return fd;
 }
 
+static void take(int epoll, int listener)
+{
+    int on = 1;
+    int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    struct conn *c = fd >= 0 && fd < CONNECTIONS ? calloc(1, sizeof(*c)) : NULL;
+    if (c == NULL) {
+        if (fd >= 0) {
+            close(fd);
+        }
+        return;
+    }
+    c->fd = fd;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
+    epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &ev);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
         fprintf(stderr, "usage: bench-backend PORT\n");
         return 2;
     }
+    make_answers();
     int listener = listen_on((uint16_t)strtoul(argv[1], NULL, 10));
     int epoll = epoll_create1(EPOLL_CLOEXEC);
-    struct epoll_event ev = {.events = EPOLLIN, .data.fd = listener};
+    struct epoll_event ev = {.events = EPOLLIN, .data.ptr = NULL};
     struct epoll_event events[EVENTS];
     epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &ev);
     for (;;) {
         int n = epoll_wait(epoll, events, EVENTS, -1);
         for (int i = 0; i < n; i++) {
-            int fd = events[i].data.fd;
-            if (fd != listener) {
-                if (!serve(fd)) {
-                    close(fd);
-                }
-                continue;
+            struct conn *c = events[i].data.ptr;
+            if (c == NULL) {
+                take(epoll, listener);
+            } else if (!(c->at != NULL ? answer(epoll, c) && work(epoll, c) : receive(epoll, c))) {
+                close(c->fd);
+                free(c);
             }
-            int on = 1;
-            int c = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-            if (c < 0) {
-                continue;
-            }
-            if (c >= CONNECTIONS) {
-                close(c);
-                continue;
-            }
-            matched[c] = 0;
-            setsockopt(c, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-            ev.data.fd = c;
-            epoll_ctl(epoll, EPOLL_CTL_ADD, c, &ev);
         }
     }
 }

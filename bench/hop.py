@@ -24,10 +24,13 @@ http {{
   access_log off; keepalive_requests 100000000; server_tokens off;
   client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c;
   uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;
+  proxy_buffers 16 8k; proxy_buffer_size 8k; proxy_max_temp_file_size 0; client_body_buffer_size 256k;
   upstream u {{ server 127.0.0.1:{backend}; keepalive 1024; keepalive_requests 100000000; }}
   server {{ listen 127.0.0.1:{port} backlog=4096;
-    location / {{ proxy_pass http://u; proxy_http_version 1.1; proxy_set_header Connection "";
-                  proxy_set_header Host $host; proxy_set_header X-Forwarded-For $remote_addr; }} }}
+    proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;
+    proxy_set_header X-Forwarded-For $remote_addr;
+    location / {{ proxy_pass http://u; }}
+    location /stream {{ proxy_pass http://u; proxy_buffering off; }} }}
 }}
 """)
     return port, [m.Proc([m.tool("nginx", "nginx"), "-p", folder, "-c", conf], m.PROXY_CPU, listens=port)]
@@ -56,15 +59,20 @@ backend b
     return port, [m.Proc([m.tool("haproxy", "haproxy"), "-db", "-f", conf], m.PROXY_CPU, listens=port)]
 
 
-def queue_proxy_env(folder, backend, listen, name):
+def queue_proxy_env(folder, backend, listen, name, concurrency=0):
     return {"LULL_QUEUE_LISTEN": listen, "LULL_ADMIN_LISTEN": f"unix:{folder}/{name}.admin",
-            "USER_PORT": str(backend), "CONTAINER_CONCURRENCY": "0"}
+            "USER_PORT": str(backend), "CONTAINER_CONCURRENCY": str(concurrency)}
 
 
-def queue_proxy(folder, backend):
-    port = m.free_port()
-    env = queue_proxy_env(folder, backend, f"127.0.0.1:{port}", "qp")
-    return port, [m.Proc([m.program("lull-queue-proxy")], m.PROXY_CPU, env, folder / "qp.log", port)]
+def queue_proxy_of(concurrency):
+    def make(folder, backend):
+        port = m.free_port()
+        env = queue_proxy_env(folder, backend, f"127.0.0.1:{port}", "qp", concurrency)
+        return port, [m.Proc([m.program("lull-queue-proxy")], m.PROXY_CPU, env, folder / "qp.log", port)]
+    return make
+
+
+queue_proxy = queue_proxy_of(0)
 
 
 def direct(folder, backend):

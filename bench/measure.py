@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What all benchmarks share: starting and pinning processes, driving load, reading CPU and memory."""
+import json
 import os
 import pathlib
 import re
@@ -17,7 +18,8 @@ PROXY_CPU, LOAD_CPU = 0, 1  # the proxy alone on one core; load and backend on t
 
 
 def program(name):
-    folder = {"lull": "cli", "lull-replica": "local", "bench-backend": "bench", "bench-first": "bench"}
+    folder = {"lull": "cli", "lull-replica": "local", "bench-backend": "bench", "bench-first": "bench",
+              "bench-load": "bench"}
     path = BUILD / folder.get(name, name.removeprefix("lull-")) / name
     if not path.is_file():
         raise SystemExit(f"bench: {path} is not there: meson setup build && ninja -C build")
@@ -107,10 +109,22 @@ def load(port, connections, seconds, host=None, path="/"):
             "rps": float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1]), "p50_us": latency(50), "p99_us": latency(99)}
 
 
-def measure(port, procs, connections, seconds, **more):
+def own_load(port, connections, seconds, rate=0, body=0, host=None, path="/", seed=1):
+    """bench-load on its core, for what wrk cannot do: an open loop (rate) and requests with a body."""
+    command = [program("bench-load"), "-c", connections, "-d", seconds, "-r", rate, "-b", body, "-p", path, "-s", seed,
+               "-H", host or f"127.0.0.1:{port}", port]
+    out = subprocess.run([str(c) for c in command], capture_output=True, text=True, check=True,
+                         preexec_fn=lambda: os.sched_setaffinity(0, pinned(LOAD_CPU))).stdout
+    got = json.loads(out)
+    if got["bad"] or got["unanswered"] > connections or not got["requests"]:
+        raise LoadError(out)
+    return got
+
+
+def measure(port, procs, connections, seconds, by=load, **more):
     """One point: load, and the CPU time that the proxies needed for it."""
     before = sum(p.cpu_seconds() for p in procs)
-    got = load(port, connections, seconds, **more)
+    got = by(port, connections, seconds, **more)
     got["cpu_s_per_100k"] = (sum(p.cpu_seconds() for p in procs) - before) / got["requests"] * 100_000
     got["pss_kib"] = sum(p.pss_kib() for p in procs)
     return got

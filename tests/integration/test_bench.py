@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The benchmarks run: a smoke of seconds, whose figures mean nothing."""
+"""The benchmarks run: a smoke of seconds, whose figures mean nothing. The stage bench of ./test runs the others."""
 import json
 import os
 import shutil
@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from conftest import BUILD, ROOT
 
-NEEDS = {"hop": ("wrk", "nginx", "haproxy"), "chain": ("wrk", "nginx"), "coldstart": ()}
+NEEDS = {"hop": ("wrk", "nginx", "haproxy"), "chain": ("wrk", "nginx")}
 PATH = os.environ["PATH"] + ":/usr/sbin"
 
 
@@ -22,4 +22,4 @@ def test_benchmark_runs(name, tmp_path):
                          env={**os.environ, "LULL_BUILD": str(BUILD)}, timeout=120, check=False)
     assert got.returncode == 0, got.stdout + got.stderr
     assert json.loads(out.read_text())["results"]
-    assert "| target" in got.stdout or "difference of the medians" in got.stdout
+    assert "| target" in got.stdout
