@@ -35,6 +35,7 @@ struct http_conn {
     struct http_call *call; /* NULL while idle or closing */
     uint64_t idle_since_ms;
     unsigned informed; /* interim answers to this call */
+    bool idle;         /* on the pool's idle list */
     bool connected;
     bool reused;      /* this call is not the first one here */
     bool ended;       /* http_call_end */
@@ -121,7 +122,7 @@ static void unlink_conn(struct http_conn *conn)
     struct http_pool *pool = conn->pool;
     if (list_linked(&conn->link)) {
         list_remove(&conn->link);
-        if (conn->idle_since_ms != 0) {
+        if (conn->idle) {
             pool->n_idle--;
         } else {
             pool->n_busy--;
@@ -170,7 +171,8 @@ static void to_idle(struct http_conn *conn)
     struct http_pool *pool = conn->pool;
     list_remove(&conn->link);
     pool->n_busy--;
-    conn->idle_since_ms = loop_now_ms(pool->loop) | 1;
+    conn->idle = true;
+    conn->idle_since_ms = loop_now_ms(pool->loop);
     list_push_front(&pool->idle, &conn->link);
     pool->n_idle++;
     deadline_set(&pool->idle_wait, &conn->deadline);
@@ -508,7 +510,7 @@ static struct http_conn *take_idle(struct http_pool *pool)
         }
         unlink_conn(conn);
         deadline_clear(&conn->deadline);
-        conn->idle_since_ms = 0;
+        conn->idle = false;
         conn->reused = true;
         conn->ended = false;
         conn->got_bytes = false;
