@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// bench-backend PORT: the function behind the proxies that are measured. One epoll loop,
+// bench-backend [PORT]: the function behind the proxies that are measured. One epoll loop,
 // keep-alive. As little work as can be, so that what is measured is the proxy.
 //
 //     /        13 bytes; also what a POST gets, once all of its body has been read and dropped
 //     /64k     64 KiB with a Content-Length
 //     /stream  64 KiB in sixteen chunks, each sent by itself
+//     /first   the microseconds between its listen() and the first whole head that it was sent
 //
-// Bodies of requests need a Content-Length. Bytes after a request wait for its answer.
+// PORT is the environment's when absent. Bodies of requests need a Content-Length. Bytes after a
+// request wait for its answer.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -20,6 +22,7 @@
 #include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -48,7 +51,15 @@ struct piece {
     size_t len;
 };
 
-static struct piece small[2], large[2], streamed[PIECES + 3];
+static struct piece small[2], large[2], streamed[PIECES + 3], first[2];
+static uint64_t listening_ns;
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
 
 static void piece_set(struct piece *p, const char *head, size_t body, const char *tail)
 {
@@ -71,6 +82,15 @@ static void make_answers(void)
         piece_set(&streamed[i], size, PIECE, "\r\n");
     }
     piece_set(&streamed[PIECES + 1], "0\r\n\r\n", 0, "");
+}
+
+static void make_first(void)
+{
+    char body[32], text[128];
+    int n = snprintf(body, sizeof(body), "%llu\n",
+                     (unsigned long long)(now_ns() - listening_ns) / 1000);
+    snprintf(text, sizeof(text), TEXT "Content-Length: %d\r\n\r\n%s", n, body);
+    piece_set(&first[0], text, 0, "");
 }
 
 static void watch(int epoll, struct conn *c, bool blocked)
@@ -108,6 +128,9 @@ static const struct piece *wanted(const char *head)
     if (path != NULL && strncmp(path, " /64k ", 6) == 0) {
         return large;
     }
+    if (path != NULL && strncmp(path, " /first ", 8) == 0) {
+        return first;
+    }
     return path != NULL && strncmp(path, " /stream ", 9) == 0 ? streamed : small;
 }
 
@@ -121,6 +144,9 @@ static bool work(int epoll, struct conn *c)
                 return c->len < HEAD;
             }
             *end = '\0';
+            if (first[0].bytes == NULL) {
+                make_first();
+            }
             const char *length =
                 c->head[0] == 'G' ? NULL : strcasestr(c->head, "\r\nContent-Length:");
             c->skip = length != NULL ? strtoul(length + 17, NULL, 10) : 0;
@@ -173,6 +199,7 @@ static int listen_on(uint16_t port)
         perror("bench-backend: listen");
         exit(1);
     }
+    listening_ns = now_ns();
     return fd;
 }
 
@@ -195,12 +222,13 @@ static void take(int epoll, int listener)
 
 int main(int argc, char **argv)
 {
-    if (argc != 2) {
-        fprintf(stderr, "usage: bench-backend PORT\n");
+    const char *port = argc == 2 ? argv[1] : getenv("PORT");
+    if (argc > 2 || port == NULL) {
+        fprintf(stderr, "usage: bench-backend [PORT]\n");
         return 2;
     }
+    int listener = listen_on((uint16_t)strtoul(port, NULL, 10));
     make_answers();
-    int listener = listen_on((uint16_t)strtoul(argv[1], NULL, 10));
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event ev = {.events = EPOLLIN, .data.ptr = NULL};
     struct epoll_event events[EVENTS];

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import measure as m
 
 sys.path.insert(0, str(m.ROOT / "tests" / "lib"))
-from lull_client import Api, wait_for  # noqa: E402
+from lull_client import Api, http_request, wait_for  # noqa: E402, F401
 
 
 PAUSE_S = 0.03  # each is woken alone: what the one before left to do (scrapes, status) is done by then

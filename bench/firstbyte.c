@@ -5,6 +5,7 @@
 //     bench-first get PORT HOST PATH         connect, ask, read the whole answer
 //     bench-first start PORT HOST PATH -- COMMAND…   spawn the command with PORT set, the same as
 //                                            soon as it listens, then end it
+//     bench-first listen PORT -- COMMAND…    spawn the command and connect to PORT, then end it
 //
 // The clock starts just before the connect, or just before the spawn.
 #include <arpa/inet.h>
@@ -87,18 +88,22 @@ static int ask(int fd, const char *host, const char *path)
 
 int main(int argc, char **argv)
 {
+    bool listen_only = argc > 4 && strcmp(argv[1], "listen") == 0 && strcmp(argv[3], "--") == 0;
     bool start = argc > 6 && strcmp(argv[1], "start") == 0 && strcmp(argv[5], "--") == 0;
-    if (!start && (argc != 5 || strcmp(argv[1], "get") != 0)) {
+    if (!start && !listen_only && (argc != 5 || strcmp(argv[1], "get") != 0)) {
         fprintf(stderr, "usage: bench-first get PORT HOST PATH\n"
-                        "       bench-first start PORT HOST PATH -- COMMAND…\n");
+                        "       bench-first start PORT HOST PATH -- COMMAND…\n"
+                        "       bench-first listen PORT -- COMMAND…\n");
         return 2;
     }
+    char **command = argv + (listen_only ? 4 : 6);
+    start = start || listen_only;
     uint16_t port = (uint16_t)strtoul(argv[2], NULL, 10);
     pid_t child = 0;
     setenv("PORT", argv[2], 1);
     uint64_t begun = now_us();
-    if (start && posix_spawn(&child, argv[6], NULL, NULL, argv + 6, environ) != 0) {
-        fprintf(stderr, "bench-first: cannot start %s\n", argv[6]);
+    if (start && posix_spawn(&child, command[0], NULL, NULL, command, environ) != 0) {
+        fprintf(stderr, "bench-first: cannot start %s\n", command[0]);
         return 1;
     }
     int fd = try_connect(port);
@@ -106,7 +111,7 @@ int main(int argc, char **argv)
         nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
         fd = try_connect(port);
     }
-    int status = fd >= 0 ? ask(fd, argv[3], argv[4]) : -1;
+    int status = fd < 0 ? -1 : listen_only ? 200 : ask(fd, argv[3], argv[4]);
     uint64_t took = now_us() - begun;
     if (child > 0) {
         kill(child, SIGKILL);

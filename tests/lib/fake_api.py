@@ -4,6 +4,7 @@ patches of scale and status: the real one is local/; this one is for faults that
 import http.server
 import json
 import queue
+import sys
 import threading
 import time
 import urllib.parse
@@ -12,6 +13,10 @@ import uuid
 
 class Server(http.server.ThreadingHTTPServer):
     request_queue_size = 256  # a burst of connections must not wait for a second SYN
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exc_info()[1], ConnectionError):  # clients are killed on purpose
+            super().handle_error(request, client_address)
 
 
 class FakeApi:
