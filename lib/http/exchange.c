@@ -134,6 +134,9 @@ static void deliver_end(struct http_exchange *ex)
 void exchange_got_end(struct http_exchange *ex)
 {
     ex->complete = true;
+    if (ex->msg.trailers != NULL && ex->msg.trailers->head.n_headers > 0) {
+        ex->trailers = &ex->msg.trailers->head;
+    }
     deliver_end(ex);
 }
 
@@ -378,7 +381,9 @@ void http_exchange_uncork(struct http_exchange *ex)
 
 void http_exchange_trailers(struct http_exchange *ex, const struct http_head *trailers)
 {
-    /* HTTP/1.1 does not pass them on */
+    if (!dead(ex) && ex->started && !ex->ended) {
+        http_out_trailers(&ex->out, trailers);
+    }
 }
 
 void http_exchange_end(struct http_exchange *ex)

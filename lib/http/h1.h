@@ -23,6 +23,7 @@ struct h1_message {
     size_t len;
     size_t cap;
     struct http_header *headers; /* owned */
+    struct h1_message *trailers; /* owned: only its headers count; NULL without any */
 };
 
 void h1_message_init(struct h1_message *m);
@@ -59,12 +60,11 @@ struct h1_parser {
     const struct http_limits *limits;
     const struct h1_events *events;
     void *owner;
-    const char *bad_text;  /* static */
-    uint32_t name_at;      /* private: where the header being read starts in msg->text */
-    uint32_t name_len;     /* private */
-    uint32_t value_len;    /* private */
-    uint32_t trailer_size; /* private */
-    uint16_t trailers;     /* private */
+    const char *bad_text; /* static */
+    uint32_t name_at;     /* private: where the header being read starts in msg->text */
+    uint32_t name_len;    /* private */
+    uint32_t value_len;   /* private */
+    uint16_t trailers;    /* private */
     uint16_t bad_status;
     bool started;    /* a message has begun and is not complete */
     bool head_done;  /* its head is complete */
@@ -104,6 +104,8 @@ bool h1_write_request(struct strbuf *out, const struct http_head *head, enum h1_
 /* date: the value of Date, empty to add none. */
 bool h1_write_response(struct strbuf *out, const struct http_head *head, enum h1_connection conn,
                        bool chunked, struct slice date);
+/* The fields of a trailer section, without the line that ends it. */
+bool h1_write_trailers(struct strbuf *out, const struct http_head *trailers);
 /* "1a\r\n" into buf (H1_CHUNK_HEAD_MAX); returns its length. */
 #define H1_CHUNK_HEAD_MAX 20
 size_t h1_chunk_head(char *buf, size_t len);

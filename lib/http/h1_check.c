@@ -194,6 +194,13 @@ static int check_expect(struct http_head *head, const char **out_text)
     return 0;
 }
 
+static void find_te(struct http_head *head)
+{
+    const struct http_header *h = http_head_find_id(head, HTTP_H_TE);
+    head->takes_trailers =
+        h != NULL && head->version >= 11 && http_list_has(h->value, SLICE_LIT("trailers"));
+}
+
 /* An upgrade is asked for by both headers; to HTTP/2 never: it is not spoken that way here. */
 static void find_upgrade(struct http_head *head)
 {
@@ -235,6 +242,7 @@ int h1_check_request(struct h1_message *m, const char **out_text)
         status = check_expect(head, out_text);
     }
     if (status == 0) {
+        find_te(head);
         find_upgrade(head);
         if (head->upgrade.len > 0 && head->body != HTTP_BODY_NONE) {
             head->upgrade = (struct slice){0}; /* a body first, then a tunnel: not offered */

@@ -2,8 +2,9 @@
 /*
  * HTTP/1.1, read side. llhttp calls back with spans; target, names and values are appended to the
  * message's text, so a head in several reads costs no second parse. At the end of the head the
- * checks of h1_check.c run, then the owner sees it. At the end of a message llhttp is paused, which
- * gives the exact place where the next one starts.
+ * checks of h1_check.c run, then the owner sees it. Trailer fields are gathered in a message of
+ * their own, made for the first of them; those that may not stand there are left out. At the end of
+ * a message llhttp is paused, which gives the exact place where the next one starts.
  *
  * Failure: any refusal sets bad_status (of an answer always 502) and bad_text, and ends the parser.
  */
@@ -21,8 +22,19 @@ void h1_message_init(struct h1_message *m)
     *m = (struct h1_message){0};
 }
 
+static void drop_trailers(struct h1_message *m)
+{
+    if (m->trailers != NULL) {
+        free(m->trailers->text);
+        free(m->trailers->headers);
+        free(m->trailers);
+        m->trailers = NULL;
+    }
+}
+
 void h1_message_fini(struct h1_message *m)
 {
+    drop_trailers(m);
     free(m->text);
     free(m->headers);
     h1_message_init(m);
@@ -34,6 +46,7 @@ void h1_message_reset(struct h1_message *m)
         h1_message_fini(m);
         return;
     }
+    drop_trailers(m);
     http_head_init(&m->head, m->headers, m->head.cap_headers);
     m->len = 0;
 }
@@ -94,16 +107,29 @@ static int on_message_begin(llhttp_t *ll)
     p->name_len = 0;
     p->value_len = 0;
     p->trailers = 0;
-    p->trailer_size = 0;
     return 0;
 }
 
-static int head_append(struct h1_parser *p, const char *at, size_t len)
+/* Where fields go now: the head's message or that of the trailer section. */
+static struct h1_message *fields_of(struct h1_parser *p)
 {
-    if (p->msg->len + len > p->limits->max_head_bytes) {
-        return refuse(p, 431, "the header fields are too large");
+    if (!p->head_done) {
+        return p->msg;
     }
-    text_append(p->msg, at, len);
+    if (p->msg->trailers == NULL) {
+        p->msg->trailers = NEW(struct h1_message);
+    }
+    return p->msg->trailers;
+}
+
+static int head_append(struct h1_parser *p, struct h1_message *m, const char *at, size_t len)
+{
+    if (m->len + len > p->limits->max_head_bytes) {
+        return refuse(p, 431,
+                      p->head_done ? "the trailer fields are too large"
+                                   : "the header fields are too large");
+    }
+    text_append(m, at, len);
     return 0;
 }
 
@@ -114,52 +140,38 @@ static int on_url(llhttp_t *ll, const char *at, size_t len)
     if (m->head.target.len + len > p->limits->max_target_bytes) {
         return refuse(p, 414, "the request target is too long");
     }
-    int rc = head_append(p, at, len);
+    int rc = head_append(p, m, at, len);
     if (rc == 0) {
         m->head.target = slice_of(m->text, m->head.target.len + len);
     }
     return rc;
 }
 
-static int on_trailer(struct h1_parser *p, size_t len)
-{
-    p->trailer_size += (uint32_t)len;
-    return p->trailer_size > p->limits->max_head_bytes
-               ? refuse(p, 431, "the trailer fields are too large")
-               : 0;
-}
-
 static int on_field(llhttp_t *ll, const char *at, size_t len)
 {
     struct h1_parser *p = self(ll);
-    if (p->head_done) {
-        return on_trailer(p, len);
-    }
+    struct h1_message *m = fields_of(p);
     if (p->name_len == 0) {
-        p->name_at = (uint32_t)p->msg->len;
+        p->name_at = (uint32_t)m->len;
     }
     p->name_len += (uint32_t)len;
-    return head_append(p, at, len);
+    return head_append(p, m, at, len);
 }
 
 static int on_value(llhttp_t *ll, const char *at, size_t len)
 {
     struct h1_parser *p = self(ll);
-    if (p->head_done) {
-        return on_trailer(p, len);
-    }
     p->value_len += (uint32_t)len;
-    return head_append(p, at, len);
+    return head_append(p, fields_of(p), at, len);
 }
 
 static int on_value_complete(llhttp_t *ll)
 {
     struct h1_parser *p = self(ll);
-    struct h1_message *m = p->msg;
+    struct h1_message *m = fields_of(p);
     struct http_head *head = &m->head;
-    if (p->head_done) {
-        return ++p->trailers > p->limits->max_headers ? refuse(p, 431, "too many trailer fields")
-                                                      : 0;
+    if (p->head_done && ++p->trailers > p->limits->max_headers) {
+        return refuse(p, 431, "too many trailer fields");
     }
     if (head->n_headers >= p->limits->max_headers) {
         return refuse(p, 431, "too many header fields");
@@ -172,8 +184,13 @@ static int on_value_complete(llhttp_t *ll)
     }
     struct slice name = slice_of(m->text + p->name_at, p->name_len);
     struct slice value = slice_of(m->text + p->name_at + p->name_len, p->value_len);
-    head->headers[head->n_headers++] =
-        (struct http_header){.name = name, .value = slice_trim(value), .id = http_header_id(name)};
+    struct http_header *h = &head->headers[head->n_headers];
+    *h = (struct http_header){.name = name, .value = slice_trim(value), .id = http_header_id(name)};
+    if (!p->head_done || http_trailer_allowed(h)) {
+        head->n_headers++;
+    } else {
+        m->len = p->name_at; /* as if it had not been sent */
+    }
     p->name_len = 0;
     p->value_len = 0;
     return 0;

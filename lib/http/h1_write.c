@@ -54,15 +54,28 @@ static char *put_headers(char *to, const struct http_head *head)
     return to;
 }
 
+/* A request that asks for trailers says so, and that this is for the next hop only. */
+static char *put_te(char *to, const struct http_head *head, enum h1_connection conn)
+{
+    if (!head->takes_trailers) {
+        return to;
+    }
+    to = PUT_LIT(to, "TE: trailers\r\n");
+    return conn == H1_KEEP ? PUT_LIT(to, "Connection: TE\r\n") : to;
+}
+
 static char *put_connection(char *to, const struct http_head *head, enum h1_connection conn)
 {
     switch (conn) {
     case H1_KEEP_SAY:
         return PUT_LIT(to, "Connection: keep-alive\r\n");
     case H1_CLOSE:
-        return PUT_LIT(to, "Connection: close\r\n");
+        to = PUT_LIT(to, "Connection: close");
+        return head->takes_trailers ? PUT_LIT(to, ", TE\r\n") : PUT_LIT(to, "\r\n");
     case H1_UPGRADE:
-        to = PUT_LIT(to, "Connection: upgrade\r\nUpgrade: ");
+        to = PUT_LIT(to, "Connection: upgrade");
+        to = head->takes_trailers ? PUT_LIT(to, ", TE") : to;
+        to = PUT_LIT(to, "\r\nUpgrade: ");
         to = put_slice(to, head->upgrade);
         return PUT_LIT(to, "\r\n");
     case H1_KEEP:
@@ -94,9 +107,21 @@ bool h1_write_request(struct strbuf *out, const struct http_head *head, enum h1_
         to = put_u64(to, head->content_length);
         to = PUT_LIT(to, "\r\n");
     }
+    to = put_te(to, head, conn);
     to = put_connection(to, head, conn);
     to = PUT_LIT(to, "\r\n");
     strbuf_commit(out, (size_t)(to - start));
+    return true;
+}
+
+bool h1_write_trailers(struct strbuf *out, const struct http_head *trailers)
+{
+    size_t room = headers_size(trailers);
+    char *start = strbuf_reserve(out, room);
+    if (start == NULL) {
+        return false;
+    }
+    strbuf_commit(out, (size_t)(put_headers(start, trailers) - start));
     return true;
 }
 

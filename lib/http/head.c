@@ -226,30 +226,82 @@ static bool left_out(enum http_header_id id)
 {
     return id == HTTP_H_CONNECTION || id == HTTP_H_KEEP_ALIVE || id == HTTP_H_PROXY_CONNECTION ||
            id == HTTP_H_PROXY_AUTHENTICATE || id == HTTP_H_PROXY_AUTHORIZATION || id == HTTP_H_TE ||
-           id == HTTP_H_TRAILER || id == HTTP_H_TRANSFER_ENCODING || id == HTTP_H_UPGRADE ||
-           id == HTTP_H_HTTP2_SETTINGS || id == HTTP_H_CONTENT_LENGTH || id == HTTP_H_HOST ||
-           id == HTTP_H_EXPECT;
+           id == HTTP_H_TRANSFER_ENCODING || id == HTTP_H_UPGRADE || id == HTTP_H_HTTP2_SETTINGS ||
+           id == HTTP_H_CONTENT_LENGTH || id == HTTP_H_HOST || id == HTTP_H_EXPECT;
 }
 
-/* Names that a Connection header may not remove: they say who asks, or what the next hop trusts. */
+static bool has_prefix(struct slice name, const char *prefix, size_t len)
+{
+    return name.len > len && eq_lower(name.ptr, prefix, len);
+}
+
+/* Names that only the parts and the proxies in front of them may say. */
+static bool is_trusted(struct slice name)
+{
+    static const struct slice prefixes[] = {
+        {"k-", 2}, {"knative-", 8}, {"lull-", 5}, {"x-forwarded-", 12}};
+    for (size_t i = 0; i < ARRAY_LEN(prefixes); i++) {
+        if (has_prefix(name, prefixes[i].ptr, prefixes[i].len)) {
+            return true;
+        }
+    }
+    return slice_eq_nocase(name, SLICE_LIT("forwarded"));
+}
+
+static bool is_one_of(struct slice name, const struct slice *names, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (slice_eq_nocase(name, names[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * Names that a Connection header may not remove: they say who asks or how to read the message, or
+ * the next hop trusts them. RFC 9110 (7.6.1) forbids to list what is meant for all recipients.
+ */
 static bool may_be_listed(struct slice name)
 {
     static const struct slice never[] = {
-        {"authorization", 13}, {"cookie", 6},        {"forwarded", 9},
-        {"traceparent", 11},   {"content-type", 12}, {"date", 4},
+        {"authorization", 13}, {"cookie", 6},      {"set-cookie", 10}, {"traceparent", 11},
+        {"tracestate", 10},    {"date", 4},        {"location", 8},    {"cache-control", 13},
+        {"vary", 4},           {"user-agent", 10}, {"origin", 6},      {"range", 5},
     };
-    for (size_t i = 0; i < ARRAY_LEN(never); i++) {
-        if (slice_eq_nocase(name, never[i])) {
-            return false;
-        }
-    }
-    return !(name.len > 2 && lower((unsigned char)name.ptr[0]) == 'k' && name.ptr[1] == '-') &&
-           !(name.len > 12 && slice_eq_nocase(slice_of(name.ptr, 12), SLICE_LIT("x-forwarded-")));
+    return !is_one_of(name, never, ARRAY_LEN(never)) && !is_trusted(name) &&
+           !has_prefix(name, "content-", 8) && !has_prefix(name, "ce-", 3) &&
+           !has_prefix(name, "if-", 3) && !has_prefix(name, "access-control-", 15);
+}
+
+bool http_trailer_allowed(const struct http_header *field)
+{
+    static const struct slice never[] = {
+        {"cookie", 6},        {"set-cookie", 10},    {"authorization", 13},
+        {"max-forwards", 12}, {"cache-control", 13}, {"www-authenticate", 16},
+        {"pragma", 6},        {"range", 5},          {"age", 3},
+        {"date", 4},          {"expires", 7},        {"location", 8},
+        {"retry-after", 11},  {"vary", 4},           {"warning", 7},
+        {"traceparent", 11},  {"tracestate", 10},    {"upgrade-insecure-requests", 25},
+    };
+    return !left_out(field->id) && field->id != HTTP_H_TRAILER && !is_trusted(field->name) &&
+           !is_one_of(field->name, never, ARRAY_LEN(never)) &&
+           !has_prefix(field->name, "content-", 8) && !has_prefix(field->name, "if-", 3);
 }
 
 #define LISTED_MAX 32
 
-/* Names in Connection headers that name another header of this head. */
+static bool is_listed(const struct http_head *in, struct slice name)
+{
+    for (size_t i = 0; i < in->n_headers; i++) {
+        if (in->headers[i].id == HTTP_H_CONNECTION && http_list_has(in->headers[i].value, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Names in Connection headers that name another header of this head; LISTED_MAX + 1: too many. */
 static size_t listed_names(const struct http_head *in, struct slice *names)
 {
     size_t n = 0;
@@ -264,9 +316,13 @@ static size_t listed_names(const struct http_head *in, struct slice *names)
             bool plain = part.len == 0 || slice_eq_nocase(part, SLICE_LIT("keep-alive")) ||
                          slice_eq_nocase(part, SLICE_LIT("close")) ||
                          slice_eq_nocase(part, SLICE_LIT("upgrade"));
-            if (!plain && n < LISTED_MAX && may_be_listed(part)) {
-                names[n++] = part;
+            if (plain || !may_be_listed(part)) {
+                continue;
             }
+            if (n == LISTED_MAX) {
+                return LISTED_MAX + 1;
+            }
+            names[n++] = part;
         }
     }
     return n;
@@ -284,9 +340,11 @@ int http_head_copy(const struct http_head *in, struct http_head *out)
     out->n_headers = 0;
     for (size_t i = 0; i < in->n_headers; i++) {
         const struct http_header *h = &in->headers[i];
-        bool drop = left_out(h->id);
-        for (size_t k = 0; k < n_listed && !drop; k++) {
-            drop = slice_eq_nocase(h->name, listed[k]);
+        bool drop = left_out(h->id) || (h->id == HTTP_H_TRAILER && in->body != HTTP_BODY_STREAM);
+        if (n_listed > LISTED_MAX) {
+            drop = drop || (may_be_listed(h->name) && is_listed(in, h->name));
+        } else {
+            drop = drop || is_one_of(h->name, listed, n_listed);
         }
         if (drop) {
             continue;

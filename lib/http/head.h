@@ -135,12 +135,20 @@ MUST_CHECK int http_head_add(struct http_head *head, struct slice name, struct s
 size_t http_head_remove(struct http_head *head, struct slice name);
 
 /*
+ * Whether a field may stand behind a body: none that says how the message is framed, routed,
+ * authenticated or to be read, nor what only the parts may say (RFC 9110, 6.5.1).
+ */
+bool http_trailer_allowed(const struct http_header *field);
+
+/*
  * Copies what a proxy passes on from `in` to `out` (which keeps its room): method, target, status,
  * body kind, and all headers but the hop-by-hop ones: Connection and every name that it lists,
- * Keep-Alive, Proxy-*, TE, Trailer, Transfer-Encoding, Upgrade, HTTP2-Settings; and without
- * Content-Length, Host and Expect, which live in the head's own fields. Names that a Connection
- * header may not remove stay: Host, Content-Length, Forwarded, X-Forwarded-*, K-*, Authorization
- * and Cookie. Slices are shared with `in`. ERR_TOO_BIG when out has too little room.
+ * Keep-Alive, Proxy-*, TE, Transfer-Encoding, Upgrade, HTTP2-Settings; and without Content-Length,
+ * Host, Expect and TE's "trailers", which live in the head's own fields, and without Trailer where
+ * the body has no place for trailers. Names that a Connection header may not remove stay: those
+ * meant for whoever reads the message in the end, or that the next hop trusts (Authorization,
+ * Cookie, Content-*, Cache-Control, Forwarded, X-Forwarded-*, K-*, Ce-*, traceparent …). Slices are
+ * shared with `in`. ERR_TOO_BIG when out has too little room.
  */
 MUST_CHECK int http_head_copy(const struct http_head *in, struct http_head *out);
 

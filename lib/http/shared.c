@@ -170,9 +170,23 @@ void http_out_write(struct http_out *out, struct slice chunk)
     gather_release(out->shared);
 }
 
+void http_out_trailers(struct http_out *out, const struct http_head *trailers)
+{
+    if (!out->chunked || out->trailing) {
+        return;
+    }
+    struct strbuf *gather = http_out_gather(out);
+    out->trailing = true;
+    strbuf_append_str(gather, "0\r\n");
+    if (!h1_write_trailers(gather, trailers)) {
+        out->failed = true;
+    }
+}
+
 void http_out_last_chunk(struct http_out *out)
 {
-    strbuf_append_str(http_out_gather(out), "0\r\n\r\n");
+    strbuf_append_str(http_out_gather(out), out->trailing ? "\r\n" : "0\r\n\r\n");
+    out->trailing = false;
 }
 
 enum http_flow http_out_flow(const struct http_out *out)

@@ -37,6 +37,7 @@ struct http_out {
     uint64_t sent;        /* body bytes taken */
     uint32_t high;        /* unsent bytes at which writes say HTTP_FULL */
     bool chunked;         /* bodies are framed */
+    bool trailing; /* the last chunk and its trailers were written, not yet the end of them */
     bool corked;
     bool failed; /* a write failed: the stream reports, or nothing more fits */
 };
@@ -51,6 +52,8 @@ struct slice http_shared_date(struct http_shared *shared);
 struct strbuf *http_out_gather(struct http_out *out);
 /* Body bytes; framed when chunked. */
 void http_out_write(struct http_out *out, struct slice chunk);
+/* Fields behind a chunked body, once, before its end; nothing in another framing. */
+void http_out_trailers(struct http_out *out, const struct http_head *trailers);
 /* The end of a chunked body. */
 void http_out_last_chunk(struct http_out *out);
 void http_out_flush(struct http_out *out);

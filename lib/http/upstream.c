@@ -280,6 +280,15 @@ static void tunnel_bytes(struct http_conn *conn, const char *bytes, size_t n)
     flush_batch(conn);
 }
 
+static void give_trailers(struct http_conn *conn)
+{
+    const struct h1_message *t = conn->msg.trailers;
+    struct http_call *call = conn->call;
+    if (t != NULL && t->head.n_headers > 0 && call->events->on_trailers != NULL) {
+        call->events->on_trailers(call, &t->head, call->arg);
+    }
+}
+
 static void input(struct http_conn *conn, const char *bytes, size_t n)
 {
     bool small = n < HTTP_READ_SIZE / 2;
@@ -305,6 +314,10 @@ static void input(struct http_conn *conn, const char *bytes, size_t n)
             return;
         }
         if (result == H1_DONE && conn->got_head) {
+            give_trailers(conn);
+            if (conn->call == NULL) {
+                return;
+            }
             finish(conn, conn->parser.keep_alive && n == 0);
             return;
         }
@@ -597,7 +610,10 @@ enum http_flow http_call_flush(struct http_call *call)
 
 void http_call_trailers(struct http_call *call, const struct http_head *trailers)
 {
-    /* HTTP/1.1 does not pass them on */
+    struct http_conn *conn = call->conn;
+    if (conn != NULL && !conn->closing && !conn->ended) {
+        http_out_trailers(&conn->out, trailers);
+    }
 }
 
 void http_call_end(struct http_call *call)

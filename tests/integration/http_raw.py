@@ -28,6 +28,7 @@ class Reader:
 
     def __init__(self, sock):
         self.sock, self.buf = sock, bytearray()
+        self.trailers = []  # of the last chunked body
 
     def more(self):
         try:
@@ -71,14 +72,15 @@ class Reader:
         return lines[0].decode("latin-1"), headers
 
     def chunked(self):
-        body = b""
+        body, self.trailers = b"", []
         while True:
             size = self.until(b"\r\n")
             assert size and all(c in b"0123456789abcdefABCDEF" for c in size), f"chunk size {size!r}"
             n = int(size, 16)
             if n == 0:
-                while self.until(b"\r\n"):
-                    pass
+                while line := self.until(b"\r\n"):
+                    name, _, value = line.decode("latin-1").partition(":")
+                    self.trailers.append((name, value.strip()))
                 return body
             body += self.exactly(n)
             assert self.exactly(2) == b"\r\n"
@@ -107,8 +109,11 @@ class Reader:
             self.informed.append((int(status), headers))
         if method == "HEAD" or int(status) in (101, 204, 304):
             return Reply(int(status), headers, b"", "none")
+        self.trailers = []
         body, framing = self.body(headers, True)
-        return Reply(int(status), headers, body, framing)
+        reply = Reply(int(status), headers, body, framing)
+        reply.trailers = self.trailers
+        return reply
 
 
 class Client(Reader):
@@ -191,8 +196,11 @@ class Backend:
         try:
             while True:
                 line, headers = reader.head()
+                if any(k.lower() == "expect" for k, _ in headers):
+                    sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
                 body, framing = reader.body(headers, False)
                 request = Request(line, headers, body, framing)
+                request.trailers, reader.trailers = reader.trailers, []
                 with self.lock:
                     self.requests.append(request)
                     self.running += 1
