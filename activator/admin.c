@@ -25,6 +25,8 @@ static const struct counter_row rows[] = {
     ROW(given_back, "Requests that came back from a replica unserved and kept their place."),
     ROW(unknown, "Requests for a host or path that no function has (404)."),
     ROW(refused_full, "Requests turned away because a queue was full (503)."),
+    ROW(pushed_out, "Requests that gave their place to a function that holds fewer (503)."),
+    ROW(probes, "Probes of replicas that were set aside."),
     ROW(expired, "Requests that waited too long or whose revision fails (503)."),
     ROW(upstream_errors, "Requests that a replica broke off (502, 504)."),
     ROW(client_gone, "Requests whose client went away first."),

@@ -58,6 +58,7 @@ void answer_unknown(struct request *rq, struct slice host, struct slice path)
 
 void answer_expired(struct request *rq, const struct revision *r, enum expiry why)
 {
+    unsigned retry_s = revision_retry_after_s(r, loop_now_ns(rq->h->loop));
     const char *message;
     const char *reason = revision_failure(r, &message);
     switch (why) {
@@ -65,13 +66,19 @@ void answer_expired(struct request *rq, const struct revision *r, enum expiry wh
         answer_text(rq->ex, 503, 1, "the revision %s was deleted while the request waited\n",
                     r->key);
         return;
+    case EXPIRY_PUSHED:
+        answer_text(rq->ex, 503, retry_s,
+                    "pending request queue full\nno more requests can wait here in all, and %s has "
+                    "more of them than others\n",
+                    r->key);
+        return;
     case EXPIRY_FAILED:
-        answer_text(rq->ex, 503, 5, "the revision %s cannot answer: %s%s%s\n", r->key,
+        answer_text(rq->ex, 503, retry_s, "the revision %s cannot answer: %s%s%s\n", r->key,
                     reason == NULL ? "not ready" : reason, message == NULL ? "" : ": ",
                     message == NULL ? "" : message);
         return;
     case EXPIRY_DEADLINE:
-        answer_text(rq->ex, 503, 5,
+        answer_text(rq->ex, 503, retry_s,
                     "context deadline exceeded\nno replica of %s had room within the time that a "
                     "request may wait%s%s\n",
                     r->key, reason == NULL ? "" : ": ", reason == NULL ? "" : reason);

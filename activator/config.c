@@ -40,6 +40,9 @@ static const struct option_row rows[] = {
            .help = "most requests held for one revision; further ones get 503"),
     OPTION(struct config, max_held_bytes, BYTES, "LULL_MAX_HELD_BYTES", "max-held-bytes", "512Mi",
            .min = 65536, .max = INT64_MAX, .help = "most memory of held requests in all"),
+    OPTION(struct config, max_held_bytes_per_revision, BYTES, "LULL_MAX_HELD_BYTES_PER_REVISION",
+           "max-held-bytes-per-revision", "256Mi", .min = 65536, .max = INT64_MAX,
+           .help = "most memory of held requests of one revision"),
     OPTION(struct config, hold_ms, DURATION_MS, "LULL_HOLD_TIMEOUT", "hold-timeout", "5m", .min = 1,
            .max = 86400000,
            .help = "longest wait of a request for a replica, if timeoutSeconds is not shorter; "

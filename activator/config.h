@@ -20,6 +20,7 @@ struct config {
     int64_t max_held;
     int64_t max_held_per_revision;
     uint64_t max_held_bytes;
+    uint64_t max_held_bytes_per_revision;
     uint64_t hold_ms;
     uint64_t fail_grace_ms;
     uint64_t drain_ms;

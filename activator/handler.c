@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "activator/headers.h"
 #include "activator/request.h"
+#include "activator/upstream.h"
 
 #define POOL_IDLE_MAX      1024u /* per replica; unused ones close after seconds */
 #define HELD_REQUEST_BYTES 2048u /* what holding one costs beside its head and body */
@@ -21,6 +22,7 @@
 #define LOOK_AGAIN_NS      (5 * CLOCK_NS_PER_MS) /* after a change; the throttler then says when */
 #define TICK_MAX_NS        CLOCK_NS_PER_S
 #define TICK_MIN_NS        CLOCK_NS_PER_MS
+#define RELEASES_PER_TURN  256u /* held requests that leave in one go; then others have a turn */
 
 static void arm(struct handler *h, uint64_t due_ns);
 
@@ -52,13 +54,13 @@ static void admit(struct request *rq, struct revision *r)
         return;
     case ADMIT_REVISION_FULL:
         h->counters.refused_full++;
-        answer_text(rq->ex, 503, 1,
+        answer_text(rq->ex, 503, revision_retry_after_s(r, now),
                     "pending request queue full\n%u requests are waiting for %s already\n", r->held,
                     r->key);
         return;
     case ADMIT_TOTAL_FULL:
         h->counters.refused_full++;
-        answer_text(rq->ex, 503, 1,
+        answer_text(rq->ex, 503, revision_retry_after_s(r, now),
                     "pending request queue full\n%u requests are waiting here in all\n",
                     h->throttler.held_count);
         return;
@@ -123,24 +125,30 @@ static void poke(struct handler *h, const struct revision *r)
 void handler_pump(struct handler *h)
 {
     struct throttler *t = &h->throttler;
-    if (t->held_count == 0) {
+    if (throttler_idle(t)) {
         return;
     }
     uint64_t now = loop_now_ns(h->loop);
-    struct ticket *tk;
-    while ((tk = throttler_next(t, now)) != NULL) {
+    struct ticket *tk = NULL;
+    unsigned budget = RELEASES_PER_TURN;
+    while (budget-- > 0 && (tk = throttler_next(t, now)) != NULL) {
         request_forward(request_of(tk));
     }
     enum expiry why;
     while ((tk = throttler_expired(t, now, &why)) != NULL) {
-        h->counters.expired++;
+        h->counters.expired += why == EXPIRY_PUSHED ? 0 : 1;
+        h->counters.pushed_out += why == EXPIRY_PUSHED ? 1 : 0;
         answer_expired(request_of(tk), tk->revision, why);
     }
     const struct revision *r;
     while ((r = throttler_next_poke(t, now)) != NULL) {
         poke(h, r);
     }
-    if (t->held_count > 0) {
+    struct replica *p;
+    while ((p = throttler_next_probe(t, now)) != NULL) {
+        upstream_probe(h, p);
+    }
+    if (!throttler_idle(t)) {
         arm(h, now + LOOK_AGAIN_NS);
     }
 }
@@ -152,7 +160,7 @@ static void on_timer(struct timer *timer)
     h->due_ns = UINT64_MAX;
     uint64_t due = throttler_tick(&h->throttler, now);
     handler_pump(h);
-    if (h->throttler.held_count > 0) {
+    if (!throttler_idle(&h->throttler)) {
         arm(h, due);
     }
 }
@@ -172,19 +180,10 @@ static void arm(struct handler *h, uint64_t due_ns)
 
 /* --- life ----------------------------------------------------------------------------------- */
 
-static void closer_drop_cb(void *arg)
-{
-    closer_drop(arg);
-}
-
-/* The throttler lets a replica go: close its connections. */
+/* The throttler lets a replica go. */
 static void on_replica_release(void *ctx, struct replica *p)
 {
-    struct handler *h = ctx;
-    if (p->user != NULL) {
-        http_pool_close(p->user, closer_drop_cb, &h->closer);
-        p->user = NULL;
-    }
+    upstream_release(ctx, p);
 }
 
 void handler_init(struct handler *h, const struct handler_options *o)
@@ -198,6 +197,7 @@ void handler_init(struct handler *h, const struct handler_options *o)
     struct throttler_limits limits = {
         .max_held_per_revision = (uint32_t)c->max_held_per_revision,
         .max_held = (uint32_t)c->max_held,
+        .max_held_bytes_per_revision = c->max_held_bytes_per_revision,
         .max_held_bytes = c->max_held_bytes,
         .hold_ms = c->hold_ms,
         .fail_grace_ms = c->fail_grace_ms,

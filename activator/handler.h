@@ -28,10 +28,12 @@ struct handler_counters {
     uint64_t held;            /* had to wait */
     uint64_t pokes;           /* revisions that the autoscaler was told of */
     uint64_t refused_full;    /* 503: a queue was full */
+    uint64_t pushed_out;      /* 503: gave way to a function that holds fewer */
     uint64_t expired;         /* 503: waited too long, or the revision fails */
     uint64_t upstream_errors; /* 502 */
     uint64_t given_back;      /* came back from a replica unserved */
     uint64_t client_gone;     /* the client went first */
+    uint64_t probes;          /* of replicas that were set aside */
 };
 
 struct handler_options {

@@ -6,7 +6,6 @@
 #include "activator/prober.h"
 
 #include "base/mem.h"
-#include "http/client.h"
 
 #define PROBE_TIMEOUT_MS 300
 #define PAUSE_FIRST_MS   10
@@ -47,7 +46,7 @@ static void on_answer(int rc, const struct http_client_answer *answer, const str
 {
     struct target *t = arg;
     t->probe = NULL;
-    if (rc == 0 && answer->head->status == 200 && slice_eq_str(answer->body, "queue")) {
+    if (prober_is_good(rc, answer)) {
         t->ready = true;
         t->prober->ready(t->prober->arg, t->ns, t->pod);
         return;
@@ -55,17 +54,27 @@ static void on_answer(int rc, const struct http_client_answer *answer, const str
     again(t);
 }
 
-static void probe(struct target *t)
+struct http_client_request prober_request(const char *address)
 {
     static const struct http_header headers[] = {
         {.name = SLICE_LIT("K-Network-Probe"), .value = SLICE_LIT("queue")},
         {.name = SLICE_LIT("User-Agent"), .value = SLICE_LIT("Knative-Activator-Probe")},
     };
-    struct http_client_request request = {.addr = t->address,
-                                          .headers = headers,
-                                          .n_headers = ARRAY_LEN(headers),
-                                          .timeout_ms = PROBE_TIMEOUT_MS,
-                                          .max_body = ANSWER_MAX};
+    return (struct http_client_request){.addr = address,
+                                        .headers = headers,
+                                        .n_headers = ARRAY_LEN(headers),
+                                        .timeout_ms = PROBE_TIMEOUT_MS,
+                                        .max_body = ANSWER_MAX};
+}
+
+bool prober_is_good(int rc, const struct http_client_answer *answer)
+{
+    return rc == 0 && answer->head->status == 200 && slice_eq_str(answer->body, "queue");
+}
+
+static void probe(struct target *t)
+{
+    struct http_client_request request = prober_request(t->address);
     if (http_client_start(t->prober->loop, &request, on_answer, t, &t->probe, NULL) < 0) {
         again(t);
     }

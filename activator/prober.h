@@ -12,6 +12,7 @@
 
 #include "base/map.h"
 #include "loop/timer.h"
+#include "http/client.h"
 
 /* The Pod's queue-proxy answered: from now on prober_want() says true for it. */
 typedef void (*prober_ready_cb)(void *arg, const char *ns, const char *pod);
@@ -30,6 +31,10 @@ struct prober_target {
     const char *uid;
     const char *address;
 };
+
+/* One probe: what is asked of a queue-proxy at this address (borrowed), and whether it is well. */
+struct http_client_request prober_request(const char *address);
+bool prober_is_good(int rc, const struct http_client_answer *answer);
 
 void prober_init(struct prober *p, struct loop *loop, prober_ready_cb ready, void *arg);
 /* Starts probing the Pod unless that is under way; returns whether it has answered already. */

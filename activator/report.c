@@ -84,7 +84,8 @@ void report_stats(struct throttler *t, const struct report_source *source, repor
 
 void report_poke(const struct revision *r, const struct report_source *source, struct strbuf *out)
 {
-    struct stat_message m = message_of(r, source, 1.0, 1.0);
+    double demand = revision_demand(r) > 0 ? revision_demand(r) : 1;
+    struct stat_message m = message_of(r, source, demand, demand);
     (void)!stat_message_append(&m, out, NULL); /* such a name does not exist in the API */
 }
 

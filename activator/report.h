@@ -25,7 +25,7 @@ typedef void (*report_part_cb)(void *arg, struct slice payload);
 /* Closes the period of every revision and gives the parts of the report, at least one. */
 void report_stats(struct throttler *t, const struct report_source *source, report_part_cb cb,
                   void *arg);
-/* Appends the payload of a POKE for one revision: concurrency 1, count 1. */
+/* Appends the payload of a POKE for one revision: its requests, as concurrency and as count. */
 void report_poke(const struct revision *r, const struct report_source *source, struct strbuf *out);
 /* Appends the payload of HELLO. */
 void report_hello(const char *name, const char *boot, struct strbuf *out);

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "activator/headers.h"
+#include "activator/upstream.h"
 
 #define STALE_RETRIES_MAX 3
 #define SPARE_MAX         1024
@@ -166,16 +167,15 @@ static void failed(struct request *rq, const struct http_forward_result *result)
 {
     struct handler *h = rq->h;
     const struct http_head *head = http_exchange_request(rq->ex);
-    struct http_pool *pool = rq->ticket.replica->user;
     switch (result->stage) {
     case HTTP_STAGE_NOT_SENT:
-        http_pool_flush_idle(pool);
+        upstream_flush(rq->ticket.replica);
         give_back(rq, GIVE_BACK_UNREACHABLE, result->body_intact);
         return;
     case HTTP_STAGE_REUSED:
         if (may_send_twice(head) && rq->stale_retries < STALE_RETRIES_MAX) {
             rq->stale_retries++;
-            http_pool_flush_idle(pool);
+            upstream_flush(rq->ticket.replica);
             give_back(rq, GIVE_BACK_STALE, result->body_intact);
             return;
         }
@@ -184,10 +184,16 @@ static void failed(struct request *rq, const struct http_forward_result *result)
     case HTTP_STAGE_ANSWERED:
         break;
     }
+    bool silent = result->stage != HTTP_STAGE_ANSWERED && result->err.code != ERR_TIMEOUT;
     h->counters.upstream_errors++;
     LOG_WARN("a replica failed a request", LOG_STR("revision", rq->ticket.revision->key),
              LOG_STR("pod", rq->ticket.replica->name), LOG_ERR(&result->err));
-    throttler_done(&h->throttler, &rq->ticket, false, loop_now_ns(h->loop));
+    if (silent) { /* is anybody there? */
+        upstream_flush(rq->ticket.replica);
+        throttler_broken(&h->throttler, &rq->ticket, loop_now_ns(h->loop));
+    } else {
+        throttler_done(&h->throttler, &rq->ticket, false, loop_now_ns(h->loop));
+    }
     answer_text(rq->ex, result->err.code == ERR_TIMEOUT ? 504 : 502, 0,
                 "the function broke the request off: %s\n", result->err.msg);
 }
@@ -222,17 +228,10 @@ void request_forward(struct request *rq)
     struct handler *h = rq->h;
     struct replica *p = rq->ticket.replica;
     struct error err;
-    int rc = 0;
-    if (p->user == NULL) {
-        struct http_pool *pool;
-        rc = http_pool_new(h->loop, p->address, &h->pool_options, &pool, &err);
-        if (rc == 0) {
-            closer_hold(&h->closer);
-            p->user = pool;
-        }
-    }
+    struct http_pool *pool;
+    int rc = upstream_pool(h, p, &pool, &err);
     if (rc == 0) {
-        rc = http_forward_start(&rq->forward, rq->ex, p->user, &hooks, rq, &err);
+        rc = http_forward_start(&rq->forward, rq->ex, pool, &hooks, rq, &err);
     }
     if (rc == 0) {
         return;

@@ -7,18 +7,18 @@
 
 static void dump_replica(const struct replica *p, uint64_t now_ns, struct strbuf *out)
 {
-    const char *state = p->terminating               ? "terminating"
-                        : !p->ready                  ? "not ready"
-                        : p->draining                ? "draining"
-                        : now_ns < p->aside_until_ns ? "set aside"
-                        : now_ns < p->full_until_ns  ? "full"
-                                                     : "ready";
+    const char *state = p->terminating      ? "terminating"
+                        : !p->ready         ? "not ready"
+                        : p->draining       ? "draining"
+                        : p->suspect        ? "set aside"
+                        : p->full_count > 0 ? "full"
+                                            : "ready";
     strbuf_append_str(out, "{\"pod\":");
     strbuf_append_json(out, slice_str(p->name));
     strbuf_append_str(out, ",\"address\":");
     strbuf_append_json(out, slice_str(p->address));
     strbuf_appendf(out, ",\"state\":\"%s\",\"inFlight\":%u,\"requests\":%llu,\"failures\":%u}",
-                   state, p->in_flight, (unsigned long long)p->total, p->aside_count);
+                   state, p->in_flight, (unsigned long long)p->total, p->failures);
 }
 
 void throttler_dump(const struct throttler *t, uint64_t now_ns, struct strbuf *out)
@@ -32,6 +32,8 @@ void throttler_dump(const struct throttler *t, uint64_t now_ns, struct strbuf *o
         const char *reason = r->known ? revision_failure(r, NULL) : NULL;
         strbuf_appendf(out, "%s{\"revision\":\"%s\",\"containerConcurrency\":%u,\"held\":%u,",
                        first ? "" : ",", r->key, r->concurrency, r->held);
+        strbuf_appendf(out, "\"heldBytes\":%llu,\"retryAfterSeconds\":%u,",
+                       (unsigned long long)r->held_bytes, revision_retry_after_s(r, now_ns));
         strbuf_appendf(out, "\"inFlight\":%u,\"requests\":%llu,\"coldStarts\":%llu,", r->in_flight,
                        (unsigned long long)r->meter.total, (unsigned long long)r->cold_starts);
         strbuf_appendf(out, "\"refused\":%llu,\"reason\":", (unsigned long long)r->refused);

@@ -7,12 +7,14 @@ import threading
 
 
 class FakeReplica:
-    """mode: ok | full | draining | reset (close without an answer). `gate` cleared: requests wait in it."""
+    """mode: ok | full | draining | reset (close without an answer). `gate` cleared: requests wait in it.
+    Probes are answered as a queue-proxy in that mode would, and counted apart."""
 
     def __init__(self, path, name, mode="ok"):
         self.path, self.name, self.mode = path, name, mode
         self.seen = []  # (method, target, headers, body) in order of arrival
         self.turned_away = 0
+        self.probed = 0
         self.active = 0
         self.most_active = 0
         self.lock = threading.Lock()
@@ -56,6 +58,8 @@ class FakeReplica:
         while (h := f.readline().decode().rstrip("\r\n")):
             key, _, value = h.partition(":")
             headers[key.lower()] = value.strip()
+        if headers.get("k-network-probe") == "queue":
+            return self._probe(conn)
         if self.mode in ("full", "draining"):
             with self.lock:
                 self.turned_away += 1
@@ -79,6 +83,15 @@ class FakeReplica:
         conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Fine: yes\r\n"
                      b"K-Lull-Secret: no\r\nContent-Length: %d\r\n\r\n%s" % (len(out), out))
         return True
+
+    def _probe(self, conn):
+        with self.lock:
+            self.probed += 1
+        if self.mode == "draining":
+            conn.sendall(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 13\r\n\r\nshutting down")
+        elif self.mode != "reset":
+            conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nqueue")
+        return False
 
     @staticmethod
     def _body(f, headers):
