@@ -6,13 +6,13 @@
  * nothing.
  */
 
-#include "http/simple.h"
+#include "http/admin.h"
 #include "activator/handler.h"
 #include "activator/reporter.h"
 #include "activator/watch.h"
 
 struct admin {
-    struct http_simple *simple; /* private, like the rest */
+    struct http_admin http; /* private, like the rest */
     const struct handler *handler;
     const struct watch *watch;
     const struct reporter *reporter;
@@ -20,7 +20,7 @@ struct admin {
     uint64_t started_ns;
 };
 
-#define ADMIN_PAGE_MAX (16u << 20)
+#define ADMIN_PAGE_MAX HTTP_ADMIN_PAGE_MAX
 
 /*
  * Appends the page at this path to out (max ADMIN_PAGE_MAX); *out_type is static text. Returns the
@@ -28,6 +28,9 @@ struct admin {
  * to the process that adds them up: whatever the admin port shows comes through here.
  */
 int admin_page(const struct admin *a, struct slice path, const char **out_type, struct strbuf *out);
+/* For a worker without an admin port of its own: only admin_page() may be called. */
+void admin_init(struct admin *a, struct loop *loop, const struct handler *handler,
+                const struct watch *watch, const struct reporter *reporter);
 /* The others outlive it. watch and reporter may still be zeroed. */
 MUST_CHECK int admin_start(struct admin *a, struct loop *loop, const char *addr,
                            const struct handler *handler, const struct watch *watch,

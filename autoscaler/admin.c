@@ -1,41 +1,64 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Plan: one page per path, written into a bounded buffer. An unknown revision is a 404 in words. */
+/* Plan: one function per page. An unknown revision is a 404 in words. */
 #include "autoscaler/admin.h"
 
 #include "base/clock.h"
 #include "json/jparse.h"
+#include "metric/metric.h"
+#include "metric/rows.h"
 #include "autoscaler/explain.h"
 
 #define PAGE_MAX (1u << 20)
 
-struct counter_row {
-    const char *name;
-    const char *help;
-    size_t offset; /* in struct engine_counters */
+static const struct metric_row counter_rows[] = {
+    METRIC_COUNTER(struct engine_counters, decisions, "lull_autoscaler_decisions_total",
+                   "Decisions made."),
+    METRIC_COUNTER(struct engine_counters, pokes, "lull_autoscaler_pokes_total",
+                   "Wake-ups that activators asked for."),
+    METRIC_COUNTER(struct engine_counters, stats, "lull_autoscaler_stats_total",
+                   "Stats that were counted."),
+    METRIC_COUNTER(struct engine_counters, stats_dropped, "lull_autoscaler_stats_dropped_total",
+                   "Stats that were not believed or belong to no revision."),
+    METRIC_COUNTER(struct engine_counters, scale_writes, "lull_autoscaler_scale_writes_total",
+                   "Scales written."),
+    METRIC_COUNTER(struct engine_counters, scale_failures, "lull_autoscaler_scale_failures_total",
+                   "Scale writes that failed."),
+    METRIC_COUNTER(struct engine_counters, status_writes, "lull_autoscaler_status_writes_total",
+                   "PodAutoscaler statuses written."),
+    METRIC_COUNTER(struct engine_counters, status_failures, "lull_autoscaler_status_failures_total",
+                   "Status writes that failed."),
 };
 
-#define ROW(member, text)                                                                   \
-    {                                                                                       \
-        "lull_autoscaler_" #member "_total", text, offsetof(struct engine_counters, member) \
-    }
-
-static const struct counter_row rows[] = {
-    ROW(decisions, "Decisions made."),
-    ROW(pokes, "Wake-ups that activators asked for."),
-    ROW(stats, "Stats that were counted."),
-    ROW(stats_dropped, "Stats that were not believed or belong to no revision."),
-    ROW(scale_writes, "Scales written."),
-    ROW(scale_failures, "Scale writes that failed."),
-    ROW(status_writes, "PodAutoscaler statuses written."),
-    ROW(status_failures, "Status writes that failed."),
+/* What others count, and what is only known when somebody asks. */
+struct numbers {
+    uint64_t scrapes;
+    uint64_t scrape_failures;
+    uint64_t frames_refused;
+    uint64_t revisions;
+    uint64_t activators;
+    uint64_t reports_fresh;
+    uint64_t config_valid;
+    uint64_t api_connected;
 };
 
-static void number(struct strbuf *s, const char *type, const char *name, const char *help,
-                   uint64_t value)
-{
-    strbuf_appendf(s, "# HELP %s %s\n# TYPE %s %s\n%s %llu\n", name, help, name, type, name,
-                   (unsigned long long)value);
-}
+static const struct metric_row number_rows[] = {
+    METRIC_COUNTER(struct numbers, scrapes, "lull_autoscaler_scrapes_total",
+                   "Rounds of scraping that gave numbers."),
+    METRIC_COUNTER(struct numbers, scrape_failures, "lull_autoscaler_scrape_failures_total",
+                   "Rounds of scraping in which too few replicas answered."),
+    METRIC_COUNTER(struct numbers, frames_refused, "lull_autoscaler_frames_refused_total",
+                   "Frames of activators that were not understood."),
+    METRIC_GAUGE(struct numbers, revisions, "lull_autoscaler_revisions",
+                 "Revisions that are known."),
+    METRIC_GAUGE(struct numbers, activators, "lull_autoscaler_activators",
+                 "Activators that are connected."),
+    METRIC_GAUGE(struct numbers, reports_fresh, "lull_autoscaler_reports_fresh",
+                 "1 while no activator's report is missing."),
+    METRIC_GAUGE(struct numbers, config_valid, "lull_autoscaler_config_valid",
+                 "1 while config-autoscaler can be used."),
+    METRIC_GAUGE(struct numbers, api_connected, "lull_autoscaler_api_connected",
+                 "1 while all watches are open."),
+};
 
 static bool caches_connected(const struct engine *e)
 {
@@ -43,34 +66,28 @@ static bool caches_connected(const struct engine *e)
            kube_cache_connected(e->pods) && kube_cache_connected(e->config_maps);
 }
 
-static void metrics_page(const struct admin *a, struct strbuf *s)
+static int metrics(void *arg, struct strbuf *out, struct error *err)
 {
+    const struct admin *a = arg;
     const struct engine *e = a->engine;
-    const char *base = (const char *)&e->counters;
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        number(s, "counter", rows[i].name, rows[i].help,
-               *(const uint64_t *)(const void *)(base + rows[i].offset));
-    }
-    number(s, "counter", "lull_autoscaler_scrapes_total", "Rounds of scraping that gave numbers.",
-           a->scraper->answered);
-    number(s, "counter", "lull_autoscaler_scrape_failures_total",
-           "Rounds of scraping in which too few replicas answered.", a->scraper->failed);
-    number(s, "counter", "lull_autoscaler_frames_refused_total",
-           "Frames of activators that were not understood.", a->stat_server->refused);
-    number(s, "gauge", "lull_autoscaler_revisions", "Revisions that are known.",
-           map_len(&e->revisions));
-    number(s, "gauge", "lull_autoscaler_activators", "Activators that are connected.",
-           reports_connected(&e->reports));
-    number(s, "gauge", "lull_autoscaler_reports_fresh", "1 while no activator's report is missing.",
-           e->reports.fresh ? 1 : 0);
-    number(s, "gauge", "lull_autoscaler_config_valid", "1 while config-autoscaler can be used.",
-           e->config_err.code == ERR_OK ? 1 : 0);
-    number(s, "gauge", "lull_autoscaler_api_connected", "1 while all watches are open.",
-           caches_connected(e) ? 1 : 0);
+    struct numbers numbers = {
+        .scrapes = a->scraper->answered,
+        .scrape_failures = a->scraper->failed,
+        .frames_refused = a->stat_server->refused,
+        .revisions = map_len(&e->revisions),
+        .activators = reports_connected(&e->reports),
+        .reports_fresh = e->reports.fresh,
+        .config_valid = e->config_err.code == ERR_OK,
+        .api_connected = caches_connected(e),
+    };
+    metric_rows_write(counter_rows, ARRAY_LEN(counter_rows), &e->counters, out);
+    metric_rows_write(number_rows, ARRAY_LEN(number_rows), &numbers, out);
+    return 0;
 }
 
-static void why_page(const struct admin *a, struct http_simple_request *rq)
+static void why(struct http_simple_request *rq, void *arg)
 {
+    const struct admin *a = arg;
     const struct engine *e = a->engine;
     CLEANUP(strbuf_fini) struct strbuf ns;
     CLEANUP(strbuf_fini) struct strbuf name;
@@ -104,55 +121,34 @@ static void why_page(const struct admin *a, struct http_simple_request *rq)
     http_simple_respond(rq, 200, "application/json", strbuf_slice(&page));
 }
 
-static void ready_page(const struct admin *a, struct http_simple_request *rq)
-{
-    if (a->draining) {
-        http_simple_respondf(rq, 503, "shutting down\n");
-    } else if (!a->engine->started) {
-        http_simple_respondf(rq, 503, "the list of revisions is not loaded yet: %s\n",
-                             a->engine->pas == NULL ? "" : kube_cache_trouble(a->engine->pas));
-    } else {
-        http_simple_respondf(rq, 200, "ok\n");
-    }
-}
-
-static void handle(struct http_simple_request *rq, void *arg)
+static bool ready(void *arg, struct strbuf *why_not)
 {
     const struct admin *a = arg;
-    if (slice_eq_str(rq->path, "/healthz")) {
-        http_simple_respondf(rq, 200, "ok\n");
-    } else if (slice_eq_str(rq->path, "/readyz")) {
-        ready_page(a, rq);
-    } else if (slice_eq_str(rq->path, "/metrics")) {
-        CLEANUP(strbuf_fini) struct strbuf page;
-        strbuf_init(&page, PAGE_MAX);
-        metrics_page(a, &page);
-        http_simple_respond(rq, 200, "text/plain; version=0.0.4; charset=utf-8",
-                            strbuf_slice(&page));
-    } else if (slice_eq_str(rq->path, "/debug/why")) {
-        why_page(a, rq);
-    } else {
-        http_simple_respondf(rq, 404, "there are /healthz, /readyz, /metrics and /debug/why\n");
+    if (a->draining) {
+        strbuf_append_str(why_not, "shutting down");
+    } else if (!a->engine->started) {
+        strbuf_appendf(why_not, "the list of revisions is not loaded yet: %s",
+                       a->engine->pas == NULL ? "" : kube_cache_trouble(a->engine->pas));
     }
+    return a->engine->started && !a->draining;
 }
+
+static const struct http_admin_page pages[] = {
+    {.path = "/readyz", .ready = ready},
+    {.path = "/metrics", .type = METRIC_CONTENT_TYPE, .write = metrics},
+    {.path = "/debug/why", .answer = why},
+};
 
 int admin_start(struct admin *a, struct loop *loop, struct engine *engine,
                 const struct scraper *scraper, const struct stat_server *stat_server,
                 const char *listen, struct error *err)
 {
     *a = (struct admin){.engine = engine, .scraper = scraper, .stat_server = stat_server};
-    struct http_simple_options options = http_simple_options_default(handle, a);
-    a->http = http_simple_new(loop, &options);
-    int rc = http_server_listen_text(http_simple_server(a->http), listen, NULL, err);
-    return rc < 0 ? error_prefix(err, rc, "--admin-listen %s", listen) : 0;
+    http_admin_init(&a->http, pages, ARRAY_LEN(pages), a);
+    return http_admin_start(&a->http, loop, listen, err);
 }
 
 void admin_close(struct admin *a, void (*cb)(void *arg), void *arg)
 {
-    if (a->http != NULL) {
-        http_simple_close(a->http, cb, arg);
-        a->http = NULL;
-    } else if (cb != NULL) {
-        cb(arg);
-    }
+    http_admin_close(&a->http, cb, arg);
 }

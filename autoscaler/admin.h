@@ -6,7 +6,7 @@
  * listener. May not: change anything.
  */
 
-#include "http/simple.h"
+#include "http/admin.h"
 #include "autoscaler/engine.h"
 #include "autoscaler/scraper.h"
 #include "autoscaler/stat_server.h"
@@ -15,7 +15,7 @@ struct admin {
     struct engine *engine;
     const struct scraper *scraper;
     const struct stat_server *stat_server;
-    struct http_simple *http;
+    struct http_admin http;
     bool draining; /* /readyz says no */
 };
 

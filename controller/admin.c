@@ -1,74 +1,73 @@
 // SPDX-License-Identifier: Apache-2.0
-/* One page per path, written into a bounded buffer. */
+/* Plan: one function per page. */
 #include "controller/admin.h"
 
-#include <stddef.h>
+#include "metric/metric.h"
+#include "metric/rows.h"
 
-enum { PAGE_MAX = 64 << 10 };
+static const struct metric_row counter_rows[] = {
+    METRIC_COUNTER(struct controller_counters, runs, "lull_controller_reconciles_total",
+                   "Objects looked at."),
+    METRIC_COUNTER(struct controller_counters, writes, "lull_controller_writes_total",
+                   "Writes that the API took."),
+    METRIC_COUNTER(struct controller_counters, conflicts, "lull_controller_conflicts_total",
+                   "Writes refused because an object had changed."),
+    METRIC_COUNTER(struct controller_counters, failures, "lull_controller_failures_total",
+                   "Writes that failed otherwise."),
+};
 
-static void sample(struct strbuf *s, const char *name, const char *type, const char *help,
-                   uint64_t value)
-{
-    strbuf_appendf(s, "# HELP lull_controller_%s %s\n# TYPE lull_controller_%s %s\n", name, help,
-                   name, type);
-    strbuf_appendf(s, "lull_controller_%s %llu\n", name, (unsigned long long)value);
-}
+/* What is only known when somebody asks. */
+struct gauges {
+    uint64_t queue_waiting;
+    uint64_t queue_running;
+    uint64_t services;
+    uint64_t revisions;
+    uint64_t api_connected;
+};
 
-static void metrics(const struct controller *c, struct strbuf *s)
-{
-    static const struct {
-        const char *name;
-        const char *help;
-        size_t offset;
-    } counters[] = {
-        {"reconciles_total", "Objects looked at.", offsetof(struct controller_counters, runs)},
-        {"writes_total", "Writes that the API took.", offsetof(struct controller_counters, writes)},
-        {"conflicts_total", "Writes refused because an object had changed.",
-         offsetof(struct controller_counters, conflicts)},
-        {"failures_total", "Writes that failed otherwise.",
-         offsetof(struct controller_counters, failures)},
-    };
-    const char *base = (const char *)&c->counters;
-    for (size_t i = 0; i < ARRAY_LEN(counters); i++) {
-        sample(s, counters[i].name, "counter", counters[i].help,
-               *(const uint64_t *)(const void *)(base + counters[i].offset));
-    }
-    if (c->queue != NULL) {
-        sample(s, "queue_waiting", "gauge", "Objects that wait to be looked at.",
-               work_queue_waiting(c->queue));
-        sample(s, "queue_running", "gauge", "Objects whose writes are under way.",
-               work_queue_running(c->queue));
-    }
-    sample(s, "services", "gauge", "Services.", objects_count(&c->objects, KIND_SERVICE));
-    sample(s, "revisions", "gauge", "Revisions.", objects_count(&c->objects, KIND_REVISION));
-    sample(s, "api_connected", "gauge", "1 while all watches are open.",
-           objects_synced(&c->objects) && objects_trouble(&c->objects)[0] == '\0');
-}
+static const struct metric_row gauge_rows[] = {
+    METRIC_GAUGE(struct gauges, queue_waiting, "lull_controller_queue_waiting",
+                 "Objects that wait to be looked at."),
+    METRIC_GAUGE(struct gauges, queue_running, "lull_controller_queue_running",
+                 "Objects whose writes are under way."),
+    METRIC_GAUGE(struct gauges, services, "lull_controller_services", "Services."),
+    METRIC_GAUGE(struct gauges, revisions, "lull_controller_revisions", "Revisions."),
+    METRIC_GAUGE(struct gauges, api_connected, "lull_controller_api_connected",
+                 "1 while all watches are open."),
+};
 
-static void handle(struct http_simple_request *rq, void *arg)
+static int metrics(void *arg, struct strbuf *out, struct error *err)
 {
     const struct controller *c = arg;
-    if (slice_eq_str(rq->path, "/healthz")) {
-        http_simple_respondf(rq, 200, "ok\n");
-    } else if (slice_eq_str(rq->path, "/readyz")) {
-        bool synced = c->objects_started && objects_synced(&c->objects);
-        http_simple_respondf(rq, synced ? 200 : 503, synced ? "ok\n" : "not in sync yet: %s\n",
-                             objects_trouble(&c->objects));
-    } else if (slice_eq_str(rq->path, "/metrics")) {
-        CLEANUP(strbuf_fini) struct strbuf s;
-        strbuf_init(&s, PAGE_MAX);
-        metrics(c, &s);
-        http_simple_respond(rq, 200, "text/plain; version=0.0.4", strbuf_slice(&s));
-    } else {
-        http_simple_respondf(rq, 404, "no such page; there are /healthz, /readyz and /metrics\n");
-    }
+    struct gauges gauges = {
+        .queue_waiting = c->queue == NULL ? 0 : work_queue_waiting(c->queue),
+        .queue_running = c->queue == NULL ? 0 : work_queue_running(c->queue),
+        .services = objects_count(&c->objects, KIND_SERVICE),
+        .revisions = objects_count(&c->objects, KIND_REVISION),
+        .api_connected = objects_synced(&c->objects) && objects_trouble(&c->objects)[0] == '\0',
+    };
+    metric_rows_write(counter_rows, ARRAY_LEN(counter_rows), &c->counters, out);
+    metric_rows_write(gauge_rows, ARRAY_LEN(gauge_rows), &gauges, out);
+    return 0;
 }
+
+static bool ready(void *arg, struct strbuf *why)
+{
+    const struct controller *c = arg;
+    bool synced = c->objects_started && objects_synced(&c->objects);
+    if (!synced) {
+        strbuf_appendf(why, "not in sync yet: %s", objects_trouble(&c->objects));
+    }
+    return synced;
+}
+
+static const struct http_admin_page pages[] = {
+    {.path = "/readyz", .ready = ready},
+    {.path = "/metrics", .type = METRIC_CONTENT_TYPE, .write = metrics},
+};
 
 int admin_start(struct controller *c, struct error *err)
 {
-    struct http_simple_options options = http_simple_options_default(handle, c);
-    c->admin = http_simple_new(c->loop, &options);
-    int rc =
-        http_server_listen_text(http_simple_server(c->admin), c->config->admin_listen, NULL, err);
-    return rc < 0 ? error_prefix(err, rc, "admin port %s", c->config->admin_listen) : 0;
+    http_admin_init(&c->admin, pages, ARRAY_LEN(pages), c);
+    return http_admin_start(&c->admin, c->loop, c->config->admin_listen, err);
 }

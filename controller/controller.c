@@ -391,10 +391,7 @@ void controller_stop(struct controller *c)
     }
     c->stopping = true;
     (void)!notify_send(NOTIFY_STOPPING, NULL);
-    if (c->admin != NULL) {
-        http_simple_close(c->admin, NULL, NULL);
-        c->admin = NULL;
-    }
+    http_admin_close(&c->admin, NULL, NULL);
     if (c->signals_started) {
         signals_close(&c->signals, NULL);
     }

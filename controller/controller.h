@@ -11,7 +11,7 @@
 #include "loop/lifeline.h"
 #include "loop/signals.h"
 #include "loop/timer.h"
-#include "http/simple.h"
+#include "http/admin.h"
 #include "controller/config.h"
 #include "controller/expect.h"
 #include "controller/objects.h"
@@ -33,7 +33,7 @@ struct controller {
     struct settings settings;
     struct work_queue *queue;
     struct expectations expectations;
-    struct http_simple *admin;
+    struct http_admin admin;
     struct signals signals;
     struct lifeline lifeline;
     struct controller_counters counters;

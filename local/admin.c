@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/* Plan: three pages; the numbers are read from store and API when somebody asks. */
+/* Plan: the numbers are read from store and API when somebody asks. */
 
 #include "local/admin.h"
 
@@ -8,11 +8,11 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "http/simple.h"
+#include "http/admin.h"
 #include "metric/metric.h"
 
 struct admin {
-    struct http_simple *http;
+    struct http_admin http;
     const struct store *store;
     const struct api *api;
     struct metric_registry metrics;
@@ -60,26 +60,21 @@ static void make_metrics(struct admin *a)
     metric_on_expose(&a->metrics, &a->hook, read_numbers, a);
 }
 
-static void on_request(struct http_simple_request *rq, void *arg)
+static int metrics(void *arg, struct strbuf *out, struct error *err)
 {
-    struct admin *a = arg;
-    if (slice_eq_str(rq->path, "/healthz") || slice_eq_str(rq->path, "/readyz")) {
-        http_simple_respond(rq, 200, "text/plain", SLICE_LIT("ok\n"));
-        return;
-    }
-    if (!slice_eq_str(rq->path, "/metrics")) {
-        http_simple_respondf(rq, 404, "no such page: /healthz, /readyz and /metrics are here\n");
-        return;
-    }
-    CLEANUP(strbuf_fini) struct strbuf out;
-    strbuf_init(&out, 1u << 20);
-    struct error err;
-    if (metric_expose(&a->metrics, &out, &err) < 0) {
-        http_simple_respondf(rq, 500, "%s\n", err.msg);
-        return;
-    }
-    http_simple_respond(rq, 200, METRIC_CONTENT_TYPE, strbuf_slice(&out));
+    return metric_expose(&((struct admin *)arg)->metrics, out, err);
 }
+
+/* It listens only when all is up. */
+static bool ready(void *arg, struct strbuf *why)
+{
+    return true;
+}
+
+static const struct http_admin_page pages[] = {
+    {.path = "/readyz", .ready = ready},
+    {.path = "/metrics", .type = METRIC_CONTENT_TYPE, .write = metrics},
+};
 
 static void on_closed(void *arg)
 {
@@ -97,7 +92,7 @@ void admin_close(struct admin *a, void (*cb)(void *arg), void *arg)
 {
     a->close_cb = cb;
     a->close_arg = arg;
-    http_simple_close(a->http, on_closed, a);
+    http_admin_close(&a->http, on_closed, a);
 }
 
 int admin_start(struct admin **out, struct loop *loop, const char *listen,
@@ -106,13 +101,12 @@ int admin_start(struct admin **out, struct loop *loop, const char *listen,
     struct admin *a = NEW(struct admin);
     a->store = store;
     a->api = api;
-    struct http_simple_options options = http_simple_options_default(on_request, a);
-    a->http = http_simple_new(loop, &options);
     make_metrics(a);
-    int rc = http_server_listen_text(http_simple_server(a->http), listen, NULL, err);
+    http_admin_init(&a->http, pages, ARRAY_LEN(pages), a);
+    int rc = http_admin_start(&a->http, loop, listen, err);
     if (rc < 0) {
         admin_close(a, NULL, NULL);
-        return error_prefix(err, rc, "the admin port");
+        return rc;
     }
     *out = a;
     return 0;

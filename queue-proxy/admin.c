@@ -118,18 +118,6 @@ static void on_waiter_close(struct http_simple_request *rq, void *data)
     free(w);
 }
 
-static void wait_for_drain(struct admin *admin, struct http_simple_request *rq)
-{
-    struct waiter *w = NEW(struct waiter);
-    w->rq = rq;
-    rq->data = w;
-    rq->on_close = on_waiter_close;
-    list_push_back(&admin->waiting, &w->link);
-    if (!admin->proxy->draining) {
-        timer_start(&admin->drain_begins, DRAIN_BEGINS_MS);
-    }
-}
-
 static void answer_waiters(struct admin *admin, const char *text)
 {
     list_foreach (node, &admin->waiting) {
@@ -156,34 +144,42 @@ void admin_drained(struct admin *admin)
 
 /* ---- pages ---- */
 
-static void handle(struct http_simple_request *rq, void *arg)
+static void metrics(struct http_simple_request *rq, void *arg)
 {
-    struct admin *admin = arg;
-    struct proxy *p = admin->proxy;
-    if (!slice_eq_str(rq->method, "GET") && !slice_eq_str(rq->method, "HEAD")) {
-        http_simple_respondf(rq, 405, "only GET is served here\n");
-    } else if (slice_eq_str(rq->path, "/metrics")) {
-        struct slice accept = http_head_get(rq->head, SLICE_LIT("accept"));
-        if (http_list_has(accept, SLICE_LIT("application/protobuf"))) {
-            answer_stat(admin, rq);
-        } else {
-            answer_text(admin, rq);
-        }
-    } else if (slice_eq_str(rq->path, "/healthz")) {
-        http_simple_respondf(rq, 200, "ok\n");
-    } else if (slice_eq_str(rq->path, "/readyz")) {
-        bool ready = p->prober.ready && !p->draining;
-        http_simple_respondf(rq, ready ? 200 : 503, "%s\n",
-                             p->draining ? "shutting down"
-                             : ready     ? "ready"
-                                         : "the function is not ready");
-    } else if (slice_eq_str(rq->path, "/wait-for-drain")) {
-        wait_for_drain(admin, rq);
+    struct slice accept = http_head_get(rq->head, SLICE_LIT("accept"));
+    if (http_list_has(accept, SLICE_LIT("application/protobuf"))) {
+        answer_stat(arg, rq);
     } else {
-        http_simple_respondf(rq, 404,
-                             "no such page; there are /metrics /healthz /readyz /wait-for-drain\n");
+        answer_text(arg, rq);
     }
 }
+
+static bool ready(void *arg, struct strbuf *why)
+{
+    const struct admin *admin = arg;
+    const struct proxy *p = admin->proxy;
+    strbuf_append_str(why, p->draining ? "shutting down" : "the function is not ready");
+    return p->prober.ready && !p->draining;
+}
+
+static void wait_for_drain(struct http_simple_request *rq, void *arg)
+{
+    struct admin *admin = arg;
+    struct waiter *w = NEW(struct waiter);
+    w->rq = rq;
+    rq->data = w;
+    rq->on_close = on_waiter_close;
+    list_push_back(&admin->waiting, &w->link);
+    if (!admin->proxy->draining) {
+        timer_start(&admin->drain_begins, DRAIN_BEGINS_MS);
+    }
+}
+
+static const struct http_admin_page pages[] = {
+    {.path = "/readyz", .ready = ready},
+    {.path = "/metrics", .answer = metrics},
+    {.path = "/wait-for-drain", .answer = wait_for_drain},
+};
 
 /* ---- life ---- */
 
@@ -191,13 +187,11 @@ int admin_start(struct admin *admin, struct loop *loop, struct proxy *proxy, con
                 struct error *err)
 {
     *admin = (struct admin){.proxy = proxy, .open = 2};
-    struct http_simple_options options = http_simple_options_default(handle, admin);
-    options.limits.max_body_bytes = 1024;
     list_init(&admin->waiting);
     make_metrics(admin);
     timer_init(&admin->drain_begins, loop, on_no_drain, admin);
-    admin->simple = http_simple_new(loop, &options);
-    return listen_list(http_simple_server(admin->simple), listen, err);
+    http_admin_init(&admin->http, pages, ARRAY_LEN(pages), admin);
+    return http_admin_start(&admin->http, loop, listen, err);
 }
 
 static void dropped(struct admin *admin)
@@ -207,7 +201,7 @@ static void dropped(struct admin *admin)
     }
 }
 
-static void on_simple_closed(void *arg)
+static void on_http_closed(void *arg)
 {
     dropped(arg);
 }
@@ -220,6 +214,6 @@ static void on_timer_closed(struct timer *timer)
 void admin_close(struct admin *admin, void (*cb)(struct admin *admin))
 {
     admin->close_cb = cb;
-    http_simple_close(admin->simple, on_simple_closed, admin);
+    http_admin_close(&admin->http, on_http_closed, admin);
     timer_close(&admin->drain_begins, on_timer_closed);
 }

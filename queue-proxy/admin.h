@@ -7,12 +7,12 @@
  */
 
 #include "loop/timer.h"
-#include "http/simple.h"
+#include "http/admin.h"
 #include "queue-proxy/proxy.h"
 
 struct admin {
     struct proxy *proxy;
-    struct http_simple *simple;
+    struct http_admin http;    /* private */
     struct list waiting;       /* private: /wait-for-drain requests */
     struct timer drain_begins; /* private */
     struct metric_hook hook;   /* private */

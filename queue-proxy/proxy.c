@@ -333,23 +333,6 @@ static void on_request(struct http_exchange *ex, void *arg)
 
 /* ---- life ---- */
 
-int listen_list(struct http_server *server, const char *list, struct error *err)
-{
-    struct slice rest = slice_str(list);
-    struct slice part;
-    while (slice_split(&rest, ',', &part)) {
-        struct addr addr;
-        int rc = addr_parse(slice_trim(part), &addr, err);
-        if (rc == 0) {
-            rc = http_server_listen(server, &addr, NULL, err);
-        }
-        if (rc < 0) {
-            return rc;
-        }
-    }
-    return 0;
-}
-
 static int make_pool(struct proxy *proxy, struct addr *function, struct error *err)
 {
     char text[ADDR_TEXT_MAX];
@@ -412,8 +395,8 @@ int proxy_start(struct proxy *proxy, struct loop *loop, const struct config *con
     }
     if (rc == 0) {
         snprintf(port, sizeof(port), ":%d", (int)config->queue_port);
-        rc = listen_list(proxy->server,
-                         config->queue_listen[0] != '\0' ? config->queue_listen : port, err);
+        rc = http_server_listen_list(
+            proxy->server, config->queue_listen[0] != '\0' ? config->queue_listen : port, err);
     }
     if (rc < 0) {
         return rc;

@@ -51,5 +51,3 @@ void proxy_drain(struct proxy *proxy, void (*on_idle)(struct proxy *proxy));
 /* Requests waiting or running. */
 size_t proxy_active(const struct proxy *proxy);
 void proxy_close(struct proxy *proxy, void (*cb)(struct proxy *proxy));
-/* Listens on each of a comma-separated list of addresses. */
-MUST_CHECK int listen_list(struct http_server *server, const char *list, struct error *err);

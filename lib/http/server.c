@@ -170,6 +170,21 @@ int http_server_listen_text(struct http_server *server, const char *text,
     return rc < 0 ? rc : http_server_listen(server, &addr, opt, err);
 }
 
+int http_server_listen_list(struct http_server *server, const char *list, struct error *err)
+{
+    struct slice rest = slice_str(list);
+    struct slice part;
+    while (slice_split(&rest, ',', &part)) {
+        struct addr addr;
+        int rc = addr_parse(slice_trim(part), &addr, err);
+        rc = rc < 0 ? rc : http_server_listen(server, &addr, NULL, err);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
 uint16_t http_server_port(const struct http_server *server)
 {
     list_foreach (node, &server->listeners) {

@@ -76,6 +76,9 @@ MUST_CHECK int http_server_listen(struct http_server *server, const struct addr 
 /* The same from text: "IP:PORT" (port 0: any free one), "[IPv6]:PORT", "unix:/path" (mode 0600). */
 MUST_CHECK int http_server_listen_text(struct http_server *server, const char *addr,
                                        const struct listen_options *opt, struct error *err);
+/* Listens on each of a comma-separated list of addresses; stops at the first that fails. */
+MUST_CHECK int http_server_listen_list(struct http_server *server, const char *list,
+                                       struct error *err);
 /* The port of the first TCP listener, 0 without one. */
 uint16_t http_server_port(const struct http_server *server);
 

@@ -2,7 +2,7 @@
 /*
  * Plan. Writing: each field as tag and value, zeros left out as proto3 does; a nested message is
  * first written into a small array on the stack, because its length comes before it.
- * Reading: one loop over fields (field_next) under which every message kind is a switch; unknown
+ * Reading: one loop over fields (field_next); a sample's fields are a table, both ways; unknown
  * fields are skipped, a repeated single field takes the last value, a nested message given twice
  * is merged. Failure: a length that points past the end, a varint of more than ten bytes, field
  * number 0 or a group are ERR_PROTOCOL.
@@ -12,16 +12,6 @@
 #include <math.h>
 
 enum wire_type { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2, WIRE_FIXED32 = 5 };
-
-enum sample_field {
-    SAMPLE_POD_NAME = 1,
-    SAMPLE_CONCURRENCY = 2,
-    SAMPLE_PROXIED_CONCURRENCY = 3,
-    SAMPLE_COUNT = 4,
-    SAMPLE_PROXIED_COUNT = 5,
-    SAMPLE_UPTIME = 6,
-    SAMPLE_TIMESTAMP = 7,
-};
 
 enum message_field { MESSAGE_NAMESPACE = 1, MESSAGE_NAME = 2, MESSAGE_SAMPLE = 3 };
 
@@ -80,6 +70,14 @@ static void put_text(struct writer *w, unsigned field, struct slice text)
     }
 }
 
+static void put_integer(struct writer *w, unsigned field, int64_t value)
+{
+    if (value != 0) {
+        put_tag(w, field, WIRE_VARINT);
+        put_varint(w, (uint64_t)value);
+    }
+}
+
 static void put_double(struct writer *w, unsigned field, double value)
 {
     uint64_t bits;
@@ -93,17 +91,39 @@ static void put_double(struct writer *w, unsigned field, double value)
     }
 }
 
+/* The fields of a sample, in the order in which they are written. */
+enum sample_kind { SAMPLE_TEXT, SAMPLE_DOUBLE, SAMPLE_INTEGER };
+
+static const struct sample_row {
+    unsigned field;
+    enum sample_kind kind;
+    size_t offset; /* in struct stat_sample: struct slice, double, int64_t */
+} sample_rows[] = {
+    {1, SAMPLE_TEXT, offsetof(struct stat_sample, pod_name)},
+    {2, SAMPLE_DOUBLE, offsetof(struct stat_sample, concurrency)},
+    {3, SAMPLE_DOUBLE, offsetof(struct stat_sample, proxied_concurrency)},
+    {4, SAMPLE_DOUBLE, offsetof(struct stat_sample, request_count)},
+    {5, SAMPLE_DOUBLE, offsetof(struct stat_sample, proxied_request_count)},
+    {6, SAMPLE_DOUBLE, offsetof(struct stat_sample, process_uptime_s)},
+    {7, SAMPLE_INTEGER, offsetof(struct stat_sample, timestamp)},
+};
+
 static void put_sample(struct writer *w, const struct stat_sample *sample)
 {
-    put_text(w, SAMPLE_POD_NAME, sample->pod_name);
-    put_double(w, SAMPLE_CONCURRENCY, sample->concurrency);
-    put_double(w, SAMPLE_PROXIED_CONCURRENCY, sample->proxied_concurrency);
-    put_double(w, SAMPLE_COUNT, sample->request_count);
-    put_double(w, SAMPLE_PROXIED_COUNT, sample->proxied_request_count);
-    put_double(w, SAMPLE_UPTIME, sample->process_uptime_s);
-    if (sample->timestamp != 0) {
-        put_tag(w, SAMPLE_TIMESTAMP, WIRE_VARINT);
-        put_varint(w, (uint64_t)sample->timestamp);
+    for (size_t i = 0; i < ARRAY_LEN(sample_rows); i++) {
+        const struct sample_row *row = &sample_rows[i];
+        const void *at = (const char *)sample + row->offset;
+        switch (row->kind) {
+        case SAMPLE_TEXT:
+            put_text(w, row->field, *(const struct slice *)at);
+            break;
+        case SAMPLE_DOUBLE:
+            put_double(w, row->field, *(const double *)at);
+            break;
+        case SAMPLE_INTEGER:
+            put_integer(w, row->field, *(const int64_t *)at);
+            break;
+        }
     }
 }
 
@@ -236,20 +256,33 @@ static int expect_type(const struct field *field, enum wire_type type, struct er
                      (unsigned)field->number, (unsigned)field->type, (unsigned)type);
 }
 
-static int read_double(const struct field *field, double *out, struct error *err)
-{
-    int rc = expect_type(field, WIRE_FIXED64, err);
-    if (rc == 0) {
-        memcpy(out, &field->value, sizeof(*out));
-    }
-    return rc;
-}
-
 static int read_text(const struct field *field, struct slice *out, struct error *err)
 {
     int rc = expect_type(field, WIRE_BYTES, err);
     if (rc == 0) {
         *out = field->body;
+    }
+    return rc;
+}
+
+static int read_sample_field(const struct sample_row *row, const struct field *field,
+                             struct stat_sample *out, struct error *err)
+{
+    void *at = (char *)out + row->offset;
+    int rc;
+    switch (row->kind) {
+    case SAMPLE_TEXT:
+        return read_text(field, at, err);
+    case SAMPLE_DOUBLE:
+        rc = expect_type(field, WIRE_FIXED64, err);
+        break;
+    case SAMPLE_INTEGER:
+    default:
+        rc = expect_type(field, WIRE_VARINT, err);
+        break;
+    }
+    if (rc == 0) {
+        memcpy(at, &field->value, sizeof(field->value)); /* 8 bytes either way */
     }
     return rc;
 }
@@ -260,34 +293,10 @@ static int read_sample(struct slice bytes, struct stat_sample *out, struct error
     while (bytes.len > 0) {
         struct field field;
         int rc = field_next(&bytes, &field, err);
-        if (rc < 0) {
-            return rc;
-        }
-        switch (field.number) {
-        case SAMPLE_POD_NAME:
-            rc = read_text(&field, &out->pod_name, err);
-            break;
-        case SAMPLE_CONCURRENCY:
-            rc = read_double(&field, &out->concurrency, err);
-            break;
-        case SAMPLE_PROXIED_CONCURRENCY:
-            rc = read_double(&field, &out->proxied_concurrency, err);
-            break;
-        case SAMPLE_COUNT:
-            rc = read_double(&field, &out->request_count, err);
-            break;
-        case SAMPLE_PROXIED_COUNT:
-            rc = read_double(&field, &out->proxied_request_count, err);
-            break;
-        case SAMPLE_UPTIME:
-            rc = read_double(&field, &out->process_uptime_s, err);
-            break;
-        case SAMPLE_TIMESTAMP:
-            rc = expect_type(&field, WIRE_VARINT, err);
-            out->timestamp = (int64_t)field.value;
-            break;
-        default:
-            break;
+        for (size_t i = 0; rc == 0 && i < ARRAY_LEN(sample_rows); i++) {
+            if (field.number == sample_rows[i].field) {
+                rc = read_sample_field(&sample_rows[i], &field, out, err);
+            }
         }
         if (rc < 0) {
             return rc;
