@@ -66,13 +66,6 @@ static void on_exchange_close(struct http_exchange *ex, enum http_close how, voi
     handler_pump(h);
 }
 
-static bool may_send_twice(const struct http_head *head)
-{
-    enum http_method_id m = head->method_id;
-    return head->body == HTTP_BODY_NONE && (m == HTTP_METHOD_GET || m == HTTP_METHOD_HEAD ||
-                                            m == HTTP_METHOD_OPTIONS || m == HTTP_METHOD_TRACE);
-}
-
 /* --- the forwarder's hooks ------------------------------------------------------------------ */
 
 /* "/_lull/ns/name/rest?q" → "/rest?q" */
@@ -172,8 +165,11 @@ static void failed(struct request *rq, const struct http_forward_result *result)
         upstream_flush(rq->ticket.replica);
         give_back(rq, GIVE_BACK_UNREACHABLE, result->body_intact);
         return;
+    case HTTP_STAGE_UNSEEN:
     case HTTP_STAGE_REUSED:
-        if (may_send_twice(head) && rq->stale_retries < STALE_RETRIES_MAX) {
+        if ((result->stage == HTTP_STAGE_UNSEEN ||
+             (http_method_idempotent(head->method_id) && result->body_intact)) &&
+            rq->stale_retries < STALE_RETRIES_MAX) {
             rq->stale_retries++;
             upstream_flush(rq->ticket.replica);
             give_back(rq, GIVE_BACK_STALE, result->body_intact);

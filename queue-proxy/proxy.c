@@ -3,9 +3,11 @@
  * Happy path: on_request → breaker grants → http_forward → on_done → the next waiter is granted.
  *
  * Failure: refused (full, draining) before any body is read; the function refuses the connection
- * or closes it unanswered: 502, after one more try where the request cannot have run; a
- * deadline: 504, or the answer is ended where it is; the client leaves: its slot is free at once.
- * Whatever happens, rq_over runs exactly once per request.
+ * or closes it unanswered: 502, after more tries where the request cannot have run; a deadline:
+ * 504, or the answer is ended where it is. The client leaves: without a limit the function is told
+ * by the end of its connection; with containerConcurrency the slot stays taken until the function
+ * has ended its answer or the connection, at the longest until timeoutSeconds, so that never more
+ * than so many run in it. Whatever happens, rq_over runs exactly once per request.
  */
 
 #include "queue-proxy/proxy.h"
@@ -15,6 +17,7 @@
 #include "base/mem.h"
 
 #define FREE_MAX       128
+#define TRIES_MAX      3
 #define TIMEOUT_TEXT   "request timeout"
 #define DEPTH_PER_SLOT 10
 
@@ -32,9 +35,11 @@ struct request {
     uint64_t started_ns;
     uint64_t seen_bytes; /* of the answer, when the idle deadline was set */
     unsigned tries;
+    int answered; /* status that we gave while the function goes on; else 0 */
 };
 
 static const struct http_forward_hooks forward_hooks;
+static const struct http_forward_hooks limited_hooks;
 static void start_granted(struct proxy *proxy);
 
 /* ---- request structs ---- */
@@ -54,6 +59,7 @@ static struct request *rq_new(struct proxy *proxy, struct http_exchange *ex,
     rq->exchange = ex;
     rq->cls = *cls;
     rq->tries = 0;
+    rq->answered = 0;
     rq->seen_bytes = 0;
     rq->started_ns = loop_now_ns(proxy->loop);
     rq->forward.running = false;
@@ -169,9 +175,11 @@ static void fail_request(struct request *rq, const struct error *err)
 static void start_forward(struct request *rq)
 {
     struct error err = {0};
+    struct proxy *proxy = rq->proxy;
+    const struct http_forward_hooks *hooks =
+        proxy->config->concurrency > 0 ? &limited_hooks : &forward_hooks;
     rq->tries++;
-    if (http_forward_start(&rq->forward, rq->exchange, rq->proxy->pool, &forward_hooks, rq, &err) <
-        0) {
+    if (http_forward_start(&rq->forward, rq->exchange, proxy->pool, hooks, rq, &err) < 0) {
         fail_request(rq, &err);
     }
 }
@@ -204,10 +212,9 @@ static bool on_response_head(struct http_forward *f, const struct http_head *in,
 static bool try_again(const struct request *rq, const struct http_forward_result *r)
 {
     const struct http_head *head = http_exchange_request(rq->exchange);
-    bool harmless = head->body == HTTP_BODY_NONE &&
-                    (head->method_id == HTTP_METHOD_GET || head->method_id == HTTP_METHOD_HEAD ||
-                     head->method_id == HTTP_METHOD_OPTIONS);
-    return rq->tries < 2 && r->body_intact && r->stage == HTTP_STAGE_REUSED && harmless;
+    return rq->tries < TRIES_MAX && r->body_intact &&
+           (r->stage == HTTP_STAGE_UNSEEN ||
+            (r->stage == HTTP_STAGE_REUSED && http_method_idempotent(head->method_id)));
 }
 
 /* At most one line a second: a function that is down fails every request. */
@@ -224,10 +231,11 @@ static void on_forward_done(struct http_forward *f, const struct http_forward_re
 {
     struct request *rq = arg;
     if (r->answered) {
-        rq_over(rq, r->outcome == HTTP_OUTCOME_OK ? r->status : 0);
+        rq_over(rq, r->outcome == HTTP_OUTCOME_OK ? r->status : rq->answered);
         return;
     }
     if (try_again(rq, r)) {
+        http_pool_flush_idle(rq->proxy->pool); /* they may be as dead */
         start_forward(rq);
         return;
     }
@@ -242,6 +250,15 @@ static const struct http_forward_hooks forward_hooks = {
     .on_request = on_request_head,
     .on_response = on_response_head,
     .on_done = on_forward_done,
+};
+
+/* With containerConcurrency a slot is free when the function has finished, not when its client has
+ * gone. */
+static const struct http_forward_hooks limited_hooks = {
+    .on_request = on_request_head,
+    .on_response = on_response_head,
+    .on_done = on_forward_done,
+    .outlive = true,
 };
 
 /* ---- waiting ---- */
@@ -261,26 +278,42 @@ static void start_granted(struct proxy *proxy)
     }
 }
 
-static void timed_out(struct request *rq)
-{
-    if (http_forward_running(&rq->forward)) {
-        if (http_forward_cancel(&rq->forward, SLICE_LIT(TIMEOUT_TEXT))) {
-            rq_over(rq, 504);
-            return;
-        }
-    }
-    answer(rq->exchange, 504, TIMEOUT_TEXT);
-    rq_over(rq, 504);
-}
-
 static void on_timeout(struct deadline *deadline, void *data)
 {
-    timed_out(CONTAINER_OF(deadline, struct request, timeout));
+    struct request *rq = CONTAINER_OF(deadline, struct request, timeout);
+    bool left = http_forward_left(&rq->forward);
+    if (!http_forward_running(&rq->forward) ||
+        !http_forward_cancel(&rq->forward, SLICE_LIT(TIMEOUT_TEXT))) {
+        answer(rq->exchange, 504, TIMEOUT_TEXT);
+    }
+    rq_over(rq, left ? rq->answered : 504);
+}
+
+/*
+ * The answer does not begin, or does not go on: the client gets its 504, or the end of the answer.
+ * The function may still run; until it ends, or timeoutSeconds, it keeps its slot.
+ */
+static void gave_up(struct request *rq)
+{
+    if (http_forward_left(&rq->forward)) {
+        return; /* nobody waits for it */
+    }
+    deadline_clear(&rq->start_timeout);
+    deadline_clear(&rq->idle_timeout);
+    if (!http_forward_running(&rq->forward) ||
+        !http_forward_leave(&rq->forward, SLICE_LIT(TIMEOUT_TEXT))) {
+        answer(rq->exchange, 504, TIMEOUT_TEXT);
+    }
+    if (http_forward_running(&rq->forward)) {
+        rq->answered = 504;
+    } else {
+        rq_over(rq, 504);
+    }
 }
 
 static void on_start_timeout(struct deadline *deadline, void *data)
 {
-    timed_out(CONTAINER_OF(deadline, struct request, start_timeout));
+    gave_up(CONTAINER_OF(deadline, struct request, start_timeout));
 }
 
 static void on_idle_timeout(struct deadline *deadline, void *data)
@@ -292,7 +325,7 @@ static void on_idle_timeout(struct deadline *deadline, void *data)
         deadline_set(&rq->proxy->idle_timeouts, deadline);
         return;
     }
-    timed_out(rq);
+    gave_up(rq);
 }
 
 static void on_request(struct http_exchange *ex, void *arg)

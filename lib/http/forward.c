@@ -8,7 +8,8 @@
  *
  * Failure: before anything of an answer was passed on, the exchange goes back to the caller, with
  * its body where hold_body_bytes sufficed to keep it; afterwards it is broken off, so that the
- * client sees a truncated answer. The client's going away cancels the call.
+ * client sees a truncated answer. The client's going away cancels the call, or with hooks.outlive
+ * leaves it to its end: f->exchange is NULL from then on.
  */
 
 #include "http/forward.h"
@@ -102,6 +103,23 @@ static void on_answer_room(struct http_exchange *ex, void *arg)
     http_call_resume(&f->call);
 }
 
+/* Lets the call go on without its client; false: it is to be cancelled. */
+static bool leave(struct http_forward *f)
+{
+    if (!f->hooks->outlive || !http_call_reached(&f->call)) {
+        return false;
+    }
+    f->left = true;
+    f->exchange = NULL;
+    if (f->tunnel) {
+        http_call_end(&f->call);
+    } else if (!f->request_ended) {
+        http_call_cut(&f->call);
+    }
+    http_call_resume(&f->call);
+    return true;
+}
+
 static void on_exchange_close(struct http_exchange *ex, enum http_close how, void *arg)
 {
     struct http_forward *f = arg;
@@ -109,6 +127,9 @@ static void on_exchange_close(struct http_exchange *ex, enum http_close how, voi
     if (how == HTTP_CLOSE_DONE && http_call_running(&f->call)) {
         return; /* a tunnel whose client has all; the last bytes for the upstream are on their way
                  */
+    }
+    if (leave(f)) {
+        return;
     }
     http_call_cancel(&f->call);
     done(f, HTTP_OUTCOME_CLIENT_GONE, true, false, HTTP_STAGE_SENT, NULL);
@@ -129,6 +150,9 @@ static void on_inform(struct http_call *call, const struct http_head *head, void
     struct http_forward *f = arg;
     HEADER_ROOM(room);
     struct http_head out;
+    if (f->left) {
+        return;
+    }
     if (head->status == 100) { /* the client's own expectation is answered by resume */
         if (f->asking) {
             f->asking = false;
@@ -147,6 +171,14 @@ static void on_answer_head(struct http_call *call, const struct http_head *head,
     struct http_forward *f = arg;
     HEADER_ROOM(room);
     struct http_head out;
+    if (f->left) {
+        f->status = head->status;
+        f->tunnel = head->body == HTTP_BODY_TUNNEL;
+        if (f->tunnel) {
+            http_call_end(call);
+        }
+        return;
+    }
     http_head_init(&out, room, ROOM);
     int rc = http_head_copy(head, &out);
     if (rc == 0 && f->hooks->on_response != NULL && !f->hooks->on_response(f, head, &out, f->arg)) {
@@ -175,6 +207,9 @@ static void on_answer_body(struct http_call *call, struct slice chunk, void *arg
 {
     struct http_forward *f = arg;
     f->bytes_out += chunk.len;
+    if (f->left) {
+        return;
+    }
     if (http_exchange_write(f->exchange, chunk) == HTTP_FULL) {
         http_call_pause(call);
     }
@@ -194,7 +229,7 @@ static void on_answer_trailers(struct http_call *call, const struct http_head *t
 static void on_answer_flush(struct http_call *call, void *arg)
 {
     struct http_forward *f = arg;
-    if (f->answering && http_exchange_flush(f->exchange) == HTTP_FULL) {
+    if (f->answering && !f->left && http_exchange_flush(f->exchange) == HTTP_FULL) {
         http_call_pause(call);
     }
 }
@@ -211,13 +246,19 @@ static void on_request_room(struct http_call *call, void *arg)
 static void on_answer_half(struct http_call *call, void *arg)
 {
     struct http_forward *f = arg;
-    http_exchange_end(f->exchange);
+    if (f->exchange != NULL) {
+        http_exchange_end(f->exchange);
+    }
 }
 
 static void on_answer_end(struct http_call *call, void *arg)
 {
     struct http_forward *f = arg;
     struct http_exchange *ex = f->exchange;
+    if (f->left) {
+        done(f, HTTP_OUTCOME_CLIENT_GONE, true, false, HTTP_STAGE_ANSWERED, NULL);
+        return;
+    }
     if (ex != NULL) {
         http_exchange_listen(ex, NULL, NULL);
         http_exchange_end(ex);
@@ -229,6 +270,10 @@ static void on_answer_fail(struct http_call *call, enum http_stage stage, const 
                            void *arg)
 {
     struct http_forward *f = arg;
+    if (f->left) {
+        done(f, HTTP_OUTCOME_CLIENT_GONE, true, false, stage, err);
+        return;
+    }
     if (!f->answering) {
         bool intact = give_back(f);
         done(f, HTTP_OUTCOME_FAILED, false, intact, stage, err);
@@ -323,6 +368,26 @@ bool http_forward_cancel(struct http_forward *f, struct slice text)
     http_exchange_listen(ex, NULL, NULL);
     http_exchange_cut(ex, text);
     return true;
+}
+
+bool http_forward_leave(struct http_forward *f, struct slice text)
+{
+    struct http_exchange *ex = f->exchange;
+    if (!f->running || f->left || ex == NULL || !leave(f)) {
+        return http_forward_cancel(f, text);
+    }
+    http_exchange_listen(ex, NULL, NULL);
+    if (f->answering) {
+        http_exchange_cut(ex, text);
+        return true;
+    }
+    (void)!http_exchange_rewind(ex);
+    return false;
+}
+
+bool http_forward_left(const struct http_forward *f)
+{
+    return f->running && f->left;
 }
 
 bool http_forward_running(const struct http_forward *f)

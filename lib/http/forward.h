@@ -15,7 +15,8 @@
  * it, hold it or forward it elsewhere. result.answered true:  the exchange is finished or broken
  * off; do not touch it.
  *
- * on_done comes when the upstream is done, which may be before the client has read the last bytes.
+ * on_done comes when the upstream is done, which may be before the client has read the last bytes;
+ * with hooks.outlive also long after the client has gone.
  */
 
 #include "http/server.h"
@@ -61,6 +62,13 @@ struct http_forward_hooks {
      * Only for upstreams that are known to ask, as lull-queue-proxy does when it has a slot.
      */
     bool ask_first;
+    /*
+     * A call that may have reached the upstream goes on when its client goes away: the answer is
+     * read and thrown away, a request that is not complete is cut, and on_done (CLIENT_GONE) comes
+     * when the upstream has ended its answer or the connection. The owner sets a bound and calls
+     * http_forward_cancel then. Without: the connection is closed at once.
+     */
+    bool outlive;
 };
 
 struct http_forward {
@@ -75,6 +83,7 @@ struct http_forward {
     bool asking;        /* the body waits for 100 Continue */
     bool answering;     /* the answer's head was passed on */
     bool tunnel;
+    bool left; /* it goes on without its client */
     bool running;
 };
 
@@ -89,4 +98,12 @@ MUST_CHECK int http_forward_start(struct http_forward *f, struct http_exchange *
  * Otherwise the exchange is again the caller's. Fine when it does not run (false).
  */
 bool http_forward_cancel(struct http_forward *f, struct slice text);
+/*
+ * As cancel for the exchange, but with hooks.outlive the call goes on as if the client had gone,
+ * and on_done follows (never inside this call). Without outlive, or when nothing has reached the
+ * upstream, it is http_forward_cancel: http_forward_running tells.
+ */
+bool http_forward_leave(struct http_forward *f, struct slice text);
+/* Whether it goes on without a client. */
+bool http_forward_left(const struct http_forward *f);
 bool http_forward_running(const struct http_forward *f);

@@ -74,6 +74,12 @@ enum http_method_id http_method_id(struct slice name)
     return HTTP_METHOD_OTHER;
 }
 
+bool http_method_idempotent(enum http_method_id id)
+{
+    return id == HTTP_METHOD_GET || id == HTTP_METHOD_HEAD || id == HTTP_METHOD_OPTIONS ||
+           id == HTTP_METHOD_TRACE || id == HTTP_METHOD_PUT || id == HTTP_METHOD_DELETE;
+}
+
 const char *http_status_text(int status)
 {
     static const struct {

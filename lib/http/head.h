@@ -110,6 +110,8 @@ struct http_head {
 enum http_header_id http_header_id(struct slice name);
 /* The method of a name (they compare with case). */
 enum http_method_id http_method_id(struct slice name);
+/* Whether a request may be run twice (RFC 9110, 9.2.2): GET, HEAD, OPTIONS, TRACE, PUT, DELETE. */
+bool http_method_idempotent(enum http_method_id id);
 /* "Not Found"; "Unknown" for a number without a text. Never NULL. */
 const char *http_status_text(int status);
 

@@ -88,6 +88,10 @@ static void send_iov(struct http_out *out, const struct iovec *iov, unsigned n)
     }
     if (stream_write(out->stream, iov, n, NULL) < 0) {
         out->failed = true;
+        return;
+    }
+    for (unsigned i = 0; i < n; i++) {
+        out->wire += iov[i].iov_len;
     }
 }
 

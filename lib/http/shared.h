@@ -35,6 +35,7 @@ struct http_out {
     struct stream *stream;
     struct strbuf *early; /* not NULL: not connected yet, bytes go here */
     uint64_t sent;        /* body bytes taken */
+    uint64_t wire;        /* bytes given to the stream, heads and framing included */
     uint32_t high;        /* unsent bytes at which writes say HTTP_FULL */
     bool chunked;         /* bodies are framed */
     bool trailing; /* the last chunk and its trailers were written, not yet the end of them */

@@ -13,6 +13,8 @@
 #include "http/upstream.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "base/mem.h"
@@ -39,6 +41,8 @@ struct http_conn {
     bool connected;
     bool reused;      /* this call is not the first one here */
     bool ended;       /* http_call_end */
+    bool cut;         /* http_call_cut */
+    bool saw_end;     /* the peer's end of file came */
     bool got_bytes;   /* of the answer */
     bool got_head;    /* the final head */
     bool head_method; /* the request was HEAD */
@@ -142,6 +146,22 @@ static void close_conn(struct http_conn *conn)
     stream_close(&conn->stream, on_closed);
 }
 
+/*
+ * Whether the peer ended a kept connection before a byte of this request arrived: the kernel took
+ * none; or the peer's end of file came, which acknowledges all that had arrived, and acknowledges
+ * nothing of it. (After a reset there is no telling: it may hide bytes that were read.)
+ */
+static bool unseen(const struct http_conn *conn)
+{
+    int unacked = 0;
+    uint64_t handed = conn->out.wire - stream_queued_bytes(&conn->stream);
+    if (handed == 0) {
+        return true;
+    }
+    return conn->saw_end && !addr_is_unix(&conn->pool->addr) &&
+           ioctl(stream_fd(&conn->stream), SIOCOUTQ, &unacked) == 0 && (uint64_t)unacked >= handed;
+}
+
 static enum http_stage stage_of(const struct http_conn *conn)
 {
     if (conn->got_head) {
@@ -150,7 +170,10 @@ static enum http_stage stage_of(const struct http_conn *conn)
     if (!conn->connected) {
         return HTTP_STAGE_NOT_SENT;
     }
-    return conn->reused && !conn->got_bytes ? HTTP_STAGE_REUSED : HTTP_STAGE_SENT;
+    if (!conn->reused || conn->got_bytes) {
+        return HTTP_STAGE_SENT;
+    }
+    return unseen(conn) ? HTTP_STAGE_UNSEEN : HTTP_STAGE_REUSED;
 }
 
 /* Ends the call with an error; the connection is closed. Last statement of its callers. */
@@ -191,7 +214,7 @@ static void finish(struct http_conn *conn, bool reusable)
     struct http_call *call = conn->call;
     bool sent = http_call_sent(call);
     conn->call = NULL;
-    if (reusable && sent && !conn->out.failed && stream_is_open(&conn->stream)) {
+    if (reusable && sent && !conn->cut && !conn->out.failed && stream_is_open(&conn->stream)) {
         h1_message_reset(&conn->msg);
         to_idle(conn);
     } else {
@@ -375,6 +398,7 @@ static void on_end(struct stream *s)
 {
     struct http_conn *conn = s->data;
     struct error err;
+    conn->saw_end = true;
     if (conn->call == NULL) {
         close_conn(conn);
         return;
@@ -531,6 +555,7 @@ static struct http_conn *take_idle(struct http_pool *pool)
         conn->informed = 0;
         conn->full = false;
         conn->out.sent = 0;
+        conn->out.wire = 0;
         list_push_back(&pool->busy, &conn->link);
         pool->n_busy++;
         return conn;
@@ -635,6 +660,25 @@ void http_call_end(struct http_call *call)
         http_out_last_chunk(&conn->out);
     }
     http_out_flush(&conn->out);
+}
+
+void http_call_cut(struct http_call *call)
+{
+    struct http_conn *conn = call->conn;
+    if (conn == NULL || conn->closing || conn->ended) {
+        return;
+    }
+    conn->ended = true;
+    conn->cut = true;
+    http_out_flush(&conn->out);
+    if (stream_is_open(&conn->stream)) {
+        (void)!stream_shutdown(&conn->stream, NULL, NULL); /* if not, on_error comes */
+    }
+}
+
+bool http_call_reached(const struct http_call *call)
+{
+    return call->conn != NULL && call->conn->connected;
 }
 
 void http_call_pause(struct http_call *call)

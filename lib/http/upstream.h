@@ -39,8 +39,10 @@ struct http_pool_options http_pool_options_default(void);
 /* Where a call failed: what a retry may assume. */
 enum http_stage {
     HTTP_STAGE_NOT_SENT, /* no byte of it reached the peer: safe to send elsewhere */
+    HTTP_STAGE_UNSEEN,   /* the peer had ended a kept connection before any byte of this request
+                            arrived there: safe to send again; the peer may be fine */
     HTTP_STAGE_REUSED,   /* a kept connection died with no byte of an answer: the peer most likely
-                            closed it as idle; safe for idempotent requests without a body */
+                            closed it as idle; safe for idempotent requests */
     HTTP_STAGE_SENT,     /* it may have been executed */
     HTTP_STAGE_ANSWERED, /* the answer had begun */
 };
@@ -105,6 +107,14 @@ void http_call_end(struct http_call *call);
 /* Stop and go on reading the answer. */
 void http_call_pause(struct http_call *call);
 void http_call_resume(struct http_call *call);
+/*
+ * The rest of the request will not come: our half of the connection is shut behind what was sent,
+ * so that the peer sees a request that is not complete. The answer is still awaited; the connection
+ * is not used again. Nothing when the request has ended.
+ */
+void http_call_cut(struct http_call *call);
+/* Whether bytes of the request may have reached the peer. */
+bool http_call_reached(const struct http_call *call);
 /* Ends the call without a callback; the connection is closed. Fine for a call that is over. */
 void http_call_cancel(struct http_call *call);
 /* Whether http_call_end was called and all of the request was handed to the kernel. */

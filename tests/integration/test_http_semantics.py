@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What HTTP/1.1 asks of a proxy, on raw sockets: the queue-proxy alone, the activator alone, and one behind the other."""
+import os
+import signal
+import socket
+import threading
+
 import pytest
 from fake_api import pod
-from http_raw import Backend, Client
-from queue_proxy import Proxy
+from http_raw import OK, Backend, Client, Closed, Reader
+from queue_proxy import POST, Proxy, start  # noqa: F401 (start is a fixture)
 from test_activator import World
 
 HOST = b"Host: hello.default.localhost\r\n"
@@ -99,3 +104,199 @@ def test_a_body_of_known_length_has_no_trailers(hop):
         r = c.ask(request(b"GET / HTTP/1.0", b"Connection: keep-alive\r\nTE: trailers\r\n"))
         assert (r.status, r.body, r.framing) == (200, b"abc", "close")
     assert hop.backend.requests[-1].get("TE") is None
+
+
+# ---- a kept connection that ended ----
+
+class Closing:
+    """A function that closes each kept connection when told to, and says how many requests it read."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.read, self.go, self.closed = [], threading.Event(), threading.Semaphore(0)
+        self.errors = []
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                sock, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(sock,), daemon=True).start()
+
+    def serve(self, sock):
+        reader = Reader(sock)
+        try:
+            line, headers = reader.head()
+        except Closed:  # a probe
+            return
+        self.read.append((line.split(" ")[0], reader.body(headers, False)[0]))
+        sock.sendall(OK)
+        self.go.wait(10)
+        sock.close()
+        self.closed.release()
+
+    def stop(self):
+        self.go.set()
+        self.listener.close()
+
+
+def test_a_connection_closed_while_idle_fails_no_request(start):
+    """The queue-proxy is stopped while the function closes, so it writes before it can know."""
+    function = Closing()
+    proxy = start(port=function.port)
+    proxy.ready()
+    for i in range(5):
+        function.go.clear()
+        with proxy.client() as c:
+            assert c.ask(POST + b"Content-Length: 1\r\n\r\na").status == 200
+            os.kill(proxy.process.pid, signal.SIGSTOP)
+            c.send(POST + b"Content-Length: 1\r\n\r\nb")
+            function.go.set()
+            assert function.closed.acquire(timeout=10)
+            os.kill(proxy.process.pid, signal.SIGCONT)
+            assert c.reply().status == 200
+            assert function.closed.acquire(timeout=10)
+    assert function.read == [("POST", b"a"), ("POST", b"b")] * 5
+    function.stop()
+
+
+# ---- one at once ----
+
+class OneAtOnce:
+    """A function that itself checks how many requests run in it, from the first byte of a head to the last of an
+    answer, and that does not notice when its client goes."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.port = self.listener.getsockname()[1]
+        self.running, self.most, self.begun, self.cut, self.errors = 0, 0, 0, 0, []
+        self.lock = threading.Lock()
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                sock, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(sock,), daemon=True).start()
+
+    def enter(self, by):
+        with self.lock:
+            self.running += by
+            self.begun += by > 0
+            self.most = max(self.most, self.running)
+
+    def serve(self, sock):
+        reader = Reader(sock)
+        pause = threading.Event()  # never set: the work that a request is
+        try:
+            while True:
+                _, headers = reader.head()
+                self.enter(1)
+                try:
+                    reader.body(headers, False)
+                except Closed:  # the request will not become complete; what it has begun goes on all the same
+                    self.cut += 1
+                    pause.wait(0.02)
+                    self.enter(-1)
+                    return
+                pause.wait(0.005)
+                sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab")
+                pause.wait(0.005)
+                self.enter(-1)
+                sock.sendall(b"cd")
+        except (Closed, OSError):
+            pass
+        finally:
+            sock.close()
+
+    def stop(self):
+        self.listener.close()
+
+
+ABORTS = [
+    lambda c: c.send(GET),
+    lambda c: c.send(request(b"POST / HTTP/1.1", b"Content-Length: 10\r\n", b"abc")),
+    lambda c: c.send(request(b"POST / HTTP/1.1", b"Transfer-Encoding: chunked\r\n", b"3\r\nab")),
+    lambda c: (c.send(GET), c.head()),
+    lambda c: c.send(GET * 3),
+]
+
+
+@pytest.mark.parametrize("hop", ["queue-proxy", "chain"], indirect=True)
+def test_never_two_at_once_through_client_aborts(hop):
+    """A client that goes away does not make room: the function may still run."""
+    function = OneAtOnce()
+    hop.start(backend=function, concurrency=1)
+    answered = []
+
+    def stay():
+        with hop.client(timeout=60) as c:
+            answered.extend(c.ask(GET).body for _ in range(10))
+
+    def leave(i):
+        for n in range(10):
+            with hop.client() as c:
+                ABORTS[(i + n) % len(ABORTS)](c)
+                if n % 2:
+                    c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+    threads = [threading.Thread(target=stay) for _ in range(2)]
+    threads += [threading.Thread(target=leave, args=(i,)) for i in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(120)
+    assert answered == [b"abcd"] * 20
+    assert function.most == 1 and function.begun > 20, (function.most, function.begun)
+    hop.proxy.until(lambda: hop.proxy.metric("lull_queue_running") == 0)
+
+
+def test_a_function_that_never_ends_frees_its_slot_at_the_timeout(start):
+    gate = threading.Event()
+    seen = []
+
+    def answer(q, sock):
+        seen.append(q.target)
+        if q.target == "/stuck":
+            gate.wait(20)
+            sock.close()
+            return None
+        return OK
+
+    proxy = start(answer, CONTAINER_CONCURRENCY=1, REVISION_TIMEOUT_SECONDS=2)
+    with proxy.client() as c:
+        c.send(b"GET /stuck HTTP/1.1\r\nHost: a\r\n\r\n")
+        proxy.until(lambda: seen == ["/stuck"])
+    with proxy.client() as c:
+        assert c.ask(b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n").status in (200, 504)  # it came soon after
+        assert c.ask(b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n").status == 200
+    gate.set()
+
+
+def test_a_start_timeout_answers_and_keeps_the_slot(start):
+    """responseStartTimeoutSeconds is the client's; the function still runs, so the next one waits for its end."""
+    gate, ends = threading.Event(), []
+
+    def answer(q, sock):
+        if q.target == "/late":
+            gate.wait(20)
+            ends.append("late")
+        else:
+            ends.append("next")
+        return OK
+
+    proxy = start(answer, CONTAINER_CONCURRENCY=1, REVISION_TIMEOUT_SECONDS=60,
+                  REVISION_RESPONSE_START_TIMEOUT_SECONDS=1)
+    with proxy.client() as c:
+        r = c.ask(b"GET /late HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert (r.status, r.body) == (504, b"request timeout")
+        assert proxy.metric("lull_queue_running") == 1
+        gate.set()
+        proxy.until(lambda: proxy.metric("lull_queue_running") == 0)
+        assert c.ask(b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n").status == 200
+    assert ends == ["late", "next"] and proxy.backend.most == 1

@@ -51,6 +51,50 @@ static void copies_without_hop_by_hop(void **state)
     assert_int_equal(http_head_copy(&in, &out), ERR_TOO_BIG);
 }
 
+static void copies_with_many_names_in_connection(void **state)
+{
+    struct http_header in_room[64];
+    struct http_header out_room[64];
+    char names[40][8];
+    struct http_head in;
+    struct http_head out;
+    http_head_init(&in, in_room, ARRAY_LEN(in_room));
+    add(&in, "Connection", "Cache-Control, Ce-Id, Content-Encoding");
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        snprintf(names[i], sizeof(names[i]), "x-%zu", i);
+        add(&in, "Connection", names[i]);
+    }
+    add(&in, "X-39", "1");
+    add(&in, "x-0", "1");
+    add(&in, "Cache-Control", "no-store");
+    add(&in, "ce-id", "1");
+    add(&in, "Content-Encoding", "gzip");
+    http_head_init(&out, out_room, ARRAY_LEN(out_room));
+    assert_int_equal(http_head_copy(&in, &out), 0);
+    assert_int_equal(out.n_headers, 3);
+    ASSERT_SLICE(out.headers[0].name, "Cache-Control");
+}
+
+static void knows_what_may_be_a_trailer(void **state)
+{
+    static const char *const good[] = {"X-Sum", "grpc-status", "Server-Timing", "Digest", "ETag"};
+    static const char *const bad[] = {
+        "Content-Length",  "transfer-encoding", "HOST",          "Trailer",    "TE",
+        "Content-Type",    "Authorization",     "Set-Cookie",    "K-Foo",      "Forwarded",
+        "X-Forwarded-For", "Lull-Hops",         "Cache-Control", "Connection", "Upgrade",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        struct slice name = slice_str(good[i]);
+        assert_true(
+            http_trailer_allowed(&(struct http_header){.name = name, .id = http_header_id(name)}));
+    }
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        struct slice name = slice_str(bad[i]);
+        assert_false(
+            http_trailer_allowed(&(struct http_header){.name = name, .id = http_header_id(name)}));
+    }
+}
+
 static void finds_and_removes(void **state)
 {
     struct http_header room[4];
@@ -95,8 +139,12 @@ static void checks_names_and_values(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(finds_every_id),          cmocka_unit_test(copies_without_hop_by_hop),
-        cmocka_unit_test(finds_and_removes),       cmocka_unit_test(splits_targets),
+        cmocka_unit_test(finds_every_id),
+        cmocka_unit_test(copies_without_hop_by_hop),
+        cmocka_unit_test(copies_with_many_names_in_connection),
+        cmocka_unit_test(knows_what_may_be_a_trailer),
+        cmocka_unit_test(finds_and_removes),
+        cmocka_unit_test(splits_targets),
         cmocka_unit_test(checks_names_and_values),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
