@@ -125,6 +125,7 @@ int app_start(struct app *app, struct loop *loop, const struct config *config, s
     if (rc == 0) {
         app->admin_started = true;
         rc = admin_start(&app->admin, loop, &app->proxy, config->admin_listen, err);
+        rc = rc < 0 ? error_prefix(err, rc, "LULL_ADMIN_LISTEN") : 0;
     }
     return rc;
 }

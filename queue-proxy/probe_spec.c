@@ -20,7 +20,7 @@ struct reader {
 
 static int bad(struct reader *r, const char *what)
 {
-    return error_set(r->err, ERR_INVALID, "readiness probe: %s at byte %zu", what, r->at);
+    return error_set(r->err, ERR_INVALID, "%s at byte %zu", what, r->at);
 }
 
 static char peek(struct reader *r)
@@ -288,7 +288,7 @@ int probe_spec_parse(struct slice json, struct probe_spec *out, struct error *er
     }
     if (out->path.len == 0 || out->path.ptr[0] != '/' || !http_value_valid(out->path) ||
         slice_find(out->path, ' ') >= 0) {
-        return error_set(err, ERR_INVALID, "readiness probe: the path must begin with a slash");
+        return error_set(err, ERR_INVALID, "the path must begin with a slash");
     }
     out->success_threshold += out->success_threshold == 0;
     out->failure_threshold += out->failure_threshold == 0 ? 3 : 0;

@@ -373,7 +373,7 @@ static int make_pool(struct proxy *proxy, struct addr *function, struct error *e
     int rc = addr_from_ip(slice_str(proxy->config->user_host), (uint16_t)proxy->config->user_port,
                           function, err);
     if (rc < 0) {
-        return error_prefix(err, rc, "address of the function");
+        return error_prefix(err, rc, "LULL_USER_HOST, the address of the function");
     }
     options.max_idle = 256;
     addr_format(function, text, sizeof(text));
@@ -393,6 +393,16 @@ static void make_metrics(struct proxy *proxy)
     proxy->duration = metric_with(f, NULL);
 }
 
+static int listen_all(struct proxy *proxy, struct error *err)
+{
+    char port[16];
+    const struct config *c = proxy->config;
+    bool listed = c->queue_listen[0] != '\0';
+    (void)snprintf(port, sizeof(port), ":%d", (int)c->queue_port);
+    int rc = http_server_listen_list(proxy->server, listed ? c->queue_listen : port, err);
+    return rc == 0 ? 0 : error_prefix(err, rc, listed ? "LULL_QUEUE_LISTEN" : "QUEUE_SERVING_PORT");
+}
+
 /* A timeout of 0 means none: its list stays empty, whatever its length. */
 static uint64_t length_ms(int64_t seconds)
 {
@@ -403,7 +413,6 @@ int proxy_start(struct proxy *proxy, struct loop *loop, const struct config *con
                 void (*on_ready)(struct prober *prober), void *data, struct error *err)
 {
     struct addr function;
-    char port[16];
     struct http_limits limits = http_limits_default();
     *proxy = (struct proxy){.loop = loop, .config = config, .data = data};
     list_init(&proxy->free);
@@ -423,13 +432,10 @@ int proxy_start(struct proxy *proxy, struct loop *loop, const struct config *con
         &(struct http_server_options){.limits = limits, .on_request = on_request, .arg = proxy});
     proxy->open = 4;
     int rc = probe_spec_parse(slice_str(config->probe), &proxy->probe_spec, err);
+    rc = rc < 0 ? error_prefix(err, rc, "SERVING_READINESS_PROBE, Kubernetes' probe as JSON")
+                : make_pool(proxy, &function, err);
     if (rc == 0) {
-        rc = make_pool(proxy, &function, err);
-    }
-    if (rc == 0) {
-        snprintf(port, sizeof(port), ":%d", (int)config->queue_port);
-        rc = http_server_listen_list(
-            proxy->server, config->queue_listen[0] != '\0' ? config->queue_listen : port, err);
+        rc = listen_all(proxy, err);
     }
     if (rc < 0) {
         return rc;

@@ -114,12 +114,15 @@ static int convert_choice(const struct option_row *row, const char *text, int *o
     return error_set(err, ERR_INVALID, "\"%.60s\" is not one of %s", text, row->choices);
 }
 
+static const char *unit_of(const struct option_row *row)
+{
+    return row->type == OPTION_DURATION_MS ? " ms" : row->type == OPTION_BYTES ? " bytes" : "";
+}
+
 static int check_bounds(const struct option_row *row, int64_t value, struct error *err)
 {
     if (row->min < row->max && (value < row->min || value > row->max)) {
-        const char *unit = row->type == OPTION_DURATION_MS ? " ms"
-                           : row->type == OPTION_BYTES     ? " bytes"
-                                                           : "";
+        const char *unit = unit_of(row);
         return error_set(err, ERR_INVALID, "%lld%s is outside %lld to %lld%s", (long long)value,
                          unit, (long long)row->min, (long long)row->max, unit);
     }
@@ -203,6 +206,21 @@ static void row_name(const struct option_row *row, bool flag, char *buf, size_t 
     }
 }
 
+/* "0 to 65535 bytes"; false without bounds. A bound that only says "any number" is none. */
+static bool put_bounds(const struct option_row *row, const char *before, struct strbuf *out)
+{
+    if (row->min >= row->max) {
+        return false;
+    }
+    if (row->max == INT64_MAX) {
+        strbuf_appendf(out, "%sat least %lld%s", before, (long long)row->min, unit_of(row));
+    } else {
+        strbuf_appendf(out, "%s%lld to %lld%s", before, (long long)row->min, (long long)row->max,
+                       unit_of(row));
+    }
+    return true;
+}
+
 static void fill_row(const struct option_row *row, const struct given *given, void *dest,
                      struct strbuf *problems)
 {
@@ -219,8 +237,10 @@ static void fill_row(const struct option_row *row, const struct given *given, vo
         return;
     }
     if (convert(row, given->text, dest, &err) < 0) {
-        strbuf_appendf(problems, "%s: %s\n", name,
-                       row->secret ? "the value is not valid" : err.msg);
+        strbuf_appendf(problems, "%s: %s", name, row->secret ? "the value is not valid" : err.msg);
+        bool allowed =
+            strstr(err.msg, "outside") == NULL && put_bounds(row, " (allowed: ", problems);
+        strbuf_append_str(problems, allowed ? ")\n" : "\n");
     }
 }
 
@@ -305,6 +325,7 @@ void options_help(const struct option_table *table, struct strbuf *out)
             strbuf_appendf(out, "  %s=%s\n", row->env, type_word(row));
         }
         strbuf_appendf(out, "        %s", row->help == NULL ? "" : row->help);
+        strbuf_append_str(out, put_bounds(row, " (", out) ? ")" : "");
         if (row->def != NULL && *row->def != '\0') {
             strbuf_appendf(out, " (default %s)", row->def);
         }
@@ -352,7 +373,11 @@ void options_markdown(const struct option_table *table, struct strbuf *out)
                  : row->def == NULL && !row->optional ? "required"
                                                       : "",
                  has_default);
-        put_cell(out, row->help == NULL ? "" : row->help, false);
+        CLEANUP(strbuf_fini) struct strbuf meaning;
+        strbuf_init(&meaning, 4096);
+        strbuf_append_str(&meaning, row->help == NULL ? "" : row->help);
+        strbuf_append_str(&meaning, put_bounds(row, " (", &meaning) ? ")" : "");
+        put_cell(out, meaning.ptr, false);
         strbuf_append_char(out, '\n');
     }
 }

@@ -622,7 +622,7 @@ def test_drain_fails_nobody(start):
 
 def test_bad_settings_are_told(home):
     for env, text in (({"USER_PORT": "x"}, "USER_PORT"), ({"LULL_QUEUE_LISTEN": "nowhere"}, "nowhere"),
-                      ({"SERVING_READINESS_PROBE": "{"}, "readiness probe"),
+                      ({"SERVING_READINESS_PROBE": "{"}, "SERVING_READINESS_PROBE"),
                       ({"LULL_QUEUE_LISTEN": f"unix:{home}/no/such"}, "no/such")):
         got = subprocess.run([binary("lull-queue-proxy")], capture_output=True, text=True, timeout=20,
                              check=False, env={"LULL_QUEUE_LISTEN": f"unix:{home}/q", "USER_PORT": "1",

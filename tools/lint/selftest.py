@@ -107,5 +107,20 @@ expect("needed, missing", lint("needed", {}, "/nonexistent"), 1, "nothing was ch
 expect("needed, too much", lint("needed", {}, build("int main(void) { return 0; }", "-Wl,--no-as-needed", "-lcurl")),
        1, "needs libcurl")
 
+
+def reference(body):
+    d = pathlib.Path(tempfile.mkdtemp())
+    for part in ("activator", "queue-proxy", "autoscaler", "controller", "local"):
+        (d / part).mkdir()
+        (d / part / f"lull-{part}").write_text(f"#!/bin/sh\n{body}\n")
+        (d / part / f"lull-{part}").chmod(0o755)
+    got = subprocess.run([sys.executable, here / "../reference", "--check", d], capture_output=True, text=True,
+                         check=False)
+    return got.returncode, got.stdout + got.stderr
+
+
+expect("reference, another table", reference("echo '## other'"), 1, "is not what the binaries say")
+expect("reference, broken binary", reference("exit 3"), 1)
+
 print("\n".join(failed) or f"ok: {ran} cases")
 sys.exit(bool(failed))

@@ -118,7 +118,7 @@ static void all_problems_at_once(void **state)
                                         "LULL_SECRET: missing: the secret\n"
                                         "--verbose: \"maybe\" is not true or false\n"
                                         "--backlog: 101 is outside 1 to 100\n"
-                                        "--ratio: \"x\" is not a number\n"
+                                        "--ratio: \"x\" is not a number (allowed: 0 to 1)\n"
                                         "--drain: -1000 ms is outside 0 to 60000 ms\n"
                                         "--memory: \"1MB\" is not a quantity like 100m, 2 or 64Mi\n"
                                         "--mode: \"z\" is not one of ip|unix\n");
@@ -127,6 +127,13 @@ static void all_problems_at_once(void **state)
     run(&r, &table, env_one, ARGS("--listen"));
     assert_int_equal(r.rc, ERR_INVALID);
     assert_string_equal(r.problems.ptr, "--listen: a value is missing\n");
+    end(&r);
+    run(&r, &table, env_one, ARGS("--backlog=many", "--drain=5"));
+    assert_int_equal(r.rc, ERR_INVALID);
+    assert_string_equal(r.problems.ptr,
+                        "--backlog: \"many\" is not a whole number (allowed: 1 to 100)\n"
+                        "--drain: \"5\" is not a duration like 90s, 1m30s or 300ms (allowed: 0 to "
+                        "60000 ms)\n");
     end(&r);
 }
 
@@ -161,8 +168,9 @@ static void help_and_reference_show_every_row(void **state)
         assert_non_null(strstr(help.ptr, rows[i].flag != NULL ? rows[i].flag : rows[i].env));
         assert_non_null(strstr(markdown.ptr, rows[i].flag != NULL ? rows[i].flag : rows[i].env));
     }
-    assert_non_null(strstr(help.ptr, "  --drain DURATION\n        longest drain (default 30s) "
-                                     "[LULL_DRAIN]\n"));
+    assert_non_null(
+        strstr(help.ptr, "  --drain DURATION\n        longest drain (0 to 60000 ms) (default 30s) "
+                         "[LULL_DRAIN]\n"));
     assert_non_null(strstr(markdown.ptr, "| `LULL_MEMORY` | `--memory` | `SIZE` | `64Mi` | memory "
                                          "\\| bytes |\n"));
     assert_non_null(
