@@ -2,6 +2,8 @@
 /*
  * Plan. Averages over target give two wishes; each is clamped to what one step may do; panic mode
  * takes the larger and never falls; the scale-down delay takes the largest of the recent results.
+ * Requests that are known to wait raise the result of this one decision to what can run them all at
+ * once; they change neither averages nor panic: those follow from the reports, as in Knative.
  * Failure mode: no data gives an invalid decision, and the state stays as it is.
  * The arithmetic is in doubles in the order of the reference: results agree to the bit.
  */
@@ -121,11 +123,19 @@ static void apply_delay(struct decider *d, const struct scaling_spec *spec,
     }
 }
 
+/* Replicas that can run all requests that wait, each at its capacity: no utilization in it. */
+static struct wish held_wish(const struct scaling_spec *spec, double held, double max_up)
+{
+    double pods = spec->metric == SCALING_CONCURRENCY ? ceil(held / spec->total) : 1;
+    return (struct wish){clamp(fmax(pods, 1), 0, max_up), DECIDER_HELD_REQUEST};
+}
+
 struct decision decider_decide(struct decider *d, const struct scaling_spec *spec,
                                const struct decider_input *in)
 {
     struct decision out = {.ready = in->ready, .stable = in->stable, .panic = in->panic};
-    if (!in->has_data && !in->held) {
+    bool held = in->held > 0;
+    if (!in->has_data && !held) {
         return out;
     }
     double ready = fmax(1, (double)in->ready);
@@ -133,8 +143,8 @@ struct decision decider_decide(struct decider *d, const struct scaling_spec *spe
     double max_down = in->reachable ? floor(ready / spec->max_scale_down_rate) : 0;
     double stable_wanted = in->has_data ? ceil(in->stable / spec->target) : 0;
     double panic_wanted = in->has_data ? ceil(in->panic / spec->target) : 0;
-    bool raised = in->held && stable_wanted < 1 && panic_wanted < 1;
-    if (in->held) {
+    bool raised = held && stable_wanted < 1 && panic_wanted < 1;
+    if (held) {
         stable_wanted = fmax(stable_wanted, 1);
         panic_wanted = fmax(panic_wanted, 1);
     }
@@ -151,6 +161,11 @@ struct decision decider_decide(struct decider *d, const struct scaling_spec *spe
     update_panic(d, spec, in->now_ms, panic_wanted / ready >= spec->panic_threshold);
     if (d->panicking) {
         apply_panic(d, spec, &wish, panic, &out);
+    }
+    struct wish now = held ? held_wish(spec, in->held, max_up) : wish;
+    if (now.pods > wish.pods) {
+        wish = now;
+        out.until_ms = 0;
     }
     apply_delay(d, spec, in, &wish, &out);
     out.panicking = d->panicking;

@@ -23,7 +23,7 @@
     X(DECIDER_MAX_DOWN, "max-scale-down-rate") /* held by the rate downwards */             \
     X(DECIDER_ACTIVATION, "activation-scale")  /* raised: first traffic wants several */    \
     X(DECIDER_DELAY, "scale-down-delay")       /* held by the delay */                      \
-    X(DECIDER_HELD_REQUEST, "held-request")    /* a request waits and nothing is there */
+    X(DECIDER_HELD_REQUEST, "held-request")    /* requests wait and nothing is there */
 
 #define DECIDER_RULE_ENUM(id, text) id,
 enum decider_rule { DECIDER_RULE_MAP(DECIDER_RULE_ENUM) DECIDER_RULE_N };
@@ -46,7 +46,7 @@ struct decider_input {
     double panic;    /* average over the panic window */
     int32_t ready;   /* ready replicas */
     bool reachable;  /* a route leads here, or may */
-    bool held;       /* a request was held just now: at least one replica is wanted */
+    double held;     /* requests that an activator said wait or run, just now: 0, or at least 1 */
 };
 
 struct decision {

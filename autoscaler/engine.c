@@ -88,7 +88,6 @@ void engine_evaluate(struct engine *e, struct revision *rev, enum engine_reason 
     uint64_t now_ms = loop_now_ms(e->loop);
     if (reason == ENGINE_HELD) {
         rev->held = true;
-        rev->held_ms = now_ms;
     }
     if (!e->started || e->closing || !rev->has_pa || !rev->spec.kpa) {
         return;
@@ -149,6 +148,7 @@ void engine_stat(struct engine *e, const struct stat_message *message, unsigned 
     revision_record(rev, loop_now_ms(e->loop), missed, s->concurrency - s->proxied_concurrency,
                     rps);
     if (s->concurrency > 0 && rev->replicas == 0 && rev->goal <= 0) {
+        revision_poked(rev, 1, loop_now_ms(e->loop));
         engine_evaluate(e, rev, ENGINE_HELD);
     } else if (is_burst(rev, s->concurrency) &&
                loop_now_ms(e->loop) >= rev->burst_ms + ENGINE_BURST_MS) {
@@ -165,6 +165,7 @@ void engine_poke(struct engine *e, const struct stat_message *message, unsigned 
         e->counters.stats_dropped++;
         return;
     }
+    revision_poked(rev, message->sample.concurrency, loop_now_ms(e->loop));
     engine_evaluate(e, rev, ENGINE_HELD);
 }
 

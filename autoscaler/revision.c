@@ -7,8 +7,14 @@
  */
 #include "autoscaler/revision.h"
 
+#include <math.h>
+
 #include "base/clock.h"
 #include "base/mem.h"
+
+/* A crowd that was poked for stands in no window before the next report, and that one may cover a
+ * part of its second only: for so long its replicas are not taken back. */
+#define CROWD_MS 3000u
 
 /* Knative's default of config-deployment's progress-deadline. */
 #define PROGRESS_DEADLINE_MS 600000u
@@ -287,12 +293,27 @@ bool revision_averages(const struct revision *rev, uint64_t now_ms, double *out_
     return !window_empty(stable, second);
 }
 
+void revision_poked(struct revision *rev, double count, uint64_t now_ms)
+{
+    bool recent = rev->held_count > 0 && now_ms - rev->held_ms < CROWD_MS;
+    rev->held_count = recent && rev->held_count > count ? rev->held_count : fmax(count, 1);
+    rev->held_ms = now_ms;
+}
+
+static double held_now(const struct revision *rev, bool held, uint64_t now_ms)
+{
+    bool crowd = rev->held_count > 1 && now_ms - rev->held_ms < CROWD_MS;
+    return crowd ? rev->held_count : held ? 1 : 0;
+}
+
 struct plan revision_decide(struct revision *rev, const struct reports *reports, bool held,
                             uint64_t now_ms)
 {
     record_silence(rev, reports);
-    struct decider_input in = {
-        .now_ms = now_ms, .ready = rev->ready, .reachable = rev->reachable, .held = held};
+    struct decider_input in = {.now_ms = now_ms,
+                               .ready = rev->ready,
+                               .reachable = rev->reachable,
+                               .held = held_now(rev, held, now_ms)};
     /* The second that has just begun was reported by nobody yet: it is not silence. */
     bool ahead = reports->fresh && reports->last_ms < now_ms;
     in.has_data = revision_averages(rev, ahead ? reports->last_ms : now_ms, &in.stable, &in.panic);

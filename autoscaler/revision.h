@@ -67,6 +67,7 @@ struct revision {
     struct history history;
     bool held;         /* a POKE came before decisions could be made */
     uint64_t held_ms;  /* last POKE; 0: never */
+    double held_count; /* requests that it, or one shortly before it, spoke of */
     uint64_t burst_ms; /* last decision that a burst asked for */
 
     /* being written: the engine's */
@@ -120,6 +121,9 @@ void revision_start(struct revision *rev, uint64_t now_ms);
  */
 void revision_record(struct revision *rev, uint64_t now_ms, unsigned missed, double concurrency,
                      double rps);
+
+/* An activator says that so many requests wait or run. */
+void revision_poked(struct revision *rev, double count, uint64_t now_ms);
 
 /*
  * Decides and plans. held: a request waits now. Reads the reports for freshness; returns the plan,

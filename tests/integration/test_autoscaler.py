@@ -197,6 +197,24 @@ def test_a_poke_is_written_at_once(world):
     assert sorted(times)[2] < 0.1, times
 
 
+def test_a_crowd_gets_its_replicas_in_one_write(world):
+    """A poke that says how many wait: no report, no window and no tick stands between it and the scale."""
+    world.config(**FAST)
+    world.function("f1", concurrency=1)
+    world.start()
+    link = world.link()
+    link.poke("f1")
+    wait_for(lambda: world.replicas() == 1, 5, "one for the first request")
+    link.load["f1"] = 40.0
+    link.poke("f1", count=40)
+    wait_for(lambda: world.replicas() >= 40, 5, "one for each of the crowd")
+    for i in range(40):
+        world.pod("f1", i)
+    wait_for(lambda: link.seq > 6, 15, "reports come in")
+    assert [n for _, n in world.scales()][:2] == [1, 40]
+    assert min(n for _, n in world.scales()[1:]) >= 40  # not taken back while the windows fill
+
+
 @pytest.mark.quick
 def test_zero_after_the_window_and_only_then(world):
     world.config(**FAST)

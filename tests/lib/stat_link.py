@@ -59,8 +59,8 @@ class StatLink:
         body = b"".join(message(name, value) for name, value in list(self.load.items()) if value)
         self.send(STATS, struct.pack(">QHH", self.seq, 0, 1) + body)
 
-    def poke(self, *names):
-        self.send(POKE, b"".join(message(name, 1.0) for name in names))
+    def poke(self, *names, count=1):
+        self.send(POKE, b"".join(message(name, float(count)) for name in names))
 
     def noted(self, phase, name=None):
         return [n for _, n in self.notes if n["phase"] == phase and name in (None, n["name"])]

@@ -169,7 +169,7 @@ static void missing_data_decides_nothing(void **state)
     struct decider_input in = {.now_ms = T0, .ready = 3, .reachable = true};
     assert_false(decider_decide(&d, &spec, &in).valid);
     /* … but a held request wants a replica even so */
-    in.held = true;
+    in.held = 1;
     in.ready = 0;
     struct decision got = decider_decide(&d, &spec, &in);
     assert_true(got.valid);
@@ -178,6 +178,35 @@ static void missing_data_decides_nothing(void **state)
     assert_false(got.panicking);
     spec.activation_scale = 4;
     assert_int_equal(decider_decide(&d, &spec, &in).desired, 4);
+    decider_fini(&d);
+}
+
+/* A crowd that waits is served at once, by what can run it: not by the averages, and no panic. */
+static void a_crowd_that_waits(void **state)
+{
+    struct scaling_spec spec = defaults();
+    struct decider d = {0};
+    spec.total = 1;
+    spec.target = 0.7;
+    struct decider_input in = {.now_ms = T0, .ready = 0, .reachable = true, .held = 50};
+    struct decision got = decider_decide(&d, &spec, &in);
+    assert_int_equal(got.desired, 50);
+    assert_int_equal(got.rule, DECIDER_HELD_REQUEST);
+    assert_false(got.panicking);
+    in.has_data = true; /* the windows have hardly seen it */
+    in.stable = in.panic = 0.1;
+    assert_int_equal(decider_decide(&d, &spec, &in).desired, 50);
+    in.panic = 70; /* the formula asks for more */
+    got = decider_decide(&d, &spec, &in);
+    assert_int_equal(got.desired, 100);
+    assert_true(got.panicking);
+    decider_fini(&d);
+    spec.max_scale_up_rate = 10;
+    d = (struct decider){0};
+    in.has_data = false;
+    assert_int_equal(decider_decide(&d, &spec, &in).desired, 10);
+    spec.metric = SCALING_RPS;
+    assert_int_equal(decider_decide(&d, &spec, &in).desired, 1);
     decider_fini(&d);
 }
 
@@ -223,6 +252,7 @@ int main(void)
         cmocka_unit_test(a_new_decider_with_replicas_starts_in_panic),
         cmocka_unit_test(scale_down_waits_for_the_delay),
         cmocka_unit_test(missing_data_decides_nothing),
+        cmocka_unit_test(a_crowd_that_waits),
         cmocka_unit_test(burst_capacity_is_reported),
         cmocka_unit_test(absurd_averages_stay_in_range),
     };

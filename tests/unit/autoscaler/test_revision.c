@@ -37,6 +37,24 @@ static void load_scales_up_and_down_again(void **state)
     world_fini(&w);
 }
 
+/* What a poke asked for stays for a moment, until the windows have seen the crowd; then they rule.
+ */
+static void a_crowd_is_not_forgotten(void **state)
+{
+    struct world w;
+    world_init(&w, NULL, 0);
+    revision_poked(w.rev, 1000, w.now_ms);
+    revision_poked(w.rev, 1, w.now_ms); /* another activator has less */
+    assert_int_equal(revision_decide(w.rev, &w.reports, true, w.now_ms).want, 10);
+    for (int i = 0; i < 2; i++) {
+        w.now_ms += 1000;
+        assert_int_equal(revision_decide(w.rev, &w.reports, false, w.now_ms).want, 10);
+    }
+    w.now_ms += 1000;
+    assert_true(revision_decide(w.rev, &w.reports, false, w.now_ms).want < 10);
+    world_fini(&w);
+}
+
 static void a_hole_in_the_reports_keeps_the_scale(void **state)
 {
     struct world w;
@@ -240,6 +258,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(idle_reaches_zero_after_the_window),
         cmocka_unit_test(load_scales_up_and_down_again),
+        cmocka_unit_test(a_crowd_is_not_forgotten),
         cmocka_unit_test(a_hole_in_the_reports_keeps_the_scale),
         cmocka_unit_test(a_restart_keeps_the_scale),
         cmocka_unit_test(the_status_is_the_memory_of_a_restart),
