@@ -21,8 +21,9 @@ class Verdict:
     """One line of the table. values: one figure per pair or run; at_most: the bar is an upper one."""
 
     def __init__(self, row, what, bar, values, at_most=True, unit="", figure=None, digits=2):
+        """figure: what stands beside the bar instead of the median of the values; then nothing is a tie."""
         self.row, self.what, self.bar, self.at_most, self.values = row, what, bar, at_most, list(values)
-        self.figure = statistics.median(self.values) if figure is None else figure
+        self.figure, self.ties = (statistics.median(self.values), True) if figure is None else (figure, False)
         self.low, self.high = quartiles(self.values)
         self.unit, self.digits = unit, digits
 
@@ -33,6 +34,8 @@ class Verdict:
         reaches = (lambda v: v <= self.bar) if self.at_most else (lambda v: v >= self.bar)
         if reaches(self.figure):
             return "met"
+        if not self.ties:
+            return "NOT MET"
         return "met (tie)" if reaches(self.low if self.at_most else self.high) else "NOT MET"
 
     def cells(self):
@@ -139,8 +142,7 @@ def run(options):
         for v in got:
             print("#   " + "  ".join(v.cells()[1:]), flush=True)
         print(f"#   {time.monotonic() - begun:.0f} s", flush=True)
-    rounds = f"medians of {options.rounds} pairs of {options.seconds} s"
-    print(f"\ndata plane, {rounds}; spread: the middle half")
+    print(f"\ndata plane; ratios are medians of {options.rounds} pairs of {options.seconds} s; spread: the middle half")
     m.table(["row", "what", "bar", "figure", "spread", ""], [v.cells() for v in verdicts])
     missed = sum(v.state == "NOT MET" for v in verdicts)
     print(f"bars: {sum(v.state.startswith('met') for v in verdicts)} met, {missed} not met")
