@@ -13,7 +13,8 @@
  */
 
 #include "base/mem.h"
-#include "http/server_impl.h"
+#include "http/h2.h"
+#include "http/h2_server.h"
 
 /* Such a rest of a request body is read away after an early answer; a larger one ends the
  * connection. */
@@ -77,6 +78,24 @@ uint64_t http_exchange_bytes_out(const struct http_exchange *ex)
     return ex->out.sent;
 }
 
+static void abort_exchange(struct http_exchange *ex)
+{
+    if (ex->h2 != NULL) {
+        h2_exchange_abort(ex);
+    } else {
+        sconn_abort(ex->conn);
+    }
+}
+
+static void settle(struct http_exchange *ex)
+{
+    if (ex->h2 != NULL) {
+        h2_exchange_settle(ex);
+    } else {
+        sconn_settle(ex->conn);
+    }
+}
+
 static void let_go(struct http_exchange *ex)
 {
     strbuf_fini(&ex->held);
@@ -103,7 +122,7 @@ void exchange_got_body(struct http_exchange *ex, struct slice chunk)
         ex->dropped = true;
     }
     if (store && strbuf_append_slice(&ex->held, chunk) < 0) {
-        sconn_abort(ex->conn); /* cannot be: reading stops before */
+        abort_exchange(ex); /* cannot be: reading stops before */
         return;
     }
     if (!direct) {
@@ -153,7 +172,12 @@ void exchange_flush_batch(struct http_exchange *ex)
 static void send_continue(struct http_exchange *ex)
 {
     ex->continue_due = false;
-    if (!ex->started && ex->bytes_in == 0 && !ex->complete) {
+    if (ex->started || ex->bytes_in > 0 || ex->complete) {
+        return;
+    }
+    if (ex->h2 != NULL) {
+        h2_exchange_inform(ex, &(struct http_head){.status = 100});
+    } else {
         strbuf_append_str(http_out_gather(&ex->out), "HTTP/1.1 100 Continue\r\n\r\n");
         http_out_flush(&ex->out);
     }
@@ -188,14 +212,14 @@ void http_exchange_resume(struct http_exchange *ex)
         conn->in_feed = true;
         exchange_flush_batch(ex);
         conn->in_feed = false;
-        sconn_settle(conn);
+        settle(ex);
     }
 }
 
 void http_exchange_pause(struct http_exchange *ex)
 {
     ex->resumed = false;
-    sconn_settle(ex->conn);
+    settle(ex);
 }
 
 void http_exchange_keep(struct http_exchange *ex, bool on)
@@ -230,7 +254,7 @@ int http_exchange_rewind(struct http_exchange *ex)
 
 static bool dead(const struct http_exchange *ex)
 {
-    return ex->conn->closing;
+    return ex->conn->closing || (ex->h2 != NULL && h2_exchange_dead(ex));
 }
 
 static uint64_t body_left(const struct http_exchange *ex)
@@ -257,12 +281,12 @@ static enum h1_connection frame(struct http_exchange *ex, struct http_head *head
 {
     ex->no_body =
         ex->msg.head.method_id == HTTP_METHOD_HEAD || head->status == 204 || head->status == 304;
-    if (head->status == 101) {
+    if (head->status == 101 && ex->h2 == NULL) {
         ex->conn->tunnel = true;
         ex->close_after = true;
         return H1_UPGRADE;
     }
-    if (!ex->no_body && head->body == HTTP_BODY_NONE) {
+    if (!ex->no_body && head->body == HTTP_BODY_NONE && ex->h2 == NULL) {
         head->body = HTTP_BODY_LENGTH;
         head->content_length = 0;
     }
@@ -290,6 +314,10 @@ enum http_flow http_exchange_start(struct http_exchange *ex, const struct http_h
     ex->started = true;
     struct http_head head = *given;
     enum h1_connection conn = frame(ex, &head);
+    if (ex->h2 != NULL) {
+        h2_exchange_start(ex, &head);
+        return HTTP_GO;
+    }
     struct slice date = http_head_find_id(&head, HTTP_H_DATE) == NULL
                             ? http_shared_date(ex->out.shared)
                             : (struct slice){0};
@@ -317,6 +345,10 @@ enum http_flow http_exchange_start(struct http_exchange *ex, const struct http_h
 void http_exchange_inform(struct http_exchange *ex, const struct http_head *head)
 {
     if (dead(ex) || ex->started || ex->msg.head.version < 11) {
+        return;
+    }
+    if (ex->h2 != NULL) {
+        h2_exchange_inform(ex, head);
         return;
     }
     struct strbuf *gather = http_out_gather(&ex->out);
@@ -350,10 +382,13 @@ enum http_flow http_exchange_write(struct http_exchange *ex, struct slice chunk)
     }
     if (ex->sized) {
         if (chunk.len > ex->to_write) {
-            sconn_abort(ex->conn);
+            abort_exchange(ex);
             return HTTP_GO;
         }
         ex->to_write -= chunk.len;
+    }
+    if (ex->h2 != NULL) {
+        return h2_exchange_write(ex, chunk);
     }
     http_out_write(&ex->out, chunk);
     return wrote(ex);
@@ -363,6 +398,9 @@ enum http_flow http_exchange_flush(struct http_exchange *ex)
 {
     if (dead(ex)) {
         return HTTP_GO;
+    }
+    if (ex->h2 != NULL) {
+        return h2_exchange_flush(ex);
     }
     http_out_flush(&ex->out);
     return wrote(ex);
@@ -381,7 +419,12 @@ void http_exchange_uncork(struct http_exchange *ex)
 
 void http_exchange_trailers(struct http_exchange *ex, const struct http_head *trailers)
 {
-    if (!dead(ex) && ex->started && !ex->ended) {
+    if (dead(ex) || !ex->started || ex->ended) {
+        return;
+    }
+    if (ex->h2 != NULL) {
+        h2_stream_trailers(ex->h2, trailers);
+    } else {
         http_out_trailers(&ex->out, trailers);
     }
 }
@@ -393,11 +436,15 @@ void http_exchange_end(struct http_exchange *ex)
         return;
     }
     if (ex->sized && ex->to_write > 0) {
-        sconn_abort(conn);
+        abort_exchange(ex);
         return;
     }
     ex->ended = true;
     ex->out.corked = false;
+    if (ex->h2 != NULL) {
+        h2_exchange_end(ex);
+        return;
+    }
     if (ex->out.chunked) {
         http_out_last_chunk(&ex->out);
     }
@@ -448,8 +495,8 @@ void http_exchange_cut(struct http_exchange *ex, struct slice text)
     if (dead(ex) || ex->ended) {
         return;
     }
-    if (!ex->started || ex->conn->tunnel || (ex->sized && ex->to_write > 0)) {
-        sconn_abort(ex->conn);
+    if (!ex->started || ex->conn->tunnel || ex->h2 != NULL || (ex->sized && ex->to_write > 0)) {
+        abort_exchange(ex);
         return;
     }
     if (!ex->sized) {
@@ -466,7 +513,7 @@ bool http_exchange_started(const struct http_exchange *ex)
 
 void http_exchange_abort(struct http_exchange *ex)
 {
-    sconn_abort(ex->conn);
+    abort_exchange(ex);
 }
 
 void exchange_drained(struct http_exchange *ex)

@@ -14,8 +14,10 @@
  */
 
 #include "base/mem.h"
-#include "http/server_impl.h"
+#include "http/h2.h"
+#include "http/h2_server.h"
 
+static const struct stream_events conn_events;
 static void input(struct sconn *conn, const char *bytes, size_t n);
 
 /* ---- reading and deadlines by state ---- */
@@ -52,6 +54,9 @@ static enum sconn_wait waits_for(const struct sconn *conn)
     const struct http_exchange *ex = conn->ex;
     if (conn->lingering) {
         return SCONN_WAIT_LINGER;
+    }
+    if (conn->h2 != NULL) {
+        return h2_server_waits_for(conn);
     }
     if (stream_queued_bytes(&conn->stream) > 0) {
         return SCONN_WAIT_WRITE;
@@ -99,6 +104,9 @@ static void on_closed(struct stream *s)
         }
         server_give_exchange(conn->server, ex);
     }
+    if (conn->h2 != NULL) {
+        h2_server_closed(conn);
+    }
     server_conn_closed(conn);
 }
 
@@ -128,9 +136,10 @@ void sconn_abort(struct sconn *conn)
     close_with(conn, reset ? stream_reset : stream_close);
 }
 
-static void linger(struct sconn *conn)
+void sconn_linger(struct sconn *conn)
 {
     conn->lingering = true;
+    stream_set_events(&conn->stream, &conn_events, conn);
     if (stream_shutdown(&conn->stream, NULL, NULL) < 0) {
         sconn_close(conn);
         return;
@@ -167,7 +176,7 @@ static void refuse(struct sconn *conn, int status, const char *text)
         sconn_close(conn);
         return;
     }
-    linger(conn);
+    sconn_linger(conn);
 }
 
 /* ---- the end of an exchange ---- */
@@ -201,7 +210,7 @@ static void finish(struct sconn *conn)
     if (conn->tunnel || (ends && complete && conn->pending_len == 0)) {
         sconn_close(conn);
     } else if (ends) {
-        linger(conn);
+        sconn_linger(conn);
     }
 }
 
@@ -354,6 +363,18 @@ static void on_read(struct stream *s, char *bytes, size_t n)
             sconn_close(conn);
         }
         return;
+    }
+    if (conn->requests == 0 && conn->server->options.h2c && conn->ex == NULL) {
+        size_t before;
+        if (h2_server_sniff(conn, bytes, n, &before)) {
+            return;
+        }
+        if (before > 0) {
+            input(conn, H2_PREFACE_METHOD, before);
+        }
+        if (conn->closing) {
+            return;
+        }
     }
     input(conn, bytes, n);
 }

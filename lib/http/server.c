@@ -7,7 +7,7 @@
  */
 
 #include "base/mem.h"
-#include "http/server_impl.h"
+#include "http/h2_server.h"
 
 #define FREE_MAX  256  /* exchanges kept for reuse */
 #define HELD_KEEP 4096 /* bytes of body memory that one of them keeps */
@@ -253,7 +253,9 @@ void http_server_drain(struct http_server *server, void (*on_drained)(void *arg)
     http_server_stop_listening(server);
     list_foreach (node, &server->conns) {
         struct sconn *conn = LIST_ENTRY(node, struct sconn, link);
-        if (conn->ex == NULL && !conn->lingering) {
+        if (conn->h2 != NULL) {
+            h2_server_drain(conn);
+        } else if (conn->ex == NULL && !conn->lingering) {
             sconn_close(conn);
         }
     }

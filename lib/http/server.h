@@ -60,6 +60,7 @@ struct http_exchange_events {
 
 struct http_server_options {
     struct http_limits limits;
+    bool h2c; /* clients may begin with HTTP/2's preface ("prior knowledge"); else 505 */
     void (*on_request)(struct http_exchange *ex, void *arg);
     void *arg;
 };

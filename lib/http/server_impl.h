@@ -44,6 +44,8 @@ struct sconn {
     uint32_t requests;    /* begun on this connection */
     uint32_t lingered;    /* bytes thrown away while lingering */
     enum sconn_wait wait; /* where deadline is set */
+    struct h2_sconn *h2;  /* NULL: HTTP/1.1 */
+    uint8_t sniffed;      /* bytes of HTTP/2's preface that came alone */
     char peer[46];        /* address text, "" until asked for */
     bool in_feed;         /* inside sconn_input: finishing is done by its loop */
     bool tunnel;          /* raw bytes both ways */
@@ -55,7 +57,8 @@ struct sconn {
 
 struct http_exchange {
     struct sconn *conn;
-    struct list link; /* server->free, server->finished, or alone */
+    struct h2_stream *h2; /* NULL: HTTP/1.1 */
+    struct list link;     /* server->free, server->finished, or alone */
     struct h1_message msg;
     const struct http_exchange_events *events;
     void *arg;
@@ -128,6 +131,8 @@ void sconn_settle(struct sconn *conn);
 void sconn_finish_later(struct sconn *conn);
 void sconn_abort(struct sconn *conn);
 void sconn_close(struct sconn *conn);
+/* Our side is shut; what the client still says is thrown away for a while, then it closes. */
+void sconn_linger(struct sconn *conn);
 /* Reading is wanted or not, by the state of the exchange. */
 void sconn_read(struct sconn *conn);
 void sconn_arm(struct sconn *conn, bool progress);

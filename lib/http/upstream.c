@@ -20,6 +20,7 @@
 #include "base/mem.h"
 #include "loop/deadline.h"
 #include "http/h1.h"
+#include "http/h2_upstream.h"
 #include "http/shared.h"
 
 #define INFORM_MAX    32  /* interim answers (1xx) to one request */
@@ -61,6 +62,7 @@ struct http_pool {
     struct http_pool_options options;
     struct addr addr;
     char text[ADDR_TEXT_MAX];
+    struct h2_pool *h2; /* all calls go here */
     struct deadlines idle_wait;
     struct deadlines connect_wait;
     struct list idle; /* most recently used first */
@@ -573,6 +575,9 @@ int http_call_start(struct http_pool *pool, struct http_call *call, const struct
         return error_set(err, ERR_CANCELED, "the connection pool of %s is being closed",
                          pool->text);
     }
+    if (pool->h2 != NULL) {
+        return h2_call_start(pool->h2, call, head, events, arg, err);
+    }
     struct http_conn *conn = take_idle(pool);
     if (conn == NULL && o->max_connections > 0 && pool->n_busy >= o->max_connections) {
         return error_set(err, ERR_OVERLOAD, "%zu connections to %s are all in use", pool->n_busy,
@@ -591,9 +596,7 @@ int http_call_start(struct http_pool *pool, struct http_call *call, const struct
         return error_set(err, ERR_TOO_BIG, "the request head for %s is too large", pool->text);
     }
     conn->call = call;
-    call->conn = conn;
-    call->events = events;
-    call->arg = arg;
+    *call = (struct http_call){.conn = conn, .events = events, .arg = arg};
     return 0;
 }
 
@@ -612,6 +615,9 @@ static enum http_flow wrote(struct http_conn *conn)
 
 enum http_flow http_call_write(struct http_call *call, struct slice chunk)
 {
+    if (call->h2 != NULL) {
+        return h2_call_write(call, chunk);
+    }
     struct http_conn *conn = call->conn;
     if (conn == NULL || conn->closing || conn->ended) {
         return HTTP_GO;
@@ -625,6 +631,9 @@ enum http_flow http_call_write(struct http_call *call, struct slice chunk)
 
 enum http_flow http_call_flush(struct http_call *call)
 {
+    if (call->h2 != NULL) {
+        return h2_call_flush(call);
+    }
     struct http_conn *conn = call->conn;
     if (conn == NULL || conn->closing) {
         return HTTP_GO;
@@ -635,6 +644,10 @@ enum http_flow http_call_flush(struct http_call *call)
 
 void http_call_trailers(struct http_call *call, const struct http_head *trailers)
 {
+    if (call->h2 != NULL) {
+        h2_call_trailers(call, trailers);
+        return;
+    }
     struct http_conn *conn = call->conn;
     if (conn != NULL && !conn->closing && !conn->ended) {
         http_out_trailers(&conn->out, trailers);
@@ -643,6 +656,10 @@ void http_call_trailers(struct http_call *call, const struct http_head *trailers
 
 void http_call_end(struct http_call *call)
 {
+    if (call->h2 != NULL) {
+        h2_call_end(call);
+        return;
+    }
     struct http_conn *conn = call->conn;
     if (conn == NULL || conn->closing) {
         return;
@@ -683,6 +700,10 @@ bool http_call_reached(const struct http_call *call)
 
 void http_call_pause(struct http_call *call)
 {
+    if (call->h2 != NULL) {
+        h2_call_pause(call);
+        return;
+    }
     struct http_conn *conn = call->conn;
     if (conn != NULL && !conn->closing && !conn->paused) {
         conn->paused = true;
@@ -692,6 +713,10 @@ void http_call_pause(struct http_call *call)
 
 void http_call_resume(struct http_call *call)
 {
+    if (call->h2 != NULL) {
+        h2_call_resume(call);
+        return;
+    }
     struct http_conn *conn = call->conn;
     if (conn != NULL && !conn->closing && conn->paused) {
         conn->paused = false;
@@ -703,6 +728,10 @@ void http_call_resume(struct http_call *call)
 
 void http_call_cancel(struct http_call *call)
 {
+    if (call->h2 != NULL) {
+        h2_call_cancel(call);
+        return;
+    }
     struct http_conn *conn = call->conn;
     if (conn != NULL) {
         call->conn = NULL;
@@ -713,6 +742,9 @@ void http_call_cancel(struct http_call *call)
 
 bool http_call_sent(const struct http_call *call)
 {
+    if (call->h2 != NULL) {
+        return h2_call_sent(call);
+    }
     const struct http_conn *conn = call->conn;
     return conn != NULL && conn->ended && conn->connected &&
            stream_queued_bytes(&conn->stream) == 0;
@@ -720,7 +752,7 @@ bool http_call_sent(const struct http_call *call)
 
 bool http_call_running(const struct http_call *call)
 {
-    return call->conn != NULL;
+    return call->conn != NULL || call->h2 != NULL;
 }
 
 /* ---- life of a pool ---- */
@@ -745,6 +777,10 @@ int http_pool_new(struct loop *loop, const char *addr, const struct http_pool_op
     deadlines_init(&pool->idle_wait, loop, options->idle_ms, on_idle_late, pool);
     deadlines_init(&pool->connect_wait, loop, options->connect_ms, on_connect_late, pool);
     pool->open_handles = 2;
+    if (options->h2c) {
+        pool->h2 = h2_pool_new(loop, &pool->addr, pool->text, options);
+        pool->open_handles++;
+    }
     *out_pool = pool;
     return 0;
 }
@@ -752,6 +788,11 @@ int http_pool_new(struct loop *loop, const char *addr, const struct http_pool_op
 static void on_wait_closed(struct deadlines *d)
 {
     drop_handle(d->data);
+}
+
+static void on_h2_closed(void *arg)
+{
+    drop_handle(arg);
 }
 
 void http_pool_close(struct http_pool *pool, void (*cb)(void *arg), void *arg)
@@ -764,6 +805,9 @@ void http_pool_close(struct http_pool *pool, void (*cb)(void *arg), void *arg)
     list_foreach_safe (node, &pool->busy) {
         close_conn(LIST_ENTRY(node, struct http_conn, link));
     }
+    if (pool->h2 != NULL) {
+        h2_pool_close(pool->h2, on_h2_closed, pool);
+    }
     deadlines_close(&pool->idle_wait, on_wait_closed);
     deadlines_close(&pool->connect_wait, on_wait_closed);
 }
@@ -775,16 +819,20 @@ const char *http_pool_addr(const struct http_pool *pool)
 
 size_t http_pool_active(const struct http_pool *pool)
 {
-    return pool->n_busy;
+    return pool->h2 != NULL ? h2_pool_active(pool->h2) : pool->n_busy;
 }
 
 size_t http_pool_idle(const struct http_pool *pool)
 {
-    return pool->n_idle;
+    return pool->h2 != NULL ? h2_pool_idle(pool->h2) : pool->n_idle;
 }
 
 void http_pool_flush_idle(struct http_pool *pool)
 {
+    if (pool->h2 != NULL) {
+        h2_pool_flush_idle(pool->h2);
+        return;
+    }
     list_foreach_safe (node, &pool->idle) {
         close_conn(LIST_ENTRY(node, struct http_conn, link));
     }

@@ -22,13 +22,15 @@
 
 struct http_pool;
 struct http_conn; /* private */
+struct h2_call;   /* private */
 
 struct http_pool_options {
     struct http_limits limits; /* of answers: heads, body_ms 0 (callers have own deadlines) */
-    uint32_t max_idle;         /* idle connections kept */
-    uint32_t max_connections;  /* 0: no limit; else ERR_OVERLOAD from http_call_start */
-    uint32_t idle_ms;          /* an idle connection is closed after this */
-    uint32_t connect_ms;       /* ERR_TIMEOUT, not sent */
+    bool h2c; /* HTTP/2 from the first byte ("prior knowledge"); no upgrades: ERR_UNSUPPORTED */
+    uint32_t max_idle;        /* idle connections kept */
+    uint32_t max_connections; /* 0: no limit; else ERR_OVERLOAD from http_call_start */
+    uint32_t idle_ms;         /* an idle connection is closed after this */
+    uint32_t connect_ms;      /* ERR_TIMEOUT, not sent */
     uint32_t
         connect_retry_ms; /* refused: try again for this long (function still starting); 0 no */
 };
@@ -71,6 +73,7 @@ struct http_call_events {
 
 struct http_call {
     struct http_conn *conn;                /* private */
+    struct h2_call *h2;                    /* private: set instead of conn, over HTTP/2 */
     const struct http_call_events *events; /* private */
     void *arg;                             /* private */
 };
