@@ -33,6 +33,9 @@ static const struct option_row rows[] = {
     OPTION(struct config, trust_forwarded, BOOL, "LULL_TRUST_FORWARDED", "trust-forwarded", "false",
            .help = "keep X-Forwarded-* and Forwarded of public requests: only behind a proxy that "
                    "sets them"),
+    OPTION(struct config, h2c, BOOL, "LULL_H2C", "h2c", "false",
+           .help = "take HTTP/2 without TLS from clients too (prior knowledge, as gRPC speaks it); "
+                   "not yet for listeners that face the world"),
     OPTION(struct config, max_held, INT, "LULL_MAX_HELD", "max-held", "50000", .min = 1,
            .max = 10000000, .help = "most requests held in all; further ones get 503"),
     OPTION(struct config, max_held_per_revision, INT, "LULL_MAX_HELD_PER_REVISION",

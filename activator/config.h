@@ -17,6 +17,7 @@ struct config {
     char *cluster_domain;
     char *name;
     bool trust_forwarded;
+    bool h2c; /* clients may speak HTTP/2 */
     int64_t max_held;
     int64_t max_held_per_revision;
     uint64_t max_held_bytes;

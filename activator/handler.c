@@ -216,6 +216,7 @@ void handler_init(struct handler *h, const struct handler_options *o)
     for (int i = 0; i < 2; i++) {
         struct http_server_options so = {
             .limits = http_limits_default(),
+            .h2c = o->config->h2c,
             .on_request = i == ROUTE_PUBLIC ? on_public_request : on_local_request,
             .arg = h,
         };

@@ -156,6 +156,25 @@ static bool may_probe(const json_t *object)
     return true;
 }
 
+/* Whether the function's port was named h2c: its queue-proxy then has a port of this name. */
+static bool wants_h2c(const json_t *object)
+{
+    size_t i;
+    size_t k;
+    json_t *container;
+    json_t *port;
+    json_array_foreach(jpeek_arr(object, "spec.containers"), i, container)
+    {
+        json_array_foreach(jpeek_arr(container, "ports"), k, port)
+        {
+            if (slice_eq_str(jpeek_str(port, "name"), "queue-port-h2c")) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 static char *pod_address(const json_t *object, enum pod_address how)
 {
     if (how == POD_ADDRESS_UNIX) {
@@ -168,7 +187,7 @@ static char *pod_address(const json_t *object, enum pod_address how)
     }
     bool six = slice_find(ip, ':') >= 0;
     return xasprintf("%s%.*s%s:%d", six ? "[" : "", SLICE_FMT(ip), six ? "]" : "",
-                     QUEUE_PORT_HTTP1);
+                     wants_h2c(object) ? QUEUE_PORT_H2C : QUEUE_PORT_HTTP1);
 }
 
 int object_pod(const json_t *object, enum pod_address how, struct pod_object *out)
@@ -181,6 +200,7 @@ int object_pod(const json_t *object, enum pod_address how, struct pod_object *ou
     const json_t *scheduled = condition(object, "PodScheduled");
     out->revision = slice_dup(revision);
     out->address = pod_address(object, how);
+    out->h2c = wants_h2c(object);
     out->ready = condition_is(condition(object, "Ready"), "True");
     out->terminating = jget(object, "metadata.deletionTimestamp") != NULL;
     out->finished = slice_eq_str(phase, "Succeeded") || slice_eq_str(phase, "Failed");

@@ -29,6 +29,7 @@ struct pod_object {
     char *revision;   /* owned */
     char *address;    /* owned: "unix:/…" or "IP:PORT"; NULL while unknown */
     char *blocked;    /* owned: why it cannot be placed; NULL when it is or may be placed */
+    bool h2c;         /* its queue-proxy takes HTTP/2, and the function wants it */
     bool ready;       /* condition Ready */
     bool terminating; /* deletionTimestamp is set */
     bool finished;    /* phase Succeeded or Failed */

@@ -236,6 +236,9 @@ void request_forward(struct request *rq)
              LOG_STR("address", p->address), LOG_ERR(&err));
     h->counters.upstream_errors++;
     throttler_done(&h->throttler, &rq->ticket, false, loop_now_ns(h->loop));
-    answer_text(rq->ex, rc == ERR_TOO_BIG ? 431 : 502, 0, "cannot forward the request: %s\n",
-                err.msg);
+    answer_text(rq->ex,
+                rc == ERR_TOO_BIG       ? 431
+                : rc == ERR_UNSUPPORTED ? 501
+                                        : 502,
+                0, "cannot forward the request: %s\n", err.msg);
 }

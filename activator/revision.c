@@ -136,6 +136,7 @@ struct replica *revision_put_replica(struct throttler *t, struct revision *r,
         replica_good(p);
     }
     p->ready = facts->ready;
+    p->h2c = facts->h2c;
     p->terminating = facts->terminating;
     if (!had_ready && replica_ready(p)) {
         r->window = 0; /* it begins small */

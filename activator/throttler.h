@@ -81,6 +81,7 @@ struct replica_facts {
     struct slice uid;     /* of the Pod */
     struct slice name;    /* of the Pod */
     struct slice address; /* "unix:/…" or "IP:PORT"; empty: not known yet */
+    bool h2c;             /* is spoken to in HTTP/2 */
     bool ready;           /* may take requests */
     bool terminating;     /* its Pod is being deleted */
 };
@@ -92,6 +93,7 @@ struct replica {
     struct revision *revision;
     void *user; /* the caller's: its upstream; see throttler_set_release() */
     uint32_t in_flight;
+    bool h2c;   /* is spoken to in HTTP/2 */
     bool ready; /* by the Pod or by a probe of ours */
     bool terminating;
     bool draining;            /* it said so itself */

@@ -31,7 +31,9 @@ int upstream_pool(struct handler *h, struct replica *p, struct http_pool **out, 
 {
     struct upstream *u = upstream_of(h, p);
     if (u->pool == NULL) {
-        int rc = http_pool_new(h->loop, p->address, &h->pool_options, &u->pool, err);
+        struct http_pool_options options = h->pool_options;
+        options.h2c = p->h2c;
+        int rc = http_pool_new(h->loop, p->address, &options, &u->pool, err);
         if (rc < 0) {
             u->pool = NULL;
             return rc;

@@ -121,6 +121,7 @@ static void put_pod(struct watch *w, const struct kube_entry *entry, bool ready)
         .uid = slice_str(entry->uid),
         .name = slice_str(entry->name),
         .address = slice_str(o->address),
+        .h2c = o->h2c,
         .ready = ready,
         .terminating = o->terminating || o->finished,
     };

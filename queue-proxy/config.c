@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "queue-proxy/config.h"
 
+#include "serving/names.h"
+
 static const struct option_row rows[] = {
     OPTION(struct config, concurrency, INT, "CONTAINER_CONCURRENCY", "container-concurrency", "0",
            .min = 0, .max = 100000,
@@ -16,6 +18,10 @@ static const struct option_row rows[] = {
            .help = "numeric address of the function"),
     OPTION(struct config, user_port, INT, "USER_PORT", "user-port", "8080", .min = 1, .max = 65535,
            .help = "port of the function"),
+    OPTION(struct config, user_protocol, CHOICE, "LULL_USER_PROTOCOL", "user-protocol", "auto",
+           .choices = "auto|http1|h2c",
+           .help = "what the function speaks: h2c is HTTP/2 without TLS from the first byte, then "
+                   "taken on the port for requests too; auto: h2c when that is 8013"),
     OPTION(struct config, timeout_s, INT, "REVISION_TIMEOUT_SECONDS", "timeout-seconds", "300",
            .min = 0, .max = 86400, .help = "seconds for a whole request, then 504; 0: no limit"),
     OPTION(struct config, start_timeout_s, INT, "REVISION_RESPONSE_START_TIMEOUT_SECONDS",
@@ -50,3 +56,9 @@ const struct option_table config_table = {
     .rows = rows,
     .count = ARRAY_LEN(rows),
 };
+
+bool config_h2c(const struct config *config)
+{
+    return config->user_protocol == USER_PROTOCOL_H2C ||
+           (config->user_protocol == USER_PROTOCOL_AUTO && config->queue_port == QUEUE_PORT_H2C);
+}

@@ -5,6 +5,9 @@
 
 #include "base/options.h"
 
+/* What the function speaks; auto: HTTP/2 when the port for requests is Knative's for that. */
+enum user_protocol { USER_PROTOCOL_AUTO, USER_PROTOCOL_HTTP1, USER_PROTOCOL_H2C };
+
 struct config {
     char *queue_listen; /* comma-separated addresses; empty: queue_port on every address */
     char *admin_listen; /* the same; empty: the two ports of Knative */
@@ -16,6 +19,7 @@ struct config {
     char *revision;
     char *pod;
     int64_t concurrency; /* 0: no limit */
+    int user_protocol;   /* enum user_protocol */
     int64_t queue_port;
     int64_t user_port;
     int64_t timeout_s;
@@ -26,3 +30,6 @@ struct config {
 };
 
 extern const struct option_table config_table;
+
+/* Whether the function, and with it this proxy's port, speaks HTTP/2 with prior knowledge. */
+bool config_h2c(const struct config *config);

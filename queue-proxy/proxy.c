@@ -167,9 +167,13 @@ static void answer_probe(struct proxy *proxy, struct http_exchange *ex,
 static void fail_request(struct request *rq, const struct error *err)
 {
     char text[ERROR_MSG_MAX + 64];
-    snprintf(text, sizeof(text), "the function did not answer: %s\n", err->msg);
-    answer(rq->exchange, 502, text);
-    rq_over(rq, 502);
+    bool unsupported = err->code == ERR_UNSUPPORTED;
+    snprintf(text, sizeof(text), "%s: %s\n",
+             unsupported ? "the function's protocol does not allow it"
+                         : "the function did not answer",
+             err->msg);
+    answer(rq->exchange, unsupported ? 501 : 502, text);
+    rq_over(rq, unsupported ? 501 : 502);
 }
 
 static void start_forward(struct request *rq)
@@ -376,6 +380,7 @@ static int make_pool(struct proxy *proxy, struct addr *function, struct error *e
         return error_prefix(err, rc, "LULL_USER_HOST, the address of the function");
     }
     options.max_idle = 256;
+    options.h2c = config_h2c(proxy->config);
     addr_format(function, text, sizeof(text));
     rc = http_pool_new(proxy->loop, text, &options, &proxy->pool, err);
     proxy->open += rc == 0;
@@ -427,9 +432,10 @@ int proxy_start(struct proxy *proxy, struct loop *loop, const struct config *con
     deadlines_init(&proxy->idle_timeouts, loop, length_ms(config->idle_timeout_s), on_idle_timeout,
                    proxy);
     limits.idle_ms = 120000; /* longer than an activator keeps its end */
-    proxy->server = http_server_new(
-        loop,
-        &(struct http_server_options){.limits = limits, .on_request = on_request, .arg = proxy});
+    proxy->server = http_server_new(loop, &(struct http_server_options){.limits = limits,
+                                                                        .h2c = config_h2c(config),
+                                                                        .on_request = on_request,
+                                                                        .arg = proxy});
     proxy->open = 4;
     int rc = probe_spec_parse(slice_str(config->probe), &proxy->probe_spec, err);
     rc = rc < 0 ? error_prefix(err, rc, "SERVING_READINESS_PROBE, Kubernetes' probe as JSON")
