@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""HTTP/2 with prior knowledge, on the real binaries: client → activator → queue-proxy → function, where the function is
+a real gRPC server."""
+import pathlib
+import re
+import subprocess
+import sys
+import threading
+
+import grpc
+import pytest
+from conftest import binary, free_ports
+from fake_api import FakeApi, pod, revision, route
+from http_raw import Client
+from lull_client import http_request, wait_for
+
+GRPC_FUNCTION = pathlib.Path(__file__).resolve().parents[1] / "lib" / "grpc_function.py"
+HOST = "hello.default.localhost"
+
+
+class Part:
+    """A process whose output is read as it comes."""
+
+    def __init__(self, command, env=None):
+        self.lines = []
+        self.process = subprocess.Popen(list(map(str, command)), env=env, text=True, stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.lines.append(line)
+
+    def said(self, pattern):
+        return next((m for m in (re.search(pattern, line) for line in list(self.lines)) if m), None)
+
+    def wait_said(self, pattern, seconds=20):
+        return wait_for(lambda: self.said(pattern), seconds, f"{pattern!r} in {self.lines}")
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(10)
+        self.reader.join(10)
+        text = "".join(self.lines)
+        assert "Sanitizer" not in text and "runtime error" not in text, text
+
+
+class World:
+    """An activator, a queue-proxy and a gRPC function, one of each."""
+
+    def __init__(self, home):
+        self.home, self.parts = home, []
+        self.api = FakeApi()
+
+    def part(self, *command, env=None):
+        self.parts.append(Part(command, env))
+        return self.parts[-1]
+
+    def start(self, *options, **env):
+        self.function = self.part(sys.executable, GRPC_FUNCTION, 0)
+        port = self.function.wait_said(r"listens (\d+)")[1]
+        (self.queue_port,) = free_ports(1)
+        self.queue = self.part(binary("lull-queue-proxy"), env={
+            "LULL_QUEUE_LISTEN": f"unix:{self.home}/q,127.0.0.1:{self.queue_port}",
+            "LULL_ADMIN_LISTEN": f"unix:{self.home}/a", "USER_PORT": port, "QUEUE_SERVING_PORT": "8013",
+            "LULL_DRAIN_QUIET": "50ms", **env})
+        self.queue.wait_said('"ready":true')
+        it = pod("pod-1", "hello-1", f"unix:{self.home}/q")
+        it["spec"] = {"containers": [{"name": "queue-proxy", "ports": [{"name": "queue-port-h2c",
+                                                                        "containerPort": 8013}]}]}
+        self.api.put("pods", it)
+        self.api.put("revisions", revision("hello-1"))
+        self.api.put("routes", route("hello", {"hello-1": 100}))
+        self.activator = self.part(
+            binary("lull-activator"), "--kubeconfig", self.api.kubeconfig(self.home / "kubeconfig"),
+            "--public-listen", "127.0.0.1:0", "--local-listen", "127.0.0.1:0",
+            "--admin-listen", f"unix:{self.home}/admin.sock", "--pod-address", "unix", *options)
+        self.public = int(self.activator.wait_said(r'"public_port":(\d+)')[1])
+        wait_for(lambda: self.get("/").status != 404, 10, "the route is known")
+        return self
+
+    def get(self, path, **headers):
+        return http_request(f"http://127.0.0.1:{self.public}{path}", headers={"Host": HOST, **headers})
+
+    def channel(self):
+        return grpc.insecure_channel(f"127.0.0.1:{self.public}", (("grpc.default_authority", HOST),
+                                                                  ("grpc.enable_http_proxy", 0)))
+
+    def stop(self):
+        self.api.close()
+        for part in self.parts:
+            part.stop()
+
+
+@pytest.fixture
+def world(home):
+    it = World(home)
+    yield it
+    it.stop()
+
+
+def metadata(pairs):
+    return {k: v for k, v in pairs}
+
+
+def test_grpc_calls_pass_both_proxies(world):
+    with world.start("--h2c").channel() as channel:
+        unary = channel.unary_unary("/t.Echo/Unary")
+        answer, call = unary.with_call(b"hello", timeout=20, metadata=(("x-ask", "7"),))
+        assert answer == b"hello" and call.code() == grpc.StatusCode.OK
+        assert metadata(call.initial_metadata())["x-first"] == "1"
+        assert metadata(call.trailing_metadata())["x-last"] == "2"
+        assert world.function.wait_said("unary 5 7")
+        big = bytes(range(256)) * 8000
+        assert unary(big, timeout=20) == big
+
+        with pytest.raises(grpc.RpcError) as failed:
+            channel.unary_unary("/t.Echo/Fail")(b"", timeout=20)
+        assert failed.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+        assert failed.value.details() == "not today: 100 % sure"
+        assert metadata(failed.value.trailing_metadata())["x-last"] == "3"
+
+        with pytest.raises(grpc.RpcError) as failed:  # an answer that is only trailers
+            channel.unary_unary("/t.Echo/Nothing")(b"", timeout=20)
+        assert failed.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+        sizes = [0, 1, 100, 70000]
+        answers = channel.stream_stream("/t.Echo/Stream")(iter([b"a" * n for n in sizes]), timeout=20)
+        assert [len(a) for a in answers] == sizes
+
+
+def test_a_cancelled_call_is_cancelled_in_the_function(world):
+    with world.start("--h2c").channel() as channel:
+        call = channel.unary_unary("/t.Echo/Wait").future(b"", timeout=60)
+        world.function.wait_said("waits")
+        call.cancel()
+        world.function.wait_said("ended cancelled")
+        assert channel.unary_unary("/t.Echo/Unary")(b"next", timeout=20) == b"next"
+
+
+def test_http1_reaches_the_function_as_http2(world):
+    world.start()
+    got = world.get("/t.Echo/Unary")
+    # The gRPC server speaks nothing but HTTP/2; that it does not like a GET is its answer.
+    assert got.status == 200 and got.headers["Content-Type"] == "application/grpc"
+    assert got.headers["grpc-status"] == "2"
+
+
+def test_what_http2_cannot_do_is_said(world):
+    world.start()
+    got = world.get("/", Connection="Upgrade", Upgrade="websocket")
+    assert got.status == 501 and b"HTTP/2" in got.body
+    with Client(world.public) as client:  # HTTP/2 from clients is off
+        got = client.ask(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        assert got.status == 505 and b"HTTP/2" in got.body
