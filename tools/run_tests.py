@@ -175,7 +175,7 @@ def stage_integration_quick(stage):
 
 def stage_integration_asan(stage):
     if build_asan(stage):
-        pytest(stage, "build-asan", "quick and not soak", timeout=1200, env=SANITIZE)
+        pytest(stage, "build-asan", "(quick or hostile) and not soak", timeout=1800, env=SANITIZE)
 
 
 def stage_clang(stage):
@@ -239,7 +239,7 @@ STAGES = {  # name: (function, what it is)
     "quick": (stage_integration_quick, "the integration tests marked quick"),
     "integration": (stage_integration, "pytest on the real binaries"),
     "asan": (stage_asan, "units under ASan and UBSan"),
-    "asan-integration": (stage_integration_asan, "the quick integration tests under ASan and UBSan"),
+    "asan-integration": (stage_integration_asan, "the quick and the hostile integration tests under ASan and UBSan"),
     "clang": (stage_clang, "clang build with -Werror, units"),
     "static": (stage_static, "static lull-queue-proxy"),
     "fuzz": (stage_fuzz, f"each fuzz target for {FUZZ_SECONDS} s"),

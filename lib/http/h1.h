@@ -60,7 +60,11 @@ struct h1_parser {
     const struct http_limits *limits;
     const struct h1_events *events;
     void *owner;
+    int64_t overhead;     /* private: bytes of this message around its body */
     const char *bad_text; /* static */
+    uint32_t fed;         /* private: bytes fed so far, modulo 2^32 */
+    uint32_t shift;       /* private: an address minus it is a place in what was fed */
+    uint32_t word_end;    /* private: where the last word of the request line ended */
     uint32_t name_at;     /* private: where the header being read starts in msg->text */
     uint32_t name_len;    /* private */
     uint32_t value_len;   /* private */
@@ -71,6 +75,8 @@ struct h1_parser {
     bool keep_alive; /* after H1_DONE: the connection may carry another one */
     bool tunnel;     /* after H1_DONE: on_head said H1_TUNNEL */
     bool stopped;    /* private */
+    bool extension;  /* private: the name or value of a chunk's extension has a byte */
+    bool half_line;  /* private: a CR before the message waits for its LF */
 };
 
 void h1_parser_init(struct h1_parser *p, enum llhttp_type type, const struct http_limits *limits,

@@ -172,6 +172,10 @@ static int check_coding(const struct http_head *head, const char **out_text)
         *out_text = "the length of the body is given twice";
         return 400;
     }
+    if (head->has_length && head->content_length > INT64_MAX) {
+        *out_text = "the Content-Length is no length of a body";
+        return 400;
+    }
     if (!known) {
         *out_text = "the only transfer coding here is chunked";
         return 501;
@@ -181,15 +185,19 @@ static int check_coding(const struct http_head *head, const char **out_text)
 
 static int check_expect(struct http_head *head, const char **out_text)
 {
-    const struct http_header *h = http_head_find_id(head, HTTP_H_EXPECT);
-    if (h == NULL) {
-        return 0;
+    bool expects = false;
+    for (size_t i = 0; i < head->n_headers; i++) {
+        const struct http_header *h = &head->headers[i];
+        if (h->id != HTTP_H_EXPECT) {
+            continue;
+        }
+        if (!slice_eq_nocase(h->value, SLICE_LIT("100-continue"))) {
+            *out_text = "this expectation is not known";
+            return 417;
+        }
+        expects = true;
     }
-    if (!slice_eq_nocase(h->value, SLICE_LIT("100-continue"))) {
-        *out_text = "this expectation is not known";
-        return 417;
-    }
-    head->expect_continue = head->version >= 11 && head->body != HTTP_BODY_NONE &&
+    head->expect_continue = expects && head->version >= 11 && head->body != HTTP_BODY_NONE &&
                             !(head->body == HTTP_BODY_LENGTH && head->content_length == 0);
     return 0;
 }

@@ -16,6 +16,10 @@
 #define TEXT_FIRST    512
 #define HEADERS_FIRST 16
 #define HEADERS_KEEP  32
+/* Bytes around the body that one byte of it pays for ("1\r\na\r\n" takes 5), and how many more may
+   come, in max_head_bytes: head, trailers, what pads them. */
+#define OVERHEAD_PAID 8
+#define OVERHEAD_MAX  3
 
 void h1_message_init(struct h1_message *m)
 {
@@ -107,6 +111,32 @@ static int on_message_begin(llhttp_t *ll)
     p->name_len = 0;
     p->value_len = 0;
     p->trailers = 0;
+    p->overhead = 0;
+    return 0;
+}
+
+/* Where a byte that is being fed stands in all that was fed. */
+static uint32_t place(const struct h1_parser *p, const char *at)
+{
+    return (uint32_t)(uintptr_t)at - p->shift;
+}
+
+/* llhttp takes any number of spaces in the request line; RFC 9112 has exactly one. */
+static int on_method(llhttp_t *ll, const char *at, size_t len)
+{
+    struct h1_parser *p = self(ll);
+    p->word_end = place(p, at) + (uint32_t)len;
+    return 0;
+}
+
+static int on_version(llhttp_t *ll, const char *at, size_t len)
+{
+    struct h1_parser *p = self(ll);
+    uint32_t gap = place(p, at) - p->word_end; /* 0: the rest of a version in two reads */
+    if (ll->type == HTTP_REQUEST && gap != 0 && gap != sizeof(" HTTP/") - 1) {
+        return refuse(p, 400, "more than one space in the request line");
+    }
+    p->word_end = place(p, at) + (uint32_t)len;
     return 0;
 }
 
@@ -137,6 +167,10 @@ static int on_url(llhttp_t *ll, const char *at, size_t len)
 {
     struct h1_parser *p = self(ll);
     struct h1_message *m = p->msg;
+    if (m->head.target.len == 0 && place(p, at) != p->word_end + 1) {
+        return refuse(p, 400, "more than one space in the request line");
+    }
+    p->word_end = place(p, at) + (uint32_t)len;
     if (m->head.target.len + len > p->limits->max_target_bytes) {
         return refuse(p, 414, "the request target is too long");
     }
@@ -231,6 +265,18 @@ static void fill_response_body(struct http_head *head)
     }
 }
 
+/* llhttp does not see a "close" with a tab beside it. */
+static void find_close(struct h1_parser *p)
+{
+    const struct http_head *head = &p->msg->head;
+    for (size_t i = 0; i < head->n_headers; i++) {
+        if (head->headers[i].id == HTTP_H_CONNECTION &&
+            http_list_has(head->headers[i].value, SLICE_LIT("close"))) {
+            p->ll.flags |= F_CONNECTION_CLOSE;
+        }
+    }
+}
+
 static int on_headers_complete(llhttp_t *ll)
 {
     struct h1_parser *p = self(ll);
@@ -238,6 +284,7 @@ static int on_headers_complete(llhttp_t *ll)
     const char *text = NULL;
     p->head_done = true;
     fill_head(p);
+    find_close(p);
     int status;
     if (ll->type == HTTP_REQUEST) {
         status = h1_check_request(p->msg, &text);
@@ -249,6 +296,10 @@ static int on_headers_complete(llhttp_t *ll)
     } else {
         fill_response_body(head);
         status = h1_check_response(p->msg, &text);
+    }
+    if (status == 0 && (ll->flags & F_TRANSFER_ENCODING) && !(ll->flags & F_CHUNKED)) {
+        status = 400; /* as "chunked" with a tab behind it: llhttp would refuse it after on_head */
+        text = "Transfer-Encoding cannot be read";
     }
     if (status != 0) {
         return refuse(p, status, text);
@@ -272,11 +323,28 @@ static int on_headers_complete(llhttp_t *ll)
 static int on_body(llhttp_t *ll, const char *at, size_t len)
 {
     struct h1_parser *p = self(ll);
+    p->overhead -= (OVERHEAD_PAID + 1) * (int64_t)len; /* h1_feed counts all bytes */
     if (p->events->on_body(p, slice_of(at, len), p->owner)) {
         return 0;
     }
     p->stopped = true;
     return HPE_USER;
+}
+
+/* Names and values of chunk extensions are not passed on, but must be there. */
+static int on_extension(llhttp_t *ll, const char *at, size_t len)
+{
+    struct h1_parser *p = self(ll);
+    p->extension = p->extension || len > 0;
+    return 0;
+}
+
+static int on_extension_complete(llhttp_t *ll)
+{
+    struct h1_parser *p = self(ll);
+    bool is_there = p->extension;
+    p->extension = false;
+    return is_there ? 0 : refuse(p, 400, "a chunk extension without a name or value");
 }
 
 static int on_message_complete(llhttp_t *ll)
@@ -289,11 +357,17 @@ static int on_message_complete(llhttp_t *ll)
 
 static const llhttp_settings_t settings = {
     .on_message_begin = on_message_begin,
+    .on_method = on_method,
     .on_url = on_url,
+    .on_version = on_version,
     .on_header_field = on_field,
     .on_header_value = on_value,
     .on_header_value_complete = on_value_complete,
     .on_headers_complete = on_headers_complete,
+    .on_chunk_extension_name = on_extension,
+    .on_chunk_extension_name_complete = on_extension_complete,
+    .on_chunk_extension_value = on_extension,
+    .on_chunk_extension_value_complete = on_extension_complete,
     .on_body = on_body,
     .on_message_complete = on_message_complete,
 };
@@ -322,15 +396,53 @@ static enum h1_result bad(struct h1_parser *p, llhttp_errno_t code)
     return H1_BAD;
 }
 
+/* Empty lines before a message are passed over, but llhttp takes a lone CR or LF for one too. */
+static bool empty_lines(struct h1_parser *p, const char *bytes, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (bytes[i] == '\r' && !p->half_line) {
+            p->half_line = true;
+        } else if (bytes[i] == '\n' && p->half_line) {
+            p->half_line = false;
+        } else if (p->half_line || bytes[i] == '\r' || bytes[i] == '\n') {
+            refuse(p, 400, "an empty line that does not end in CR LF");
+            return false;
+        } else {
+            break;
+        }
+    }
+    return true;
+}
+
+/*
+ * Bounds what no span shows: padding of values, zeros before a chunk's size, its extensions, empty
+ * lines. Whether the message, of which more is to come, is still worth reading.
+ */
+static bool worth_reading(struct h1_parser *p, size_t len)
+{
+    p->overhead = p->overhead + (int64_t)len > 0 ? p->overhead + (int64_t)len : 0;
+    if (p->overhead <= OVERHEAD_MAX * (int64_t)p->limits->max_head_bytes) {
+        return true;
+    }
+    if (p->started && p->head_done) {
+        refuse(p, 400, "too many bytes around the body");
+    } else {
+        refuse(p, 431, "the header fields are too large");
+    }
+    return false;
+}
+
 enum h1_result h1_feed(struct h1_parser *p, const char *bytes, size_t len, size_t *out_used)
 {
     *out_used = len;
-    if (p->bad_status != 0) {
+    if (p->bad_status != 0 || (!p->started && !empty_lines(p, bytes, len))) {
         return H1_BAD;
     }
+    p->shift = (uint32_t)(uintptr_t)bytes - p->fed;
     llhttp_errno_t code = llhttp_execute(&p->ll, bytes, len);
     if (code == HPE_OK) {
-        return H1_MORE;
+        p->fed += (uint32_t)len;
+        return worth_reading(p, len) ? H1_MORE : H1_BAD;
     }
     if (p->stopped) {
         return H1_STOPPED;
@@ -339,6 +451,8 @@ enum h1_result h1_feed(struct h1_parser *p, const char *bytes, size_t len, size_
         return bad(p, code);
     }
     *out_used = (size_t)(llhttp_get_error_pos(&p->ll) - bytes);
+    p->fed += (uint32_t)*out_used;
+    p->overhead = 0;
     llhttp_resume(&p->ll);
     return H1_DONE;
 }

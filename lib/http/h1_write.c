@@ -97,7 +97,8 @@ bool h1_write_request(struct strbuf *out, const struct http_head *head, enum h1_
     *to++ = ' ';
     to = put_slice(to, head->target);
     to = PUT_LIT(to, " HTTP/1.1\r\nHost: ");
-    to = put_slice(to, head->authority);
+    /* HTTP/1.0 need not say a host; HTTP/1.1 must */
+    to = head->authority.len > 0 ? put_slice(to, head->authority) : PUT_LIT(to, "localhost");
     to = PUT_LIT(to, "\r\n");
     to = put_headers(to, head);
     if (head->body == HTTP_BODY_STREAM) {

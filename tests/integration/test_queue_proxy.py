@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""lull-queue-proxy in front of a recording function, over raw sockets. Framing: test_queue_proxy_framing.py."""
+"""lull-queue-proxy in front of a recording function, over raw sockets. Framing: test_hostile_framing.py."""
 import os
 import random
 import resource

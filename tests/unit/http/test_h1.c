@@ -157,6 +157,15 @@ static void refuses_requests(void **state)
         {RQ LONG5 ": 1\r\n\r\n", H1_BAD, 431},
         {RQ "A:1\r\nB:1\r\nC:1\r\nD:1\r\nE:1\r\nF:1\r\nG:1\r\nH:1\r\n\r\n", H1_BAD, 431},
         {RQ "Transfer-Encoding: chunked\r\n\r\n0\r\nX: " LONG5 "\r\n\r\n", H1_BAD, 431},
+        {"\n" RQ "\r\n", H1_BAD, 400},
+        {"\r\r\n" RQ "\r\n", H1_BAD, 400},
+        {"GET  / HTTP/1.1\r\nHost: a\r\n\r\n", H1_BAD, 400},
+        {"GET /  HTTP/1.1\r\nHost: a\r\n\r\n", H1_BAD, 400},
+        {RQ "Transfer-Encoding: chunked\t\r\n\r\n0\r\n\r\n", H1_BAD, 400},
+        {RQ "Content-Length: 9223372036854775808\r\n\r\n", H1_BAD, 400},
+        {RQ "Expect: 100-continue\r\nExpect: x\r\n\r\n", H1_BAD, 417},
+        {RQ "Transfer-Encoding: chunked\r\n\r\n1;=b\r\na\r\n0\r\n\r\n", H1_BAD, 400},
+        {RQ "Transfer-Encoding: chunked\r\n\r\n1;a=\r\na\r\n0\r\n\r\n", H1_BAD, 400},
     };
     run_all(rows, ARRAY_LEN(rows), HTTP_REQUEST, H1_GO);
 }
