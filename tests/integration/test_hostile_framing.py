@@ -57,12 +57,8 @@ def check_seen(target, before, data, n):
         assert not left, f"trailers that do not belong there: {r.trailers}"
 
 
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("step", [None, 1], ids=["whole", "bytes"])
-def test_row(target, name, step):
+def check_row(target, name, step):
     case = CASES[name]
-    if step and (len(case.data) > LONG or target.name == "chain"):
-        return  # too long to be sent so; and what the first proxy of a chain reads it passes on in its own words
     want = case.want if target.name == "queue-proxy" or not isinstance(case.outside, list) else case.outside
 
     async def scenario():
@@ -86,6 +82,18 @@ def test_row(target, name, step):
         check_seen(target, before + good, b"POST /well0 HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nwell", 1)
 
     target.run(scenario())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_row(target, name):
+    check_row(target, name, None)
+
+
+# The second proxy of a chain is not tried so: what the first one reads it passes on in its own words.
+@pytest.mark.parametrize("name", [n for n, c in CASES.items() if len(c.data) < LONG])
+@pytest.mark.parametrize("target", ["queue-proxy", "activator"], indirect=True)
+def test_row_byte_by_byte(target, name):
+    check_row(target, name, 1)
 
 
 # ---- mutations ------------------------------------------------------------------------------------------------------
