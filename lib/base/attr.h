@@ -18,6 +18,13 @@
 #define NORETURN          __attribute__((noreturn))
 #define MAYBE_UNUSED      __attribute__((unused))
 
+/* A large variable that is written before it is read: the compiler need not clear it. */
+#if defined(__has_attribute) && __has_attribute(uninitialized)
+#define UNINITIALIZED __attribute__((uninitialized))
+#else
+#define UNINITIALIZED
+#endif
+
 /* Run fn(&variable) when the variable leaves its scope: CLEANUP(strbuf_fini) struct strbuf s; */
 #define CLEANUP(fn) __attribute__((cleanup(fn)))
 

@@ -18,11 +18,7 @@
 
 /* Room for the headers of a copy: only those below n_headers are ever read, so the compiler need
    not clear 11 KiB twice for each request. */
-#define HEADER_ROOM(name) __attribute__((uninitialized)) struct http_header name[ROOM]
-#if defined(__has_attribute) && !__has_attribute(uninitialized)
-#undef HEADER_ROOM
-#define HEADER_ROOM(name) struct http_header name[ROOM]
-#endif
+#define HEADER_ROOM(name) UNINITIALIZED struct http_header name[ROOM]
 
 static const struct http_exchange_events exchange_events;
 static const struct http_call_events call_events;

@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Listening. The socket is made and bound by hand, because the order matters: a unix socket gets
- * its mode before it has a name, a TCP socket its options before it has a port. Then libuv takes
- * the descriptor over.
+ * its mode before it has a name, a TCP socket its options before it has a port.
  *
  * A unix path that exists: when nobody answers a connect there, the file is left over from a
  * process that was killed, and is replaced; when somebody does, ERR_IN_USE. A path that is no
  * socket is never removed.
- * Failures before libuv has the descriptor close it; later listener_close does.
+ * Happy path: the loop tells that connections wait, and they are taken until there are no more, a
+ * bounded number in one turn. Failures: of one connection, it is passed over; for want of
+ * descriptors or memory, the rest waits for a moment. Until the loop watches it, a failure closes
+ * the descriptor; later listener_close does.
  */
 #include "loop/listener.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/stat.h>
@@ -22,6 +25,8 @@
 #include "loop/stream_open.h"
 
 #define BACKLOG_DEFAULT 1024
+#define ACCEPT_MAX      64 /* in one turn */
+#define RETRY_MS        50
 
 static int fail(struct error *err, int errnum, const struct addr *addr)
 {
@@ -87,54 +92,114 @@ static int make_socket(const struct addr *addr, const struct listen_options *opt
     return 0;
 }
 
-static void on_uv_connection(uv_stream_t *handle, int status)
+/* --- accepting --- */
+
+/* Accepts one. False: there is none, or none can be had now. */
+static bool accept_one(struct listener *l)
 {
-    struct listener *l = handle->data;
-    if (status < 0) {
-        LOG_DEBUG("a connection could not be accepted", LOG_STR("error", uv_strerror(status)));
-        return;
+    int fd = accept4(l->io.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0) {
+        l->waiting = fd;
+        l->on_connection(l);
+        return !l->closing && l->waiting < 0;
     }
-    l->on_connection(l);
+    switch (errno) {
+    case EAGAIN:
+        l->ready = false;
+        return false;
+    case EINTR:
+    case EPERM:
+    case EPROTO:
+    case ECONNABORTED:
+    case ECONNRESET: /* that connection is gone already */
+        return true;
+    default: /* EMFILE, ENFILE, ENOBUFS, ENOMEM, or a network that is away */
+        LOG_DEBUG("connections wait to be accepted", LOG_STR("error", strerrordesc_np(errno)));
+        timer_start(&l->retry, RETRY_MS);
+        return false;
+    }
 }
 
-/* libuv takes the descriptor and listens. */
-static int open_handle(struct listener *l, int fd, struct error *err)
+static void accept_all(struct listener *l)
 {
-    char text[ADDR_TEXT_MAX];
-    int rc;
-    if (l->unix_socket) {
-        uv_pipe_init(&l->loop->uv, &l->uv.pipe, 0);
-        rc = uv_pipe_open(&l->uv.pipe, fd);
-    } else {
-        uv_tcp_init(&l->loop->uv, &l->uv.tcp);
-        rc = uv_tcp_open(&l->uv.tcp, fd);
+    for (int i = 0; l->ready && l->waiting < 0 && !l->closing; i++) {
+        if (i == ACCEPT_MAX) {
+            loop_task_post(l->loop, &l->later);
+            return;
+        }
+        if (!accept_one(l)) {
+            return;
+        }
     }
-    l->open = true;
-    l->uv.handle.data = l;
-    addr_format(&l->addr, text, sizeof(text));
-    if (rc < 0) {
-        close(fd);
-        return error_from_uv(err, rc, "listen on %s", text);
-    }
-    rc = uv_listen(&l->uv.stream, l->opt.backlog == 0 ? BACKLOG_DEFAULT : l->opt.backlog,
-                   on_uv_connection);
-    return rc < 0 ? error_from_uv(err, rc, "listen on %s", text) : 0;
 }
 
-static void on_never_open(struct loop_task *task)
+static void on_ready(struct loop_io *io, unsigned events)
+{
+    struct listener *l = CONTAINER_OF(io, struct listener, io);
+    l->ready = true;
+    accept_all(l);
+}
+
+static void on_retry(struct timer *timer)
+{
+    accept_all(timer->data);
+}
+
+static void on_later(struct loop_task *task)
 {
     struct listener *l = task->data;
-    if (l->close_cb != NULL) {
+    if (!l->closing) {
+        accept_all(l);
+    } else if (l->close_cb != NULL) {
         l->close_cb(l);
     }
+}
+
+/* The connection that waited is taken: go on, if this is not on_connection. */
+static int take_waiting(struct listener *l)
+{
+    int fd = l->waiting;
+    l->waiting = -1;
+    if (fd >= 0) {
+        loop_task_post(l->loop, &l->later);
+    }
+    return fd;
+}
+
+/* --- opening --- */
+
+static int start_listening(struct listener *l, int fd, struct error *err)
+{
+    int on = 1;
+    int rc = 0;
+    if (l->opt.inherited && !l->unix_socket) { /* accepted connections inherit it */
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    }
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
+        listen(fd, l->opt.backlog == 0 ? BACKLOG_DEFAULT : l->opt.backlog) < 0) {
+        rc = fail(err, errno, &l->addr);
+    }
+    if (rc == 0) {
+        rc = loop_io_add(l->loop, &l->io, fd, false, on_ready, err);
+    }
+    if (rc < 0) {
+        close(fd);
+        return rc;
+    }
+    timer_init(&l->retry, l->loop, on_retry, l);
+    l->open = true;
+    return 0;
 }
 
 int listener_start(struct listener *l, struct loop *loop, const struct addr *addr,
                    const struct listen_options *opt, listener_cb on_connection, void *data,
                    struct error *err)
 {
-    *l = (struct listener){.loop = loop, .on_connection = on_connection, .data = data};
-    loop_task_init(&l->closed, on_never_open, l);
+    *l = (struct listener){
+        .loop = loop, .on_connection = on_connection, .data = data, .waiting = -1};
+    loop_io_init(&l->io);
+    loop_task_init(&l->later, on_later, l);
     l->addr = *addr;
     if (opt != NULL) {
         l->opt = *opt;
@@ -153,7 +218,7 @@ int listener_start(struct listener *l, struct loop *loop, const struct addr *add
     }
     l->addr = own;
     l->unix_socket = addr_is_unix(&own);
-    return open_handle(l, fd, err);
+    return start_listening(l, fd, err);
 }
 
 int listener_accept(struct listener *l, struct stream *s, const struct stream_events *events,
@@ -163,35 +228,32 @@ int listener_accept(struct listener *l, struct stream *s, const struct stream_ev
     if (!l->open || l->closing) {
         return error_set(err, ERR_CLOSED, "accept: the listener is closed");
     }
-    stream_init_handle(s, l->unix_socket);
-    int rc = uv_accept(&l->uv.stream, &s->uv.stream);
-    if (rc == UV_EAGAIN) {
+    int fd = take_waiting(l);
+    if (fd < 0) {
         return error_set(err, ERR_UNAVAILABLE, "accept: no connection is waiting");
     }
+    int rc = stream_take_fd(s, fd, l->unix_socket, err);
     if (rc < 0) {
-        return error_from_uv(err, rc, "accept");
+        close(fd);
+        return error_prefix(err, rc, "accept");
     }
-    stream_opened(s);
     return l->opt.secure == NULL ? 0 : l->opt.secure(l->opt.secure_data, s, err);
 }
 
-static void free_refused(struct stream *s)
+/* Closes a connection so that its peer sees a reset. */
+static void reset_fd(int fd)
 {
-    free(s);
+    const struct linger now = {.l_onoff = 1};
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+    close(fd);
 }
 
 void listener_refuse(struct listener *l)
 {
-    struct stream *s = NEW(struct stream);
-    static const struct stream_events none = {.on_error = NULL};
-    stream_init(s, l->loop, &none, NULL);
-    if (l->open && !l->closing) {
-        stream_init_handle(s, l->unix_socket);
-        if (uv_accept(&l->uv.stream, &s->uv.stream) == 0) {
-            stream_opened(s);
-        }
+    int fd = take_waiting(l);
+    if (fd >= 0) {
+        reset_fd(fd);
     }
-    stream_reset(s, free_refused);
 }
 
 const struct addr *listener_addr(const struct listener *l)
@@ -206,17 +268,12 @@ char *listener_text(const struct listener *l, char *buf, size_t size)
 
 int listener_fd(const struct listener *l)
 {
-    uv_os_fd_t fd;
-    return l->open && uv_fileno(&l->uv.handle, &fd) == 0 ? fd : -1;
+    return l->io.fd;
 }
 
-static void on_uv_closed(uv_handle_t *handle)
+static void on_retry_closed(struct timer *timer)
 {
-    struct listener *l = handle->data;
-    l->open = false;
-    if (l->close_cb != NULL) {
-        l->close_cb(l);
-    }
+    on_later(&((struct listener *)timer->data)->later);
 }
 
 void listener_close(struct listener *l, listener_cb cb)
@@ -229,9 +286,18 @@ void listener_close(struct listener *l, listener_cb cb)
     if (l->unlink_path) {
         unlink(l->addr.u.un.sun_path);
     }
-    if (l->open) {
-        uv_close(&l->uv.handle, on_uv_closed);
-    } else {
-        loop_task_post(l->loop, &l->closed);
+    if (l->waiting >= 0) {
+        reset_fd(l->waiting);
+        l->waiting = -1;
     }
+    if (!l->open) {
+        loop_task_post(l->loop, &l->later);
+        return;
+    }
+    int fd = l->io.fd;
+    loop_task_cancel(&l->later);
+    loop_io_remove(l->loop, &l->io);
+    close(fd);
+    l->open = false;
+    timer_close(&l->retry, on_retry_closed);
 }

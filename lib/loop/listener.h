@@ -5,10 +5,12 @@
  * A listening socket (TCP or unix). For each connection on_connection runs; there the owner calls
  * listener_accept with a stream of its own, or listener_refuse. If it calls neither, the
  * listener holds that connection and stops until one of the two is called: that is how an owner
- * at its connection limit pushes back.
+ * at its connection limit pushes back. While the process is out of descriptors or memory,
+ * connections wait in the kernel's queue and are tried again.
  */
 
 #include "loop/stream.h"
+#include "loop/timer.h"
 
 struct listener;
 typedef void (*listener_cb)(struct listener *l);
@@ -27,20 +29,18 @@ struct listen_options {
 struct listener {
     struct loop *loop;
     listener_cb on_connection;
-    void *data; /* the owner's */
-    union {
-        uv_handle_t handle;
-        uv_stream_t stream;
-        uv_tcp_t tcp;
-        uv_pipe_t pipe;
-    } uv;                      /* private */
+    void *data;                /* the owner's */
+    struct loop_io io;         /* private */
     struct addr addr;          /* private: as bound */
     struct listen_options opt; /* private */
     bool unix_socket;          /* private */
     bool open;                 /* private */
     bool closing;              /* private */
     bool unlink_path;          /* private */
-    struct loop_task closed;   /* private */
+    bool ready;                /* private: connections may be waiting in the kernel */
+    int waiting;               /* private: one that was accepted and not taken yet, -1 none */
+    struct loop_task later;    /* private: go on accepting, or say closed */
+    struct timer retry;        /* private: the process is out of descriptors */
     listener_cb close_cb;      /* private */
 };
 

@@ -1,72 +1,214 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The loop. The clock: libuv has no hook between waking up and the first callback, so a prepare
- * handle marks the time as not read before each wait, and the first caller afterwards reads it.
- * Tasks run from an idle handle, which is active only while tasks wait; tasks that are posted by
- * a task run one turn later.
+ * The loop. A turn: the tasks, one wait for the descriptors of our own, their callbacks, libuv's
+ * turn when something of libuv is due, and what was closed. libuv's epoll descriptor is one of
+ * those that are waited for, and its next timer bounds the wait.
+ *
+ * The clock is forgotten by each wait, and read again by whoever asks first. Tasks that are posted
+ * by a task run one turn later.
+ *
+ * Failure: a descriptor that is removed while its event waits in the batch is struck from it; so no
+ * callback comes for memory that may be gone.
  */
 #include "loop/loop.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 
-static void on_prepare(uv_prepare_t *handle)
+#define BATCH_MAX 256
+
+struct loop_batch {
+    int n;
+    int next; /* the first that was not told yet */
+    struct epoll_event events[BATCH_MAX];
+};
+
+/* --- descriptors --- */
+
+void loop_io_init(struct loop_io *io)
 {
-    struct loop *loop = handle->data;
-    loop->now_ns = 0;
+    *io = (struct loop_io){.fd = -1};
 }
 
-static void on_idle(uv_idle_t *handle)
+static int watch(struct loop *loop, int how, int fd, bool write, struct loop_io *io,
+                 struct error *err)
 {
-    struct loop *loop = handle->data;
+    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.ptr = io};
+    if (write) {
+        event.events |= EPOLLOUT;
+    }
+    return epoll_ctl(loop->epoll, how, fd, &event) < 0
+               ? error_from_errno(err, errno, "watch descriptor %d", fd)
+               : 0;
+}
+
+int loop_io_add(struct loop *loop, struct loop_io *io, int fd, bool write, loop_io_cb cb,
+                struct error *err)
+{
+    int rc = watch(loop, EPOLL_CTL_ADD, fd, write, io, err);
+    if (rc == 0) {
+        *io = (struct loop_io){.cb = cb, .fd = fd};
+        if (loop->n_io++ == 0) {
+            uv_ref((uv_handle_t *)&loop->alive);
+        }
+    }
+    return rc;
+}
+
+int loop_io_write(struct loop *loop, struct loop_io *io, bool write, struct error *err)
+{
+    return watch(loop, EPOLL_CTL_MOD, io->fd, write, io, err);
+}
+
+void loop_io_remove(struct loop *loop, struct loop_io *io)
+{
+    if (io->fd < 0) {
+        return;
+    }
+    epoll_ctl(loop->epoll, EPOLL_CTL_DEL, io->fd, NULL);
+    io->fd = -1;
+    if (--loop->n_io == 0) {
+        uv_unref((uv_handle_t *)&loop->alive);
+    }
+    struct loop_batch *b = loop->batch;
+    for (int i = b == NULL ? 0 : b->next; b != NULL && i < b->n; i++) {
+        if (b->events[i].data.ptr == io) {
+            b->events[i].events = 0;
+        }
+    }
+}
+
+/* --- turns --- */
+
+static void run_tasks(struct list *tasks)
+{
     struct list batch;
     list_init(&batch);
-    list_splice_back(&batch, &loop->tasks);
+    list_splice_back(&batch, tasks);
     struct list *node;
     while ((node = list_pop_front(&batch)) != NULL) {
         struct loop_task *task = LIST_ENTRY(node, struct loop_task, link);
         task->cb(task);
     }
-    if (list_empty(&loop->tasks)) {
-        uv_idle_stop(handle);
+}
+
+static bool anything_left(const struct loop *loop)
+{
+    return !list_empty(&loop->tasks) || !list_empty(&loop->closing) ||
+           uv_loop_alive(&loop->uv) != 0;
+}
+
+int loop_poll_fd(const struct loop *loop)
+{
+    return loop->epoll;
+}
+
+int loop_poll_ms(struct loop *loop)
+{
+    if (loop->stopped || !list_empty(&loop->tasks) || !list_empty(&loop->closing)) {
+        return 0;
     }
+    uv_update_time(&loop->uv);
+    return uv_backend_timeout(&loop->uv); /* 0 too when libuv has nothing left */
+}
+
+/* Tells the events of one wait; whether libuv's descriptor is among them. */
+static bool tell(struct loop *loop, struct loop_batch *batch)
+{
+    bool uv_ready = false;
+    loop->batch = batch;
+    while (batch->next < batch->n) {
+        const struct epoll_event *e = &batch->events[batch->next++];
+        struct loop_io *io = e->data.ptr;
+        if (io == NULL) {
+            uv_ready = true;
+        } else if (e->events != 0) {
+            io->cb(io, e->events);
+        }
+    }
+    loop->batch = NULL;
+    return uv_ready;
+}
+
+bool loop_turn(struct loop *loop, bool wait)
+{
+    UNINITIALIZED struct loop_batch batch;
+    run_tasks(&loop->tasks);
+    int timeout = wait ? loop_poll_ms(loop) : 0;
+    batch.n = epoll_wait(loop->epoll, batch.events, BATCH_MAX, timeout);
+    batch.next = 0;
+    loop->now_ns = 0;
+    uv_update_time(&loop->uv);
+    bool uv_ready = tell(loop, &batch);
+    if (uv_ready || uv_backend_timeout(&loop->uv) == 0) {
+        uv_run(&loop->uv, UV_RUN_NOWAIT);
+    }
+    run_tasks(&loop->closing);
+    return anything_left(loop);
+}
+
+void loop_run(struct loop *loop)
+{
+    while (anything_left(loop) && !loop->stopped) {
+        loop_turn(loop, true);
+    }
+    loop->stopped = false;
+}
+
+void loop_stop(struct loop *loop)
+{
+    loop->stopped = true;
+}
+
+/* --- life --- */
+
+/* libuv runs nothing, and no timer, while no handle is active: this one is when descriptors are. */
+static void on_prepare(uv_prepare_t *handle)
+{
+    (void)handle;
+}
+
+/* libuv's own descriptor is the one without a loop_io. */
+static int watch_uv(struct loop *loop, struct error *err)
+{
+    struct epoll_event event = {.events = EPOLLIN};
+    loop->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (loop->epoll < 0 ||
+        epoll_ctl(loop->epoll, EPOLL_CTL_ADD, uv_backend_fd(&loop->uv), &event) < 0) {
+        return error_from_errno(err, errno, "make the event loop");
+    }
+    return 0;
 }
 
 int loop_init(struct loop *loop, struct error *err)
 {
-    *loop = (struct loop){.now_ns = 0};
+    *loop = (struct loop){.epoll = -1};
     list_init(&loop->tasks);
+    list_init(&loop->closing);
     signal(SIGPIPE, SIG_IGN);
     int rc = uv_loop_init(&loop->uv);
     if (rc < 0) {
         return error_from_uv(err, rc, "make the event loop");
     }
     loop->uv.data = loop;
-    uv_prepare_init(&loop->uv, &loop->stale);
-    loop->stale.data = loop;
-    uv_prepare_start(&loop->stale, on_prepare);
-    uv_unref((uv_handle_t *)&loop->stale);
-    uv_idle_init(&loop->uv, &loop->idle);
-    loop->idle.data = loop;
+    rc = watch_uv(loop, err);
+    if (rc < 0) {
+        if (loop->epoll >= 0) {
+            close(loop->epoll);
+        }
+        uv_loop_close(&loop->uv);
+        return rc;
+    }
+    uv_prepare_init(&loop->uv, &loop->alive);
+    uv_prepare_start(&loop->alive, on_prepare);
+    uv_unref((uv_handle_t *)&loop->alive);
     return 0;
-}
-
-void loop_run(struct loop *loop)
-{
-    uv_run(&loop->uv, UV_RUN_DEFAULT);
-}
-
-bool loop_turn(struct loop *loop, bool wait)
-{
-    return uv_run(&loop->uv, wait ? UV_RUN_ONCE : UV_RUN_NOWAIT) != 0;
-}
-
-void loop_stop(struct loop *loop)
-{
-    uv_stop(&loop->uv);
 }
 
 struct walk {
@@ -78,8 +220,7 @@ struct walk {
 static void count_foreign(uv_handle_t *handle, void *arg)
 {
     struct walk *w = arg;
-    if (handle != (const uv_handle_t *)&w->loop->stale &&
-        handle != (const uv_handle_t *)&w->loop->idle) {
+    if (handle != (const uv_handle_t *)&w->loop->alive) {
         w->left = handle;
         w->count++;
     }
@@ -93,12 +234,15 @@ int loop_fini(struct loop *loop, struct error *err)
         return error_set(err, ERR_IN_USE, "%u handles are still open (one is a %s)", w.count,
                          uv_handle_type_name(w.left->type));
     }
-    if (!list_empty(&loop->tasks)) {
+    if (loop->n_io > 0) {
+        return error_set(err, ERR_IN_USE, "%zu sockets are still open", loop->n_io);
+    }
+    if (!list_empty(&loop->tasks) || !list_empty(&loop->closing)) {
         return error_set(err, ERR_IN_USE, "tasks are still waiting");
     }
-    uv_close((uv_handle_t *)&loop->stale, NULL);
-    uv_close((uv_handle_t *)&loop->idle, NULL);
+    uv_close((uv_handle_t *)&loop->alive, NULL);
     uv_run(&loop->uv, UV_RUN_DEFAULT);
+    close(loop->epoll);
     int rc = uv_loop_close(&loop->uv);
     return rc < 0 ? error_from_uv(err, rc, "close the event loop") : 0;
 }
@@ -135,7 +279,13 @@ void loop_task_post(struct loop *loop, struct loop_task *task)
 {
     if (!list_linked(&task->link)) {
         list_push_back(&loop->tasks, &task->link);
-        uv_idle_start(&loop->idle, on_idle);
+    }
+}
+
+void loop_task_post_last(struct loop *loop, struct loop_task *task)
+{
+    if (!list_linked(&task->link)) {
+        list_push_back(&loop->closing, &task->link);
     }
 }
 

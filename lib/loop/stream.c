@@ -5,46 +5,48 @@
  * States: INIT → (connect) CONNECTING → OPEN → CLOSING → CLOSED; accept and open_fd go from INIT
  * to OPEN. `broken` is a mark beside them: the socket is unusable and on_error is due or given.
  *
- * Writing: while nothing is queued, uv_try_write goes straight to the kernel. What is left is
- * copied into one chunk that libuv sends (in flight); later bytes gather in a second chunk
- * (waiting), which follows when the first has gone. So there are at most two chunks, however
- * small the writes (a third only at a shutdown, after which none comes).
+ * Reading: the loop tells once that bytes are there; `readable` remembers it until the kernel has
+ * no more, which a read that does not fill its buffer shows as well (unless the end stands behind
+ * it). So to pause and to go on is a flag, and costs no system call.
+ *
+ * Writing: while nothing is queued, bytes go straight to the kernel. The rest is copied into the
+ * queue, one growing chunk, and follows when the loop tells that there is room. On TCP room is
+ * watched from the first time that it was missing; on a unix socket, which tells of room after
+ * every byte that the peer takes, only while something is queued.
  *
  * Failures: a failed read or write stores its error, stops reading, and gives on_error from a task
  * on the next turn, never from inside a call of the owner. A failed connect goes to its callback.
- * Close: libuv completes connect, shutdown and chunks with UV_ECANCELED before its close callback;
- * there the rest is freed and the owner's callback is the last act.
+ * Close: the descriptor goes at once; a task gives ERR_CANCELED to a connect or shutdown that is
+ * not completed, frees the rest, and the owner's callback is the last act.
  */
 #include "loop/stream.h"
 
 #include <errno.h>
-#include <limits.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "loop/stream_layer.h"
 #include "loop/stream_open.h"
 
 #define QUEUE_MAX_DEFAULT (1u << 20)
+#define READS_MAX         8 /* reads of one stream in one turn, so that one does not starve others */
+#define CHUNK_MIN         4096
 
 struct stream_chunk {
-    uv_write_t req;
-    struct stream *s;
+    size_t pos; /* bytes before it are with the kernel */
     size_t len;
     size_t cap;
     char bytes[];
 };
 
-struct stream_request {
-    union {
-        uv_connect_t connect;
-        uv_shutdown_t shutdown;
-        struct loop_task connected; /* to an abstract address: libuv cannot */
-    } uv;
-    struct stream *s;
-    stream_done_cb cb;
-};
+/* An idle connection pays for it. */
+_Static_assert(sizeof(struct stream) <= 152, "struct stream has grown");
 
 static void run_later(struct loop_task *task);
+static void on_ready(struct loop_io *io, unsigned events);
 
 void stream_init(struct stream *s, struct loop *loop, const struct stream_events *events,
                  void *data)
@@ -54,6 +56,7 @@ void stream_init(struct stream *s, struct loop *loop, const struct stream_events
                          .data = data,
                          .queue_max = QUEUE_MAX_DEFAULT,
                          .state = STREAM_INIT};
+    loop_io_init(&s->io);
     loop_task_init(&s->later, run_later, s);
 }
 
@@ -65,7 +68,7 @@ void stream_set_events(struct stream *s, const struct stream_events *events, voi
 
 void stream_set_queue_max(struct stream *s, size_t max_bytes)
 {
-    s->queue_max = max_bytes;
+    s->queue_max = max_bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)max_bytes;
 }
 
 bool stream_is_open(const struct stream *s)
@@ -81,8 +84,6 @@ bool stream_is_closing(const struct stream *s)
 /* --- breaking ----------------------------------------------------------------------------------
  */
 
-static void update_reading(struct stream *s);
-
 /* Stores the reason and gives it to the owner on the next turn; the first reason counts. */
 static void stream_break(struct stream *s, const struct error *err)
 {
@@ -92,57 +93,36 @@ static void stream_break(struct stream *s, const struct error *err)
     s->broken = true;
     s->fail = xmalloc(sizeof(*s->fail));
     *s->fail = *err;
-    update_reading(s);
     loop_task_post(s->loop, &s->later);
 }
 
-static void break_uv(struct stream *s, int uv_code, const char *what)
+static void break_errno(struct stream *s, int errnum, const char *what)
 {
     struct error err;
-    error_from_uv(&err, uv_code, "%s", what);
+    error_from_uv(&err, -errnum, "%s", what);
     stream_break(s, &err);
-}
-
-static void run_later(struct loop_task *task)
-{
-    struct stream *s = task->data;
-    if (s->state == STREAM_CLOSING) {
-        /* There was no handle to close. */
-        stream_finish_close(s);
-    } else if (s->broken) {
-        struct error err = *s->fail;
-        if (s->events->on_error != NULL) {
-            s->events->on_error(s, &err);
-        }
-    } else if (s->layer != NULL && s->state == STREAM_OPEN) {
-        struct error err;
-        if (s->layer->ops->proceed(s->layer, &err) < 0) {
-            stream_break(s, &err);
-        }
-    }
 }
 
 /* --- reading -----------------------------------------------------------------------------------
  */
 
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+static bool wants_bytes(const struct stream *s)
 {
-    struct stream *s = handle->data;
-    /* libuv calls the read callback next, whatever happens here: nothing may stop it now. */
-    s->in_alloc = true;
-    struct stream_buffer b =
-        s->layer != NULL ? s->layer->ops->buffer(s->layer) : s->events->on_buffer(s);
-    s->in_alloc = false;
-    if (s->layer == NULL && !s->reading) {
-        b.len = 0;
+    return stream_is_open(s) && !s->raw_ended &&
+           ((s->reading && !s->ended) || (s->layer != NULL && s->layer->needs_bytes));
+}
+
+/* Somebody wants bytes (again): what is there already is told on the next turn. */
+static void read_later(struct stream *s)
+{
+    if (s->readable && !s->in_read && wants_bytes(s)) {
+        loop_task_post(s->loop, &s->later);
     }
-    *buf = uv_buf_init(b.ptr, b.len > UINT_MAX ? UINT_MAX : (unsigned)b.len);
 }
 
 static void give_end(struct stream *s)
 {
     s->ended = true;
-    update_reading(s);
     if (s->events->on_end != NULL) {
         s->events->on_end(s);
     }
@@ -152,7 +132,6 @@ static void on_end_of_file(struct stream *s)
 {
     struct error err;
     s->raw_ended = true;
-    update_reading(s);
     if (s->layer == NULL) {
         give_end(s);
     } else if (!s->ended && s->layer->ops->ended(s->layer, &err) < 0) {
@@ -160,48 +139,53 @@ static void on_end_of_file(struct stream *s)
     }
 }
 
-static void on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *buf)
+static void got_bytes(struct stream *s, char *bytes, size_t n)
 {
-    struct stream *s = handle->data;
-    if (stream_is_closing(s) || n == 0) {
+    if (s->layer == NULL) {
+        s->events->on_read(s, bytes, n);
         return;
     }
-    if (n > 0 && s->layer == NULL) {
-        s->events->on_read(s, buf->base, (size_t)n);
-    } else if (n > 0) {
-        struct error err;
-        if (s->layer->ops->received(s->layer, (size_t)n, &err) < 0) {
-            stream_break(s, &err);
-        }
-    } else if (n == UV_EOF) {
-        on_end_of_file(s);
-    } else if (n == UV_ENOBUFS && s->layer == NULL) {
-        s->reading = false;
-        update_reading(s);
-    } else {
-        break_uv(s, (int)n, "read");
+    struct error err;
+    if (s->layer->ops->received(s->layer, n, &err) < 0) {
+        stream_break(s, &err);
     }
 }
 
-/* Makes libuv read exactly when somebody wants bytes. */
-static void update_reading(struct stream *s)
+/* One read. The callbacks may close the stream, but its memory stays. */
+static void read_once(struct stream *s)
 {
-    if (s->in_alloc) {
+    struct stream_buffer b =
+        s->layer != NULL ? s->layer->ops->buffer(s->layer) : s->events->on_buffer(s);
+    if (b.len == 0) {
+        s->reading = false;
         return;
     }
-    bool wanted = s->state == STREAM_OPEN && !s->broken && !s->raw_ended &&
-                  ((s->reading && !s->ended) || (s->layer != NULL && s->layer->needs_bytes));
-    if (wanted && !s->uv_reading) {
-        int rc = uv_read_start(&s->uv.stream, on_alloc, on_read);
-        if (rc < 0) {
-            break_uv(s, rc, "start to read");
-            return;
+    ssize_t n = recv(s->io.fd, b.ptr, b.len, MSG_DONTWAIT);
+    if (n > 0) {
+        if ((size_t)n < b.len && !s->hung) {
+            s->readable = false;
         }
-        s->uv_reading = true;
-    } else if (!wanted && s->uv_reading) {
-        s->uv_reading = false;
-        uv_read_stop(&s->uv.stream);
+        got_bytes(s, b.ptr, (size_t)n);
+    } else if (n == 0) {
+        on_end_of_file(s);
+    } else if (errno == EAGAIN) {
+        s->readable = false;
+    } else if (errno != EINTR) {
+        break_errno(s, errno, "read");
     }
+}
+
+static void read_on(struct stream *s)
+{
+    s->in_read = true;
+    for (int i = 0; s->readable && wants_bytes(s); i++) {
+        if (i == READS_MAX) {
+            loop_task_post(s->loop, &s->later);
+            break;
+        }
+        read_once(s);
+    }
+    s->in_read = false;
 }
 
 void stream_read_start(struct stream *s)
@@ -211,22 +195,29 @@ void stream_read_start(struct stream *s)
         return;
     }
     s->reading = true;
-    update_reading(s);
-    if (s->layer != NULL && s->state == STREAM_OPEN && !s->broken) {
+    read_later(s);
+    if (s->layer != NULL && stream_is_open(s)) {
         loop_task_post(s->loop, &s->later); /* the layer may have bytes already */
     }
 }
 
 void stream_read_stop(struct stream *s)
 {
-    if (s->reading) {
-        s->reading = false;
-        update_reading(s);
-    }
+    s->reading = false;
 }
 
 /* --- writing -----------------------------------------------------------------------------------
  */
+
+static size_t queue_len(const struct stream *s)
+{
+    return s->queue == NULL ? 0 : s->queue->len - s->queue->pos;
+}
+
+size_t stream_queued_bytes(const struct stream *s)
+{
+    return queue_len(s) + (s->layer != NULL ? s->layer->queued : 0);
+}
 
 static size_t iov_total(const struct iovec *iov, unsigned count)
 {
@@ -237,19 +228,31 @@ static size_t iov_total(const struct iovec *iov, unsigned count)
     return total;
 }
 
-/* Appends the pieces, without their first `skip` bytes, to the waiting chunk. */
-static void chunk_append(struct stream *s, const struct iovec *iov, unsigned count, size_t skip)
+/* The queue with room for `more` bytes at its end. */
+static struct stream_chunk *queue_reserve(struct stream *s, size_t more)
 {
-    struct stream_chunk *c = s->waiting;
-    size_t more = iov_total(iov, count) - skip;
-    if (c == NULL || c->cap - c->len < more) {
-        size_t len = c == NULL ? 0 : c->len;
-        size_t cap = c == NULL ? more : c->cap * 2 > len + more ? c->cap * 2 : len + more;
-        c = xrealloc(c, sizeof(*c) + cap);
-        c->len = len;
-        c->cap = cap;
-        s->waiting = c;
+    struct stream_chunk *c = s->queue;
+    if (c == NULL) {
+        size_t cap = more > CHUNK_MIN ? more : CHUNK_MIN;
+        c = xmalloc(sizeof(*c) + cap);
+        *c = (struct stream_chunk){.cap = cap};
+    } else if (c->cap - c->len < more) {
+        c->len -= c->pos;
+        memmove(c->bytes, c->bytes + c->pos, c->len);
+        c->pos = 0;
+        if (c->cap - c->len < more) {
+            c->cap = c->cap * 2 > c->len + more ? c->cap * 2 : c->len + more;
+            c = xrealloc(c, sizeof(*c) + c->cap);
+        }
     }
+    s->queue = c;
+    return c;
+}
+
+/* Appends the pieces, without their first `skip` bytes. */
+static void queue_append(struct stream *s, const struct iovec *iov, unsigned count, size_t skip)
+{
+    struct stream_chunk *c = queue_reserve(s, iov_total(iov, count) - skip);
     for (unsigned i = 0; i < count; i++) {
         size_t cut = skip < iov[i].iov_len ? skip : iov[i].iov_len;
         skip -= cut;
@@ -259,26 +262,27 @@ static void chunk_append(struct stream *s, const struct iovec *iov, unsigned cou
             c->len += n;
         }
     }
-    s->queued += more;
 }
 
-static void on_written(uv_write_t *req, int status);
-
-/* Hands the waiting chunk to libuv. 0 or a libuv code. */
-static int send_waiting(struct stream *s)
+static int watch_room(struct stream *s, bool on, struct error *err)
 {
-    struct stream_chunk *c = s->waiting;
-    s->waiting = NULL;
-    c->s = s;
-    uv_buf_t buf = uv_buf_init(c->bytes, (unsigned)c->len);
-    int rc = uv_write(&c->req, &s->uv.stream, &buf, 1, on_written);
-    if (rc < 0) {
-        s->queued -= c->len;
-        free(c);
-        return rc;
+    if (s->write_watched == on) {
+        return 0;
     }
-    s->in_flight++;
-    return 0;
+    int rc = loop_io_write(s->loop, &s->io, on, err);
+    if (rc == 0) {
+        s->write_watched = on;
+    }
+    return rc;
+}
+
+/* The last byte is with the kernel: the end of file behind it. */
+static void send_fin(struct stream *s)
+{
+    s->fin_due = false;
+    s->done_rc = shutdown(s->io.fd, SHUT_WR) < 0 ? errno : 0;
+    s->done_due = true;
+    loop_task_post(s->loop, &s->later);
 }
 
 static void give_drain(struct stream *s)
@@ -289,61 +293,87 @@ static void give_drain(struct stream *s)
     }
 }
 
-static void on_written(uv_write_t *req, int status)
+/* There is room: the queue goes on its way. */
+static void write_on(struct stream *s)
 {
-    struct stream_chunk *c = CONTAINER_OF(req, struct stream_chunk, req);
-    struct stream *s = c->s;
-    s->queued -= c->len;
-    s->in_flight--;
-    free(c);
-    if (stream_is_closing(s) || s->broken) {
+    struct stream_chunk *c = s->queue;
+    struct error err;
+    if (c == NULL || !stream_is_open(s)) {
         return;
     }
-    if (status == 0 && s->in_flight == 0 && s->waiting != NULL) {
-        status = send_waiting(s);
+    while (c->pos < c->len) {
+        ssize_t n = send(s->io.fd, c->bytes + c->pos, c->len - c->pos, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n >= 0) {
+            c->pos += (size_t)n;
+        } else if (errno == EAGAIN) {
+            if (watch_room(s, true, &err) < 0) {
+                stream_break(s, &err);
+            }
+            return;
+        } else if (errno != EINTR) {
+            break_errno(s, errno, "write");
+            return;
+        }
     }
-    if (status < 0) {
-        break_uv(s, status, "write");
+    s->queue = NULL;
+    free(c);
+    if (s->unix_socket && watch_room(s, false, &err) < 0) {
+        stream_break(s, &err);
+    } else if (s->fin_due) {
+        send_fin(s);
     } else {
         give_drain(s);
     }
 }
 
-static int fail_write(struct stream *s, int uv_code, struct error *err)
+static int fail_write(struct stream *s, int errnum, struct error *err)
 {
-    struct error why;
-    error_from_uv(&why, uv_code, "write");
-    stream_break(s, &why);
-    return error_copy(err, &why);
+    break_errno(s, errnum, "write");
+    return error_copy(err, s->fail);
+}
+
+/* What the kernel takes at once, or a negative errno. */
+static ssize_t send_now(struct stream *s, const struct iovec *iov, unsigned count)
+{
+    ssize_t n;
+    do {
+        if (count == 1) {
+            n = send(s->io.fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL | MSG_DONTWAIT);
+        } else {
+            union {
+                const struct iovec *in;
+                struct iovec *out;
+            } u = {.in = iov}; /* msghdr has no const; nothing writes through it */
+            struct msghdr msg = {.msg_iov = u.out, .msg_iovlen = count};
+            n = sendmsg(s->io.fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+        }
+    } while (n < 0 && errno == EINTR);
+    return n >= 0 ? n : errno == EAGAIN ? 0 : -errno;
 }
 
 /* Sends at once what the kernel takes and queues the rest; limits were looked at before. */
 static int send_pieces(struct stream *s, const struct iovec *iov, unsigned count, struct error *err)
 {
     size_t total = iov_total(iov, count);
-    size_t sent = 0;
+    ssize_t sent = 0;
     if (total == 0) {
         return 0;
     }
-    if (s->queued == 0 && s->state == STREAM_OPEN) {
-        uv_buf_t bufs[STREAM_IOV_MAX];
-        for (unsigned i = 0; i < count; i++) {
-            bufs[i] = uv_buf_init(iov[i].iov_base, (unsigned)iov[i].iov_len);
+    bool direct = s->queue == NULL && s->state == STREAM_OPEN;
+    if (direct) {
+        sent = send_now(s, iov, count);
+        if (sent < 0) {
+            return fail_write(s, (int)-sent, err);
         }
-        int n = uv_try_write(&s->uv.stream, bufs, count);
-        if (n < 0 && n != UV_EAGAIN) {
-            return fail_write(s, n, err);
+        if ((size_t)sent == total) {
+            return 0;
         }
-        sent = n < 0 ? 0 : (size_t)n;
     }
-    if (sent < total) {
-        chunk_append(s, iov, count, sent);
-        if (s->in_flight == 0) {
-            int rc = send_waiting(s);
-            if (rc < 0) {
-                return fail_write(s, rc, err);
-            }
-        }
+    queue_append(s, iov, count, (size_t)sent);
+    struct error why;
+    if (direct && watch_room(s, true, &why) < 0) {
+        stream_break(s, &why);
+        return error_copy(err, &why);
     }
     return 0;
 }
@@ -359,7 +389,7 @@ int stream_write(struct stream *s, const struct iovec *iov, unsigned count, stru
     }
     size_t queued = stream_queued_bytes(s);
     if (queued > s->queue_max || iov_total(iov, count) > s->queue_max - queued) {
-        return error_set(err, ERR_OVERLOAD, "write: %zu bytes are queued, at most %zu may be",
+        return error_set(err, ERR_OVERLOAD, "write: %zu bytes are queued, at most %u may be",
                          queued, s->queue_max);
     }
     if (s->layer != NULL) {
@@ -380,157 +410,175 @@ int stream_write_bytes(struct stream *s, const void *bytes, size_t len, struct e
     return stream_write(s, &iov, 1, err);
 }
 
-size_t stream_queued_bytes(const struct stream *s)
-{
-    return s->queued + (s->layer != NULL ? s->layer->queued : 0);
-}
-
 /* --- connecting and opening ---------------------------------------------------------------------
  */
 
-/* The handle is open and connected; accept, open_fd and connect come here. */
-void stream_opened(struct stream *s)
+static void stream_opened(struct stream *s)
 {
     s->state = STREAM_OPEN;
-    update_reading(s);
+    read_later(s);
     if (s->layer != NULL) {
         loop_task_post(s->loop, &s->later);
     }
 }
 
-static void connect_done(struct stream_request *r, int status)
+/* The connect or the shutdown is over. */
+static void give_done(struct stream *s)
 {
-    struct stream *s = r->s;
-    stream_done_cb cb = r->cb;
-    struct error err;
-    s->connect = NULL;
-    free(r);
-    if (status == 0 && stream_is_closing(s)) {
-        status = UV_ECANCELED;
-    }
-    if (status == 0) {
+    bool connecting = s->state == STREAM_CONNECTING;
+    stream_done_cb cb = s->done;
+    int rc = s->done_rc;
+    s->done = NULL;
+    s->done_wanted = false;
+    s->done_due = false;
+    if (connecting && rc == 0) {
         stream_opened(s);
+    } else if (connecting) {
+        s->state = STREAM_FAILED;
+    }
+    if (cb != NULL && rc == 0) {
         cb(s, NULL);
-    } else {
-        if (!stream_is_closing(s)) {
-            s->state = STREAM_FAILED;
-        }
-        error_from_uv(&err, status, "connect");
+    } else if (cb != NULL) {
+        struct error err;
+        error_from_uv(&err, -rc, connecting ? "connect" : "shut down");
         cb(s, &err);
     }
-}
-
-static void on_connected(uv_connect_t *req, int status)
-{
-    connect_done(CONTAINER_OF(req, struct stream_request, uv.connect), status);
-}
-
-static void on_connected_abstract(struct loop_task *task)
-{
-    connect_done(CONTAINER_OF(task, struct stream_request, uv.connected), 0);
-}
-
-/* A connect to a unix socket is over at once; its callback comes on the next turn. */
-static int connect_abstract(struct stream_request *r, const struct addr *addr)
-{
-    struct stream *s = r->s;
-    CLEANUP(cleanup_close) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0 || connect(fd, &addr->u.any, addr->len) < 0) {
-        return uv_translate_sys_error(errno);
+    if (connecting) {
+        write_on(s); /* what was written meanwhile */
     }
-    int rc = uv_pipe_open(&s->uv.pipe, fd);
-    if (rc == 0) {
-        fd = -1;
-        s->abstract = true;
-        loop_task_init(&r->uv.connected, on_connected_abstract, NULL);
-        loop_task_post(s->loop, &r->uv.connected);
-    }
-    return rc;
 }
 
-void stream_init_handle(struct stream *s, bool unix_socket)
+static void connect_ready(struct stream *s, unsigned events)
 {
-    REQUIRE(s->state == STREAM_INIT);
-    s->unix_socket = unix_socket;
-    /* Neither can fail: no system call is made without a descriptor. */
-    if (unix_socket) {
-        uv_pipe_init(&s->loop->uv, &s->uv.pipe, 0);
-    } else {
-        uv_tcp_init(&s->loop->uv, &s->uv.tcp);
+    socklen_t len = sizeof(s->done_rc);
+    if (s->done_due || (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) == 0) {
+        return;
     }
-    s->uv.handle.data = s;
-    s->state = STREAM_FAILED; /* until it is connected */
+    if (getsockopt(s->io.fd, SOL_SOCKET, SO_ERROR, &s->done_rc, &len) < 0) {
+        s->done_rc = errno;
+    }
+    give_done(s);
+}
+
+static void on_ready(struct loop_io *io, unsigned events)
+{
+    struct stream *s = CONTAINER_OF(io, struct stream, io);
+    if ((events & ~(unsigned)EPOLLOUT) != 0) {
+        s->readable = true;
+    }
+    if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
+        s->hung = true;
+    }
+    if (s->state == STREAM_CONNECTING) {
+        connect_ready(s, events);
+    }
+    read_on(s);
+    if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) {
+        write_on(s);
+    }
+}
+
+static void run_later(struct loop_task *task)
+{
+    struct stream *s = task->data;
+    if (s->state == STREAM_CLOSING) {
+        stream_finish_close(s);
+        return;
+    }
+    if (s->done_due) {
+        give_done(s);
+    }
+    if (stream_is_closing(s) || s->told) {
+        return;
+    }
+    if (s->broken) {
+        struct error err = *s->fail;
+        s->told = true;
+        if (s->events->on_error != NULL) {
+            s->events->on_error(s, &err);
+        }
+        return;
+    }
+    if (s->layer != NULL && s->state == STREAM_OPEN) {
+        struct error err;
+        if (s->layer->ops->proceed(s->layer, &err) < 0) {
+            stream_break(s, &err);
+        }
+    }
+    read_on(s);
 }
 
 int stream_connect(struct stream *s, const struct addr *addr, stream_done_cb cb, struct error *err)
 {
-    stream_init_handle(s, addr_is_unix(addr));
-    struct stream_request *r = NEW(struct stream_request);
-    r->s = s;
-    r->cb = cb;
-    int rc = 0;
-    if (addr_is_abstract(addr)) {
-        rc = connect_abstract(r, addr);
-    } else if (s->unix_socket) {
-        uv_pipe_connect(&r->uv.connect, &s->uv.pipe, addr->u.un.sun_path, on_connected);
-    } else {
-        uv_tcp_nodelay(&s->uv.tcp, 1);
-        rc = uv_tcp_connect(&r->uv.connect, &s->uv.tcp, &addr->u.any, on_connected);
+    int on = 1;
+    REQUIRE(s->state == STREAM_INIT);
+    s->unix_socket = addr_is_unix(addr);
+    s->state = STREAM_FAILED; /* until it connects */
+    CLEANUP(cleanup_close)
+    int fd = socket(addr->u.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return error_from_uv(err, -errno, "connect");
     }
-    if (rc < 0) {
-        free(r);
-        return error_from_uv(err, rc, "connect");
+    if (!s->unix_socket) {
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     }
-    s->connect = r;
+    int rc = connect(fd, &addr->u.any, addr->len) < 0 ? errno : 0;
+    bool pending = rc == EINPROGRESS || rc == EINTR;
+    int failed = loop_io_add(s->loop, &s->io, fd, pending, on_ready, err);
+    if (failed < 0) {
+        return failed;
+    }
+    fd = -1;
+    s->write_watched = pending;
     s->state = STREAM_CONNECTING;
+    s->done = cb;
+    s->done_wanted = true;
+    if (!pending) { /* over at once; told on the next turn */
+        s->done_rc = rc;
+        s->done_due = true;
+        loop_task_post(s->loop, &s->later);
+    }
+    return 0;
+}
+
+int stream_take_fd(struct stream *s, int fd, bool unix_socket, struct error *err)
+{
+    REQUIRE(s->state == STREAM_INIT);
+    s->unix_socket = unix_socket;
+    int rc = loop_io_add(s->loop, &s->io, fd, false, on_ready, err);
+    if (rc < 0) {
+        s->state = STREAM_FAILED;
+        return rc;
+    }
+    stream_opened(s);
     return 0;
 }
 
 int stream_open_fd(struct stream *s, int fd, struct error *err)
 {
     struct addr own = {.len = sizeof(own.u)};
-    if (getsockname(fd, &own.u.any, &own.len) < 0) {
+    int on = 1;
+    int flags = fcntl(fd, F_GETFL);
+    if (getsockname(fd, &own.u.any, &own.len) < 0 || flags < 0 ||
+        fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) {
         return error_from_errno(err, errno, "descriptor %d", fd);
     }
-    stream_init_handle(s, addr_is_unix(&own));
-    int rc = s->unix_socket ? uv_pipe_open(&s->uv.pipe, fd) : uv_tcp_open(&s->uv.tcp, fd);
-    if (rc == 0 && !s->unix_socket) {
-        uv_tcp_nodelay(&s->uv.tcp, 1);
+    if (!addr_is_unix(&own)) {
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     }
-    if (rc < 0) {
-        return error_from_uv(err, rc, "open descriptor %d", fd);
-    }
-    stream_opened(s);
-    return 0;
+    return stream_take_fd(s, fd, addr_is_unix(&own), err);
 }
 
 /* --- ending -------------------------------------------------------------------------------------
  */
 
-static void on_shut(uv_shutdown_t *req, int status)
+/* All that is written is in the queue or with the kernel: the end of file follows it. */
+static void shut_socket(struct stream *s)
 {
-    struct stream_request *r = CONTAINER_OF(req, struct stream_request, uv.shutdown);
-    struct stream *s = r->s;
-    stream_done_cb cb = r->cb;
-    struct error err;
-    s->finish = NULL;
-    free(r);
-    if (cb == NULL) {
-        return;
+    s->fin_due = true;
+    if (s->queue == NULL) {
+        send_fin(s);
     }
-    if (status == 0) {
-        cb(s, NULL);
-    } else {
-        error_from_uv(&err, status, "shut down");
-        cb(s, &err);
-    }
-}
-
-/* The last bytes are with libuv or the kernel: ask for the end of file behind them. */
-static int shut_socket(struct stream *s)
-{
-    int rc = s->waiting != NULL ? send_waiting(s) : 0;
-    return rc < 0 ? rc : uv_shutdown(&s->finish->uv.shutdown, &s->uv.stream, on_shut);
 }
 
 int stream_shutdown(struct stream *s, stream_done_cb cb, struct error *err)
@@ -544,58 +592,41 @@ int stream_shutdown(struct stream *s, stream_done_cb cb, struct error *err)
         stream_break(s, &why);
         return error_copy(err, &why);
     }
-    s->finish = NEW(struct stream_request);
-    s->finish->s = s;
-    s->finish->cb = cb;
     s->shut = true;
-    int rc = later ? 0 : shut_socket(s);
-    if (rc < 0) {
-        free(s->finish);
-        s->finish = NULL;
-        return error_from_uv(err, rc, "shut down");
+    s->done = cb;
+    s->done_wanted = true;
+    if (!later) {
+        shut_socket(s);
     }
     return 0;
 }
 
-/* Everything of libuv is closed: free what is left; the owner's callback is the last act. */
+/* Frees what is left; the owner's callback is the last act. */
 void stream_finish_close(struct stream *s)
 {
     loop_task_cancel(&s->later);
-    struct stream_request *r = s->finish; /* one that never reached libuv */
-    s->finish = NULL;
-    free(s->waiting);
-    s->waiting = NULL;
+    free(s->queue);
+    s->queue = NULL;
     free(s->fail);
     s->fail = NULL;
     if (s->layer != NULL) {
         s->layer->ops->destroy(s->layer);
         s->layer = NULL;
     }
-    s->queued = 0;
     s->state = STREAM_CLOSED;
     stream_close_cb close_cb = s->close_cb;
-    if (r != NULL) {
-        stream_done_cb cb = r->cb;
-        free(r);
-        if (cb != NULL) {
-            struct error err;
-            error_set(&err, ERR_CANCELED, "shut down: the stream was closed");
-            cb(s, &err);
-        }
+    stream_done_cb done = s->done;
+    if (s->done_wanted && done != NULL) {
+        struct error err;
+        error_set(&err, ERR_CANCELED,
+                  s->shut ? "shut down: the stream was closed" : "connect: the stream was closed");
+        s->done = NULL;
+        s->done_wanted = false;
+        done(s, &err);
     }
     if (close_cb != NULL) {
         close_cb(s);
     }
-}
-
-static void on_uv_closed(uv_handle_t *handle)
-{
-    struct stream *s = handle->data;
-    if (s->connect != NULL && s->abstract) {
-        loop_task_cancel(&s->connect->uv.connected);
-        connect_done(s->connect, UV_ECANCELED);
-    }
-    stream_finish_close(s);
 }
 
 static void close_how(struct stream *s, stream_close_cb cb, bool reset)
@@ -603,19 +634,19 @@ static void close_how(struct stream *s, stream_close_cb cb, bool reset)
     if (stream_is_closing(s)) {
         return;
     }
-    REQUIRE(!s->in_alloc);
-    bool has_handle = s->state != STREAM_INIT;
-    loop_task_cancel(&s->later);
     s->state = STREAM_CLOSING;
     s->close_cb = cb;
-    if (!has_handle) {
-        loop_task_post(s->loop, &s->later);
-        return;
+    int fd = s->io.fd;
+    if (fd >= 0) {
+        loop_io_remove(s->loop, &s->io);
+        if (reset && !s->unix_socket) {
+            const struct linger now = {.l_onoff = 1};
+            (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+        }
+        close(fd);
     }
-    update_reading(s);
-    if (!reset || s->unix_socket || uv_tcp_close_reset(&s->uv.tcp, on_uv_closed) < 0) {
-        uv_close(&s->uv.handle, on_uv_closed);
-    }
+    loop_task_cancel(&s->later);
+    loop_task_post_last(s->loop, &s->later);
 }
 
 void stream_close(struct stream *s, stream_close_cb cb)
@@ -636,7 +667,7 @@ void stream_layer_attach(struct stream *s, struct stream_layer *layer)
     REQUIRE(s->layer == NULL && !stream_is_closing(s));
     s->layer = layer;
     layer->s = s;
-    update_reading(s);
+    read_later(s);
     if (s->state == STREAM_OPEN) {
         loop_task_post(s->loop, &s->later);
     }
@@ -673,7 +704,7 @@ void stream_layer_end(struct stream *s)
 
 void stream_layer_changed(struct stream *s)
 {
-    update_reading(s);
+    read_later(s);
 }
 
 void stream_layer_drained(struct stream *s)
@@ -683,9 +714,8 @@ void stream_layer_drained(struct stream *s)
 
 void stream_layer_shut(struct stream *s)
 {
-    int rc = s->finish == NULL ? 0 : shut_socket(s);
-    if (rc < 0) {
-        break_uv(s, rc, "shut down");
+    if (s->shut && stream_is_open(s)) {
+        shut_socket(s);
     }
 }
 

@@ -29,9 +29,8 @@
 #include "loop/closer.h"
 
 struct stream;
-struct stream_chunk;   /* private */
-struct stream_request; /* private */
-struct stream_layer;   /* loop/stream_layer.h: what TLS puts between */
+struct stream_chunk; /* private */
+struct stream_layer; /* loop/stream_layer.h: what TLS puts between */
 
 struct stream_buffer {
     char *ptr;
@@ -54,34 +53,31 @@ struct stream {
     struct loop *loop;
     const struct stream_events *events; /* set with stream_set_events; may change at any time */
     void *data;                         /* the owner's */
-    union {
-        uv_handle_t handle;
-        uv_stream_t stream;
-        uv_tcp_t tcp;
-        uv_pipe_t pipe;
-    } uv;                           /* private */
-    struct stream_layer *layer;     /* private: NULL for plain bytes */
-    struct stream_chunk *waiting;   /* private: bytes that follow those in flight */
-    struct stream_request *connect; /* private */
-    struct stream_request *finish;  /* private: the shutdown */
-    struct error *fail;             /* private: why it is broken */
-    stream_close_cb close_cb;       /* private */
-    struct loop_task later;         /* private: what must not happen inside a call */
-    size_t queued;                  /* private: bytes not with the kernel yet */
-    size_t queue_max;               /* private */
-    unsigned in_flight;             /* private: chunks that libuv has */
-    unsigned char state;            /* private */
-    bool unix_socket;               /* private: which member of uv */
-    bool abstract;                  /* private: connected by ourselves */
-    bool reading;                   /* private: the owner wants bytes */
-    bool uv_reading;                /* private: libuv reads */
-    bool in_alloc;                  /* private: inside on_buffer */
-    bool broken;                    /* private: on_error is due or was given */
-    bool ended;                     /* private: on_end was given */
-    bool raw_ended;                 /* private: the socket's end of file has come */
-    bool shut;                      /* private: stream_shutdown was called */
+    struct loop_io io;                  /* private: the descriptor */
+    struct stream_layer *layer;         /* private: NULL for plain bytes */
+    struct stream_chunk *queue;         /* private: bytes that wait for the kernel */
+    struct error *fail;                 /* private: why it is broken */
+    stream_done_cb done;                /* private: of the connect, later of the shutdown */
+    stream_close_cb close_cb;           /* private */
+    struct loop_task later;             /* private: what must not happen inside a call */
+    uint32_t queue_max;                 /* private */
+    int done_rc;                        /* private: 0 or an errno, for done */
+    unsigned char state;                /* private */
+    bool unix_socket   : 1;             /* private */
+    bool reading       : 1;             /* private: the owner wants bytes */
+    bool readable      : 1;             /* private: the kernel may have some */
+    bool hung          : 1;             /* private: it has the end or an error behind them */
+    bool in_read       : 1;             /* private: inside read_on */
+    bool write_watched : 1;             /* private: room to write is told */
+    bool broken        : 1;             /* private: on_error is due or was given */
+    bool told          : 1;             /* private: on_error was given */
+    bool ended         : 1;             /* private: on_end was given */
+    bool raw_ended     : 1;             /* private: the socket's end of file has come */
+    bool shut          : 1;             /* private: stream_shutdown was called */
+    bool fin_due       : 1;             /* private: end of file follows the queue */
+    bool done_wanted   : 1;             /* private: a connect or shutdown is not completed */
+    bool done_due      : 1;             /* private: it is over, its callback comes next */
 };
-
 /* No handle is open yet: a stream that was only initialised need not be closed. */
 void stream_init(struct stream *s, struct loop *loop, const struct stream_events *events,
                  void *data);

@@ -8,11 +8,7 @@
 
 int stream_fd(const struct stream *s)
 {
-    uv_os_fd_t fd;
-    if (s->state != STREAM_OPEN || uv_fileno(&s->uv.handle, &fd) < 0) {
-        return -1;
-    }
-    return fd;
+    return s->state == STREAM_OPEN ? s->io.fd : -1;
 }
 
 void stream_ack_now(const struct stream *s)

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fault.h"
 
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
 #include <uv.h>
 
 static struct {
@@ -40,19 +44,31 @@ static int fault_next(void)
         return rc != 0 ? rc : __real_##name args; \
     }
 
-WRAP(uv_tcp_connect,
-     (uv_connect_t * req, uv_tcp_t *h, const struct sockaddr *addr, uv_connect_cb cb),
-     (req, h, addr, cb))
-WRAP(uv_tcp_open, (uv_tcp_t * h, uv_os_sock_t fd), (h, fd))
-WRAP(uv_pipe_open, (uv_pipe_t * h, uv_file fd), (h, fd))
-WRAP(uv_listen, (uv_stream_t * h, int backlog, uv_connection_cb cb), (h, backlog, cb))
-WRAP(uv_read_start, (uv_stream_t * h, uv_alloc_cb alloc_cb, uv_read_cb read_cb),
-     (h, alloc_cb, read_cb))
-WRAP(uv_write,
-     (uv_write_t * req, uv_stream_t *h, const uv_buf_t bufs[], unsigned n, uv_write_cb cb),
-     (req, h, bufs, n, cb))
-WRAP(uv_try_write, (uv_stream_t * h, const uv_buf_t bufs[], unsigned n), (h, bufs, n))
-WRAP(uv_shutdown, (uv_shutdown_t * req, uv_stream_t *h, uv_shutdown_cb cb), (req, h, cb))
+/* The same for a system call: -1 and errno. */
+#define WRAP_CALL(type, name, params, args) \
+    type __real_##name params;              \
+    type __wrap_##name params;              \
+    type __wrap_##name params               \
+    {                                       \
+        int rc = fault_next();              \
+        if (rc != 0) {                      \
+            errno = -rc;                    \
+            return -1;                      \
+        }                                   \
+        return __real_##name args;          \
+    }
+
+WRAP_CALL(int, socket, (int domain, int type, int protocol), (domain, type, protocol))
+WRAP_CALL(int, connect, (int fd, const struct sockaddr *addr, socklen_t len), (fd, addr, len))
+WRAP_CALL(int, listen, (int fd, int backlog), (fd, backlog))
+WRAP_CALL(int, accept4, (int fd, struct sockaddr *addr, socklen_t *len, int flags),
+          (fd, addr, len, flags))
+WRAP_CALL(int, epoll_ctl, (int epoll, int how, int fd, struct epoll_event *event),
+          (epoll, how, fd, event))
+WRAP_CALL(ssize_t, recv, (int fd, void *bytes, size_t n, int flags), (fd, bytes, n, flags))
+WRAP_CALL(ssize_t, send, (int fd, const void *bytes, size_t n, int flags), (fd, bytes, n, flags))
+WRAP_CALL(ssize_t, sendmsg, (int fd, const struct msghdr *msg, int flags), (fd, msg, flags))
+WRAP_CALL(int, shutdown, (int fd, int how), (fd, how))
 WRAP(uv_async_init, (uv_loop_t * loop, uv_async_t *h, uv_async_cb cb), (loop, h, cb))
 WRAP(uv_signal_init, (uv_loop_t * loop, uv_signal_t *h), (loop, h))
 WRAP(uv_signal_start, (uv_signal_t * h, uv_signal_cb cb, int signum), (h, cb, signum))
@@ -63,13 +79,3 @@ WRAP(uv_getaddrinfo,
      (uv_loop_t * loop, uv_getaddrinfo_t *req, uv_getaddrinfo_cb cb, const char *node,
       const char *service, const struct addrinfo *hints),
      (loop, req, cb, node, service, hints))
-
-/* A uv_accept that fails has used up the waiting connection all the same. */
-int __real_uv_accept(uv_stream_t *server, uv_stream_t *client);
-int __wrap_uv_accept(uv_stream_t *server, uv_stream_t *client);
-int __wrap_uv_accept(uv_stream_t *server, uv_stream_t *client)
-{
-    int rc = fault_next();
-    int real = __real_uv_accept(server, client);
-    return rc != 0 ? rc : real;
-}

@@ -44,9 +44,8 @@ void test_wait_turn(struct test_wait *wait, struct loop *loop, const char *what,
         print_error("%s:%d: waited %d s for: %s\n", file, line, WAIT_MAX_MS / 1000, what);
         fail();
     }
-    struct pollfd p = {.fd = uv_backend_fd(&loop->uv), .events = POLLIN};
-    uv_update_time(&loop->uv);
-    int timeout = uv_backend_timeout(&loop->uv);
+    struct pollfd p = {.fd = loop_poll_fd(loop), .events = POLLIN};
+    int timeout = loop_poll_ms(loop);
     poll(&p, 1, timeout < 0 || timeout > 100 ? 100 : timeout);
     loop_turn(loop, false);
 }

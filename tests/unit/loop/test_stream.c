@@ -116,6 +116,7 @@ struct probe {
     int drains;
     int connect_code;
     struct error err;
+    struct rivals *rivals;
 };
 
 static struct stream_buffer probe_buffer(struct stream *s)
@@ -308,6 +309,44 @@ static void closing_swallows_a_pending_error(void **state)
     assert_int_equal(p.err.code, 0);
 }
 
+/* Two have bytes in the same turn, and who is told first closes the other. */
+struct rivals {
+    struct probe a;
+    struct probe b;
+    int reads;
+};
+
+static void close_the_rival(struct stream *s, char *bytes, size_t n)
+{
+    struct probe *p = s->data;
+    struct rivals *r = p->rivals;
+    r->reads++;
+    stream_close(p == &r->a ? &r->b.s : &r->a.s, probe_closed);
+}
+
+static void closing_strikes_what_waits_to_be_told(void **state)
+{
+    static const struct stream_events events = {probe_buffer, close_the_rival, probe_end,
+                                                probe_drain, probe_error};
+    struct rivals r = {.reads = 0};
+    int a = probe_pair(&r.a, *state);
+    int b = probe_pair(&r.b, *state);
+    r.a.rivals = r.b.rivals = &r;
+    stream_set_events(&r.a.s, &events, &r.a);
+    stream_set_events(&r.b.s, &events, &r.b);
+    stream_read_start(&r.a.s);
+    stream_read_start(&r.b.s);
+    assert_int_equal(write(a, "x", 1), 1);
+    assert_int_equal(write(b, "x", 1), 1);
+    LOOP_UNTIL(*state, r.a.closed || r.b.closed);
+    assert_int_equal(r.reads, 1);
+    stream_close(&r.a.s, probe_closed);
+    stream_close(&r.b.s, probe_closed);
+    LOOP_UNTIL(*state, r.a.closed && r.b.closed);
+    close(a);
+    close(b);
+}
+
 /* --- listeners --- */
 
 struct hall {
@@ -409,6 +448,22 @@ static void a_held_connection_waits(void **state)
     stream_close(&h.guest.s, probe_closed);
     listener_close(&h.l, hall_closed);
     LOOP_UNTIL(*state, p.closed && q.closed && h.guest.closed && h.closed);
+}
+
+static void connections_wait_while_descriptors_lack(void **state)
+{
+    struct hall h = {.knocks = 0};
+    struct probe p = {.got = 0};
+    hall_open(&h, *state, "127.0.0.1:0");
+    probe_connect(&p, *state, listener_addr(&h.l));
+    fault_arm(1, UV_EMFILE);
+    LOOP_UNTIL(*state, h.knocks == 1);
+    assert_true(fault_disarm());
+    assert_true(stream_is_open(&h.guest.s));
+    stream_close(&p.s, probe_closed);
+    stream_close(&h.guest.s, probe_closed);
+    listener_close(&h.l, hall_closed);
+    LOOP_UNTIL(*state, p.closed && h.guest.closed && h.closed);
 }
 
 static void accepting_nothing_fails(void **state)
@@ -532,9 +587,11 @@ int main(void)
         LOOP_TEST(the_queue_is_bounded),
         LOOP_TEST(a_gone_peer_breaks_it_once),
         LOOP_TEST(closing_swallows_a_pending_error),
+        LOOP_TEST(closing_strikes_what_waits_to_be_told),
         LOOP_TEST(a_reset_is_seen_as_an_error),
         LOOP_TEST(refusing_resets),
         LOOP_TEST(a_held_connection_waits),
+        LOOP_TEST(connections_wait_while_descriptors_lack),
         LOOP_TEST(accepting_nothing_fails),
         LOOP_TEST(a_unix_socket_is_private_and_known),
         LOOP_TEST(a_stale_unix_socket_is_replaced),
