@@ -5,9 +5,9 @@
  *   answered                              slot free, request over
  *   refused by the replica                back to its place in the queue (that is no retry)
  *   no connection                         the same; the replica is set aside
- *   a kept connection had died, and the
- *   request may be sent twice             the same, without blame for the replica
- *   anything else                         502
+ *   the replica had closed a kept
+ *   connection before any byte came       the same, without blame for the replica
+ *   anything else                         502; without a word from the replica: it is set aside
  *
  * The body is kept (bounded) until the answer begins, so that a request can go back after some of
  * it was sent; when more had passed than was kept it cannot, and gets 503.
@@ -142,6 +142,9 @@ static bool on_response(struct http_forward *f, const struct http_head *in, stru
 static void give_back(struct request *rq, enum give_back why, bool body_intact)
 {
     struct handler *h = rq->h;
+    if (why == GIVE_BACK_DRAINING) {
+        upstream_flush(rq->ticket.replica);
+    }
     uint64_t now = loop_now_ns(h->loop);
     if (body_intact) {
         h->counters.given_back++;
@@ -159,23 +162,20 @@ static void give_back(struct request *rq, enum give_back why, bool body_intact)
 static void failed(struct request *rq, const struct http_forward_result *result)
 {
     struct handler *h = rq->h;
-    const struct http_head *head = http_exchange_request(rq->ex);
     switch (result->stage) {
     case HTTP_STAGE_NOT_SENT:
         upstream_flush(rq->ticket.replica);
         give_back(rq, GIVE_BACK_UNREACHABLE, result->body_intact);
         return;
     case HTTP_STAGE_UNSEEN:
-    case HTTP_STAGE_REUSED:
-        if ((result->stage == HTTP_STAGE_UNSEEN ||
-             (http_method_idempotent(head->method_id) && result->body_intact)) &&
-            rq->stale_retries < STALE_RETRIES_MAX) {
+        if (rq->stale_retries < STALE_RETRIES_MAX) {
             rq->stale_retries++;
             upstream_flush(rq->ticket.replica);
             give_back(rq, GIVE_BACK_STALE, result->body_intact);
             return;
         }
         break;
+    case HTTP_STAGE_REUSED: /* a queue-proxy never closes first: it may have run */
     case HTTP_STAGE_SENT:
     case HTTP_STAGE_ANSWERED:
         break;
@@ -202,6 +202,9 @@ static void on_done(struct http_forward *f, const struct http_forward_result *re
         bool ok = result->outcome == HTTP_OUTCOME_OK;
         h->counters.forwarded += ok ? 1 : 0;
         h->counters.client_gone += result->outcome == HTTP_OUTCOME_CLIENT_GONE ? 1 : 0;
+        if (rq->ticket.replica->terminating || rq->ticket.replica->draining) {
+            upstream_flush(rq->ticket.replica); /* its queue-proxy waits for that */
+        }
         throttler_done(&h->throttler, &rq->ticket, ok, loop_now_ns(h->loop));
         request_free(rq);
         handler_pump(h);

@@ -14,6 +14,7 @@
 #include "serving/kinds.h"
 #include "serving/names.h"
 #include "activator/objects.h"
+#include "activator/upstream.h"
 
 #define CACHES 3
 
@@ -125,8 +126,12 @@ static void put_pod(struct watch *w, const struct kube_entry *entry, bool ready)
         .ready = ready,
         .terminating = o->terminating || o->finished,
     };
-    (void)revision_put_replica(&w->handler->throttler, revision_of(w, entry->ns, o->revision, true),
-                               &facts, loop_now_ns(w->handler->loop));
+    struct replica *p =
+        revision_put_replica(&w->handler->throttler, revision_of(w, entry->ns, o->revision, true),
+                             &facts, loop_now_ns(w->handler->loop));
+    if (facts.terminating) {
+        upstream_flush(p); /* its queue-proxy waits for that before it ends */
+    }
     pump(w);
 }
 

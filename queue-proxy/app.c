@@ -11,6 +11,9 @@
 #include "base/log.h"
 #include "loop/notify.h"
 
+#define DRAIN_LINGER_MS 5000u /* longer than an activator keeps an idle connection */
+#define DRAIN_LOOK_MS   20u
+
 static void notify(const char *state)
 {
     struct error err;
@@ -62,14 +65,21 @@ static void check_drain(struct app *app)
         p->last_request_ms > app->drain_since_ms ? p->last_request_ms : app->drain_since_ms;
     uint64_t quiet = now - quiet_since;
     uint64_t left = app->drain_since_ms + app->config->drain_timeout_ms - now;
-    if (proxy_active(p) == 0 && quiet >= app->config->drain_quiet_ms) {
+    uint64_t enough = app->config->drain_quiet_ms;
+    if (proxy_active(p) == 0 && quiet >= enough && proxy_connections(p) > 0) {
+        /* An activator that has not heard of our end may be writing at this moment: it lets go of
+           idle connections after a few seconds, or at once when it hears. */
+        enough += DRAIN_LINGER_MS;
+        left = left < DRAIN_LOOK_MS ? left : DRAIN_LOOK_MS;
+    }
+    if (proxy_active(p) == 0 && quiet >= enough) {
         admin_drained(&app->admin);
         http_admin_drain(&app->admin.http);
         app_stop(app);
         return;
     }
-    if (proxy_active(p) == 0 && app->config->drain_quiet_ms - quiet < left) {
-        left = app->config->drain_quiet_ms - quiet;
+    if (proxy_active(p) == 0 && enough - quiet < left) {
+        left = enough - quiet;
     }
     timer_start(&app->drain, left);
 }

@@ -345,6 +345,10 @@ static void on_request(struct http_exchange *ex, void *arg)
         refuse(proxy, ex, true);
         return;
     }
+    if (cls.proxied && breaker_busy(&proxy->breaker)) {
+        refuse(proxy, ex, false); /* it waits better where other replicas are known */
+        return;
+    }
     struct request *rq = rq_new(proxy, ex, &cls);
     switch (breaker_acquire(&proxy->breaker, &rq->slot)) {
     case BREAKER_OVERLOAD:
@@ -455,6 +459,11 @@ void proxy_drain(struct proxy *proxy, void (*on_idle)(struct proxy *proxy))
 {
     proxy->draining = true;
     proxy->on_idle = on_idle;
+}
+
+size_t proxy_connections(const struct proxy *proxy)
+{
+    return http_server_connections(proxy->server);
 }
 
 size_t proxy_active(const struct proxy *proxy)

@@ -50,4 +50,6 @@ MUST_CHECK int proxy_start(struct proxy *proxy, struct loop *loop, const struct 
 void proxy_drain(struct proxy *proxy, void (*on_idle)(struct proxy *proxy));
 /* Requests waiting or running. */
 size_t proxy_active(const struct proxy *proxy);
+/* Connections that clients keep. */
+size_t proxy_connections(const struct proxy *proxy);
 void proxy_close(struct proxy *proxy, void (*cb)(struct proxy *proxy));

@@ -18,10 +18,15 @@ void breaker_slot_init(struct breaker_slot *slot)
     slot->state = BREAKER_IDLE;
 }
 
+bool breaker_busy(const struct breaker *b)
+{
+    return b->limit > 0 && b->running >= b->limit;
+}
+
 enum breaker_answer breaker_acquire(struct breaker *b, struct breaker_slot *slot)
 {
     REQUIRE(slot->state == BREAKER_IDLE);
-    if (b->limit == 0 || b->running < b->limit) {
+    if (!breaker_busy(b)) {
         b->running++;
         slot->state = BREAKER_RUNNING;
         return BREAKER_GRANTED;
@@ -44,7 +49,7 @@ void breaker_release(struct breaker *b, struct breaker_slot *slot)
     }
     list_remove(&slot->link);
     slot->state = BREAKER_IDLE;
-    while (b->waiting > 0 && (b->limit == 0 || b->running < b->limit)) {
+    while (b->waiting > 0 && !breaker_busy(b)) {
         struct list *node = list_pop_front(&b->queue);
         struct breaker_slot *next = LIST_ENTRY(node, struct breaker_slot, link);
         b->waiting--;

@@ -39,6 +39,8 @@ struct breaker {
 
 void breaker_init(struct breaker *b, uint32_t limit, uint32_t depth);
 void breaker_slot_init(struct breaker_slot *slot);
+/* Whether breaker_acquire would not grant at once. */
+bool breaker_busy(const struct breaker *b);
 /* The slot must be idle. */
 enum breaker_answer breaker_acquire(struct breaker *b, struct breaker_slot *slot);
 /* Ends running or waiting; fine when idle. May grant waiters. */

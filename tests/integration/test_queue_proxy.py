@@ -620,6 +620,37 @@ def test_drain_fails_nobody(start):
     assert drained == [200]
 
 
+def test_drain_waits_for_who_may_be_writing(start):
+    """An activator that has not heard of the end finds somebody who refuses, not a broken connection."""
+    proxy = start()
+    with proxy.client() as kept:
+        assert kept.ask(GET).status == 200
+        proxy.process.send_signal(signal.SIGTERM)
+        assert proxy.notice() == "STOPPING=1"
+        with pytest.raises(subprocess.TimeoutExpired):
+            proxy.process.wait(0.5)  # ten times as long as it has to be quiet
+        refused = kept.ask(b"POST / HTTP/1.1\r\nHost: a\r\nK-Proxy-Request: activator\r\nContent-Length: 1\r\n\r\nx")
+        assert refused.status == 503 and refused.get("K-Lull-Refused") == "draining"
+    assert proxy.process.wait(10) == 0
+
+
+def test_an_activator_is_refused_where_others_wait(start):
+    """Whoever knows other replicas must not wait in front of this one."""
+    gate = threading.Event()
+    proxy = start(lambda q, s: OK if gate.wait(20) else OK, CONTAINER_CONCURRENCY=1)
+    with proxy.client() as first, proxy.client() as direct, proxy.client() as activator:
+        first.send(GET)
+        proxy.backend.wait(lambda b: b.running == 1)
+        direct.send(GET)
+        proxied = b"GET / HTTP/1.1\r\nHost: a\r\nK-Proxy-Request: activator\r\n\r\n"
+        for _ in range(3):
+            refused = activator.ask(proxied)
+            assert refused.status == 503 and refused.get("K-Lull-Refused") == "full"
+        gate.set()
+        assert first.reply().status == 200 and direct.reply().status == 200
+        proxy.until(lambda: activator.ask(proxied).status == 200)
+
+
 def test_bad_settings_are_told(home):
     for env, text in (({"USER_PORT": "x"}, "USER_PORT"), ({"LULL_QUEUE_LISTEN": "nowhere"}, "nowhere"),
                       ({"SERVING_READINESS_PROBE": "{"}, "SERVING_READINESS_PROBE"),
