@@ -7,7 +7,9 @@
 // which drains; when it is gone SIGTERM to the function; when that is gone, or its time is over,
 // SIGKILL to all; ENDED. Failure modes:
 //   function cannot be executed or exits   -> BACKOFF, restarted after a doubling delay
-//   queue-proxy exits                      -> started again after the first delay
+//   queue-proxy exits                      -> started again after the first delay; with a limit of
+//                                             requests the function is too: what the old one let in
+//                                             may still run, and the new one cannot know
 //   agent goes away                        -> nothing happens; the next one connects
 //   lifeline closes                        -> SIGKILL to all, exit
 #include <errno.h>
@@ -58,6 +60,7 @@ struct replica {
     pid_t pid, proxy_pid;           // 0 = not running
     enum phase phase;
     bool ready;
+    bool orphaned; // the function is killed because its queue-proxy ended
     uint64_t restarts;
     uint64_t started_wall_ns, ready_wall_ns;
     uint64_t started_ms;  // monotonic, of the function's last start
@@ -289,7 +292,10 @@ static void function_ended(struct replica *r, int status)
     r->code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     r->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
     replica_log_end_line(&r->log);
-    snprintf(r->message, sizeof r->message, "%s", r->log.last_line);
+    snprintf(r->message, sizeof r->message, "%s",
+             r->orphaned ? "ended with its queue-proxy: its limit of requests is counted there"
+                         : r->log.last_line);
+    r->orphaned = false;
     if (r->phase == PHASE_TERMINATING) {
         all_end(r);
     } else if (r->phase == PHASE_RUNNING) {
@@ -308,6 +314,10 @@ static void proxy_ended(struct replica *r)
         function_terminate(r);
     } else if (r->phase < PHASE_DRAINING) {
         r->proxy_retry_ms = now_ms() + r->spec.backoff_ms;
+        if (r->pid > 0 && replica_spec_limited(&r->spec)) {
+            r->orphaned = true;
+            kill(-r->pid, SIGKILL);
+        }
     }
 }
 

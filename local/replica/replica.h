@@ -52,6 +52,8 @@ struct replica_spec {
 
 // Fills `spec` from `len` bytes at `text` (modified, kept). Returns NULL, or what is wrong.
 const char *replica_spec_parse(struct replica_spec *spec, char *text, size_t len);
+// Whether the queue-proxy is to let only so many requests at once into the function.
+bool replica_spec_limited(const struct replica_spec *spec);
 
 // A bounded output file: `path`, and `path.1` when it was full.
 struct replica_log {

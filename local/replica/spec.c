@@ -135,3 +135,14 @@ const char *replica_spec_parse(struct replica_spec *spec, char *text, size_t len
     }
     return spec->argc == 0 ? "arg" : NULL;
 }
+
+bool replica_spec_limited(const struct replica_spec *spec)
+{
+    static const char name[] = "CONTAINER_CONCURRENCY=";
+    for (size_t i = 0; i < spec->proxy_envc; i++) {
+        if (strncmp(spec->proxy_envp[i], name, sizeof name - 1) == 0) {
+            return strcmp(spec->proxy_envp[i] + sizeof name - 1, "0") != 0;
+        }
+    }
+    return false;
+}
