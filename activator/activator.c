@@ -9,16 +9,14 @@
  */
 #include "activator/activator.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "loop/notify.h"
-
-#define LISTEN_BACKLOG 4096
+#include "activator/instance.h"
+#include "activator/ports.h"
 
 /* --- end ------------------------------------------------------------------------------------ */
 
@@ -66,17 +64,27 @@ static void on_closed(void *arg)
     LOG_INFO("stopped");
 }
 
+/* Whoever started us hears of it. */
+static void tell(struct activator *a, enum worker_state state, const char *text)
+{
+    struct error err;
+    if (a->worker_up) {
+        worker_tell(&a->worker, state);
+    } else if (notify_send(text, &err) < 0) {
+        LOG_WARN("cannot say how we are", LOG_STR("state", text), LOG_ERR(&err));
+    }
+}
+
 static void close_all(struct activator *a)
 {
     if (a->closing) {
         return;
     }
     a->closing = true;
-    for (int i = 0; i < 2; i++) {
-        if (a->bound[i] >= 0) {
-            (void)close(a->bound[i]);
-            a->bound[i] = -1;
-        }
+    ports_close(a->bound, 2);
+    if (a->worker_up) {
+        worker_farewell(&a->worker);
+        worker_close(&a->worker, drop_one, &a->closer);
     }
     timer_close(&a->drain_timer, on_timer_closed);
     signals_close(&a->signals, on_signals_closed);
@@ -119,10 +127,7 @@ void activator_stop(struct activator *a)
         return;
     }
     a->stopping = true;
-    struct error err;
-    if (notify_send(NOTIFY_STOPPING, &err) < 0) {
-        LOG_WARN("cannot say that we are stopping", LOG_ERR(&err));
-    }
+    tell(a, WORKER_DRAINING, NOTIFY_STOPPING);
     LOG_INFO("draining", LOG_UINT("ms", a->config->drain_ms));
     timer_start(&a->drain_timer, a->config->drain_ms);
     handler_drain(&a->handler, on_drained, a);
@@ -141,32 +146,6 @@ static void on_lifeline(struct lifeline *l)
 
 /* --- start ---------------------------------------------------------------------------------- */
 
-/* Binds and lets the kernel queue connections; accepted only once the functions are known. */
-static int bind_early(const char *text, int *out_fd, struct error *err)
-{
-    struct addr addr;
-    int rc = addr_parse(slice_str(text), &addr, err);
-    if (rc < 0) {
-        return rc;
-    }
-    if (addr_is_unix(&addr)) {
-        *out_fd = -1; /* its listener makes it when the time has come */
-        return 0;
-    }
-    int fd = socket(addr.u.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int on = 1;
-    if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
-        bind(fd, &addr.u.any, addr.len) == 0 && listen(fd, LISTEN_BACKLOG) == 0) {
-        *out_fd = fd;
-        return 0;
-    }
-    int saved = errno;
-    if (fd >= 0) {
-        (void)close(fd);
-    }
-    return error_from_errno(err, saved, "listen on %s", text);
-}
-
 /* The first lists are in: take requests. */
 static void on_synced(void *arg)
 {
@@ -184,11 +163,13 @@ static void on_synced(void *arg)
         return;
     }
     a->listening = true;
-    LOG_INFO("ready", LOG_INT("public_port", handler_port(&a->handler, ROUTE_PUBLIC)),
-             LOG_INT("local_port", handler_port(&a->handler, ROUTE_LOCAL)));
-    if (notify_send(NOTIFY_READY, &err) < 0) {
-        LOG_WARN("cannot say that we are ready", LOG_ERR(&err));
+    if (a->worker_id != NULL) {
+        LOG_INFO("this worker takes requests", LOG_UINT("worker", a->worker_id->index));
+    } else {
+        LOG_INFO("ready", LOG_INT("public_port", handler_port(&a->handler, ROUTE_PUBLIC)),
+                 LOG_INT("local_port", handler_port(&a->handler, ROUTE_LOCAL)));
     }
+    tell(a, WORKER_READY, NOTIFY_READY);
 }
 
 static void on_poke(void *arg, const struct revision *r)
@@ -211,10 +192,36 @@ static int start_client(struct activator *a, struct error *err)
     return rc;
 }
 
-int activator_start(struct activator *a, struct loop *loop, const struct config *c,
-                    struct error *err)
+static int bind_ports(struct activator *a, struct error *err)
 {
-    *a = (struct activator){.loop = loop, .config = c, .bound = {-1, -1}};
+    if (a->worker_id != NULL) {
+        a->bound[ROUTE_PUBLIC] = WORKER_FD_PUBLIC;
+        a->bound[ROUTE_LOCAL] = WORKER_FD_LOCAL;
+        return 0;
+    }
+    int rc = ports_bind(a->config->public_listen, 1, &a->bound[ROUTE_PUBLIC], err);
+    return rc < 0 ? rc : ports_bind(a->config->local_listen, 1, &a->bound[ROUTE_LOCAL], err);
+}
+
+/* The admin port; of several workers the parent has it, and asks us. */
+static int start_admin(struct activator *a, struct error *err)
+{
+    if (a->worker_id != NULL) {
+        admin_init(&a->admin, a->loop, &a->handler, &a->watch, &a->reporter);
+        a->worker_up = true;
+        closer_hold(&a->closer);
+        return worker_start(&a->worker, a->loop, a->worker_id, &a->admin, err);
+    }
+    a->admin_up = true;
+    closer_hold(&a->closer);
+    return admin_start(&a->admin, a->loop, a->config->admin_listen, &a->handler, &a->watch,
+                       &a->reporter, err);
+}
+
+int activator_start(struct activator *a, struct loop *loop, const struct config *c,
+                    const struct worker_id *id, struct error *err)
+{
+    *a = (struct activator){.loop = loop, .config = c, .worker_id = id, .bound = {-1, -1}};
     closer_init(&a->closer);
     timer_init(&a->drain_timer, loop, on_drain_timer, a);
     closer_hold(&a->closer); /* the timer */
@@ -223,8 +230,7 @@ int activator_start(struct activator *a, struct loop *loop, const struct config 
     int rc_signals = signals_start(&a->signals, loop, on_signal, a, err);
     int rc = lifeline_start(&a->lifeline, loop, on_lifeline, a, err);
     rc = rc_signals < 0 ? rc_signals : rc;
-    rc = rc < 0 ? rc : bind_early(c->public_listen, &a->bound[0], err);
-    rc = rc < 0 ? rc : bind_early(c->local_listen, &a->bound[1], err);
+    rc = rc < 0 ? rc : bind_ports(a, err);
     if (rc < 0) {
         return rc;
     }
@@ -239,7 +245,8 @@ int activator_start(struct activator *a, struct loop *loop, const struct config 
     if (c->autoscaler != NULL && c->autoscaler[0] != '\0') {
         a->reporter_up = true;
         closer_hold(&a->closer);
-        rc = reporter_start(&a->reporter, loop, c, &a->handler.throttler, err);
+        CLEANUP(cleanup_free) char *name = id != NULL ? worker_name(id) : instance_name(c->name);
+        rc = reporter_start(&a->reporter, loop, c, name, &a->handler.throttler, err);
     }
     if (rc < 0) {
         return rc;
@@ -255,7 +262,5 @@ int activator_start(struct activator *a, struct loop *loop, const struct config 
     if (rc < 0) {
         return rc;
     }
-    a->admin_up = true;
-    closer_hold(&a->closer);
-    return admin_start(&a->admin, loop, c->admin_listen, &a->handler, &a->watch, &a->reporter, err);
+    return start_admin(a, err);
 }

@@ -6,6 +6,7 @@
  *
  * It binds its two ports first (a busy port is an error at once; connections queue up in the
  * kernel), reads Routes, Revisions and Pods, and accepts when it knows them. Then READY=1.
+ * One worker of several gets its bound sockets from its parent, and tells it instead.
  */
 
 #include "loop/lifeline.h"
@@ -15,6 +16,7 @@
 #include "activator/handler.h"
 #include "activator/reporter.h"
 #include "activator/watch.h"
+#include "activator/worker.h"
 
 struct activator {
     struct loop *loop; /* private, like the rest */
@@ -23,6 +25,9 @@ struct activator {
     struct watch watch;
     struct reporter reporter;
     struct admin admin;
+    const struct worker_id *worker_id; /* NULL: alone, not one of several */
+    struct worker worker;
+    bool worker_up;
     struct kube_client *client;
     struct signals signals;
     struct lifeline lifeline;
@@ -38,8 +43,9 @@ struct activator {
     struct closer closer;
 };
 
-/* config outlives it. After an error call activator_stop() and run the loop all the same. */
+/* config and id (NULL: alone) outlive it. After an error call activator_stop() and run the loop all
+ * the same. */
 MUST_CHECK int activator_start(struct activator *a, struct loop *loop, const struct config *config,
-                               struct error *err);
+                               const struct worker_id *id, struct error *err);
 /* Drains (bounded), then closes everything; the loop runs empty then. Twice: at once. */
 void activator_stop(struct activator *a);

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Plan: the table, nothing else. */
+/* Plan: the table, and what a row of it cannot say. */
 #include "activator/config.h"
+
+#include <sched.h>
+
+#include "base/num.h"
 
 static const struct option_row rows[] = {
     OPTION(struct config, public_listen, STRING, "LULL_PUBLIC_LISTEN", "public-listen",
@@ -30,6 +34,10 @@ static const struct option_row rows[] = {
            "cluster.local", .help = "end of in-cluster host names"),
     OPTION(struct config, name, STRING, "LULL_NAME", "name", NULL, .optional = true,
            .help = "name of this instance in reports; absent: the host name and process id"),
+    OPTION(struct config, workers, STRING, "LULL_WORKERS", "workers", "1",
+           .help = "processes that take requests, 1 to 64, or auto: one per processor; each holds "
+                   "and balances by itself, limits per "
+                   "worker count per worker"),
     OPTION(struct config, trust_forwarded, BOOL, "LULL_TRUST_FORWARDED", "trust-forwarded", "false",
            .help = "keep X-Forwarded-* and Forwarded of public requests: only behind a proxy that "
                    "sets them"),
@@ -64,3 +72,20 @@ const struct option_table config_table = {
     .rows = rows,
     .count = ARRAY_LEN(rows),
 };
+
+int config_workers(const struct config *config, unsigned *out, struct error *err)
+{
+    uint64_t n = 1;
+    if (strcmp(config->workers, "auto") == 0) {
+        cpu_set_t cpus;
+        n = sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? (uint64_t)CPU_COUNT(&cpus) : 1;
+        n = n > CONFIG_WORKERS_MAX ? CONFIG_WORKERS_MAX : n;
+    } else {
+        int rc = num_parse_u64(slice_str(config->workers), 1, CONFIG_WORKERS_MAX, &n, err);
+        if (rc < 0) {
+            return error_prefix(err, rc, "--workers (a number or auto)");
+        }
+    }
+    *out = (unsigned)n;
+    return 0;
+}

@@ -5,6 +5,8 @@
 
 #include "base/options.h"
 
+#define CONFIG_WORKERS_MAX 64
+
 struct config {
     char *public_listen;
     char *local_listen;
@@ -16,6 +18,7 @@ struct config {
     char *system_namespace;
     char *cluster_domain;
     char *name;
+    char *workers; /* a number, or "auto" */
     bool trust_forwarded;
     bool h2c; /* clients may speak HTTP/2 */
     int64_t max_held;
@@ -28,3 +31,6 @@ struct config {
 };
 
 extern const struct option_table config_table;
+
+/* How many workers `workers` asks for; ERR_INVALID names the text. */
+MUST_CHECK int config_workers(const struct config *config, unsigned *out, struct error *err);

@@ -5,8 +5,6 @@
  */
 #include "activator/reporter.h"
 
-#include <unistd.h>
-
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
@@ -106,18 +104,6 @@ static const struct link_client_events link_events = {
 
 /* --- life ----------------------------------------------------------------------------------- */
 
-static char *instance_name(const struct config *c)
-{
-    if (c->name != NULL && c->name[0] != '\0') {
-        return xstrdup(c->name);
-    }
-    char host[65] = {0};
-    if (gethostname(host, sizeof(host) - 1) < 0) {
-        host[0] = '\0';
-    }
-    return xasprintf("%s-%d", host[0] == '\0' ? "activator" : host, (int)getpid());
-}
-
 static int start_link(struct reporter *r, const struct config *c, struct error *err)
 {
     CLEANUP(strbuf_fini) struct strbuf secret;
@@ -143,13 +129,13 @@ static int start_link(struct reporter *r, const struct config *c, struct error *
     return rc < 0 ? error_prefix(err, rc, "--autoscaler %s", c->autoscaler) : 0;
 }
 
-int reporter_start(struct reporter *r, struct loop *loop, const struct config *c,
+int reporter_start(struct reporter *r, struct loop *loop, const struct config *c, const char *name,
                    struct throttler *throttler, struct error *err)
 {
     *r = (struct reporter){
         .loop = loop, .throttler = throttler, .started_ns = loop_now_ns(loop), .seq = 1};
     closer_init(&r->closer);
-    r->name = instance_name(c);
+    r->name = xstrdup(name);
     random_hex(r->boot, sizeof(r->boot) - 1);
     timer_init(&r->timer, loop, on_timer, r);
     closer_hold(&r->closer);

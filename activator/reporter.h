@@ -32,9 +32,10 @@ struct reporter {
     uint64_t lost;
 };
 
-/* Tells about this throttler from now on. ERR_INVALID: the address or the secret is no good. */
+/* Tells about this throttler from now on, under this name. ERR_INVALID: the address or the secret
+ * is no good. */
 MUST_CHECK int reporter_start(struct reporter *r, struct loop *loop, const struct config *config,
-                              struct throttler *throttler, struct error *err);
+                              const char *name, struct throttler *throttler, struct error *err);
 /* Fine for a zeroed reporter (false). */
 bool reporter_connected(const struct reporter *r);
 /* This revision has its first request waiting and nothing that could answer it. */
