@@ -13,6 +13,8 @@
  * on_close comes from the close callback.
  */
 
+#include <sys/socket.h>
+
 #include "base/mem.h"
 #include "http/h2.h"
 #include "http/h2_server.h"
@@ -60,6 +62,9 @@ static enum sconn_wait waits_for(const struct sconn *conn)
     }
     if (stream_queued_bytes(&conn->stream) > 0) {
         return SCONN_WAIT_WRITE;
+    }
+    if (ex == NULL && conn->server->draining) {
+        return SCONN_WAIT_DRAIN;
     }
     if (ex == NULL) {
         return conn->requests > 0 ? SCONN_WAIT_IDLE : SCONN_WAIT_HEAD;
@@ -424,6 +429,13 @@ static const struct stream_events conn_events = {
     .on_error = on_error,
 };
 
+/* A request came while we were busy: its bytes wait in the kernel. */
+static bool has_unread(const struct sconn *conn)
+{
+    char byte;
+    return recv(stream_fd(&conn->stream), &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 void sconn_on_deadline(struct deadline *deadline, void *data)
 {
     struct sconn *conn = CONTAINER_OF(deadline, struct sconn, deadline);
@@ -445,6 +457,13 @@ void sconn_on_deadline(struct deadline *deadline, void *data)
             sconn_arm(conn, false);
         } else {
             sconn_abort(conn);
+        }
+        break;
+    case SCONN_WAIT_DRAIN:
+        if (has_unread(conn)) {
+            sconn_arm(conn, false);
+        } else {
+            sconn_close(conn);
         }
         break;
     case SCONN_WAIT_IDLE:

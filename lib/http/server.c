@@ -216,7 +216,7 @@ struct http_server *http_server_new(struct loop *loop, const struct http_server_
     const uint32_t lengths[SCONN_WAIT_N] = {
         [SCONN_WAIT_IDLE] = l->idle_ms,        [SCONN_WAIT_HEAD] = l->head_ms,
         [SCONN_WAIT_BODY] = l->body_ms,        [SCONN_WAIT_WRITE] = l->write_ms,
-        [SCONN_WAIT_LINGER] = SCONN_LINGER_MS,
+        [SCONN_WAIT_LINGER] = SCONN_LINGER_MS, [SCONN_WAIT_DRAIN] = SCONN_DRAIN_MS,
     };
     server->loop = loop;
     server->shared = http_shared_ref(loop);
@@ -255,8 +255,8 @@ void http_server_drain(struct http_server *server, void (*on_drained)(void *arg)
         struct sconn *conn = LIST_ENTRY(node, struct sconn, link);
         if (conn->h2 != NULL) {
             h2_server_drain(conn);
-        } else if (conn->ex == NULL && !conn->lingering) {
-            sconn_close(conn);
+        } else if (conn->ex == NULL && !conn->lingering && !conn->closing) {
+            sconn_arm(conn, false);
         }
     }
     server_post(server);

@@ -25,11 +25,13 @@ enum sconn_wait {
     SCONN_WAIT_BODY,
     SCONN_WAIT_WRITE,
     SCONN_WAIT_LINGER,
+    SCONN_WAIT_DRAIN,
     SCONN_WAIT_N
 };
 
 #define SCONN_LINGER_MS    2000         /* how long a refused client may go on sending */
 #define SCONN_LINGER_BYTES (256 * 1024) /* and how much */
+#define SCONN_DRAIN_MS     250          /* for a request that is under way when draining begins */
 
 struct sconn {
     struct stream stream;

@@ -335,6 +335,32 @@ static void drains(void **state)
     stop(&f);
 }
 
+/* What a client sends on a connection that was open before the drain began is still answered. */
+static void a_drain_answers_what_was_on_its_way(void **state)
+{
+    static const char rq[] = "GET /" HEAD "\r\n";
+    struct fixture f;
+    struct peer fresh;
+    struct peer kept;
+    bool drained = false;
+    struct http_limits l = http_limits_default();
+    start(&f, *state, &l);
+    peer_start(&fresh, &f, "", false);
+    peer_start(&kept, &f, rq, false);
+    LOOP_UNTIL(f.loop, kept.got.len > 0 && http_server_connections(f.server) == 2);
+    strbuf_clear(&kept.got);
+    http_server_drain(f.server, on_drained, &drained);
+    assert_int_equal(stream_write_bytes(&fresh.stream, rq, strlen(rq), NULL), 0);
+    assert_int_equal(stream_write_bytes(&kept.stream, rq, strlen(rq), NULL), 0);
+    LOOP_UNTIL(f.loop, fresh.ended && kept.ended && drained);
+    assert_int_equal(f.requests, 3);
+    assert_non_null(strstr(fresh.got.ptr, "Connection: close"));
+    assert_non_null(strstr(kept.got.ptr, "HTTP/1.1 200 "));
+    peer_stop(&fresh, &f);
+    peer_stop(&kept, &f);
+    stop(&f);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, test_loop_setup, test_loop_teardown)
 
 int main(void)
@@ -347,6 +373,7 @@ int main(void)
         T(connections),
         T(holds_a_bounded_body),
         T(drains),
+        T(a_drain_answers_what_was_on_its_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
