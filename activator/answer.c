@@ -48,12 +48,17 @@ void answer_unknown(struct request *rq, struct slice host, struct slice path)
                     SLICE_FMT(slice_sub(path, 0, NAME_SHOWN_MAX)));
         return;
     }
+    CLEANUP(strbuf_fini) struct strbuf form;
+    strbuf_init(&form, TEXT_MAX);
+    route_table_host_form(&rq->h->routes, (enum route_listener)rq->listener, &form);
     answer_text(rq->ex, 404, 0,
                 "no function has the host \"%.*s\"%s\n"
-                "List what there is with 'lull list' or 'kubectl get ksvc -A'; a client that "
-                "cannot resolve the name may call " ROUTE_PATH_PREFIX "NAMESPACE/NAME/.\n",
+                "Hosts look like %.*s; list what there is with 'lull list' or 'kubectl get ksvc "
+                "-A'. A client that cannot resolve the name may call " ROUTE_PATH_PREFIX
+                "NAMESPACE/NAME/ here.\n",
                 SLICE_FMT(slice_sub(host, 0, NAME_SHOWN_MAX)),
-                rq->listener == ROUTE_PUBLIC ? " that may be called from outside" : "");
+                rq->listener == ROUTE_PUBLIC ? " that may be called from outside" : "",
+                SLICE_FMT(strbuf_slice(&form)));
 }
 
 void answer_expired(struct request *rq, const struct revision *r, enum expiry why)

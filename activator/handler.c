@@ -68,6 +68,14 @@ static void admit(struct request *rq, struct revision *r)
     }
 }
 
+/* Knative-Serving-Tag, where that counts. */
+static struct slice tag_of(const struct handler *h, const struct http_head *head)
+{
+    const struct http_header *tag =
+        h->routes.tag_header ? http_head_find(head, SLICE_LIT("Knative-Serving-Tag")) : NULL;
+    return tag == NULL ? SLICE_EMPTY : tag->value;
+}
+
 static void route(struct handler *h, struct http_exchange *ex, enum route_listener listener)
 {
     const struct http_head *head = http_exchange_request(ex);
@@ -82,8 +90,12 @@ static void route(struct handler *h, struct http_exchange *ex, enum route_listen
                     HEADER_HOPS_MAX);
         return;
     }
+    struct route_request wanted = {.listener = listener,
+                                   .host = head->authority,
+                                   .path = head->target,
+                                   .tag = tag_of(h, head)};
     struct route_match match;
-    switch (route_table_match(&h->routes, listener, head->authority, head->target, &match)) {
+    switch (route_table_match(&h->routes, &wanted, &match)) {
     case ROUTE_UNKNOWN:
         answer_unknown(rq, head->authority, head->target);
         return;

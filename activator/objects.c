@@ -214,6 +214,13 @@ int object_pod(const json_t *object, enum pod_address how, struct pod_object *ou
     return 0;
 }
 
+int object_features(const json_t *object, struct features_object *out)
+{
+    struct slice value = slice_trim(jpeek_str(object, "data.tag-header-based-routing"));
+    out->tag_header = slice_eq_nocase(value, SLICE_LIT("enabled")); /* "Allowed" does not do */
+    return 0;
+}
+
 void route_object_fini(struct route_object *o)
 {
     free(o->spec);

@@ -37,11 +37,18 @@ struct pod_object {
         probe_itself; /* may be probed before the Pod is Ready (no exec probe, no start-up probe) */
 };
 
+/* Of ConfigMap config-features. */
+struct features_object {
+    bool tag_header; /* tag-header-based-routing */
+};
+
 enum pod_address { POD_ADDRESS_IP, POD_ADDRESS_UNIX };
 
 int object_route(const json_t *object, struct route_object *out);
 int object_revision(const json_t *object, struct revision_object *out);
 int object_pod(const json_t *object, enum pod_address how, struct pod_object *out);
+
+int object_features(const json_t *object, struct features_object *out);
 
 /* Zeroed ones are fine. */
 void route_object_fini(struct route_object *o);

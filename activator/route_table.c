@@ -46,6 +46,7 @@ struct route {
     size_t group_count;
     struct route_name **names;
     size_t name_count;
+    const struct route *replaces; /* while it is put in the place of that one */
 };
 
 struct slice route_host_without_port(struct slice host)
@@ -154,9 +155,10 @@ static void name_add(struct route_table *t, struct route *r, struct group *g, in
     if (head == NULL) {
         (void)map_set(&t->names[map_no], key, n);
     } else {
-        while (head->next_same != NULL) {
-            head = head->next_same;
+        while (head->next_same != NULL && head->route != r->replaces) {
+            head = head->next_same; /* behind its predecessor, or behind all who were first */
         }
+        n->next_same = head->next_same;
         head->next_same = n;
     }
     r->names = xreallocarray(r->names, r->name_count + 1, sizeof(struct route_name *));
@@ -252,9 +254,9 @@ void route_table_put(struct route_table *t, const struct route_spec *spec)
     r->name = slice_dup(spec->name);
     groups_build(r, spec, count);
     struct route *old = map_set(&t->routes, key, r);
+    r->replaces = old;
     if (old != NULL) {
         keep_state(&r->groups[0], &old->groups[0]);
-        route_free(t, old);
     }
     bool public_ok = !spec->cluster_local;
     name_add(t, r, &r->groups[0], NAMES_MAIN, public_ok, spec->host);
@@ -268,6 +270,10 @@ void route_table_put(struct route_table *t, const struct route_spec *spec)
         name_add(t, r, g, NAMES_TAG, public_ok, spec->targets[i].host);
         CLEANUP(cleanup_free) char *label = xasprintf("%s-%s", g->tag, r->name);
         names_of_label(t, r, g, NAMES_TAG, public_ok, label);
+    }
+    r->replaces = NULL;
+    if (old != NULL) {
+        route_free(t, old); /* only now: its names keep their places for the new ones */
     }
 }
 
@@ -339,14 +345,30 @@ static struct route_name *lookup(struct route_table *t, enum route_listener list
     return NULL;
 }
 
-enum route_result route_table_match(struct route_table *t, enum route_listener listener,
-                                    struct slice host, struct slice path, struct route_match *out)
+/* The group that answers: a tag's own, when the request asks the main name for it. */
+static struct group *group_of(const struct route_table *t, const struct route_name *n,
+                              struct slice tag)
+{
+    struct route *r = n->route;
+    if (!t->tag_header || slice_empty(tag) || n->group != &r->groups[0]) {
+        return n->group;
+    }
+    for (size_t i = 1; i < r->group_count; i++) {
+        if (slice_eq_str(tag, r->groups[i].tag)) {
+            return &r->groups[i];
+        }
+    }
+    return n->group;
+}
+
+enum route_result route_table_match(struct route_table *t, const struct route_request *rq,
+                                    struct route_match *out)
 {
     char buf[NAME_BYTES_MAX];
-    struct slice raw = route_host_without_port(host);
+    struct slice raw = route_host_without_port(rq->host);
     *out = (struct route_match){
         .ns = SLICE_EMPTY, .route = SLICE_EMPTY, .revision = SLICE_EMPTY, .tag = SLICE_EMPTY};
-    out->path_skip = path_label(path, &raw);
+    out->path_skip = path_label(rq->path, &raw);
     if (out->path_skip == 0 && raw.len > 1 && raw.ptr[raw.len - 1] == '.') {
         raw.len--; /* "name.ns.localhost." is the same host */
     }
@@ -354,19 +376,53 @@ enum route_result route_table_match(struct route_table *t, enum route_listener l
     if (slice_empty(key) || (out->path_skip == 0 && key.ptr[0] == '/')) {
         return ROUTE_UNKNOWN; /* a host that looks like a path key is nobody's name */
     }
-    struct route_name *n = lookup(t, listener, key);
+    struct route_name *n = lookup(t, rq->listener, key);
     if (n == NULL) {
         return ROUTE_UNKNOWN;
     }
+    struct group *g = group_of(t, n, rq->tag);
     out->ns = slice_str(n->route->ns);
     out->route = slice_str(n->route->name);
-    out->tag = slice_str(n->group->tag);
-    struct weighted *w = group_pick(n->group);
+    out->tag = slice_str(g->tag);
+    struct weighted *w = group_pick(g);
     if (w == NULL) {
         return ROUTE_NO_TARGET;
     }
     out->revision = slice_str(w->revision);
     return ROUTE_FOUND;
+}
+
+/* The domain of a host that has the usual form NAME.NS.DOMAIN; empty when it has another. */
+static struct slice domain_of(const struct route *r, struct slice host)
+{
+    size_t name = strlen(r->name);
+    size_t ns = strlen(r->ns);
+    if (host.len < name + ns + 3 || memcmp(host.ptr, r->name, name) != 0 || host.ptr[name] != '.' ||
+        memcmp(host.ptr + name + 1, r->ns, ns) != 0 || host.ptr[name + 1 + ns] != '.') {
+        return SLICE_EMPTY;
+    }
+    return slice_sub(host, name + ns + 2, host.len);
+}
+
+void route_table_host_form(const struct route_table *t, enum route_listener listener,
+                           struct strbuf *out)
+{
+    map_foreach (it, &t->routes) {
+        const struct route *r = it.value;
+        for (size_t i = 0; i < r->name_count; i++) {
+            const struct route_name *n = r->names[i];
+            struct slice domain = domain_of(r, slice_str(n->text));
+            if (n->group == &r->groups[0] && n->public_ok && !slice_empty(domain)) {
+                strbuf_appendf(out, "NAME.NAMESPACE.%.*s", SLICE_FMT(domain));
+                return;
+            }
+        }
+    }
+    if (listener == ROUTE_LOCAL) {
+        strbuf_appendf(out, "NAME.NAMESPACE.svc.%s", t->cluster_domain);
+    } else {
+        strbuf_append_str(out, "NAME.NAMESPACE.DOMAIN");
+    }
 }
 
 void route_table_dump(const struct route_table *t, struct strbuf *out)

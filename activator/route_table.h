@@ -14,6 +14,9 @@
  *   the host of each status.traffic[].url the same, all traffic to that target
  *   NAME.NS, NAME.NS.svc, NAME.NS.svc.CLUSTERDOMAIN and TAG-NAME.NS…      private listener only
  *   /_lull/NS/NAME/rest and /_lull/NS/TAG-NAME/rest, whatever the host    both listeners (likewise)
+ *
+ * With tag_header the request header Knative-Serving-Tag picks a tag of the Route that a main name
+ * leads to, as Knative's feature tag-header-based-routing; an unknown tag changes nothing.
  */
 
 #include "base/map.h"
@@ -61,6 +64,15 @@ struct route_table {
     struct map routes;    /* private: "ns/name" -> struct route, owned */
     struct map names[2];  /* private: main and tag names -> chain of struct route_name */
     char *cluster_domain; /* private: owned */
+    bool tag_header;      /* the header Knative-Serving-Tag counts; set by the owner */
+};
+
+/* What a request says of where it wants to go. */
+struct route_request {
+    enum route_listener listener;
+    struct slice host; /* may carry a port */
+    struct slice path; /* the request target in origin form */
+    struct slice tag;  /* Knative-Serving-Tag; empty: not said */
 };
 
 /* cluster_domain: "cluster.local". Copied. */
@@ -74,12 +86,16 @@ void route_table_put(struct route_table *t, const struct route_spec *spec);
 void route_table_remove(struct route_table *t, struct slice ns, struct slice name);
 size_t route_table_len(const struct route_table *t);
 
+/* Finds the target of one request and moves the weights on by one. */
+enum route_result route_table_match(struct route_table *t, const struct route_request *rq,
+                                    struct route_match *out);
+
 /*
- * Finds the target of one request and moves the weights on by one. host may carry a port; path is
- * the request target in origin form.
+ * What hosts of functions look like, for people: "NAME.NAMESPACE.DOMAIN" with the domain of a Route
+ * that this listener serves, or the in-cluster form.
  */
-enum route_result route_table_match(struct route_table *t, enum route_listener listener,
-                                    struct slice host, struct slice path, struct route_match *out);
+void route_table_host_form(const struct route_table *t, enum route_listener listener,
+                           struct strbuf *out);
 
 /* The host without its port, brackets of an IPv6 address kept. */
 struct slice route_host_without_port(struct slice host);

@@ -16,7 +16,7 @@
 #include "activator/objects.h"
 #include "activator/upstream.h"
 
-#define CACHES 3
+#define CACHES 4
 
 static void pump(struct watch *w)
 {
@@ -209,6 +209,33 @@ static void on_probed(void *arg, const char *ns, const char *pod)
     }
 }
 
+/* --- config-features ------------------------------------------------------------------------ */
+
+static int features_project(void *arg, const json_t *object, void *value, struct error *err)
+{
+    return object_features(object, value);
+}
+
+static void on_features(void *arg, const struct kube_entry *entry)
+{
+    struct watch *w = arg;
+    const struct features_object *o = entry->value;
+    if (slice_eq_str(slice_str(entry->name), CONFIG_FEATURES)) {
+        w->handler->routes.tag_header = o->tag_header;
+    }
+}
+
+static void on_features_update(void *arg, const struct kube_entry *entry, const void *old)
+{
+    on_features(arg, entry);
+}
+
+static void on_features_delete(void *arg, const struct kube_entry *entry)
+{
+    struct watch *w = arg;
+    w->handler->routes.tag_header = false;
+}
+
 /* --- life ----------------------------------------------------------------------------------- */
 
 static void on_synced(void *arg)
@@ -271,7 +298,18 @@ int watch_start(struct watch *w, const struct watch_options *o, struct error *er
                                       .on_delete = on_pod_delete,
                                       .on_synced = on_synced,
                                       .arg = w};
-    int rc = start_cache(w, o->client, &routes, &w->routes, err);
+    struct kube_cache_options features = {.kind = KUBE_KIND(kind_row(KIND_CONFIGMAP)),
+                                          .ns = o->config->system_namespace,
+                                          .field_selector = "metadata.name=" CONFIG_FEATURES,
+                                          .value_size = sizeof(struct features_object),
+                                          .project = features_project,
+                                          .on_add = on_features,
+                                          .on_update = on_features_update,
+                                          .on_delete = on_features_delete,
+                                          .on_synced = on_synced,
+                                          .arg = w};
+    int rc = start_cache(w, o->client, &features, &w->features, err);
+    rc = rc < 0 ? rc : start_cache(w, o->client, &routes, &w->routes, err);
     rc = rc < 0 ? rc : start_cache(w, o->client, &revisions, &w->revisions, err);
     return rc < 0 ? rc : start_cache(w, o->client, &pods, &w->pods, err);
 }
@@ -283,7 +321,7 @@ bool watch_synced(const struct watch *w)
 
 const char *watch_trouble(const struct watch *w)
 {
-    const struct kube_cache *all[CACHES] = {w->routes, w->revisions, w->pods};
+    const struct kube_cache *all[CACHES] = {w->routes, w->revisions, w->pods, w->features};
     for (size_t i = 0; i < CACHES; i++) {
         if (all[i] != NULL && !kube_cache_connected(all[i])) {
             const char *text = kube_cache_trouble(all[i]);
@@ -300,7 +338,7 @@ static void on_cache_closed(void *arg)
 
 void watch_close(struct watch *w, void (*cb)(void *arg), void *arg)
 {
-    struct kube_cache *all[CACHES] = {w->routes, w->revisions, w->pods};
+    struct kube_cache *all[CACHES] = {w->routes, w->revisions, w->pods, w->features};
     if (w->closer.closing) {
         return;
     }

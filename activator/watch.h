@@ -3,7 +3,7 @@
 
 /*
  * Feeds the handler from the API: Routes into its route table, Revisions and their Pods into its
- * throttler. Owns three list-watch caches and what they project; knows nothing of requests.
+ * throttler. Owns four list-watch caches and what they project; knows nothing of requests.
  *
  * While the API is away everything stays as it was last seen.
  */
@@ -17,7 +17,7 @@ struct watch_options {
     struct kube_client *client; /* outlives the watch */
     struct handler *handler;    /* outlives the watch */
     const struct config *config;
-    void (*synced)(void *arg); /* the three first lists are in; once; may be NULL */
+    void (*synced)(void *arg); /* the first lists are in; once; may be NULL */
     void *arg;
 };
 
@@ -27,6 +27,7 @@ struct watch {
     struct kube_cache *routes;
     struct kube_cache *revisions;
     struct kube_cache *pods;
+    struct kube_cache *features;
     struct prober prober;
     unsigned lists_in;
     void (*synced)(void *arg);

@@ -15,6 +15,8 @@ class FakeReplica:
         self.seen = []  # (method, target, headers, body) in order of arrival
         self.turned_away = 0
         self.probed = 0
+        self.broken = 0  # requests that were read and not answered
+        self.connections = 0
         self.active = 0
         self.most_active = 0
         self.lock = threading.Lock()
@@ -42,13 +44,16 @@ class FakeReplica:
             threading.Thread(target=self._serve, args=(conn,), daemon=True).start()
 
     def _serve(self, conn):
+        with self.lock:
+            self.connections += 1
         with conn, conn.makefile("rb") as f:
-            while True:
-                try:
-                    if not self._one(conn, f):
-                        return
-                except (OSError, ValueError):
-                    return
+            try:
+                while self._one(conn, f):
+                    pass
+            except (OSError, ValueError):
+                pass
+        with self.lock:
+            self.connections -= 1
 
     def _one(self, conn, f):
         line = f.readline().decode().split()
@@ -67,6 +72,8 @@ class FakeReplica:
                          b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             return False
         if self.mode == "reset":
+            with self.lock:
+                self.broken += 1
             return False
         if headers.pop("expect", "") == "100-continue":  # as the queue-proxy does once it has a slot
             conn.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")

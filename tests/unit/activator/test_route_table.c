@@ -41,6 +41,14 @@ static struct route_spec spec_of(const char *name, const char *host, bool local,
                                .count = count};
 }
 
+static enum route_result match(struct route_table *t, enum route_listener listener,
+                               struct slice host, struct slice path, struct route_match *out)
+{
+    struct route_request rq = {
+        .listener = listener, .host = host, .path = path, .tag = SLICE_EMPTY};
+    return route_table_match(t, &rq, out);
+}
+
 static int setup(void **state)
 {
     struct route_table *t = calloc(1, sizeof(*t));
@@ -115,8 +123,8 @@ static void test_names(void **state)
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct route_match m;
-        enum route_result got = route_table_match(*state, rows[i].listener, slice_str(rows[i].host),
-                                                  slice_str(rows[i].path), &m);
+        enum route_result got =
+            match(*state, rows[i].listener, slice_str(rows[i].host), slice_str(rows[i].path), &m);
         if (got != rows[i].want || !slice_eq_str(m.route, rows[i].route) ||
             !slice_eq_str(m.tag, rows[i].tag) ||
             (got == ROUTE_FOUND && m.path_skip != rows[i].skip)) {
@@ -130,9 +138,9 @@ static void count(struct route_table *t, int n, int seen[4])
 {
     for (int i = 0; i < n; i++) {
         struct route_match m;
-        assert_int_equal(route_table_match(t, ROUTE_PUBLIC, SLICE_LIT("hello.default.localhost"),
-                                           SLICE_LIT("/"), &m),
-                         ROUTE_FOUND);
+        assert_int_equal(
+            match(t, ROUTE_PUBLIC, SLICE_LIT("hello.default.localhost"), SLICE_LIT("/"), &m),
+            ROUTE_FOUND);
         seen[m.revision.ptr[m.revision.len - 1] - '1']++;
     }
 }
@@ -154,6 +162,88 @@ static void test_weights_are_exact(void **state)
         int skip[4] = {0};
         count(t, 1, skip);
     }
+}
+
+/* Every window of 100 requests of a long row, for a few splits, with updates in between. */
+static void test_any_hundred_in_a_row(void **state)
+{
+    static const uint32_t splits[][4] = {
+        {90, 7, 3, 0}, {97, 1, 1, 1}, {34, 33, 33, 0}, {50, 50, 0, 0}, {25, 25, 25, 25}};
+    struct route_table *t = *state;
+    for (size_t s = 0; s < ARRAY_LEN(splits); s++) {
+        struct route_target targets[4];
+        static const char *const names[] = {"r-1", "r-2", "r-3", "r-4"};
+        for (int i = 0; i < 4; i++) {
+            targets[i] = (struct route_target){.revision = slice_str(names[i]),
+                                               .tag = SLICE_EMPTY,
+                                               .host = SLICE_EMPTY,
+                                               .percent = splits[s][i]};
+        }
+        struct route_spec spec = spec_of("hello", "hello.default.localhost", false, targets, 4);
+        int row[450];
+        for (int i = 0; i < 450; i++) {
+            if (i % 37 == 0) {
+                route_table_put(t, &spec);
+            }
+            int one_seen[4] = {0};
+            count(t, 1, one_seen);
+            row[i] = one_seen[0] ? 0 : one_seen[1] ? 1 : one_seen[2] ? 2 : 3;
+        }
+        for (int from = 0; from + 100 <= 450; from++) {
+            uint32_t seen[4] = {0};
+            for (int i = from; i < from + 100; i++) {
+                seen[row[i]]++;
+            }
+            assert_memory_equal(seen, splits[s], sizeof(seen));
+        }
+    }
+}
+
+static void test_tag_header(void **state)
+{
+    struct route_table *t = *state;
+    struct route_match m;
+    struct route_request rq = {.listener = ROUTE_PUBLIC,
+                               .host = SLICE_LIT("hello.default.localhost"),
+                               .path = SLICE_LIT("/"),
+                               .tag = SLICE_LIT("next")};
+    assert_int_equal(route_table_match(t, &rq, &m), ROUTE_FOUND);
+    ASSERT_SLICE(m.tag, ""); /* the feature is off */
+    t->tag_header = true;
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(route_table_match(t, &rq, &m), ROUTE_FOUND);
+        ASSERT_SLICE(m.revision, "hello-00004");
+        ASSERT_SLICE(m.tag, "next");
+    }
+    rq.tag = SLICE_LIT("nExt");
+    assert_int_equal(route_table_match(t, &rq, &m), ROUTE_FOUND);
+    ASSERT_SLICE(m.tag, ""); /* exact, or the default route */
+    rq.host = SLICE_LIT("next-hello.default.localhost");
+    rq.tag = SLICE_LIT("other");
+    assert_int_equal(route_table_match(t, &rq, &m), ROUTE_FOUND);
+    ASSERT_SLICE(m.revision, "hello-00004");
+    rq = (struct route_request){.listener = ROUTE_PUBLIC,
+                                .host = SLICE_LIT("x"),
+                                .path = SLICE_LIT("/_lull/default/hello/x"),
+                                .tag = SLICE_LIT("next")};
+    assert_int_equal(route_table_match(t, &rq, &m), ROUTE_FOUND);
+    ASSERT_SLICE(m.tag, "next");
+}
+
+static void test_host_form(void **state)
+{
+    struct route_table *t = *state;
+    CLEANUP(strbuf_fini) struct strbuf s;
+    strbuf_init(&s, 256);
+    route_table_host_form(t, ROUTE_PUBLIC, &s);
+    ASSERT_SLICE(strbuf_slice(&s), "NAME.NAMESPACE.localhost");
+    route_table_remove(t, SLICE_LIT("default"), SLICE_LIT("hello"));
+    strbuf_clear(&s);
+    route_table_host_form(t, ROUTE_PUBLIC, &s);
+    ASSERT_SLICE(strbuf_slice(&s), "NAME.NAMESPACE.DOMAIN");
+    strbuf_clear(&s);
+    route_table_host_form(t, ROUTE_LOCAL, &s);
+    ASSERT_SLICE(strbuf_slice(&s), "NAME.NAMESPACE.svc.cluster.local");
 }
 
 static void test_same_revision_twice(void **state)
@@ -178,20 +268,17 @@ static void test_update_and_remove(void **state)
     struct route_match m;
     struct route_spec s = spec_of("hello", "greet.example.org", false, one, 1);
     route_table_put(t, &s);
-    assert_int_equal(route_table_match(t, ROUTE_PUBLIC, SLICE_LIT("hello.default.localhost"),
-                                       SLICE_LIT("/"), &m),
-                     ROUTE_UNKNOWN);
     assert_int_equal(
-        route_table_match(t, ROUTE_PUBLIC, SLICE_LIT("greet.example.org"), SLICE_LIT("/"), &m),
-        ROUTE_FOUND);
-    assert_int_equal(
-        route_table_match(t, ROUTE_LOCAL, SLICE_LIT("next-hello.default"), SLICE_LIT("/"), &m),
+        match(t, ROUTE_PUBLIC, SLICE_LIT("hello.default.localhost"), SLICE_LIT("/"), &m),
         ROUTE_UNKNOWN);
+    assert_int_equal(match(t, ROUTE_PUBLIC, SLICE_LIT("greet.example.org"), SLICE_LIT("/"), &m),
+                     ROUTE_FOUND);
+    assert_int_equal(match(t, ROUTE_LOCAL, SLICE_LIT("next-hello.default"), SLICE_LIT("/"), &m),
+                     ROUTE_UNKNOWN);
     route_table_remove(t, SLICE_LIT("default"), SLICE_LIT("hello"));
     route_table_remove(t, SLICE_LIT("default"), SLICE_LIT("never-there"));
-    assert_int_equal(
-        route_table_match(t, ROUTE_PUBLIC, SLICE_LIT("greet.example.org"), SLICE_LIT("/"), &m),
-        ROUTE_UNKNOWN);
+    assert_int_equal(match(t, ROUTE_PUBLIC, SLICE_LIT("greet.example.org"), SLICE_LIT("/"), &m),
+                     ROUTE_UNKNOWN);
     assert_int_equal(route_table_len(t), 2);
 }
 
@@ -202,12 +289,14 @@ static void test_contested_host(void **state)
     struct route_match m;
     struct route_spec s = spec_of("thief", "hello.default.localhost", false, one, 1);
     route_table_put(t, &s);
-    (void)route_table_match(t, ROUTE_PUBLIC, SLICE_LIT("hello.default.localhost"), SLICE_LIT("/"),
-                            &m);
+    (void)match(t, ROUTE_PUBLIC, SLICE_LIT("hello.default.localhost"), SLICE_LIT("/"), &m);
+    ASSERT_SLICE(m.route, "hello");
+    s = spec_of("hello", "hello.default.localhost", false, split, 4);
+    route_table_put(t, &s); /* an update is no new claim */
+    (void)match(t, ROUTE_PUBLIC, SLICE_LIT("hello.default.localhost"), SLICE_LIT("/"), &m);
     ASSERT_SLICE(m.route, "hello");
     route_table_remove(t, SLICE_LIT("default"), SLICE_LIT("hello"));
-    (void)route_table_match(t, ROUTE_PUBLIC, SLICE_LIT("hello.default.localhost"), SLICE_LIT("/"),
-                            &m);
+    (void)match(t, ROUTE_PUBLIC, SLICE_LIT("hello.default.localhost"), SLICE_LIT("/"), &m);
     ASSERT_SLICE(m.route, "thief");
 }
 
@@ -218,11 +307,9 @@ static void test_main_name_wins_over_tag(void **state)
     struct route_match m;
     struct route_spec s = spec_of("next-hello", "next-hello.default.localhost", false, one, 1);
     route_table_put(t, &s);
-    (void)route_table_match(t, ROUTE_PUBLIC, SLICE_LIT("next-hello.default.localhost"),
-                            SLICE_LIT("/"), &m);
+    (void)match(t, ROUTE_PUBLIC, SLICE_LIT("next-hello.default.localhost"), SLICE_LIT("/"), &m);
     ASSERT_SLICE(m.route, "next-hello");
-    (void)route_table_match(t, ROUTE_PUBLIC, SLICE_LIT("x"), SLICE_LIT("/_lull/default/next-hello"),
-                            &m);
+    (void)match(t, ROUTE_PUBLIC, SLICE_LIT("x"), SLICE_LIT("/_lull/default/next-hello"), &m);
     ASSERT_SLICE(m.route, "next-hello");
 }
 
@@ -231,6 +318,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_names, setup, teardown),
         cmocka_unit_test_setup_teardown(test_weights_are_exact, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_any_hundred_in_a_row, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_tag_header, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_host_form, setup, teardown),
         cmocka_unit_test_setup_teardown(test_same_revision_twice, setup, teardown),
         cmocka_unit_test_setup_teardown(test_update_and_remove, setup, teardown),
         cmocka_unit_test_setup_teardown(test_contested_host, setup, teardown),
