@@ -64,6 +64,10 @@ static const struct option_row rows[] = {
                    "the reason"),
     OPTION(struct config, drain_ms, DURATION_MS, "LULL_DRAIN", "drain", "30s", .min = 0,
            .max = 3600000, .help = "longest time for running requests after SIGTERM"),
+    OPTION(struct config, metrics_revisions, INT, "LULL_METRICS_REVISIONS", "metrics-revisions",
+           "1000", .min = 0, .max = 100000,
+           .help = "most revisions with metrics of their own, 176 bytes each; the others share "
+                   "one line, \"other\""),
 };
 
 const struct option_table config_table = {

@@ -28,6 +28,7 @@ struct config {
     uint64_t hold_ms;
     uint64_t fail_grace_ms;
     uint64_t drain_ms;
+    int64_t metrics_revisions;
 };
 
 extern const struct option_table config_table;

@@ -44,6 +44,7 @@ static void admit(struct request *rq, struct revision *r)
     struct handler *h = rq->h;
     const struct http_head *head = http_exchange_request(rq->ex);
     uint64_t now = loop_now_ns(h->loop);
+    numbers_begin(&h->throttler.numbers, r);
     switch (throttler_admit(&h->throttler, r, &rq->ticket, held_bytes(h, head), now)) {
     case ADMIT_GRANTED:
         request_forward(rq);
@@ -55,12 +56,14 @@ static void admit(struct request *rq, struct revision *r)
         return;
     case ADMIT_REVISION_FULL:
         h->counters.refused_full++;
+        request_count(rq, r, 503);
         answer_text(rq->ex, 503, revision_retry_after_s(r, now),
                     "pending request queue full\n%u requests are waiting for %s already\n", r->held,
                     r->key);
         return;
     case ADMIT_TOTAL_FULL:
         h->counters.refused_full++;
+        request_count(rq, r, 503);
         answer_text(rq->ex, 503, revision_retry_after_s(r, now),
                     "pending request queue full\n%u requests are waiting here in all\n",
                     h->throttler.held_count);
@@ -151,6 +154,7 @@ void handler_pump(struct handler *h)
     while ((tk = throttler_expired(t, now, &why)) != NULL) {
         h->counters.expired += why == EXPIRY_PUSHED ? 0 : 1;
         h->counters.pushed_out += why == EXPIRY_PUSHED ? 1 : 0;
+        request_count(request_of(tk), tk->revision, 503);
         answer_expired(request_of(tk), tk->revision, why);
     }
     const struct revision *r;
@@ -217,6 +221,7 @@ void handler_init(struct handler *h, const struct handler_options *o)
     };
     route_table_init(&h->routes, c->cluster_domain);
     throttler_init(&h->throttler, &limits, random_u64());
+    h->throttler.numbers.max = (uint32_t)c->metrics_revisions;
     throttler_set_release(&h->throttler, on_replica_release, h);
     h->pool_options = http_pool_options_default();
     h->pool_options.max_idle = POOL_IDLE_MAX;

@@ -201,6 +201,7 @@ int object_pod(const json_t *object, enum pod_address how, struct pod_object *ou
     out->revision = slice_dup(revision);
     out->address = pod_address(object, how);
     out->h2c = wants_h2c(object);
+    out->running = slice_eq_str(phase, "Running");
     out->ready = condition_is(condition(object, "Ready"), "True");
     out->terminating = jget(object, "metadata.deletionTimestamp") != NULL;
     out->finished = slice_eq_str(phase, "Succeeded") || slice_eq_str(phase, "Failed");

@@ -30,6 +30,7 @@ struct pod_object {
     char *address;    /* owned: "unix:/…" or "IP:PORT"; NULL while unknown */
     char *blocked;    /* owned: why it cannot be placed; NULL when it is or may be placed */
     bool h2c;         /* its queue-proxy takes HTTP/2, and the function wants it */
+    bool running;     /* phase Running: its containers have started */
     bool ready;       /* condition Ready */
     bool terminating; /* deletionTimestamp is set */
     bool finished;    /* phase Succeeded or Failed */

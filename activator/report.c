@@ -9,9 +9,12 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "json/jget.h"
+#include "json/jparse.h"
 #include "serving/stat.h"
 
 #define PARTS_MAX  65535u
+#define NOTE_MAX   8192
 #define REPORT_MAX ((size_t)REPORT_PART_BYTES * PARTS_MAX)
 
 static struct stat_message message_of(const struct revision *r, const struct report_source *source,
@@ -96,4 +99,19 @@ void report_hello(const char *name, const char *boot, struct strbuf *out)
     strbuf_append_str(out, ",\"boot\":");
     strbuf_append_json(out, slice_str(boot));
     strbuf_append_str(out, "}");
+}
+
+void report_note(struct throttler *t, struct slice payload, uint64_t now_ns)
+{
+    CLEANUP(jfree) json_t *note = NULL;
+    if (jparse_object(payload, NOTE_MAX, &note, NULL) < 0 ||
+        !slice_eq_str(jpeek_str(note, "phase"), "decided")) {
+        return;
+    }
+    struct slice ns = jpeek_str(note, "namespace");
+    struct slice name = jpeek_str(note, "name");
+    struct revision *r = throttler_revision(t, ns, name, false);
+    if (r != NULL) {
+        revision_decided(r, now_ns);
+    }
 }

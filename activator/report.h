@@ -28,4 +28,6 @@ void report_stats(struct throttler *t, const struct report_source *source, repor
 /* Appends the payload of a POKE for one revision: its requests, as concurrency and as count. */
 void report_poke(const struct revision *r, const struct report_source *source, struct strbuf *out);
 /* Appends the payload of HELLO. */
+/* A NOTE of the autoscaler: "decided" is kept for the phases of the cold start. */
+void report_note(struct throttler *t, struct slice payload, uint64_t now_ns);
 void report_hello(const char *name, const char *boot, struct strbuf *out);

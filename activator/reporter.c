@@ -85,8 +85,10 @@ static void on_up(struct link_client *client, void *data)
 
 static void on_frame(struct link_client *client, uint8_t type, struct slice payload, void *data)
 {
+    struct reporter *r = data;
     if (type == FRAME_NOTE) {
         LOG_DEBUG("note from the autoscaler", LOG_SLICE("note", payload));
+        report_note(r->throttler, payload, loop_now_ns(r->loop));
     }
 }
 

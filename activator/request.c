@@ -53,6 +53,12 @@ void request_free(struct request *rq)
     list_push_front(&rq->h->spare, &rq->link);
 }
 
+void request_count(struct request *rq, struct revision *r, int status)
+{
+    numbers_record(&rq->h->throttler.numbers, r, status,
+                   loop_now_ns(rq->h->loop) - rq->ticket.enter_ns);
+}
+
 /* The exchange is over: answered by us, or its client is gone while it waited. */
 static void on_exchange_close(struct http_exchange *ex, enum http_close how, void *arg)
 {
@@ -60,6 +66,7 @@ static void on_exchange_close(struct http_exchange *ex, enum http_close how, voi
     struct handler *h = rq->h;
     if (rq->ticket.state != TICKET_IDLE) {
         h->counters.client_gone++;
+        request_count(rq, rq->ticket.revision, 0);
         throttler_cancel(&h->throttler, &rq->ticket, loop_now_ns(h->loop));
     }
     request_free(rq);
@@ -114,6 +121,17 @@ static bool is_refusal(struct request *rq, const struct http_head *in)
     return true;
 }
 
+static void add_timing(struct request *rq, struct http_head *out)
+{
+    struct phases phases;
+    const struct ticket *tk = &rq->ticket;
+    phases_of(&tk->revision->cold, tk->enter_ns, tk->granted_ns, loop_now_ns(rq->h->loop), &phases);
+    numbers_record_cold(&rq->h->throttler.numbers, &phases);
+    phases_text(&phases, rq->timing, sizeof(rq->timing));
+    /* no room for one more header: the answer matters more than its timing */
+    (void)!http_head_add(out, SLICE_LIT("Server-Timing"), slice_str(rq->timing));
+}
+
 static bool on_response(struct http_forward *f, const struct http_head *in, struct http_head *out,
                         void *arg)
 {
@@ -123,17 +141,7 @@ static bool on_response(struct http_forward *f, const struct http_head *in, stru
     }
     headers_to_client(out);
     if (rq->was_held) {
-        uint64_t now = loop_now_ns(rq->h->loop);
-        struct strbuf s;
-        strbuf_init(&s, sizeof(rq->timing) - 1);
-        strbuf_appendf(&s, "queue;dur=%.3f, proxy;dur=%.3f",
-                       (double)(rq->ticket.granted_ns - rq->ticket.enter_ns) / 1e6,
-                       (double)(now - rq->ticket.granted_ns) / 1e6);
-        if (slice_copy(strbuf_slice(&s), rq->timing, sizeof(rq->timing))) {
-            /* no room for one more header: the answer matters more than its timing */
-            (void)!http_head_add(out, SLICE_LIT("Server-Timing"), slice_str(rq->timing));
-        }
-        strbuf_fini(&s);
+        add_timing(rq, out);
     }
     return true;
 }
@@ -153,6 +161,7 @@ static void give_back(struct request *rq, enum give_back why, bool body_intact)
         throttler_give_back(&h->throttler, &rq->ticket, why, now);
         return;
     }
+    request_count(rq, rq->ticket.revision, 503);
     throttler_done(&h->throttler, &rq->ticket, false, now);
     answer_text(rq->ex, 503, 1,
                 "the replica could not take the request, and its body is too large to be sent "
@@ -180,6 +189,8 @@ static void failed(struct request *rq, const struct http_forward_result *result)
     case HTTP_STAGE_ANSWERED:
         break;
     }
+    int status = result->err.code == ERR_TIMEOUT ? 504 : 502;
+    request_count(rq, rq->ticket.revision, status);
     bool silent = result->stage != HTTP_STAGE_ANSWERED && result->err.code != ERR_TIMEOUT;
     h->counters.upstream_errors++;
     LOG_WARN("a replica failed a request", LOG_STR("revision", rq->ticket.revision->key),
@@ -190,8 +201,7 @@ static void failed(struct request *rq, const struct http_forward_result *result)
     } else {
         throttler_done(&h->throttler, &rq->ticket, false, loop_now_ns(h->loop));
     }
-    answer_text(rq->ex, result->err.code == ERR_TIMEOUT ? 504 : 502, 0,
-                "the function broke the request off: %s\n", result->err.msg);
+    answer_text(rq->ex, status, 0, "the function broke the request off: %s\n", result->err.msg);
 }
 
 static void on_done(struct http_forward *f, const struct http_forward_result *result, void *arg)
@@ -205,6 +215,7 @@ static void on_done(struct http_forward *f, const struct http_forward_result *re
         if (rq->ticket.replica->terminating || rq->ticket.replica->draining) {
             upstream_flush(rq->ticket.replica); /* its queue-proxy waits for that */
         }
+        request_count(rq, rq->ticket.revision, ok ? result->status : 0);
         throttler_done(&h->throttler, &rq->ticket, ok, loop_now_ns(h->loop));
         request_free(rq);
         handler_pump(h);
@@ -238,10 +249,8 @@ void request_forward(struct request *rq)
     LOG_WARN("cannot forward a request", LOG_STR("revision", rq->ticket.revision->key),
              LOG_STR("address", p->address), LOG_ERR(&err));
     h->counters.upstream_errors++;
+    int status = rc == ERR_TOO_BIG ? 431 : rc == ERR_UNSUPPORTED ? 501 : 502;
+    request_count(rq, rq->ticket.revision, status);
     throttler_done(&h->throttler, &rq->ticket, false, loop_now_ns(h->loop));
-    answer_text(rq->ex,
-                rc == ERR_TOO_BIG       ? 431
-                : rc == ERR_UNSUPPORTED ? 501
-                                        : 502,
-                0, "cannot forward the request: %s\n", err.msg);
+    answer_text(rq->ex, status, 0, "cannot forward the request: %s\n", err.msg);
 }

@@ -25,13 +25,15 @@ struct request {
     bool was_held;
     bool refused; /* the replica answered with a refusal */
     enum give_back refusal;
-    char timing[64]; /* Server-Timing of a request that was held */
+    char timing[PHASES_TEXT_MAX]; /* Server-Timing of a request that was held */
 };
 
 struct request *request_new(struct handler *h, struct http_exchange *ex,
                             enum route_listener listener);
 /* Gives the memory back; the ticket must be idle. */
 void request_free(struct request *rq);
+/* It came to its end with this status (0: none reached the client); while r is there. */
+void request_count(struct request *rq, struct revision *r, int status);
 /* Sends a request that was granted a slot on its way. */
 void request_forward(struct request *rq);
 

@@ -110,6 +110,11 @@ static bool any_ready(const struct revision *r)
     return false;
 }
 
+void revision_decided(struct revision *r, uint64_t now_ns)
+{
+    cold_mark(&r->cold.decided_ns, now_ns);
+}
+
 struct replica *revision_put_replica(struct throttler *t, struct revision *r,
                                      const struct replica_facts *facts, uint64_t now_ns)
 {
@@ -138,7 +143,11 @@ struct replica *revision_put_replica(struct throttler *t, struct revision *r,
     p->ready = facts->ready;
     p->h2c = facts->h2c;
     p->terminating = facts->terminating;
+    if (facts->started && !p->terminating) {
+        cold_mark(&r->cold.started_ns, now_ns);
+    }
     if (!had_ready && replica_ready(p)) {
+        cold_mark(&r->cold.ready_ns, now_ns);
         r->window = 0; /* it begins small */
     }
     revision_wake(t, r);

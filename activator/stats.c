@@ -41,7 +41,16 @@ void stat_meter_report(struct stat_meter *m, uint64_t now_ns, struct stat_report
     uint64_t period = m->last_ns - m->since_ns;
     out->concurrency = period > 0 ? (double)m->area / (double)period : (double)m->now;
     out->count = (double)m->count;
+    out->rate = period > 0 ? (double)m->count * 1e9 / (double)period : 0;
+    m->last = *out;
+    m->busy_s += (double)m->area / 1e9;
     m->area = 0;
     m->count = 0;
     m->since_ns = m->last_ns;
+}
+
+double stat_meter_busy_s(const struct stat_meter *m, uint64_t now_ns)
+{
+    uint64_t open = now_ns > m->last_ns ? (uint64_t)m->now * (now_ns - m->last_ns) : 0;
+    return m->busy_s + (double)(m->area + open) / 1e9;
 }

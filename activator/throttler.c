@@ -49,6 +49,7 @@ static void revision_free(struct throttler *t, struct revision *r)
     list_remove(&r->poke_link);
     list_remove(&r->expire_link);
     list_remove(&r->active_link);
+    numbers_forget(&t->numbers, r);
     free(r->replicas);
     free(r->fail_reason);
     free(r->fail_message);

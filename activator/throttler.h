@@ -36,6 +36,7 @@
 #include "base/random.h"
 #include "base/slice.h"
 #include "base/strbuf.h"
+#include "activator/numbers.h"
 #include "activator/stats.h"
 
 struct throttler_limits {
@@ -82,6 +83,7 @@ struct replica_facts {
     struct slice name;    /* of the Pod */
     struct slice address; /* "unix:/…" or "IP:PORT"; empty: not known yet */
     bool h2c;             /* is spoken to in HTTP/2 */
+    bool started;         /* its containers run */
     bool ready;           /* may take requests */
     bool terminating;     /* its Pod is being deleted */
 };
@@ -159,6 +161,8 @@ struct revision {
     uint64_t release_ns;    /* private: time between two moves, a moving average; 0: not seen */
     uint64_t cold_starts;   /* requests that found no ready replica */
     uint64_t refused;       /* requests turned away */
+    struct cold_marks cold; /* of the last cold start */
+    struct revision_numbers *numbers; /* numbers.h; NULL: none yet, or not counted apart */
     struct stat_meter meter;
 };
 
@@ -177,8 +181,9 @@ struct throttler {
     struct list active;   /* revisions with something to report, see throttler_report() */
     uint32_t held_count;  /* requests of this process; slots for other workers are not in it */
     uint64_t held_bytes;
-    uint64_t next_seq; /* private */
-    struct prng prng;  /* private */
+    uint64_t next_seq;      /* private */
+    struct prng prng;       /* private */
+    struct numbers numbers; /* the owner sets its max */
     replica_release_cb release;
     void *release_ctx;
 };
@@ -215,6 +220,8 @@ struct revision *throttler_revision(struct throttler *t, struct slice ns, struct
                                     bool create);
 void revision_learn(struct throttler *t, struct revision *r, const struct revision_facts *facts,
                     uint64_t now_ns);
+/* The autoscaler has decided on its behalf: for the phases of a cold start. */
+void revision_decided(struct revision *r, uint64_t now_ns);
 /* The object was deleted: what is held expires, the revision is freed once it is empty. */
 void revision_forget(struct throttler *t, struct revision *r);
 /* One more Pod of it cannot be placed (message tells why), or one fewer. */

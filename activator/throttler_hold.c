@@ -146,6 +146,7 @@ void hold_if_cold(struct revision *r, uint64_t now_ns)
 {
     if (r->cold_since_ns == 0 && revision_usable(r, now_ns) == 0) {
         r->cold_since_ns = now_ns;
+        r->cold = (struct cold_marks){.decided_ns = 0};
     }
 }
 

@@ -123,6 +123,7 @@ static void put_pod(struct watch *w, const struct kube_entry *entry, bool ready)
         .name = slice_str(entry->name),
         .address = slice_str(o->address),
         .h2c = o->h2c,
+        .started = o->running || ready,
         .ready = ready,
         .terminating = o->terminating || o->finished,
     };

@@ -48,10 +48,10 @@ class World:
     def said(self, text):
         return next((line for line in list(self.lines) if text in line), None)
 
-    def replica(self, name, rev, mode="ok", ready=True):
+    def replica(self, name, rev, mode="ok", ready=True, phase="Running"):
         it = FakeReplica(self.home / f"{name}.q", name, mode)
         self.replicas.append(it)
-        self.api.put("pods", pod(name, rev, it.address, ready=ready))
+        self.api.put("pods", pod(name, rev, it.address, ready=ready, phase=phase))
         return it
 
     def function(self, name="hello", concurrency=0, **more):

@@ -193,7 +193,7 @@ def revision(name, concurrency=0, timeout=300, failed=None, message=None):
             "status": {"conditions": [ready]}}
 
 
-def pod(name, rev, address=None, ready=True, unschedulable=None):
+def pod(name, rev, address=None, ready=True, unschedulable=None, phase="Running"):
     """A Pod of one machine; address: what --pod-address unix reads."""
     conditions = [{"type": "Ready", "status": "True" if ready else "False"}]
     if unschedulable:
@@ -202,4 +202,4 @@ def pod(name, rev, address=None, ready=True, unschedulable=None):
     meta = {"name": name, "labels": {"serving.knative.dev/revision": rev}}
     if address:
         meta["annotations"] = {"lull.dev/queue-address": address}
-    return {"metadata": meta, "status": {"phase": "Running", "conditions": conditions}}
+    return {"metadata": meta, "status": {"phase": phase, "conditions": conditions}}

@@ -6,7 +6,7 @@ import socket
 import struct
 import threading
 
-HELLO, STATS, POKE = 1, 2, 3
+HELLO, STATS, POKE, NOTE = 1, 2, 3, 4
 
 
 def fields(data):
@@ -71,6 +71,10 @@ class FakeAutoscaler:
         for c in self.connections:
             c.shutdown(socket.SHUT_RDWR)
         self.connections = []
+
+    def note(self, name, phase, namespace="default"):
+        payload = json.dumps({"namespace": namespace, "name": name, "phase": phase, "message": ""}).encode()
+        self.connections[-1].sendall(struct.pack(">IBBH", 4 + len(payload), 1, NOTE, 0) + payload)
 
     def _accept(self, sock):
         while True:
