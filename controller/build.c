@@ -191,6 +191,9 @@ static json_t *queue_environment(const json_t *revision)
     env_int(env, "USER_PORT", build_user_port(revision));
     env_text(env, "SERVING_READINESS_PROBE", probe.ptr);
     env_text(env, "ENABLE_HTTP_FULL_DUPLEX", strcasecmp(duplex, "Enabled") == 0 ? "true" : "false");
+    if (strcasecmp(meta_annotation(revision, "lull.dev/knative-timeouts"), "true") == 0) {
+        env_text(env, "LULL_KNATIVE_TIMEOUTS", "true");
+    }
     env_text(env, "ENABLE_HTTP2_AUTO_DETECTION", "false");
     env_text(env, "ENABLE_MULTI_CONTAINER_PROBES", "false");
     return env;

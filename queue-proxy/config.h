@@ -25,6 +25,11 @@ struct config {
     int64_t timeout_s;
     int64_t start_timeout_s; /* 0: none */
     int64_t idle_timeout_s;  /* 0: none */
+    bool knative_timeouts;
+    uint64_t client_idle_ms;
+    uint64_t client_head_ms;
+    uint64_t client_body_ms;
+    uint64_t client_write_ms;
     uint64_t drain_quiet_ms;
     uint64_t drain_timeout_ms;
 };

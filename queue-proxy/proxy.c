@@ -18,6 +18,7 @@
 
 #define FREE_MAX       128
 #define TRIES_MAX      3
+#define IDLE_PARTS     4 /* idleTimeoutSeconds is looked at so often; it fires at most 1/4 late */
 #define TIMEOUT_TEXT   "request timeout"
 #define DEPTH_PER_SLOT 10
 
@@ -33,7 +34,8 @@ struct request {
     struct request_class cls;
     struct header_room room;
     uint64_t started_ns;
-    uint64_t seen_bytes; /* of the answer, when the idle deadline was set */
+    uint64_t seen_bytes; /* when the idle deadline was set */
+    unsigned quiet;      /* idle deadlines in a row in which nothing passed */
     unsigned tries;
     int answered; /* status that we gave while the function goes on; else 0 */
 };
@@ -61,6 +63,7 @@ static struct request *rq_new(struct proxy *proxy, struct http_exchange *ex,
     rq->tries = 0;
     rq->answered = 0;
     rq->seen_bytes = 0;
+    rq->quiet = 0;
     rq->started_ns = loop_now_ns(proxy->loop);
     rq->forward.running = false;
     list_init(&rq->link);
@@ -162,6 +165,30 @@ static void answer_probe(struct proxy *proxy, struct http_exchange *ex,
     answer(ex, 400, text);
 }
 
+/* ---- timeouts ---- */
+
+/* The clocks for the beginning and the flow of the answer. */
+static void start_clocks(struct request *rq)
+{
+    struct proxy *proxy = rq->proxy;
+    if (proxy->config->start_timeout_s > 0) {
+        deadline_set(&proxy->start_timeouts, &rq->start_timeout);
+    }
+    if (proxy->config->idle_timeout_s > 0) {
+        deadline_set(&proxy->idle_timeouts, &rq->idle_timeout);
+    }
+}
+
+/* Bytes that are a sign of life, for idleTimeoutSeconds. */
+static uint64_t passed(const struct request *rq)
+{
+    const struct http_forward *f = &rq->forward;
+    if (!rq->proxy->config->knative_timeouts) {
+        return f->bytes_in + f->bytes_out;
+    }
+    return f->tunnel ? 0 : f->bytes_out;
+}
+
 /* ---- forwarding ---- */
 
 static void fail_request(struct request *rq, const struct error *err)
@@ -182,7 +209,9 @@ static void start_forward(struct request *rq)
     struct proxy *proxy = rq->proxy;
     const struct http_forward_hooks *hooks =
         proxy->config->concurrency > 0 ? &limited_hooks : &forward_hooks;
-    rq->tries++;
+    if (rq->tries++ == 0 && !proxy->config->knative_timeouts) {
+        start_clocks(rq);
+    }
     if (http_forward_start(&rq->forward, rq->exchange, proxy->pool, hooks, rq, &err) < 0) {
         fail_request(rq, &err);
     }
@@ -201,11 +230,15 @@ static bool on_response_head(struct http_forward *f, const struct http_head *in,
     struct request *rq = arg;
     struct proxy *proxy = rq->proxy;
     headers_from_function(out);
+    if (in->body == HTTP_BODY_TUNNEL && proxy->config->knative_timeouts) {
+        return true; /* for Knative such an answer has not begun */
+    }
     deadline_clear(&rq->start_timeout);
     if (in->body == HTTP_BODY_TUNNEL) { /* an upgraded connection counts as answered */
         deadline_clear(&rq->timeout);
     }
-    if (proxy->config->idle_timeout_s > 0) {
+    rq->quiet = 0;
+    if (deadline_is_set(&rq->idle_timeout)) {
         deadline_set(&proxy->idle_timeouts, &rq->idle_timeout);
     }
     return true;
@@ -323,9 +356,10 @@ static void on_start_timeout(struct deadline *deadline, void *data)
 static void on_idle_timeout(struct deadline *deadline, void *data)
 {
     struct request *rq = CONTAINER_OF(deadline, struct request, idle_timeout);
-    uint64_t bytes = rq->forward.bytes_out + rq->forward.bytes_in;
-    if (bytes != rq->seen_bytes) {
-        rq->seen_bytes = bytes;
+    uint64_t bytes = http_forward_running(&rq->forward) ? passed(rq) : 0;
+    rq->quiet = bytes == rq->seen_bytes ? rq->quiet + 1 : 0;
+    rq->seen_bytes = bytes;
+    if (rq->quiet < IDLE_PARTS) {
         deadline_set(&rq->proxy->idle_timeouts, deadline);
         return;
     }
@@ -364,8 +398,8 @@ static void on_request(struct http_exchange *ex, void *arg)
     if (proxy->config->timeout_s > 0) {
         deadline_set(&proxy->timeouts, &rq->timeout);
     }
-    if (proxy->config->start_timeout_s > 0) {
-        deadline_set(&proxy->start_timeouts, &rq->start_timeout);
+    if (proxy->config->knative_timeouts) {
+        start_clocks(rq);
     }
     if (rq->slot.state == BREAKER_RUNNING) {
         start_forward(rq);
@@ -433,9 +467,13 @@ int proxy_start(struct proxy *proxy, struct loop *loop, const struct config *con
     deadlines_init(&proxy->timeouts, loop, length_ms(config->timeout_s), on_timeout, proxy);
     deadlines_init(&proxy->start_timeouts, loop, length_ms(config->start_timeout_s),
                    on_start_timeout, proxy);
-    deadlines_init(&proxy->idle_timeouts, loop, length_ms(config->idle_timeout_s), on_idle_timeout,
-                   proxy);
-    limits.idle_ms = 120000; /* longer than an activator keeps its end */
+    deadlines_init(&proxy->idle_timeouts, loop,
+                   (length_ms(config->idle_timeout_s) + IDLE_PARTS - 1) / IDLE_PARTS,
+                   on_idle_timeout, proxy);
+    limits.idle_ms = (uint32_t)config->client_idle_ms; /* longer than an activator keeps its end */
+    limits.head_ms = (uint32_t)config->client_head_ms;
+    limits.body_ms = (uint32_t)config->client_body_ms;
+    limits.write_ms = (uint32_t)config->client_write_ms;
     proxy->server = http_server_new(loop, &(struct http_server_options){.limits = limits,
                                                                         .h2c = config_h2c(config),
                                                                         .on_request = on_request,

@@ -72,7 +72,8 @@ static enum sconn_wait waits_for(const struct sconn *conn)
     if (!ex->announced) {
         return SCONN_WAIT_HEAD;
     }
-    if (!conn->tunnel && !ex->complete && (ex->resumed || ex->ended)) {
+    bool streams = ex->started && !ex->ended; /* both ways: the handler has clocks of its own */
+    if (!conn->tunnel && !ex->complete && (ex->resumed || ex->ended) && !streams) {
         return SCONN_WAIT_BODY;
     }
     return SCONN_WAIT_NONE;
@@ -450,6 +451,10 @@ void sconn_on_deadline(struct deadline *deadline, void *data)
         }
         break;
     case SCONN_WAIT_BODY:
+        if (waits_for(conn) != SCONN_WAIT_BODY) { /* the answer has begun */
+            sconn_arm(conn, false);
+            break;
+        }
         refuse(conn, 408, "the request body took too long");
         break;
     case SCONN_WAIT_WRITE:

@@ -300,3 +300,104 @@ def test_a_start_timeout_answers_and_keeps_the_slot(start):
         proxy.until(lambda: proxy.metric("lull_queue_running") == 0)
         assert c.ask(b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n").status == 200
     assert ends == ["late", "next"] and proxy.backend.most == 1
+
+
+# ---- timeouts of a revision ----
+
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"
+UPGRADE = b"Upgrade: x\r\nConnection: Upgrade\r\n"
+
+
+def echo(q, sock):
+    """A WebSocket as far as a proxy can tell; anything else is never answered."""
+    if q.get("Upgrade"):
+        sock.sendall(SWITCH)
+        while data := sock.recv(1000):
+            sock.sendall(data)
+    elif q.target == "/begun":
+        sock.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbegun\r\n")
+        sock.recv(1)
+    else:
+        sock.recv(1)
+    sock.close()
+
+
+TIMEOUTS = {"timeout": {"REVISION_TIMEOUT_SECONDS": 1},
+            "start": {"REVISION_RESPONSE_START_TIMEOUT_SECONDS": 1},
+            "idle": {"REVISION_IDLE_TIMEOUT_SECONDS": 1}}
+
+
+@pytest.mark.parametrize("which", TIMEOUTS)
+def test_a_timeout_is_504_or_the_end_of_the_answer(hop, which):
+    if hop.kind == "activator":
+        pytest.skip("the queue-proxy holds a request to the times of its revision")
+    hop.start(echo, **TIMEOUTS[which])
+    with hop.client() as c:
+        r = c.ask(GET)
+        assert (r.status, r.body) == (504, b"request timeout")
+    if which != "start":
+        with hop.client() as c:
+            r = c.ask(request(b"GET /begun HTTP/1.1"))
+            assert (r.status, r.body) == (200, b"begunrequest timeout")
+    hop.proxy.until(lambda: hop.proxy.metric("lull_queue_running") == 0)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_an_upgraded_connection_has_begun_unless_knative_is_asked_for(start, exact):
+    proxy = start(echo, REVISION_TIMEOUT_SECONDS=1, REVISION_RESPONSE_START_TIMEOUT_SECONDS=1,
+                  LULL_KNATIVE_TIMEOUTS=str(exact).lower())
+    with proxy.client() as c, proxy.client() as clock:
+        assert c.ask(request(more=UPGRADE)).status == 101
+        assert clock.ask(GET).status == 504  # what began later has timed out
+        if exact:
+            assert c.closed()
+        else:
+            assert c.send(b"hello").exactly(5) == b"hello"
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_an_upload_is_a_sign_of_life_unless_knative_is_asked_for(start, exact):
+    proxy = start(REVISION_IDLE_TIMEOUT_SECONDS=2, LULL_KNATIVE_TIMEOUTS=str(exact).lower())
+    proxy.cuts = True
+    pause = threading.Event()
+    with proxy.client() as c:
+        c.send(POST + b"Content-Length: 16\r\n\r\n")
+        try:
+            for _ in range(16):  # 3 s in all
+                c.send(b"x")
+                pause.wait(0.2)
+        except OSError:
+            assert exact
+        assert c.reply().status == (504 if exact else 200)
+
+
+# ---- slow clients ----
+
+def test_slow_clients_have_limits_of_their_own(start):
+    gate = threading.Event()
+
+    def answer(q, sock):
+        if q.method == "POST":
+            return OK
+        try:
+            while True:
+                sock.sendall(b"x" * 65536)
+        finally:
+            gate.set()
+
+    proxy = start(lambda q, s: (s.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n"), answer(q, s))[1]
+                  if q.method == "GET" else OK,
+                  LULL_CLIENT_IDLE="1s", LULL_CLIENT_HEAD="1s", LULL_CLIENT_BODY="1s", LULL_CLIENT_WRITE="1s")
+    proxy.cuts = True
+    with proxy.client() as never, proxy.client() as head, proxy.client() as body, proxy.client() as idle, \
+            proxy.client() as read:
+        head.send(b"GET / HTTP/1.1\r\nHo")
+        body.send(POST + b"Content-Length: 5\r\n\r\nab")
+        read.send(request())
+        assert idle.ask(request(b"POST / HTTP/1.1", b"Content-Length: 0\r\n")).status == 200
+        assert never.closed()
+        assert head.reply().status == 408 and head.closed()
+        assert body.reply().status == 408 and body.closed()
+        assert idle.closed()
+        assert gate.wait(20)  # the function's connection is ended with the client's
+    proxy.until(lambda: proxy.metric("lull_queue_running") == 0)
