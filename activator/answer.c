@@ -4,7 +4,7 @@
  * line of the overload answers is Knative's, because clients and tests match it.
  */
 #include "base/mem.h"
-#include "activator/request.h"
+#include "activator/overdue.h"
 
 #define TEXT_MAX       1024
 #define NAME_SHOWN_MAX 128 /* of a host or path that came from outside */
@@ -83,6 +83,11 @@ void answer_expired(struct request *rq, const struct revision *r, enum expiry wh
                     message == NULL ? "" : message);
         return;
     case EXPIRY_DEADLINE:
+        if (rq->h->config->knative_timeouts && r->timeout_ms > 0 &&
+            r->timeout_ms <= rq->h->config->hold_ms) {
+            answer_text(rq->ex, 504, 0, OVERDUE_TEXT);
+            return;
+        }
         answer_text(rq->ex, 503, retry_s,
                     "context deadline exceeded\nno replica of %s had room within the time that a "
                     "request may wait%s%s\n",

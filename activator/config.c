@@ -44,6 +44,23 @@ static const struct option_row rows[] = {
     OPTION(struct config, h2c, BOOL, "LULL_H2C", "h2c", "false",
            .help = "take HTTP/2 without TLS from clients too (prior knowledge, as gRPC speaks it); "
                    "not yet for listeners that face the world"),
+    OPTION(struct config, knative_timeouts, BOOL, "LULL_KNATIVE_TIMEOUTS", "knative-timeouts",
+           "false",
+           .help = "count timeoutSeconds from a request's arrival here, as Knative does, also for "
+                   "upgraded connections"),
+    OPTION(struct config, client_idle_ms, DURATION_MS, "LULL_CLIENT_IDLE", "client-idle", "75s",
+           .min = 0, .max = 86400000,
+           .help = "a kept connection without a request is closed after this; 0: never"),
+    OPTION(struct config, client_head_ms, DURATION_MS, "LULL_CLIENT_HEAD", "client-head", "15s",
+           .min = 0, .max = 86400000,
+           .help = "a request's head must come within this, then 408; 0: no limit"),
+    OPTION(struct config, client_body_ms, DURATION_MS, "LULL_CLIENT_BODY", "client-body", "60s",
+           .min = 0, .max = 86400000,
+           .help = "a body that is waited for brings a byte within this, then 408; 0: no limit"),
+    OPTION(struct config, client_write_ms, DURATION_MS, "LULL_CLIENT_WRITE", "client-write", "60s",
+           .min = 0, .max = 86400000,
+           .help = "a client takes a byte of what waits for it within this, or is cut; 0: no "
+                   "limit"),
     OPTION(struct config, max_held, INT, "LULL_MAX_HELD", "max-held", "50000", .min = 1,
            .max = 10000000, .help = "most requests held in all; further ones get 503"),
     OPTION(struct config, max_held_per_revision, INT, "LULL_MAX_HELD_PER_REVISION",

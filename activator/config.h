@@ -21,6 +21,11 @@ struct config {
     char *workers; /* a number, or "auto" */
     bool trust_forwarded;
     bool h2c; /* clients may speak HTTP/2 */
+    bool knative_timeouts;
+    uint64_t client_idle_ms;
+    uint64_t client_head_ms;
+    uint64_t client_body_ms;
+    uint64_t client_write_ms;
     int64_t max_held;
     int64_t max_held_per_revision;
     uint64_t max_held_bytes;

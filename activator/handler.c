@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "activator/headers.h"
+#include "activator/overdue.h"
 #include "activator/request.h"
 #include "activator/upstream.h"
 
@@ -226,14 +227,21 @@ void handler_init(struct handler *h, const struct handler_options *o)
     h->pool_options = http_pool_options_default();
     h->pool_options.max_idle = POOL_IDLE_MAX;
     timer_init(&h->timer, h->loop, on_timer, h);
+    overdue_init(h);
     list_init(&h->spare);
     strbuf_init(&h->scratch, 64 * 1024);
     strbuf_init(&h->target, 64 * 1024);
     closer_init(&h->closer);
     closer_hold(&h->closer); /* the timer */
+    closer_hold(&h->closer); /* the clock of overdue.c */
+    struct http_limits of_clients = http_limits_default();
+    of_clients.idle_ms = (uint32_t)c->client_idle_ms;
+    of_clients.head_ms = (uint32_t)c->client_head_ms;
+    of_clients.body_ms = (uint32_t)c->client_body_ms;
+    of_clients.write_ms = (uint32_t)c->client_write_ms;
     for (int i = 0; i < 2; i++) {
         struct http_server_options so = {
-            .limits = http_limits_default(),
+            .limits = of_clients,
             .h2c = o->config->h2c,
             .on_request = i == ROUTE_PUBLIC ? on_public_request : on_local_request,
             .arg = h,
@@ -317,6 +325,7 @@ void handler_close(struct handler *h, void (*cb)(void *arg), void *arg)
     h->closed = cb;
     h->closed_arg = arg;
     timer_close(&h->timer, on_timer_closed);
+    overdue_close(h, on_timer_closed);
     for (int i = 0; i < 2; i++) {
         http_server_close(h->servers[i], on_server_closed, h);
     }

@@ -58,6 +58,9 @@ struct handler {
     struct http_pool_options pool_options;
     struct timer timer;
     uint64_t due_ns;
+    struct list running; /* overdue.c: requests that a replica has */
+    struct timer clock;
+    bool clock_on;
     struct list spare; /* request structs to use again */
     uint32_t spare_count;
     struct strbuf scratch;

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "activator/headers.h"
+#include "activator/overdue.h"
 #include "activator/upstream.h"
 
 #define STALE_RETRIES_MAX 3
@@ -140,6 +141,7 @@ static bool on_response(struct http_forward *f, const struct http_head *in, stru
         return false;
     }
     headers_to_client(out);
+    rq->upgraded = in->body == HTTP_BODY_TUNNEL;
     if (rq->was_held) {
         add_timing(rq, out);
     }
@@ -208,6 +210,7 @@ static void on_done(struct http_forward *f, const struct http_forward_result *re
 {
     struct request *rq = arg;
     struct handler *h = rq->h;
+    overdue_forget(rq);
     if (result->answered) {
         bool ok = result->outcome == HTTP_OUTCOME_OK;
         h->counters.forwarded += ok ? 1 : 0;
@@ -244,6 +247,7 @@ void request_forward(struct request *rq)
         rc = http_forward_start(&rq->forward, rq->ex, pool, &hooks, rq, &err);
     }
     if (rc == 0) {
+        overdue_watch(rq);
         return;
     }
     LOG_WARN("cannot forward a request", LOG_STR("revision", rq->ticket.revision->key),
@@ -253,4 +257,21 @@ void request_forward(struct request *rq)
     request_count(rq, rq->ticket.revision, status);
     throttler_done(&h->throttler, &rq->ticket, false, loop_now_ns(h->loop));
     answer_text(rq->ex, status, 0, "cannot forward the request: %s\n", err.msg);
+}
+
+void request_overdue(struct request *rq)
+{
+    struct handler *h = rq->h;
+    overdue_forget(rq);
+    h->counters.upstream_errors++;
+    LOG_WARN("a request ran for too long", LOG_STR("revision", rq->ticket.revision->key),
+             LOG_STR("pod", rq->ticket.replica->name));
+    bool begun = http_forward_cancel(&rq->forward, SLICE_LIT(OVERDUE_TEXT));
+    throttler_done(&h->throttler, &rq->ticket, false, loop_now_ns(h->loop));
+    if (begun) {
+        request_free(rq);
+        return;
+    }
+    http_exchange_listen(rq->ex, &exchange_events, rq);
+    answer_text(rq->ex, 504, 0, OVERDUE_TEXT);
 }

@@ -17,13 +17,14 @@ struct request {
     struct http_exchange *ex;
     struct ticket ticket;
     struct http_forward forward;
-    struct list link;      /* in handler.spare */
+    struct list link;      /* in handler.spare or handler.running */
     uint32_t path_skip;    /* bytes of the target that named the function */
     uint8_t listener;      /* enum route_listener */
     uint8_t hops;          /* that it came with */
     uint8_t stale_retries; /* kept connections that had died under it */
     bool was_held;
-    bool refused; /* the replica answered with a refusal */
+    bool upgraded; /* it became a tunnel */
+    bool refused;  /* the replica answered with a refusal */
     enum give_back refusal;
     char timing[PHASES_TEXT_MAX]; /* Server-Timing of a request that was held */
 };
@@ -36,6 +37,9 @@ void request_free(struct request *rq);
 void request_count(struct request *rq, struct revision *r, int status);
 /* Sends a request that was granted a slot on its way. */
 void request_forward(struct request *rq);
+
+/* It ran too long: 504, or its answer ends where it is. Takes it off handler.running. */
+void request_overdue(struct request *rq);
 
 /* --- answer.c: the answers that the activator gives by itself ------------------------------- */
 

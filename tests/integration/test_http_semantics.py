@@ -9,7 +9,8 @@ import pytest
 from fake_api import pod
 from http_raw import OK, Backend, Client, Closed, Reader
 from queue_proxy import POST, Proxy, start  # noqa: F401 (start is a fixture)
-from test_activator import World
+from lull_client import wait_for
+from test_activator import World, world  # noqa: F401 (world is a fixture)
 
 HOST = b"Host: hello.default.localhost\r\n"
 
@@ -322,6 +323,38 @@ def echo(q, sock):
     sock.close()
 
 
+def test_the_activator_does_not_wait_for_a_queue_proxy_that_hangs(world):
+    """The queue-proxy would have answered seconds before."""
+    backend = Backend(echo)
+    world.function(timeout=1)
+    world.api.put("pods", pod("a", "hello-1", f"127.0.0.1:{backend.port}"))
+    world.start()
+    with Client(world.public) as tunnel, Client(world.public) as c, Client(world.public) as begun:
+        assert tunnel.ask(request(more=UPGRADE)).status == 101
+        begun.send(request(b"GET /begun HTTP/1.1"))
+        r = c.ask(GET)
+        assert (r.status, r.body) == (504, b"activator request timeout")
+        assert begun.reply().body == b"begunactivator request timeout"
+        assert tunnel.send(b"hello").exactly(5) == b"hello"
+    wait_for(lambda: world.state()["revisions"][0]["replicas"][0]["inFlight"] == 0, 10, "nothing runs")
+    backend.stop()
+
+
+def test_knatives_clock_runs_from_arrival_at_the_activator(world):
+    backend = Backend(echo)
+    world.function(timeout=1)
+    world.start("--knative-timeouts=true")
+    with Client(world.public) as held:
+        r = held.ask(GET)
+        assert (r.status, r.body) == (504, b"activator request timeout")
+    world.api.put("pods", pod("a", "hello-1", f"127.0.0.1:{backend.port}"))
+    with Client(world.public) as tunnel, Client(world.public) as c:
+        assert tunnel.ask(request(more=UPGRADE)).status == 101
+        assert c.ask(GET).status == 504
+        assert tunnel.closed()
+    backend.stop()
+
+
 TIMEOUTS = {"timeout": {"REVISION_TIMEOUT_SECONDS": 1},
             "start": {"REVISION_RESPONSE_START_TIMEOUT_SECONDS": 1},
             "idle": {"REVISION_IDLE_TIMEOUT_SECONDS": 1}}
@@ -379,15 +412,14 @@ def test_slow_clients_have_limits_of_their_own(start):
     def answer(q, sock):
         if q.method == "POST":
             return OK
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
         try:
             while True:
                 sock.sendall(b"x" * 65536)
         finally:
             gate.set()
 
-    proxy = start(lambda q, s: (s.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n"), answer(q, s))[1]
-                  if q.method == "GET" else OK,
-                  LULL_CLIENT_IDLE="1s", LULL_CLIENT_HEAD="1s", LULL_CLIENT_BODY="1s", LULL_CLIENT_WRITE="1s")
+    proxy = start(answer, LULL_CLIENT_IDLE="1s", LULL_CLIENT_HEAD="1s", LULL_CLIENT_BODY="1s", LULL_CLIENT_WRITE="1s")
     proxy.cuts = True
     with proxy.client() as never, proxy.client() as head, proxy.client() as body, proxy.client() as idle, \
             proxy.client() as read:
