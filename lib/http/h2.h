@@ -22,6 +22,7 @@
 #include <nghttp2/nghttp2.h>
 
 #include "base/list.h"
+#include "loop/deadline.h"
 #include "http/h1.h"
 #include "http/shared.h"
 
@@ -29,10 +30,9 @@
 #define H2_CONN_WINDOW      (1024 * 1024) /* bytes of all streams on the way to us */
 #define H2_NV_MAX           (HTTP_MAX_HEADERS + 32)
 #define H2_PREFACE_METHOD   "PRI " /* how every connection begins; no other method may */
-#define H2_RESET_NO_ERROR   NGHTTP2_NO_ERROR
-#define H2_CREDIT_MAX       1000 /* frames that cost us and move nothing: at once … */
-#define H2_CREDIT_PER_S     100  /* … and per second; then ENHANCE_YOUR_CALM */
-#define H2_BYTES_PER_CREDIT 2048 /* bodies that move pay for frames that go with them */
+#define H2_CREDIT_MAX       1000   /* frames that cost us and move nothing: at once … */
+#define H2_CREDIT_PER_S     100    /* … and per second; then ENHANCE_YOUR_CALM */
+#define H2_BYTES_PER_CREDIT 2048   /* bodies that move pay for frames that go with them */
 
 struct h2_session;
 
@@ -47,15 +47,17 @@ struct h2_stream {
     struct h1_message *trailing; /* outgoing, owned; NULL without */
     struct strbuf out;
     size_t out_pos;
-    size_t unread;   /* bytes that came and were not acknowledged */
-    uint32_t raw;    /* bytes of the block of fields that is being read */
-    int status;      /* its head cannot be taken: what to answer */
-    const char *why; /* and a sentence */
-    bool has_data;   /* DATA follows our head */
-    bool ended;      /* all of our side is in `out` */
-    bool full;       /* a write said HTTP_FULL */
-    bool writable;   /* and now there is room: the owner is to be told */
-    bool broken;     /* we reset it */
+    struct deadline stall; /* server: it waits for the client */
+    uint64_t stall_mark;   /* what had moved when that was set */
+    uint64_t taken;        /* bytes of `out` that left */
+    size_t unread;         /* bytes that came and were not acknowledged */
+    int status;            /* its head cannot be taken: what to answer */
+    const char *why;       /* and a sentence */
+    bool has_data;         /* DATA follows our head */
+    bool ended;            /* all of our side is in `out` */
+    bool full;             /* a write said HTTP_FULL */
+    bool writable;         /* and now there is room: the owner is to be told */
+    bool broken;           /* we reset it */
     bool head_sent;
     bool sent;     /* our END_STREAM has left */
     bool got_head; /* the final head is complete */
@@ -94,6 +96,7 @@ struct h2_session {
     uint64_t moved; /* bytes of bodies that paid for nothing yet */
     bool server;
     bool busy;         /* inside nghttp2 */
+    bool started;      /* a frame has come */
     bool reading_head; /* a block of fields has begun and not ended */
     bool goaway;       /* the peer takes no new streams */
     bool flooded;

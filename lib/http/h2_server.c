@@ -25,6 +25,8 @@ struct h2_sconn {
     struct loop_task task;
 };
 
+enum { STALL_BODY, STALL_WRITE, STALL_NONE };
+
 static void after(struct h2_sconn *h);
 
 /* ---- exchanges ---- */
@@ -74,6 +76,54 @@ static void run_due(struct h2_sconn *h)
     }
 }
 
+/* ---- streams that wait for their client ---- */
+
+static int stalls_on(const struct h2_stream *st)
+{
+    const struct http_exchange *ex = st->owner;
+    if (ex == NULL || st->closed) {
+        return STALL_NONE;
+    }
+    if (st->out.len > st->out_pos || (st->ended && st->has_data && !st->sent)) {
+        return STALL_WRITE;
+    }
+    /* Once the answer has begun, a stream may be quiet both ways: that is how streams are. */
+    return !ex->started && ex->resumed && !ex->complete ? STALL_BODY : STALL_NONE;
+}
+
+static uint64_t moved(const struct h2_stream *st)
+{
+    const struct http_exchange *ex = st->owner;
+    return st->taken + ex->bytes_in;
+}
+
+/* The clock runs from here; whether anything moved is looked at when it ends. */
+static void watch(struct h2_stream *st)
+{
+    struct http_exchange *ex = st->owner;
+    int kind = stalls_on(st);
+    if (kind == STALL_NONE) {
+        deadline_clear(&st->stall);
+        return;
+    }
+    const struct http_limits *l = &ex->conn->server->options.limits;
+    if (!deadline_is_set(&st->stall) && (kind == STALL_BODY ? l->body_ms : l->write_ms) > 0) {
+        st->stall_mark = moved(st);
+        deadline_set(&ex->conn->server->stalls[kind], &st->stall);
+    }
+}
+
+static void on_stall(struct deadline *deadline, void *data);
+
+void h2_server_init(struct http_server *server)
+{
+    const struct http_limits *l = &server->options.limits;
+    deadlines_init(&server->stalls[STALL_BODY], server->loop, l->body_ms > 0 ? l->body_ms : 1,
+                   on_stall, server);
+    deadlines_init(&server->stalls[STALL_WRITE], server->loop, l->write_ms > 0 ? l->write_ms : 1,
+                   on_stall, server);
+}
+
 static struct h2_sconn *of(const struct http_exchange *ex)
 {
     return ex->conn->h2;
@@ -91,6 +141,13 @@ static void push(struct h2_sconn *h)
         loop_task_post(s->loop, &h->task);
     }
     sconn_arm(h->conn, false);
+}
+
+/* After the handler of one stream has said something. */
+static void push_stream(const struct http_exchange *ex)
+{
+    push(of(ex));
+    watch(ex->h2);
 }
 
 /* ---- what arrives ---- */
@@ -125,6 +182,28 @@ static void refuse(struct h2_stream *st, int status, const char *why)
         return;
     }
     http_exchange_respond(ex, status, "text/plain; charset=utf-8", slice_of(text, (size_t)n));
+}
+
+static void on_stall(struct deadline *deadline, void *data)
+{
+    struct h2_stream *st = CONTAINER_OF(deadline, struct h2_stream, stall);
+    struct http_exchange *ex = st->owner;
+    int kind = stalls_on(st);
+    if (kind == STALL_NONE || ex->conn->closing) {
+        return;
+    }
+    if (moved(st) != st->stall_mark) {
+        watch(st);
+        return;
+    }
+    struct h2_sconn *h = of(ex);
+    if (kind == STALL_BODY) {
+        st->status = 408;
+        refuse(st, 408, "the request body took too long");
+    } else {
+        h2_exchange_abort(ex);
+    }
+    after(h);
 }
 
 static void on_head(struct h2_stream *st, bool end)
@@ -165,6 +244,7 @@ static void on_body(struct h2_stream *st, struct slice chunk)
     if (ex->held_pos == ex->held.len) {
         h2_stream_took(st);
     }
+    watch(st);
     h2_stream_due(st);
 }
 
@@ -324,11 +404,11 @@ enum sconn_wait h2_server_waits_for(const struct sconn *conn)
     if (stream_queued_bytes(&conn->stream) > 0) {
         return SCONN_WAIT_WRITE;
     }
-    if (conn->h2->session.reading_head) {
+    if (conn->h2->session.reading_head || !conn->h2->session.started) {
         return SCONN_WAIT_HEAD;
     }
     if (conn->h2->session.n_streams == 0) {
-        return conn->requests > 0 ? SCONN_WAIT_IDLE : SCONN_WAIT_HEAD;
+        return SCONN_WAIT_IDLE;
     }
     return SCONN_WAIT_NONE;
 }
@@ -362,7 +442,7 @@ void h2_exchange_start(struct http_exchange *ex, const struct http_head *given)
 void h2_exchange_inform(struct http_exchange *ex, const struct http_head *head)
 {
     if (h2_stream_inform(ex->h2, head)) {
-        push(of(ex));
+        push_stream(ex);
     }
 }
 
@@ -380,7 +460,7 @@ enum http_flow h2_exchange_write(struct http_exchange *ex, struct slice chunk)
 enum http_flow h2_exchange_flush(struct http_exchange *ex)
 {
     struct h2_stream *st = ex->h2;
-    push(of(ex));
+    push_stream(ex);
     if (st->full) {
         ex->full = true;
         return HTTP_FULL;
@@ -392,14 +472,14 @@ enum http_flow h2_exchange_flush(struct http_exchange *ex)
 void h2_exchange_end(struct http_exchange *ex)
 {
     h2_stream_end(ex->h2);
-    push(of(ex));
+    push_stream(ex);
 }
 
 void h2_exchange_abort(struct http_exchange *ex)
 {
     ex->h2->broken = true;
     h2_stream_reset(ex->h2, NGHTTP2_INTERNAL_ERROR);
-    push(of(ex));
+    push_stream(ex);
 }
 
 void h2_exchange_settle(struct http_exchange *ex)
@@ -407,5 +487,5 @@ void h2_exchange_settle(struct http_exchange *ex)
     if (ex->held_pos == ex->held.len && !ex->h2->closed) {
         h2_stream_took(ex->h2);
     }
-    push(of(ex));
+    push_stream(ex);
 }

@@ -9,6 +9,8 @@
 
 #include "http/server_impl.h"
 
+/* The deadlines of a server that takes HTTP/2. */
+void h2_server_init(struct http_server *server);
 /*
  * Looks at a connection's first bytes. True: it speaks HTTP/2 and the bytes are taken (or they are
  * the first of the preface: the next ones will tell). False: HTTP/1.1; *before of them were

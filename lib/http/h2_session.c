@@ -52,6 +52,7 @@ struct h2_stream *h2_stream_new(struct h2_session *s, int32_t id)
                 (size_t)s->limits->out_high_bytes +
                     (s->limits->out_burst_bytes > 0 ? s->limits->out_burst_bytes : 1024 * 1024));
     list_init(&st->due);
+    deadline_init(&st->stall);
     list_push_back(&s->streams, &st->link);
     s->n_streams++;
     return st;
@@ -63,6 +64,7 @@ void h2_stream_free(struct h2_stream *st)
     if (!st->closed && s->ng != NULL && st->id > 0) {
         nghttp2_session_set_stream_user_data(s->ng, st->id, NULL);
     }
+    deadline_clear(&st->stall);
     list_remove(&st->link);
     if (list_linked(&st->due)) {
         list_remove(&st->due);
@@ -112,6 +114,7 @@ static ssize_t on_data(nghttp2_session *ng, int32_t id, uint8_t *buf, size_t siz
         memcpy(buf, st->out.ptr + st->out_pos, n);
         st->out_pos += n;
         st->session->moved += n;
+        st->taken += n;
     }
     if (st->out_pos == st->out.len) {
         strbuf_fini(&st->out);
@@ -270,6 +273,14 @@ bool h2_session_over(const struct h2_session *s)
 
 /* ---- receiving: nghttp2's callbacks ---- */
 
+/* Anything but CONTINUATION: the block of fields before it has ended, or was ignored. */
+static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void *user)
+{
+    struct h2_session *s = user;
+    s->reading_head = s->reading_head && hd->type == NGHTTP2_CONTINUATION;
+    return 0;
+}
+
 static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
 {
     struct h2_session *s = user;
@@ -316,9 +327,12 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint
 
 static void got_end(struct h2_stream *st)
 {
+    bool wanted = st->status == 0;
     if (!st->got_end) {
         st->got_end = true;
-        st->session->events->on_end(st);
+        if (wanted) {
+            st->session->events->on_end(st);
+        }
     }
 }
 
@@ -342,7 +356,7 @@ static void got_headers(struct h2_session *s, struct h2_stream *st, bool end)
     }
     st->got_head = s->server || st->head->head.status >= 200 || st->status != 0;
     s->events->on_head(st, end);
-    if (end && st->status == 0) {
+    if (end) {
         got_end(st);
     }
 }
@@ -354,6 +368,7 @@ static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *frame, void *
                                ? nghttp2_session_get_stream_user_data(ng, frame->hd.stream_id)
                                : NULL;
     bool end = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
+    s->started = true;
     switch (frame->hd.type) {
     case NGHTTP2_HEADERS:
         got_headers(s, st, end);
@@ -362,7 +377,7 @@ static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *frame, void *
         if (frame->hd.length == 0 && !end) {
             charge(s, COST_FRAME);
         }
-        if (st != NULL && end && st->status == 0) {
+        if (st != NULL && end) {
             got_end(st);
         }
         return 0;
@@ -443,6 +458,7 @@ static nghttp2_session_callbacks *callbacks(void)
         abort();
     }
     nghttp2_session_callbacks_set_on_begin_headers_callback(cb, on_begin_headers);
+    nghttp2_session_callbacks_set_on_begin_frame_callback(cb, on_begin_frame);
     nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame_recv);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_data_chunk);
@@ -523,7 +539,8 @@ void h2_session_feed(struct h2_session *s, const char *bytes, size_t n)
         s->flooded = s->flooded || s->head_raw > 4 * s->limits->max_head_bytes + HTTP_READ_SIZE;
     }
     if (s->flooded || used < 0) {
-        bool calm = s->flooded || used == NGHTTP2_ERR_FLOODED;
+        /* in the middle of a block only a flood of CONTINUATION ends a session */
+        bool calm = s->flooded || used == NGHTTP2_ERR_FLOODED || (used < 0 && s->reading_head);
         (void)!nghttp2_session_terminate_session(s->ng, calm ? NGHTTP2_ENHANCE_YOUR_CALM
                                                              : NGHTTP2_PROTOCOL_ERROR);
         h2_session_pump(s);

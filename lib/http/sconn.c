@@ -472,6 +472,12 @@ void sconn_on_deadline(struct deadline *deadline, void *data)
         }
         break;
     case SCONN_WAIT_IDLE:
+        if (conn->h2 != NULL) {
+            h2_server_drain(conn);
+            break;
+        }
+        sconn_close(conn);
+        break;
     case SCONN_WAIT_LINGER:
         sconn_close(conn);
         break;

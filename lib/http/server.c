@@ -233,6 +233,10 @@ struct http_server *http_server_new(struct loop *loop, const struct http_server_
         server->unlimited[i] = lengths[i] == 0;
         server->open_handles++;
     }
+    if (options->h2c) {
+        h2_server_init(server);
+        server->open_handles += ARRAY_LEN(server->stalls);
+    }
     return server;
 }
 
@@ -279,5 +283,8 @@ void http_server_close(struct http_server *server, void (*cb)(void *arg), void *
     }
     for (int i = 1; i < SCONN_WAIT_N; i++) {
         deadlines_close(&server->waits[i], on_wait_closed);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(server->stalls) && server->options.h2c; i++) {
+        deadlines_close(&server->stalls[i], on_wait_closed);
     }
 }

@@ -101,6 +101,7 @@ struct http_server {
     struct http_server_options options;
     struct deadlines waits[SCONN_WAIT_N]; /* index 0 is not used */
     bool unlimited[SCONN_WAIT_N];
+    struct deadlines stalls[2]; /* streams of HTTP/2: slow bodies, slow readers; only with h2c */
     struct list listeners;
     struct list conns;
     struct list free;     /* exchanges */
