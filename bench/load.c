@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// bench-load PORT [-c N] [-d SECONDS] [-r RATE] [-H HOST] [-p PATH] [-b BYTES] [-s SEED]
+// bench-load PORT [-c N] [-d SECONDS] [-n REQUESTS] [-r RATE] [-H HOST] [-p PATH] [-b BYTES] [-s
+// SEED]
 //
 // Load over keep-alive connections, for what wrk does not measure: with a RATE, requests come at
 // random times of their own (an open loop), whether or not the ones before are answered, and their
 // latency counts from when they were due. Without one each connection asks again when it has its
-// answer. With BYTES a POST with such a body.
+// answer. With BYTES a POST with such a body. It ends when its time is over or REQUESTS are
+// answered.
 //
 // bench-load PORT -S N [-i SECONDS] [-d SECONDS]
 //
@@ -52,7 +54,7 @@ struct load {
     double seconds, rate, interval;
     const char *host, *path;
     size_t body;
-    uint64_t seed;
+    uint64_t seed, requests;
     char *request;
     size_t request_len;
     struct conn *conns;
@@ -261,7 +263,7 @@ static void run_load(struct load *l)
     if (l->rate > 0) {
         due = begun;
     }
-    for (uint64_t now = begun; now < end; now = now_ns()) {
+    for (uint64_t now = begun; now < end && l->done < l->requests; now = now_ns()) {
         while (due <= now) {
             arrive(l, due);
             due += (uint64_t)(exponential(&l->seed) / l->rate * 1e9) + 1;
@@ -353,13 +355,16 @@ static void make_request(struct load *l)
 static void options(struct load *l, int argc, char **argv)
 {
     int opt;
-    while ((opt = getopt(argc, argv, "c:d:r:H:p:b:s:S:i:")) != -1) {
+    while ((opt = getopt(argc, argv, "c:d:n:r:H:p:b:s:S:i:")) != -1) {
         switch (opt) {
         case 'c':
             l->connections = (uint32_t)strtoul(optarg, NULL, 10);
             break;
         case 'd':
             l->seconds = strtod(optarg, NULL);
+            break;
+        case 'n':
+            l->requests = strtoull(optarg, NULL, 10);
             break;
         case 'r':
             l->rate = strtod(optarg, NULL);
@@ -388,7 +393,8 @@ static void options(struct load *l, int argc, char **argv)
     }
     l->port = optind == argc - 1 ? (uint16_t)strtoul(argv[optind], NULL, 10) : 0;
     if (l->port == 0 || l->connections == 0 || l->seconds <= 0 || l->interval <= 0) {
-        fprintf(stderr, "usage: bench-load PORT [-c N] [-d SECONDS] [-r RATE] [-H HOST] [-p PATH] "
+        fprintf(stderr, "usage: bench-load PORT [-c N] [-d SECONDS] [-n REQUESTS] [-r RATE] [-H "
+                        "HOST] [-p PATH] "
                         "[-b BYTES] [-s SEED] | -S N [-i SECONDS] [-d SECONDS]\n");
         exit(2);
     }
@@ -401,7 +407,8 @@ int main(int argc, char **argv)
                      .interval = 5,
                      .host = "127.0.0.1",
                      .path = "/",
-                     .seed = 88172645463325252ull};
+                     .seed = 88172645463325252ull,
+                     .requests = UINT64_MAX};
     options(&l, argc, argv);
     l.connections = l.slow > 0 ? l.slow : l.connections;
     make_request(&l);
