@@ -87,18 +87,39 @@ static void put_node(struct text *t, struct slice node)
 /* Whether a value can stand in Forwarded as it is. */
 static bool plain_token(struct slice s)
 {
+    static const bool breaks[256] = {['\0'] = true, [' '] = true, ['\t'] = true, ['"'] = true,
+                                     [','] = true,  [';'] = true, ['='] = true,  ['\\'] = true};
     for (size_t i = 0; i < s.len; i++) {
-        if (strchr(" \t\",;=\\", s.ptr[i]) != NULL) {
+        if (breaks[(unsigned char)s.ptr[i]]) {
             return false;
         }
     }
     return s.len > 0;
 }
 
+/* What the first row of Forwarded says beside the node. */
+static void put_origin(struct text *t, struct slice host, struct slice proto)
+{
+    if (plain_token(host)) {
+        put(t, SLICE_LIT(";host="));
+        put(t, host);
+    }
+    if (plain_token(proto)) {
+        put(t, SLICE_LIT(";proto="));
+        put(t, proto);
+    }
+}
+
+static struct slice value_of(const struct http_head *head, enum http_header_id id)
+{
+    const struct http_header *h = http_head_find_id(head, id);
+    return h == NULL ? SLICE_EMPTY : h->value;
+}
+
 static struct slice forwarded_value(const struct http_head *out, struct slice chain, struct text *t)
 {
-    struct slice host = http_head_get(out, SLICE_LIT("x-forwarded-host"));
-    struct slice proto = http_head_get(out, SLICE_LIT("x-forwarded-proto"));
+    struct slice host = value_of(out, HTTP_H_X_FORWARDED_HOST);
+    struct slice proto = value_of(out, HTTP_H_X_FORWARDED_PROTO);
     struct slice part;
     bool first = true;
     while (slice_split(&chain, ',', &part)) {
@@ -108,13 +129,8 @@ static struct slice forwarded_value(const struct http_head *out, struct slice ch
         }
         put(t, first ? SLICE_EMPTY : SLICE_LIT(", "));
         put_node(t, part);
-        if (first && plain_token(host)) {
-            put(t, SLICE_LIT(";host="));
-            put(t, host);
-        }
-        if (first && plain_token(proto)) {
-            put(t, SLICE_LIT(";proto="));
-            put(t, proto);
+        if (first) {
+            put_origin(t, host, proto);
         }
         first = false;
     }

@@ -205,7 +205,8 @@ static void fail_request(struct request *rq, const struct error *err)
 
 static void start_forward(struct request *rq)
 {
-    struct error err = {0};
+    UNINITIALIZED struct error err;
+    err.code = ERR_OK;
     struct proxy *proxy = rq->proxy;
     const struct http_forward_hooks *hooks =
         proxy->config->concurrency > 0 ? &limited_hooks : &forward_hooks;

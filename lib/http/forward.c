@@ -27,15 +27,16 @@ static const struct http_call_events call_events;
 static void done(struct http_forward *f, enum http_outcome outcome, bool answered, bool intact,
                  enum http_stage stage, const struct error *err)
 {
-    struct http_forward_result result = {
-        .outcome = outcome,
-        .answered = answered,
-        .body_intact = intact,
-        .stage = stage,
-        .status = f->status,
-        .bytes_in = f->bytes_in,
-        .bytes_out = f->bytes_out,
-    };
+    UNINITIALIZED struct http_forward_result result;
+    result.outcome = outcome;
+    result.answered = answered;
+    result.body_intact = intact;
+    result.stage = stage;
+    result.status = f->status;
+    result.bytes_in = f->bytes_in;
+    result.bytes_out = f->bytes_out;
+    result.err.code = ERR_OK;
+    result.err.msg[0] = '\0';
     if (err != NULL) {
         error_copy(&result.err, err);
     }

@@ -6,9 +6,9 @@
 
 #include "http/h1.h"
 
-static bool is_alnum(unsigned char c)
+static inline bool is_alnum(unsigned char c)
 {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    return (unsigned char)((c | 0x20) - 'a') < 26 || (unsigned char)(c - '0') < 10;
 }
 
 static bool port_valid(struct slice port)

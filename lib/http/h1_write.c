@@ -137,7 +137,9 @@ bool h1_write_response(struct strbuf *out, const struct http_head *head, enum h1
         return false;
     }
     char *to = PUT_LIT(start, "HTTP/1.1 ");
-    to = put_u64(to, (uint64_t)head->status);
+    *to++ = (char)('0' + head->status / 100 % 10);
+    *to++ = (char)('0' + head->status / 10 % 10);
+    *to++ = (char)('0' + head->status % 10);
     *to++ = ' ';
     to = put(to, text, text_len);
     to = PUT_LIT(to, "\r\n");

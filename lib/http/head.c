@@ -8,14 +8,11 @@
 
 #include "http/limits.h"
 
-#define HEADER_NAME_ROW(id, text) [id] = {text, sizeof(text) - 1},
-static const struct {
-    const char *text;
-    size_t len;
-} header_names[HTTP_H_N] = {HTTP_HEADER_MAP(HEADER_NAME_ROW)};
-#undef HEADER_NAME_ROW
-
 #define HEADER_LEN_MAX 19
+
+#define HEADER_NAME_ROW(id, text) [id] = text,
+static const char header_names[HTTP_H_N][HEADER_LEN_MAX + 1] = {HTTP_HEADER_MAP(HEADER_NAME_ROW)};
+#undef HEADER_NAME_ROW
 
 /* The first row of each length (0 … HEADER_LEN_MAX + 1) in HTTP_HEADER_MAP. A test tries every row.
  */
@@ -28,10 +25,31 @@ static inline unsigned char lower(unsigned char c)
     return c >= 'A' && c <= 'Z' ? (unsigned char)(c | 0x20) : c;
 }
 
-/* `text` is lower case already. */
+/*
+ * Eight bytes at once: letters of `text` in any case, all else exactly. `text` has lower-case
+ * letters, digits and '-' only: of these just the letters have the bit 0x40.
+ */
+static inline bool eq_lower8(const char *ptr, const char *text)
+{
+    uint64_t a;
+    uint64_t b;
+    memcpy(&a, ptr, sizeof(a));
+    memcpy(&b, text, sizeof(b));
+    return ((a ^ b) & ~((b & 0x4040404040404040ull) >> 1)) == 0;
+}
+
 static inline bool eq_lower(const char *ptr, const char *text, size_t len)
 {
-    for (size_t i = 0; i < len; i++) {
+    size_t i = 0;
+    for (; i + 8 <= len; i += 8) {
+        if (!eq_lower8(ptr + i, text + i)) {
+            return false;
+        }
+    }
+    if (len >= 8) {
+        return eq_lower8(ptr + len - 8, text + len - 8);
+    }
+    for (; i < len; i++) {
         if (lower((unsigned char)ptr[i]) != (unsigned char)text[i]) {
             return false;
         }
@@ -46,8 +64,8 @@ enum http_header_id http_header_id(struct slice name)
     }
     unsigned char first = lower((unsigned char)name.ptr[0]);
     for (int id = first_of_len[name.len]; id < first_of_len[name.len + 1]; id++) {
-        if ((unsigned char)header_names[id].text[0] == first &&
-            eq_lower(name.ptr, header_names[id].text, name.len)) {
+        if ((unsigned char)header_names[id][0] == first &&
+            eq_lower(name.ptr, header_names[id], name.len)) {
             return (enum http_header_id)id;
         }
     }
@@ -228,12 +246,23 @@ bool http_list_has(struct slice value, struct slice token)
 }
 
 /* Headers of one hop, and those that live in the head's own fields. */
-static bool left_out(enum http_header_id id)
+static inline bool left_out(enum http_header_id id)
 {
-    return id == HTTP_H_CONNECTION || id == HTTP_H_KEEP_ALIVE || id == HTTP_H_PROXY_CONNECTION ||
-           id == HTTP_H_PROXY_AUTHENTICATE || id == HTTP_H_PROXY_AUTHORIZATION || id == HTTP_H_TE ||
-           id == HTTP_H_TRANSFER_ENCODING || id == HTTP_H_UPGRADE || id == HTTP_H_HTTP2_SETTINGS ||
-           id == HTTP_H_CONTENT_LENGTH || id == HTTP_H_HOST || id == HTTP_H_EXPECT;
+    static const bool never[HTTP_H_N] = {
+        [HTTP_H_CONNECTION] = true,
+        [HTTP_H_KEEP_ALIVE] = true,
+        [HTTP_H_PROXY_CONNECTION] = true,
+        [HTTP_H_PROXY_AUTHENTICATE] = true,
+        [HTTP_H_PROXY_AUTHORIZATION] = true,
+        [HTTP_H_TE] = true,
+        [HTTP_H_TRANSFER_ENCODING] = true,
+        [HTTP_H_UPGRADE] = true,
+        [HTTP_H_HTTP2_SETTINGS] = true,
+        [HTTP_H_CONTENT_LENGTH] = true,
+        [HTTP_H_HOST] = true,
+        [HTTP_H_EXPECT] = true,
+    };
+    return never[id];
 }
 
 static bool has_prefix(struct slice name, const char *prefix, size_t len)
@@ -336,7 +365,7 @@ static size_t listed_names(const struct http_head *in, struct slice *names)
 
 int http_head_copy(const struct http_head *in, struct http_head *out)
 {
-    struct slice listed[LISTED_MAX];
+    UNINITIALIZED struct slice listed[LISTED_MAX]; /* only those below n_listed are read */
     size_t n_listed = listed_names(in, listed);
     struct http_header *room = out->headers;
     size_t cap = out->cap_headers;

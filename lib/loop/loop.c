@@ -109,13 +109,19 @@ int loop_poll_fd(const struct loop *loop)
     return loop->epoll;
 }
 
-int loop_poll_ms(struct loop *loop)
+/* By the time that libuv read after the last wait: a timer may be late by the work of one turn. */
+static int wait_ms(const struct loop *loop)
 {
     if (loop->stopped || !list_empty(&loop->tasks) || !list_empty(&loop->closing)) {
         return 0;
     }
-    uv_update_time(&loop->uv);
     return uv_backend_timeout(&loop->uv); /* 0 too when libuv has nothing left */
+}
+
+int loop_poll_ms(struct loop *loop)
+{
+    uv_update_time(&loop->uv);
+    return wait_ms(loop);
 }
 
 /* Tells the events of one wait; whether libuv's descriptor is among them. */
@@ -140,7 +146,7 @@ bool loop_turn(struct loop *loop, bool wait)
 {
     UNINITIALIZED struct loop_batch batch;
     run_tasks(&loop->tasks);
-    int timeout = wait ? loop_poll_ms(loop) : 0;
+    int timeout = wait ? wait_ms(loop) : 0;
     batch.n = epoll_wait(loop->epoll, batch.events, BATCH_MAX, timeout);
     batch.next = 0;
     loop->now_ns = 0;

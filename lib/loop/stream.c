@@ -297,7 +297,7 @@ static void give_drain(struct stream *s)
 static void write_on(struct stream *s)
 {
     struct stream_chunk *c = s->queue;
-    struct error err;
+    UNINITIALIZED struct error err;
     if (c == NULL || !stream_is_open(s)) {
         return;
     }
