@@ -437,6 +437,7 @@ void agent_close(struct agent *a, agent_close_cb cb, void *arg)
     }
     timer_close(&a->tick, on_timer_closed);
     timer_close(&a->publish, on_timer_closed);
+    timer_close(&a->refill, on_timer_closed);
     uv_close((uv_handle_t *)&a->child_signal, on_signal_closed);
 }
 
@@ -479,10 +480,11 @@ int agent_start(struct agent **out, const struct agent_options *options, struct 
     }
     timer_init(&a->tick, a->loop, on_tick, a);
     timer_init(&a->publish, a->loop, on_publish, a);
+    timer_init(&a->refill, a->loop, spare_on_timer, a);
     rc = uv_signal_init(&a->loop->uv, &a->child_signal);
     REQUIRE(rc == 0);
     a->child_signal.data = a;
-    for (int handles = 0; handles < 3; handles++) {
+    for (int handles = 0; handles < 4; handles++) {
         closer_hold(&a->closer);
     }
     (void)uv_signal_start(&a->child_signal, on_child, SIGCHLD);
@@ -491,6 +493,7 @@ int agent_start(struct agent **out, const struct agent_options *options, struct 
         agent_close(a, NULL, NULL);
         return rc;
     }
+    spare_refill_soon(a);
     *out = a;
     return 0;
 }

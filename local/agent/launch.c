@@ -252,12 +252,13 @@ static int folders_make(struct launch *l)
 {
     char path[4096];
 
+    bool made = spare_take(l->home, l->id);
     snprintf(path, sizeof path, "%s/replicas/%s", l->home, l->id);
-    if (mkdir(path, 0711) != 0 && errno != EEXIST) {
+    if (!made && mkdir(path, 0711) != 0 && errno != EEXIST) {
         return error_from_errno(&l->err, errno, "cannot make %s", path);
     }
     snprintf(path, sizeof path, "%s/replicas/%s/tmp", l->home, l->id);
-    if (mkdir(path, 0700) != 0 && errno != EEXIST) {
+    if (!made && mkdir(path, 0700) != 0 && errno != EEXIST) {
         return error_from_errno(&l->err, errno, "cannot make %s", path);
     }
     if (l->uid != 0 && chown(path, l->uid, l->uid) != 0) {
@@ -299,10 +300,15 @@ static int replica_spawn(struct launch *l, int ctl)
     char *envp[] = {path, l->lifeline_fd >= 0 ? lifeline : NULL, NULL};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attr;
-    sigset_t none, all;
+    static const int OURS[] = {SIGPIPE, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGCHLD, SIGXFSZ};
+    sigset_t none, ignored;
 
+    // Those that we, or who started us, may ignore (one system call each); handlers end with exec.
     sigemptyset(&none);
-    sigfillset(&all);
+    sigemptyset(&ignored);
+    for (size_t i = 0; i < ARRAY_LEN(OURS); i++) {
+        sigaddset(&ignored, OURS[i]);
+    }
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attr);
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
@@ -311,7 +317,7 @@ static int replica_spawn(struct launch *l, int ctl)
         posix_spawn_file_actions_adddup2(&actions, l->lifeline_fd, 4);
     }
     posix_spawnattr_setsigmask(&attr, &none);
-    posix_spawnattr_setsigdefault(&attr, &all);
+    posix_spawnattr_setsigdefault(&attr, &ignored);
     posix_spawnattr_setflags(&attr,
                              POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     int code = posix_spawn(&l->child, program, &actions, &attr, argv, envp);

@@ -95,6 +95,8 @@ struct agent {
     struct store_watch *deployment_watch, *pod_watch;
     struct timer tick;    /* retries; runs while something waits */
     struct timer publish; /* coalesced status writes */
+    struct timer refill;  /* of spare folders */
+    bool refilling;
     uv_signal_t child_signal;
     uint32_t placed;
     uint64_t placed_bytes;
@@ -167,6 +169,12 @@ void replica_link_close(struct replica_link *link);
 void sweep_groups(const struct replica_state *state);
 /* … and whatever carries this replica's id in its environment. Blocks: for a pool thread. */
 void sweep_strays(const char *id);
+
+/* ---- spare.c: folders made ahead of the replicas that will have them */
+/* A spare becomes the folder of replica `id`; false: there is none. For a pool thread. */
+MUST_CHECK bool spare_take(const char *home, const char *id);
+void spare_refill_soon(struct agent *a);
+void spare_on_timer(struct timer *timer);
 
 /* ---- podlog.c: reads the log files of replicas */
 void podlog_init(struct agent *a);

@@ -291,6 +291,7 @@ static void launch_done(int rc, int fd, const char *reason, const struct error *
         return;
     }
     p->port_tries = 0;
+    spare_refill_soon(a);
     if (rc == 0 && replica_link_open(p, fd, &open_err) < 0) {
         rc = open_err.code;
         reason = "RunContainerError";

@@ -1,319 +1,74 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * Plan: open takes a lock file, checks that the database is ours and of our version, and reads
- * every row (which reads every page: damage shows here). A batch on the writer's thread is one
- * transaction with synchronous=NORMAL: in the log, not on the disk. The syncer's thread makes the
- * log durable with fdatasync on its own descriptor, and checkpoints when the log has grown; when
- * that cannot keep up, the writer checkpoints the rest itself.
- * Failures: a full disk or an I/O error fails the batch and all behind it (see the header).
+ * Plan: a write goes to the writer's thread, which puts all that waits into one transaction. A
+ * machine's write with none of the others before it goes into the redo log instead; it is `written`
+ * on the next turn, and the database gets a copy of it within FLUSH_MS, or in front of the next
+ * write that goes the long way. When the database has all of them, the redo log is cleared.
+ * Failures: a full disk or an I/O error fails the batch and all behind it (see the header). No redo
+ * log (it could not be made, or is full): every write goes the long way.
  */
 
 #include "local/store/journal.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <sqlite3.h>
-#include <stdio.h>
+#include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "base/fs.h"
+#include "base/log.h"
 #include "base/mem.h"
+#include "loop/timer.h"
+#include "local/store/redo.h"
 
-#define APPLICATION_ID   0x4c756c6c /* "Lull" */
-#define SCHEMA_VERSION   1
-#define CHECKPOINT_PAGES 1024
-#define OVERGROWN_PAGES  (CHECKPOINT_PAGES * 8)
+#define REDO_BYTES ((size_t)4 << 20)
+#define EARLY_MAX  8192 /* records in the redo log */
+#define FLUSH_MS   20
+#define RETRY_MS   1000
 
 struct journal {
     struct loop *loop;
-    char *path;
-    int lock_fd;
-    int wal_fd;
-    sqlite3 *db;            /* the writer's, after open */
-    sqlite3 *checkpoint_db; /* the syncer's */
-    sqlite3_stmt *put;
-    sqlite3_stmt *remove;
-    sqlite3_stmt *set_version;
+    struct database *db; /* NULL: nothing is kept */
+    struct redo *redo;   /* NULL: none */
+    uint64_t version;    /* the newest that is written */
     atomic_bool broken;
-    atomic_int wal_pages;
     struct worker writer;
     struct worker syncer;
-    bool writer_on, syncer_on;
-    bool checkpointing; /* the job below is under way */
+    size_t late;        /* with the writer, not written */
+    struct list acks;   /* struct journal_write by job.link: `written` is due */
+    struct list early;  /* struct journal_write by job.link, ours: only in the redo log */
+    size_t early_count; /* of these and those with the writer */
+    struct loop_task ack_task;
+    struct timer flush_timer;
     struct worker_job checkpoint;
+    bool checkpointing; /* the job above is under way */
     void (*close_cb)(void *arg);
     void *close_arg;
 };
 
-/* --- errors -------------------------------------------------------------------------------- */
+/* --- the threads --------------------------------------------------------------------------- */
 
-static int from_sqlite(const struct journal *j, sqlite3 *db, int rc, const char *what,
-                       struct error *err)
+static void give_outcome(struct list *batch, int code, const struct error *err)
 {
-    switch (rc & 0xff) {
-    case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-        return error_set(err, ERR_IO,
-                         "the database %s is damaged (%s): stop Lull, move it and its -wal and "
-                         "-shm files away, and start again with an empty state or a copy",
-                         j->path, db != NULL ? sqlite3_errmsg(db) : sqlite3_errstr(rc));
-    case SQLITE_CANTOPEN:
-    case SQLITE_READONLY:
-    case SQLITE_PERM:
-        return error_set(err, ERR_DENIED,
-                         "%s %s: %s: its folder must exist and be writable for this user", what,
-                         j->path, sqlite3_errstr(rc));
-    case SQLITE_FULL:
-        return error_set(err, ERR_UNAVAILABLE, "%s %s: the disk is full", what, j->path);
-    default:
-        return error_set(err, ERR_UNAVAILABLE, "%s %s: %s", what, j->path,
-                         db != NULL ? sqlite3_errmsg(db) : sqlite3_errstr(rc));
-    }
-}
-
-static int run_sql(const struct journal *j, sqlite3 *db, const char *sql, struct error *err)
-{
-    int rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
-    return rc == SQLITE_OK ? 0 : from_sqlite(j, db, rc, "cannot prepare", err);
-}
-
-/* --- open ---------------------------------------------------------------------------------- */
-
-static int read_number(const struct journal *j, const char *sql, int64_t *out, struct error *err)
-{
-    sqlite3_stmt *stmt = NULL;
-    int rc = sqlite3_prepare_v2(j->db, sql, -1, &stmt, NULL);
-    if (rc == SQLITE_OK) {
-        rc = sqlite3_step(stmt);
-    }
-    int code = 0;
-    if (rc == SQLITE_ROW) {
-        *out = sqlite3_column_int64(stmt, 0);
-    } else {
-        code = from_sqlite(j, j->db, rc, "cannot read", err);
-    }
-    (void)sqlite3_finalize(stmt);
-    return code;
-}
-
-static int check_schema(struct journal *j, struct error *err)
-{
-    int64_t tables = 0, application = 0, version = 0;
-    int rc = read_number(j, "SELECT count(*) FROM sqlite_schema", &tables, err);
-    if (rc == 0) {
-        rc = read_number(j, "PRAGMA application_id", &application, err);
-    }
-    if (rc == 0) {
-        rc = read_number(j, "PRAGMA user_version", &version, err);
-    }
-    if (rc < 0) {
-        return rc;
-    }
-    if (tables == 0) {
-        char sql[512];
-        (void)snprintf(sql, sizeof(sql),
-                       "BEGIN;"
-                       "CREATE TABLE object(id INTEGER PRIMARY KEY, resource TEXT NOT NULL,"
-                       " namespace TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL,"
-                       " body TEXT NOT NULL);"
-                       "CREATE TABLE state(one INTEGER PRIMARY KEY CHECK(one=1),"
-                       " version INTEGER NOT NULL);"
-                       "INSERT INTO state VALUES(1,0);"
-                       "PRAGMA application_id=%d; PRAGMA user_version=%d;"
-                       "COMMIT",
-                       APPLICATION_ID, SCHEMA_VERSION);
-        return run_sql(j, j->db, sql, err);
-    }
-    if (application != APPLICATION_ID) {
-        return error_set(err, ERR_INVALID,
-                         "%s is a database of another program: choose another state directory",
-                         j->path);
-    }
-    if (version > SCHEMA_VERSION) {
-        return error_set(err, ERR_UNSUPPORTED,
-                         "%s was written by a newer Lull (schema %lld, this one knows %d): start "
-                         "the newer version, or choose another state directory",
-                         j->path, (long long)version, SCHEMA_VERSION);
-    }
-    return 0;
-}
-
-static int load_rows(struct journal *j, journal_load_cb load, void *arg, struct error *err)
-{
-    sqlite3_stmt *stmt = NULL;
-    int rc = sqlite3_prepare_v2(
-        j->db, "SELECT id,resource,namespace,name,body FROM object ORDER BY id", -1, &stmt, NULL);
-    int code = 0;
-    while (rc == SQLITE_OK || rc == SQLITE_ROW) {
-        rc = sqlite3_step(stmt);
-        if (rc != SQLITE_ROW) {
-            break;
-        }
-        struct journal_row row = {
-            .row = sqlite3_column_int64(stmt, 0),
-            .resource = (const char *)sqlite3_column_text(stmt, 1),
-            .ns = (const char *)sqlite3_column_text(stmt, 2),
-            .name = (const char *)sqlite3_column_text(stmt, 3),
-        };
-        row.body.ptr = (const char *)sqlite3_column_text(stmt, 4);
-        row.body.len = (size_t)sqlite3_column_bytes(stmt, 4);
-        code = load(&row, arg, err);
+    list_foreach (node, batch) {
+        struct worker_job *job = LIST_ENTRY(node, struct worker_job, link);
+        job->status = code;
         if (code < 0) {
-            break;
+            error_copy(&job->err, err);
         }
     }
-    if (code == 0 && rc != SQLITE_DONE) {
-        code = from_sqlite(j, j->db, rc, "cannot read", err);
-    }
-    (void)sqlite3_finalize(stmt);
-    return code;
 }
 
-static int on_wal_grown(void *arg, sqlite3 *db, const char *name, int pages)
+static int write_all(struct database *db, struct list *batch)
 {
-    struct journal *j = arg;
-    atomic_store(&j->wal_pages, pages);
-    return SQLITE_OK;
-}
-
-static int open_database(struct journal *j, sqlite3 **out, struct error *err)
-{
-    int rc = sqlite3_open_v2(
-        j->path, out, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
-    if (rc != SQLITE_OK) {
-        return from_sqlite(j, *out, rc, "cannot open", err);
-    }
-    (void)sqlite3_extended_result_codes(*out, 1);
-    (void)sqlite3_busy_timeout(*out, 2000);
-    return run_sql(j, *out, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;", err);
-}
-
-static int prepare(struct journal *j, sqlite3_stmt **out, const char *sql, struct error *err)
-{
-    int rc = sqlite3_prepare_v3(j->db, sql, -1, SQLITE_PREPARE_PERSISTENT, out, NULL);
-    return rc == SQLITE_OK ? 0 : from_sqlite(j, j->db, rc, "cannot prepare", err);
-}
-
-static int prepare_all(struct journal *j, struct error *err)
-{
-    int rc = prepare(j, &j->put,
-                     "INSERT OR REPLACE INTO object(id,resource,namespace,name,version,body)"
-                     " VALUES(?,?,?,?,?,?)",
-                     err);
-    if (rc == 0) {
-        rc = prepare(j, &j->remove, "DELETE FROM object WHERE id=?", err);
-    }
-    if (rc == 0) {
-        rc = prepare(j, &j->set_version, "UPDATE state SET version=?", err);
-    }
-    return rc;
-}
-
-/* The folder's entries for the database and its log must survive as well. */
-static int sync_folder(const struct journal *j, struct error *err)
-{
-    CLEANUP(cleanup_free) char *folder = xstrdup(j->path);
-    char *slash = strrchr(folder, '/');
-    if (slash != NULL) {
-        slash[slash == folder ? 1 : 0] = '\0';
-    }
-    int fd = open(slash == NULL ? "." : folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || fsync(fd) < 0) {
-        int saved = errno;
-        cleanup_close(&fd);
-        return error_from_errno(err, saved, "cannot sync the folder %s", folder);
-    }
-    (void)close(fd);
-    return 0;
-}
-
-static int open_files(struct journal *j, struct error *err)
-{
-    CLEANUP(cleanup_free) char *lock = xasprintf("%s.lock", j->path);
-    int rc = fs_lock(lock, &j->lock_fd, err);
-    if (rc < 0) {
-        return error_prefix(err, rc, "cannot take the database %s", j->path);
-    }
-    int fd = open(j->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600); /* SQLite would use 0644 */
-    if (fd < 0) {
-        return error_from_errno(err, errno, "cannot open the database %s", j->path);
-    }
-    (void)close(fd); /* before SQLite has it open: closing drops the process's record locks */
-    rc = open_database(j, &j->db, err);
-    if (rc == 0) {
-        rc = check_schema(j, err);
-    }
-    if (rc == 0) {
-        rc = open_database(j, &j->checkpoint_db, err);
-    }
-    if (rc == 0) {
-        /* A write makes the log file; it stays the same file as long as the database is open. */
-        rc = run_sql(j, j->db, "UPDATE state SET version=version", err);
-    }
-    if (rc < 0) {
-        return rc;
-    }
-    (void)sqlite3_wal_hook(j->db, on_wal_grown, j);
-    (void)sqlite3_wal_autocheckpoint(j->checkpoint_db, 0);
-    CLEANUP(cleanup_free) char *wal = xasprintf("%s-wal", j->path);
-    j->wal_fd = open(wal, O_RDONLY | O_CLOEXEC);
-    if (j->wal_fd < 0) {
-        return error_from_errno(err, errno, "cannot open %s", wal);
-    }
-    rc = sync_folder(j, err);
-    return rc < 0 ? rc : prepare_all(j, err);
-}
-
-/* --- the writer's thread ------------------------------------------------------------------- */
-
-static int step(sqlite3_stmt *stmt)
-{
-    int rc = sqlite3_step(stmt);
-    (void)sqlite3_reset(stmt);
-    return rc == SQLITE_DONE ? SQLITE_OK : rc;
-}
-
-static int put_row(struct journal *j, const struct journal_write *w)
-{
-    (void)sqlite3_bind_int64(j->put, 1, w->row);
-    (void)sqlite3_bind_text(j->put, 2, w->resource, -1, SQLITE_STATIC);
-    (void)sqlite3_bind_text(j->put, 3, w->ns, -1, SQLITE_STATIC);
-    (void)sqlite3_bind_text(j->put, 4, w->name, -1, SQLITE_STATIC);
-    (void)sqlite3_bind_int64(j->put, 5, (int64_t)w->version);
-    (void)sqlite3_bind_text64(j->put, 6, w->body.ptr, w->body.len, SQLITE_STATIC, SQLITE_UTF8);
-    return step(j->put);
-}
-
-static int remove_row(struct journal *j, const struct journal_write *w)
-{
-    (void)sqlite3_bind_int64(j->remove, 1, w->row);
-    int rc = step(j->remove);
-    if (rc == SQLITE_OK) {
-        (void)sqlite3_bind_int64(j->set_version, 1, (int64_t)w->version);
-        rc = step(j->set_version);
-    }
-    return rc;
-}
-
-static int write_all(struct journal *j, struct list *batch)
-{
-    int rc = sqlite3_exec(j->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+    int rc = database_begin(db);
     list_foreach (node, batch) {
         struct journal_write *w = LIST_ENTRY(node, struct journal_write, job.link);
-        if (rc == SQLITE_OK && w->op == JOURNAL_PUT) {
-            rc = put_row(j, w);
-        } else if (rc == SQLITE_OK && w->op == JOURNAL_DELETE) {
-            rc = remove_row(j, w);
+        if (rc == 0 && w->op == JOURNAL_PUT) {
+            rc = database_put(db, &w->row);
+        } else if (rc == 0 && w->op == JOURNAL_DELETE) {
+            rc = database_remove(db, w->row.row, w->row.version);
         }
     }
-    if (rc == SQLITE_OK) {
-        rc = sqlite3_exec(j->db, "COMMIT", NULL, NULL, NULL);
-    }
-    return rc;
+    return rc == 0 ? database_commit(db) : rc;
 }
 
 static void write_batch(struct worker *worker, struct list *batch, size_t count)
@@ -321,34 +76,21 @@ static void write_batch(struct worker *worker, struct list *batch, size_t count)
     struct journal *j = worker->data;
     bool any = false;
     list_foreach (node, batch) {
-        struct journal_write *w = LIST_ENTRY(node, struct journal_write, job.link);
-        w->job.status = 0;
-        any = any || w->op != JOURNAL_NOTHING;
+        any = any || LIST_ENTRY(node, struct journal_write, job.link)->op != JOURNAL_NOTHING;
     }
     struct error err = {0};
     int code = 0;
     if (atomic_load(&j->broken)) {
         code = error_set(&err, ERR_UNAVAILABLE, "a write before this one failed; try again");
     } else if (any && j->db != NULL) {
-        int rc = write_all(j, batch);
-        if (rc != SQLITE_OK) {
-            code = from_sqlite(j, j->db, rc, "cannot write to", &err);
-            (void)sqlite3_exec(j->db, "ROLLBACK", NULL, NULL, NULL);
+        int rc = write_all(j->db, batch);
+        if (rc != 0) {
+            code = database_fail(j->db, rc, &err);
             atomic_store(&j->broken, true);
-        } else if (atomic_load(&j->wal_pages) > OVERGROWN_PAGES) {
-            (void)sqlite3_wal_checkpoint_v2(j->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
         }
     }
-    list_foreach (node, batch) {
-        struct worker_job *job = LIST_ENTRY(node, struct worker_job, link);
-        job->status = code;
-        if (code < 0) {
-            error_copy(&job->err, &err);
-        }
-    }
+    give_outcome(batch, code, &err);
 }
-
-/* --- the syncer's thread ------------------------------------------------------------------- */
 
 static void sync_batch(struct worker *worker, struct list *batch, size_t count)
 {
@@ -361,73 +103,228 @@ static void sync_batch(struct worker *worker, struct list *batch, size_t count)
         checkpoint = checkpoint || job == &j->checkpoint;
         sync = sync || job != &j->checkpoint;
     }
-    if (sync && j->wal_fd >= 0 && fdatasync(j->wal_fd) < 0) {
-        code = error_from_errno(&err, errno, "cannot bring %s-wal to the disk", j->path);
+    if (sync && j->db != NULL) {
+        code = database_sync(j->db, &err);
     }
-    if (checkpoint && j->checkpoint_db != NULL) {
-        (void)sqlite3_wal_checkpoint_v2(j->checkpoint_db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL,
-                                        NULL);
+    if (checkpoint) {
+        database_checkpoint(j->db);
     }
-    list_foreach (node, batch) {
-        struct worker_job *job = LIST_ENTRY(node, struct worker_job, link);
-        job->status = code;
-        if (code < 0) {
-            error_copy(&job->err, &err);
-        }
-    }
+    give_outcome(batch, code, &err);
 }
 
-/* --- the loop's side ----------------------------------------------------------------------- */
+/* --- open ---------------------------------------------------------------------------------- */
+
+struct replay {
+    struct database *db;
+    int code; /* SQLite's */
+};
+
+static int replay_record(const struct redo_record *record, void *arg, struct error *err)
+{
+    struct replay *replay = arg;
+    struct database_row row = {.row = record->row,
+                               .version = record->version,
+                               .resource = record->resource,
+                               .ns = record->ns,
+                               .name = record->name,
+                               .body = record->body};
+    replay->code = record->remove ? database_remove(replay->db, row.row, row.version)
+                                  : database_put(replay->db, &row);
+    return replay->code == 0 ? 0 : ERR_UNAVAILABLE;
+}
+
+/* What a process before this one had written early and not brought into the database. */
+static int replay_redo(struct journal *j, struct error *err)
+{
+    struct replay replay = {.db = j->db};
+    uint64_t before = j->version;
+    replay.code = database_begin(j->db);
+    int rc = j->version == 0 ? 0
+                             : redo_replay(j->redo, &j->version, replay_record, &replay, err);
+    if (rc == 0 && replay.code == 0) {
+        replay.code = database_commit(j->db);
+    }
+    if (replay.code != 0) {
+        return database_fail(j->db, replay.code, err);
+    }
+    if (j->version > before) {
+        LOG_INFO("brought the redo log into the database", LOG_UINT("from", before),
+                 LOG_UINT("to", j->version));
+    }
+    redo_clear(j->redo);
+    return 0;
+}
+
+static int open_files(struct journal *j, const char *path, struct error *err)
+{
+    int rc = database_open(&j->db, path, err);
+    if (rc == 0) {
+        rc = database_version(j->db, &j->version, err);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    CLEANUP(cleanup_free) char *redo = xasprintf("%s-redo", path);
+    struct error problem;
+    if (redo_open(&j->redo, redo, REDO_BYTES, &problem) < 0) {
+        LOG_WARN("no redo log: machines' writes wait for the database", LOG_ERR(&problem));
+        return 0;
+    }
+    return replay_redo(j, err);
+}
 
 static void free_journal(struct journal *j)
 {
-    (void)sqlite3_finalize(j->put);
-    (void)sqlite3_finalize(j->remove);
-    (void)sqlite3_finalize(j->set_version);
-    (void)sqlite3_close(j->checkpoint_db);
-    (void)sqlite3_close(j->db);
-    cleanup_close(&j->wal_fd);
-    cleanup_close(&j->lock_fd);
-    free(j->path);
+    redo_close(j->redo);
+    database_close(j->db);
     free(j);
 }
 
+static void on_ack_task(struct loop_task *task);
+static void on_flush_timer(struct timer *timer);
+
+static void start(struct journal *j, size_t pending_max)
+{
+    struct error err;
+    /* A thread that cannot be started at start-up leaves nothing to go on with. */
+    int rc = worker_start(&j->writer, j->loop, "store-writer", write_batch, j,
+                          pending_max + EARLY_MAX, 256, &err);
+    REQUIRE(rc == 0);
+    rc = worker_start(&j->syncer, j->loop, "store-syncer", sync_batch, j, pending_max + 1, 0, &err);
+    REQUIRE(rc == 0);
+    loop_task_init(&j->ack_task, on_ack_task, j);
+    timer_init(&j->flush_timer, j->loop, on_flush_timer, j);
+}
+
 int journal_open(struct journal **out, struct loop *loop, const char *path, size_t pending_max,
-                 journal_load_cb load, void *arg, uint64_t *out_version, struct error *err)
+                 database_row_cb load, void *arg, uint64_t *out_version, struct error *err)
 {
     struct journal *j = NEW(struct journal);
     j->loop = loop;
-    j->lock_fd = -1;
-    j->wal_fd = -1;
-    j->path = path == NULL ? NULL : xstrdup(path);
-    *out_version = 0;
-    int rc = 0;
+    list_init(&j->acks);
+    list_init(&j->early);
     if (path != NULL) {
-        int64_t version = 0, newest = 0;
-        rc = open_files(j, err);
+        int rc = open_files(j, path, err);
         if (rc == 0) {
-            rc = load_rows(j, load, arg, err);
+            rc = database_load(j->db, load, arg, err);
         }
-        if (rc == 0) {
-            rc = read_number(j, "SELECT version FROM state", &version, err);
+        if (rc < 0) {
+            free_journal(j);
+            return rc;
         }
-        if (rc == 0) {
-            rc = read_number(j, "SELECT ifnull(max(version),0) FROM object", &newest, err);
-        }
-        *out_version = (uint64_t)(version > newest ? version : newest);
     }
-    if (rc < 0) {
-        free_journal(j);
-        return rc;
-    }
-    /* A thread that cannot be started at start-up leaves nothing to go on with. */
-    rc = worker_start(&j->writer, loop, "store-writer", write_batch, j, pending_max, 256, err);
-    REQUIRE(rc == 0);
-    rc = worker_start(&j->syncer, loop, "store-syncer", sync_batch, j, pending_max + 1, 0, err);
-    REQUIRE(rc == 0);
+    start(j, pending_max);
+    *out_version = j->version;
     *out = j;
     return 0;
 }
+
+/* --- written early ------------------------------------------------------------------------- */
+
+static void run_acks(struct journal *j)
+{
+    struct list due;
+    list_init(&due);
+    list_splice_back(&due, &j->acks);
+    struct list *node;
+    while ((node = list_pop_front(&due)) != NULL) {
+        struct journal_write *w = LIST_ENTRY(node, struct journal_write, job.link);
+        w->written(w);
+    }
+}
+
+static void on_ack_task(struct loop_task *task)
+{
+    run_acks(task->data);
+}
+
+static void ack(struct journal *j, struct journal_write *w)
+{
+    w->job = (struct worker_job){.data = j};
+    list_init(&w->job.link);
+    list_push_back(&j->acks, &w->job.link);
+    loop_task_post(j->loop, &j->ack_task);
+}
+
+static void after_job(struct journal *j);
+
+static void on_early_stored(struct worker_job *job)
+{
+    struct journal_write *copy = CONTAINER_OF(job, struct journal_write, job);
+    struct journal *j = job->data;
+    if (job->status < 0) { /* owed: in front of what came later, which is not with the writer */
+        struct list *at = list_first(&j->early);
+        while (at != NULL && at != &j->early &&
+               LIST_ENTRY(at, struct journal_write, job.link)->row.version < copy->row.version) {
+            at = at->next;
+        }
+        list_init(&job->link);
+        list_insert_before(at == NULL ? &j->early : at, &job->link);
+    } else {
+        free(copy);
+        if (--j->early_count == 0) {
+            redo_clear(j->redo);
+        }
+    }
+    after_job(j);
+}
+
+/* Brings into the database what is only in the redo log. */
+static void flush(struct journal *j)
+{
+    struct list *node;
+    timer_stop(&j->flush_timer);
+    while ((node = list_pop_front(&j->early)) != NULL) {
+        struct worker_job *job = LIST_ENTRY(node, struct worker_job, link);
+        struct error err;
+        int rc = worker_submit(&j->writer, job, on_early_stored, j, &err);
+        REQUIRE(rc == 0); /* its queue has room for EARLY_MAX beside all others */
+    }
+}
+
+static void on_flush_timer(struct timer *timer)
+{
+    flush(timer->data);
+}
+
+/* Into the redo log. False: it must go the long way. */
+static bool write_early(struct journal *j, struct journal_write *w)
+{
+    if (!w->machine || j->redo == NULL || j->late > 0 || atomic_load(&j->broken) ||
+        j->early_count >= EARLY_MAX) {
+        return false;
+    }
+    struct redo_record kept, record = {.version = w->row.version,
+                                       .follows = j->version,
+                                       .row = w->row.row,
+                                       .remove = w->op == JOURNAL_DELETE,
+                                       .resource = w->row.resource,
+                                       .ns = w->row.ns,
+                                       .name = w->row.name,
+                                       .body = w->row.body};
+    if (!redo_append(j->redo, &record, &kept)) {
+        return false;
+    }
+    struct journal_write *copy = NEW(struct journal_write);
+    copy->op = w->op;
+    copy->row = w->row;
+    copy->row.resource = kept.resource;
+    copy->row.ns = kept.ns;
+    copy->row.name = kept.name;
+    copy->row.body = kept.body;
+    list_init(&copy->job.link);
+    list_push_back(&j->early, &copy->job.link);
+    j->early_count++;
+    j->version = w->row.version;
+    if (redo_used(j->redo) > redo_size(j->redo) / 4) {
+        flush(j);
+    } else if (!timer_active(&j->flush_timer)) {
+        timer_start(&j->flush_timer, FLUSH_MS);
+    }
+    return true;
+}
+
+/* --- writes -------------------------------------------------------------------------------- */
 
 static void on_checkpoint_done(struct worker_job *job)
 {
@@ -435,25 +332,47 @@ static void on_checkpoint_done(struct worker_job *job)
     j->checkpointing = false;
 }
 
-static void maybe_checkpoint(struct journal *j)
+static void after_job(struct journal *j)
 {
-    if (j->checkpointing || atomic_load(&j->wal_pages) < CHECKPOINT_PAGES) {
-        return;
+    if (!j->checkpointing && j->db != NULL && database_has_grown(j->db)) {
+        j->checkpointing =
+            worker_submit(&j->syncer, &j->checkpoint, on_checkpoint_done, j, NULL) == 0;
     }
-    j->checkpointing = worker_submit(&j->syncer, &j->checkpoint, on_checkpoint_done, j, NULL) == 0;
+    if (atomic_load(&j->broken) && worker_waiting(&j->writer) == 0) {
+        atomic_store(&j->broken, false);
+        if (!list_empty(&j->early) && j->close_cb == NULL) {
+            LOG_WARN("a write to the database failed; machines' writes are only in the redo log",
+                     LOG_UINT("writes", j->early_count));
+            timer_start(&j->flush_timer, RETRY_MS);
+        }
+    }
 }
 
 static void on_written(struct worker_job *job)
 {
     struct journal_write *w = CONTAINER_OF(job, struct journal_write, job);
-    maybe_checkpoint(job->data);
+    struct journal *j = job->data;
+    run_acks(j); /* those came before it */
+    j->late--;
+    if (job->status == 0 && w->op != JOURNAL_NOTHING) {
+        j->version = w->row.version;
+    }
     w->written(w);
+    after_job(j);
 }
 
 int journal_write(struct journal *j, struct journal_write *w, journal_cb written, struct error *err)
 {
     w->written = written;
-    return worker_submit(&j->writer, &w->job, on_written, j, err);
+    if ((w->op == JOURNAL_NOTHING && j->late == 0) ||
+        (w->op != JOURNAL_NOTHING && write_early(j, w))) {
+        ack(j, w);
+        return 0;
+    }
+    flush(j); /* what is older goes first */
+    int rc = worker_submit(&j->writer, &w->job, on_written, j, err);
+    j->late += rc == 0;
+    return rc;
 }
 
 static void on_synced(struct worker_job *job)
@@ -473,29 +392,38 @@ bool journal_is_broken(const struct journal *j)
     return atomic_load(&j->broken);
 }
 
-void journal_repair(struct journal *j)
+/* --- close --------------------------------------------------------------------------------- */
+
+static void on_all_closed(struct timer *timer)
 {
-    REQUIRE(worker_waiting(&j->writer) == 0);
-    atomic_store(&j->broken, false);
+    struct journal *j = timer->data;
+    void (*cb)(void *) = j->close_cb;
+    void *arg = j->close_arg;
+    struct list *node;
+    while ((node = list_pop_front(&j->early)) != NULL) { /* owed: the redo log has it */
+        free(LIST_ENTRY(node, struct journal_write, job.link));
+    }
+    free_journal(j);
+    cb(arg);
 }
 
 static void on_syncer_closed(struct worker *worker)
 {
     struct journal *j = worker->data;
-    void (*cb)(void *) = j->close_cb;
-    void *arg = j->close_arg;
-    free_journal(j);
-    cb(arg);
+    timer_close(&j->flush_timer, on_all_closed);
 }
 
 static void on_writer_closed(struct worker *worker)
 {
     struct journal *j = worker->data;
+    run_acks(j);
+    loop_task_cancel(&j->ack_task);
     worker_close(&j->syncer, on_syncer_closed);
 }
 
 void journal_close(struct journal *j, void (*cb)(void *arg), void *arg)
 {
+    flush(j);
     j->close_cb = cb;
     j->close_arg = arg;
     worker_close(&j->writer, on_writer_closed);

@@ -169,7 +169,7 @@ void entry_show(struct store *s, struct entry *e, struct object *next)
 
 /* --- open and close ------------------------------------------------------------------------ */
 
-static int load_row(const struct journal_row *row, void *arg, struct error *err)
+static int load_row(const struct database_row *row, void *arg, struct error *err)
 {
     struct store *s = arg;
     struct room *room = room_find(s, row->resource);

@@ -54,8 +54,8 @@ static void complete(struct write *w)
 static void on_synced(struct journal_write *jw)
 {
     if (jw->job.status < 0) {
-        LOG_ERROR("an object may not be on the disk", LOG_STR("kind", jw->resource),
-                  LOG_STR("name", jw->name), LOG_ERR(&jw->job.err));
+        LOG_ERROR("an object may not be on the disk", LOG_STR("kind", jw->row.resource),
+                  LOG_STR("name", jw->row.name), LOG_ERR(&jw->job.err));
     }
     complete(jw->data);
 }
@@ -78,7 +78,7 @@ static void apply(struct write *w)
     struct object *before = e->visible == NULL ? NULL : object_ref(e->visible);
     struct object *after = w->shows ? w->object : NULL;
     entry_show(s, e, after == NULL ? NULL : object_ref(after));
-    s->version = w->jw.version;
+    s->version = w->jw.row.version;
     history_push(s, room, s->version, before, after);
     collect_after(s, room, before, after);
     object_unref(before);
@@ -98,9 +98,6 @@ static void on_written(struct journal_write *jw)
     }
     entry_drop(s, w->entry);
     w->entry = NULL;
-    if (failed && s->writing == 0) {
-        journal_repair(s->journal);
-    }
     if (!failed && jw->op != JOURNAL_NOTHING) {
         watch_dispatch(s);
     }
@@ -153,12 +150,15 @@ static int submit(struct store *s, struct entry *e, enum journal_op op, struct o
     w->cb = done->cb;
     w->arg = done->arg;
     w->jw.op = op;
-    w->jw.row = e->row;
-    w->jw.version = op == JOURNAL_NOTHING ? s->assigned : s->assigned + 1;
-    w->jw.resource = object->resource;
-    w->jw.ns = object->ns;
-    w->jw.name = object->name;
-    w->jw.body = object->json;
+    w->jw.machine = done->class == STORE_MACHINE;
+    w->jw.row = (struct database_row){
+        .row = e->row,
+        .version = op == JOURNAL_NOTHING ? s->assigned : s->assigned + 1,
+        .resource = object->resource,
+        .ns = object->ns,
+        .name = object->name,
+        .body = object->json,
+    };
     w->jw.data = w;
     int rc = journal_write(s->journal, &w->jw, on_written, err);
     if (rc < 0) {
@@ -167,7 +167,7 @@ static int submit(struct store *s, struct entry *e, enum journal_op op, struct o
         entry_drop(s, e);
         return rc;
     }
-    s->assigned = w->jw.version;
+    s->assigned = w->jw.row.version;
     s->pending++;
     s->writing++;
     e->pending++;
