@@ -184,7 +184,8 @@ static int start_client(struct activator *a, struct error *err)
 {
     struct kube_config kc = {0};
     int rc = kube_config_load(a->config->kubeconfig, &kc, err);
-    rc = rc < 0 ? rc : kube_client_new(a->loop, &kc, NULL, &a->client, err);
+    struct kube_client_options options = {.user_agent = "lull-activator/" LULL_VERSION};
+    rc = rc < 0 ? rc : kube_client_new(a->loop, &kc, &options, &a->client, err);
     kube_config_fini(&kc);
     if (rc == 0) {
         closer_hold(&a->closer);

@@ -173,6 +173,24 @@ typedef bool (*store_watch_cb)(const struct store_event *e, void *arg);
 MUST_CHECK int store_watch_start(struct store *s, const struct store_selector *sel, uint64_t from,
                                  store_watch_cb cb, void *arg, struct store_watch **out,
                                  struct error *err);
+/*
+ * Who hears of changes first when something more urgent is under way: a replica that starts needs
+ * the processors, and only the activator waits for it. Order and content of what comes do not
+ * change.
+ */
+enum store_patience {
+    STORE_AT_ONCE,  /* never waits; a new watch is this */
+    STORE_SOON,     /* waits for a start, not for its end */
+    STORE_PATIENT,  /* waits for both */
+    STORE_HOLD_NONE /* no watch: the value of store_hold that ends it */
+};
+void store_watch_set_patience(struct store_watch *w, enum store_patience patience);
+/*
+ * Watches with this patience or more hear nothing for ms, or until the next call changes it; holds
+ * that follow each other last STORE_HOLD_MAX_MS in all, then everybody hears everything.
+ */
+#define STORE_HOLD_MAX_MS 20
+void store_hold(struct store *s, enum store_patience least, uint64_t ms);
 /* As if the callback had returned false: nothing comes until store_watch_resume(). */
 void store_watch_pause(struct store_watch *w);
 /* Go on after the callback returned false, or after a pause. */

@@ -28,6 +28,9 @@
 #define GRACE_DEFAULT_S 30
 #define GRACE_MAX_S     86400
 #define PORT_TRIES      100
+#define START_HOLD_MS \
+    8 // how long others than the activator may not hear of changes: during a start,
+#define READY_HOLD_MS 2 // and while the activator hands out what it held
 
 static void pod_remove(struct pod *p);
 
@@ -187,6 +190,9 @@ void pod_state(struct pod *p, const struct replica_state *state)
         p->delay_ms = RETRY_MIN_MS; // a later failure has nothing to do with earlier ones
     }
     if (p->phase == POD_UP) {
+        if (changed && state->ready) {
+            store_hold(p->agent->store, STORE_PATIENT, READY_HOLD_MS);
+        }
         pod_publish(p, changed);
     }
 }
@@ -353,6 +359,7 @@ void pod_launch(struct pod *p)
         .env_arg = p,
         .sweep = p->unclean,
     };
+    store_hold(a->store, STORE_SOON, START_HOLD_MS);
     p->unclean = false;
     p->phase = POD_LAUNCHING;
     p->state = (struct replica_state){.restarts = p->state.restarts};

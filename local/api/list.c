@@ -473,8 +473,14 @@ static int start_store_watch(struct feed *f, struct error *err)
         (void)snprintf(name_field, sizeof(name_field), "metadata.name=%s", f->route.name);
         sel.fields = name_field;
     }
-    return store_watch_start(f->api->options.store, &sel, f->version, on_change, f, &f->store_watch,
-                             err);
+    int rc = store_watch_start(f->api->options.store, &sel, f->version, on_change, f,
+                               &f->store_watch, err);
+    if (rc == 0) { /* requests wait for what the activator hears, and for nothing else */
+        struct slice agent = http_head_get(f->rq->head, SLICE_LIT("user-agent"));
+        bool activator = slice_starts_with(agent, SLICE_LIT("lull-activator/"));
+        store_watch_set_patience(f->store_watch, activator ? STORE_SOON : STORE_PATIENT);
+    }
+    return rc;
 }
 
 void watch_start(struct api *api, struct http_simple_request *rq, const struct route *route)

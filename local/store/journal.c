@@ -139,8 +139,7 @@ static int replay_redo(struct journal *j, struct error *err)
     struct replay replay = {.db = j->db};
     uint64_t before = j->version;
     replay.code = database_begin(j->db);
-    int rc = j->version == 0 ? 0
-                             : redo_replay(j->redo, &j->version, replay_record, &replay, err);
+    int rc = j->version == 0 ? 0 : redo_replay(j->redo, &j->version, replay_record, &replay, err);
     if (rc == 0 && replay.code == 0) {
         replay.code = database_commit(j->db);
     }

@@ -13,6 +13,7 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "loop/timer.h"
 #include "local/store.h"
 #include "local/store/journal.h"
 #include "local/store/object.h"
@@ -100,6 +101,9 @@ struct store {
     struct list watches;
     struct list dead_watches; /* closed during dispatch */
     bool dispatching;
+    enum store_patience held; /* watches of this patience or more wait for hold_timer */
+    uint64_t held_since_ms;
+    struct timer hold_timer;
     struct loop_task dispatch_task;
     struct list doomed;
     struct loop_task collect_task;
@@ -125,6 +129,7 @@ void history_push(struct store *s, struct room *room, uint64_t version, struct o
                   struct object *after);
 void watch_dispatch(struct store *s);
 void watch_close_all(struct store *s);
+void watch_on_hold_timer(struct timer *timer);
 
 /* --- collect.c --- */
 /* After a change became visible. */

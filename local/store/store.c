@@ -270,6 +270,7 @@ int store_open(struct store **out, struct loop *loop, const struct store_options
     map_init(&s->tenancies, MAP_COPY_KEYS);
     loop_task_init(&s->dispatch_task, on_dispatch_task, s);
     loop_task_init(&s->collect_task, collect_on_task, s);
+    s->held = STORE_HOLD_NONE;
     init_rooms(s);
     int rc = journal_open(&s->journal, loop, s->options.path, s->options.pending_max, load_row, s,
                           &s->version, err);
@@ -277,6 +278,7 @@ int store_open(struct store **out, struct loop *loop, const struct store_options
         free_store(s);
         return rc;
     }
+    timer_init(&s->hold_timer, loop, watch_on_hold_timer, s);
     s->assigned = s->version;
     history_init(&s->history, s->options.history_max, s->options.history_bytes_max, s->version);
     collect_sweep(s);
@@ -284,9 +286,9 @@ int store_open(struct store **out, struct loop *loop, const struct store_options
     return 0;
 }
 
-static void on_journal_closed(void *arg)
+static void on_hold_timer_closed(struct timer *timer)
 {
-    struct store *s = arg;
+    struct store *s = timer->data;
     store_close_cb cb = s->close_cb;
     void *cb_arg = s->close_arg;
     loop_task_cancel(&s->dispatch_task);
@@ -295,6 +297,12 @@ static void on_journal_closed(void *arg)
     if (cb != NULL) {
         cb(cb_arg);
     }
+}
+
+static void on_journal_closed(void *arg)
+{
+    struct store *s = arg;
+    timer_close(&s->hold_timer, on_hold_timer_closed);
 }
 
 void store_close(struct store *s, store_close_cb cb, void *arg)

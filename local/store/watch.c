@@ -20,6 +20,7 @@ struct store_watch {
     struct selector selector;
     uint64_t position; /* sequence number of the next change to look at */
     uint64_t version;
+    enum store_patience patience;
     bool paused;
     bool gone;
     bool closed;
@@ -129,7 +130,7 @@ static void give_gone(struct store_watch *w)
 static void run_watch(struct store *s, struct store_watch *w)
 {
     struct history *h = &s->history;
-    while (!w->closed && !w->gone && !w->paused) {
+    while (!w->closed && !w->gone && !w->paused && w->patience < s->held) {
         if (w->position < h->first) {
             give_gone(w);
             return;
@@ -213,6 +214,44 @@ int store_watch_start(struct store *s, const struct store_selector *sel, uint64_
     loop_task_post(s->loop, &s->dispatch_task);
     *out = w;
     return 0;
+}
+
+void store_watch_set_patience(struct store_watch *w, enum store_patience patience)
+{
+    w->patience = patience;
+}
+
+void watch_on_hold_timer(struct timer *timer)
+{
+    struct store *s = timer->data;
+    s->held = STORE_HOLD_NONE;
+    watch_dispatch(s);
+}
+
+void store_hold(struct store *s, enum store_patience least, uint64_t ms)
+{
+    uint64_t now_ms = loop_now_ms(s->loop);
+    if (s->closing) {
+        return;
+    }
+    if (s->held == STORE_HOLD_NONE) {
+        s->held_since_ms = now_ms;
+    }
+    uint64_t past = now_ms - s->held_since_ms;
+    uint64_t left = past < STORE_HOLD_MAX_MS ? STORE_HOLD_MAX_MS - past : 0;
+    if (left == 0 || ms == 0) {
+        least = STORE_HOLD_NONE;
+    }
+    bool fewer = least > s->held;
+    s->held = least;
+    if (least == STORE_HOLD_NONE) {
+        timer_stop(&s->hold_timer);
+    } else {
+        timer_start(&s->hold_timer, ms < left ? ms : left);
+    }
+    if (fewer) {
+        loop_task_post(s->loop, &s->dispatch_task);
+    }
 }
 
 void store_watch_pause(struct store_watch *w)
