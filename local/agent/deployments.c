@@ -83,6 +83,7 @@ static int pod_create(struct deployment *d, const json_t *root)
     memcpy(p->id, id, sizeof id);
     p->refs++;
     closer_hold(&a->closer);
+    store_hold(a->store, STORE_SOON, AGENT_START_HOLD_MS);
     rc = store_create(a->store, "pods", p->ns, body, STORE_MACHINE, pod_created, p, &err);
     json_decref(body);
     if (rc < 0) {

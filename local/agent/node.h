@@ -82,6 +82,13 @@ struct pod {
     unsigned refs;       /* the map's one and one per operation on its way */
 };
 
+/*
+ * How long watches wait (store_hold): from the creation of a Pod until its processes are on their
+ * way, and while the activator hands out what it held.
+ */
+#define AGENT_START_HOLD_MS 8
+#define AGENT_READY_HOLD_MS 2
+
 struct agent {
     struct agent_options options;
     char *home, *libexec, *run_dir;

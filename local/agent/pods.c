@@ -28,9 +28,6 @@
 #define GRACE_DEFAULT_S 30
 #define GRACE_MAX_S     86400
 #define PORT_TRIES      100
-#define START_HOLD_MS \
-    8 // how long others than the activator may not hear of changes: during a start,
-#define READY_HOLD_MS 2 // and while the activator hands out what it held
 
 static void pod_remove(struct pod *p);
 
@@ -191,7 +188,7 @@ void pod_state(struct pod *p, const struct replica_state *state)
     }
     if (p->phase == POD_UP) {
         if (changed && state->ready) {
-            store_hold(p->agent->store, STORE_PATIENT, READY_HOLD_MS);
+            store_hold(p->agent->store, STORE_PATIENT, AGENT_READY_HOLD_MS);
         }
         pod_publish(p, changed);
     }
@@ -309,6 +306,8 @@ static void launch_done(int rc, int fd, const char *reason, const struct error *
     if (p->deleting || p->gone) {
         pod_stop(p);
     }
+    // While the function comes up there is time for what the activator should know.
+    store_hold(a->store, STORE_PATIENT, AGENT_START_HOLD_MS);
     pod_unref(p);
     closer_drop(&a->closer);
 }
@@ -359,7 +358,6 @@ void pod_launch(struct pod *p)
         .env_arg = p,
         .sweep = p->unclean,
     };
-    store_hold(a->store, STORE_SOON, START_HOLD_MS);
     p->unclean = false;
     p->phase = POD_LAUNCHING;
     p->state = (struct replica_state){.restarts = p->state.restarts};
