@@ -47,8 +47,8 @@ static int from_sqlite(const struct database *d, sqlite3 *db, int rc, const char
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
         return error_set(err, ERR_IO,
-                         "the database %s is damaged (%s): stop Lull, move it and its -wal and "
-                         "-shm files away, and start again with an empty state or a copy",
+                         "the database %s is damaged (%s): stop Lull, move it and its -wal, "
+                         "-shm and -redo files away, and start again with an empty state or a copy",
                          d->path, db != NULL ? sqlite3_errmsg(db) : sqlite3_errstr(rc));
     case SQLITE_CANTOPEN:
     case SQLITE_READONLY:

@@ -335,6 +335,37 @@ static void watches_resume_pause_and_close_in_a_callback(void **state)
     close_store(loop, s);
 }
 
+/* While a start is under way, patient watches wait; then they hear everything, in order. */
+static void patient_watches_wait_for_a_start(void **state)
+{
+    struct loop *loop = *state;
+    struct store *s = open_with_namespace(loop, NULL, 0);
+    struct store_watch *w[3];
+    struct seen seen[3] = {{.text = ""}};
+    for (int i = 0; i < 3; i++) {
+        w[i] = watch(s, &(struct store_selector){.resource = "pods"}, store_version(s), &seen[i]);
+        store_watch_set_patience(w[i], (enum store_patience)i);
+    }
+    store_hold(s, STORE_SOON, 10000);
+    create(loop, s, "pods", "{\"metadata\":{\"name\":\"a\"}}");
+    assert_string_equal(seen[STORE_AT_ONCE].text, "A:a ");
+    assert_string_equal(seen[STORE_SOON].text, "");
+    store_hold(s, STORE_PATIENT, 10000);
+    LOOP_UNTIL(loop, seen[STORE_SOON].text[0] != '\0');
+    create(loop, s, "pods", "{\"metadata\":{\"name\":\"b\"}}");
+    assert_string_equal(seen[STORE_SOON].text, "A:a A:b ");
+    /* Not for ever, however often it is asked for. */
+    for (int i = 0; seen[STORE_PATIENT].text[0] == '\0'; i++) {
+        store_hold(s, STORE_PATIENT, 1 + i % 8);
+        (void)loop_turn(loop, false);
+    }
+    assert_string_equal(seen[STORE_PATIENT].text, "A:a A:b ");
+    for (int i = 0; i < 3; i++) {
+        store_watch_close(w[i]);
+    }
+    close_store(loop, s);
+}
+
 static void history_is_bounded(void **state)
 {
     struct loop *loop = *state;
@@ -690,6 +721,7 @@ int main(void)
         T(a_race_of_increments_loses_nothing),
         T(watches_see_what_their_selector_selects),
         T(watches_resume_pause_and_close_in_a_callback),
+        T(patient_watches_wait_for_a_start),
         T(history_is_bounded),
         T(lists_are_sorted_and_paged),
         T(a_restart_keeps_everything),
