@@ -8,11 +8,16 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
+
+#define LOCK_WAIT_MS  2000
+#define LOCK_RETRY_MS 5
 
 int fs_read_file(const char *path, size_t max, struct strbuf *out, struct error *err)
 {
@@ -166,6 +171,39 @@ char *fs_join(const char *dir, const char *name)
     return xasprintf("%s%s%s", dir, dir[len - 1] == '/' ? "" : "/", name);
 }
 
+/* Who holds the lock, as it wrote itself into the file. */
+static void read_holder(int fd, char *out, size_t size)
+{
+    ssize_t n = pread(fd, out, size - 1, 0);
+    out[n < 0 ? 0 : n] = '\0';
+    out[strcspn(out, "\n")] = '\0';
+}
+
+/*
+ * A holder that was killed while it started a program has left a child between fork and exec, which
+ * has the descriptor too, for a moment.
+ */
+static bool is_gone(const char *holder)
+{
+    long pid = strtol(holder, NULL, 10);
+    return pid > 0 && kill((pid_t)pid, 0) < 0 && errno == ESRCH;
+}
+
+static int lock_file(int fd, char *holder, size_t size)
+{
+    for (unsigned waited_ms = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; waited_ms += LOCK_RETRY_MS) {
+        if (errno != EWOULDBLOCK) {
+            return -errno;
+        }
+        read_holder(fd, holder, size);
+        if (!is_gone(holder) || waited_ms >= LOCK_WAIT_MS) {
+            return -EWOULDBLOCK;
+        }
+        (void)poll(NULL, 0, LOCK_RETRY_MS);
+    }
+    return 0;
+}
+
 int fs_lock(const char *path, int *out_fd, struct error *err)
 {
     CLEANUP(cleanup_close) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -173,13 +211,11 @@ int fs_lock(const char *path, int *out_fd, struct error *err)
         return error_from_errno(err, errno, "open %s", path);
     }
     char text[32] = "";
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-        if (errno != EWOULDBLOCK) {
-            return error_from_errno(err, errno, "lock %s", path);
-        }
-        ssize_t n = read(fd, text, sizeof(text) - 1);
-        text[n < 0 ? 0 : n] = '\0';
-        text[strcspn(text, "\n")] = '\0';
+    int rc = lock_file(fd, text, sizeof(text));
+    if (rc < 0 && rc != -EWOULDBLOCK) {
+        return error_from_errno(err, -rc, "lock %s", path);
+    }
+    if (rc < 0) {
         return error_set(err, ERR_IN_USE, "%s is held by process %s", path,
                          text[0] == '\0' ? "(unknown)" : text);
     }

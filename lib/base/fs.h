@@ -27,7 +27,8 @@ char *fs_join(const char *dir, const char *name);
 
 /*
  * Takes an exclusive lock on a file (created, mode 0600) and writes our process id into it.
- * ERR_IN_USE with the holder's process id when another process has it. Close *out_fd to release.
+ * ERR_IN_USE with the holder's process id when another process has it; a holder that was killed a
+ * moment ago is waited for. Close *out_fd to release.
  */
 MUST_CHECK int fs_lock(const char *path, int *out_fd, struct error *err);
 

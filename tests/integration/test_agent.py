@@ -55,6 +55,10 @@ class Node:
         self.process.send_signal(signum)
         self.process.wait(timeout=20)
 
+    def folders(self):
+        """Of replicas; not the spare ones."""
+        return [name for name in os.listdir(self.home / "replicas") if not name.startswith(".")]
+
     def deploy(self, name, replicas=1, digest=DIGEST, **function):
         image = f"dev.local/{name}@sha256:{digest}"
         containers = [{"name": "user-container", "image": image, **function},
@@ -126,7 +130,7 @@ def test_scale_up_and_down(node):
     wait_for(lambda: not node.pods("a"), 10, "no Pod")
     status = wait_for(lambda: (s := node.api.get(f"{DEPLOYMENTS}/a")["status"])["replicas"] == 0 and s, 5, "status 0")
     assert status["readyReplicas"] == 0
-    wait_for(lambda: not os.listdir(node.home / "replicas") and not os.listdir(node.home / "run/r"), 5, "nothing left")
+    wait_for(lambda: not node.folders() and not os.listdir(node.home / "run/r"), 5, "nothing left")
 
 
 def test_a_deleted_pod_is_replaced(node):
@@ -278,13 +282,13 @@ def test_a_scale_that_is_taken_back_at_once_starts_nothing_for_long(node):
         node.scale("a", 3)
         node.scale("a", 0)
     wait_for(lambda: not node.pods("a"), 20, "no Pod")
-    wait_for(lambda: not os.listdir(node.home / "replicas"), 5, "no folder of a replica")
+    wait_for(lambda: not node.folders(), 5, "no folder of a replica")
     assert not any("lull-replica" in line for line in node.processes().values())
 
 
 def test_a_stop_during_launches_is_prompt_and_loses_nothing(node):
     node.start().deploy("a", 12)
-    wait_for(lambda: os.listdir(node.home / "replicas"), 10, "the first launch")
+    wait_for(node.folders, 10, "the first launch")
     node.kill(signal.SIGTERM)
     node.start()
     node.wait_ready("a", 12)
@@ -295,7 +299,7 @@ def test_a_stop_during_launches_is_prompt_and_loses_nothing(node):
 def test_a_kill_during_launches_doubles_nothing(node):
     node.start().deploy("a", 12)
     for _ in range(3):
-        wait_for(lambda: os.listdir(node.home / "replicas"), 10, "a launch")
+        wait_for(node.folders, 10, "a launch")
         node.kill()
         node.start()
     node.wait_ready("a", 12)
