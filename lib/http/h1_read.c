@@ -396,9 +396,13 @@ static enum h1_result bad(struct h1_parser *p, llhttp_errno_t code)
     return H1_BAD;
 }
 
-/* Empty lines before a message are passed over, but llhttp takes a lone CR or LF for one too. */
+/* Empty lines before a request are passed over, but llhttp takes a lone CR or LF for one too. */
 static bool empty_lines(struct h1_parser *p, const char *bytes, size_t len)
 {
+    if (p->ll.type == HTTP_RESPONSE && len > 0 && (bytes[0] == '\r' || bytes[0] == '\n')) {
+        refuse(p, 502, "an empty line before the answer");
+        return false;
+    }
     for (size_t i = 0; i < len; i++) {
         if (bytes[i] == '\r' && !p->half_line) {
             p->half_line = true;

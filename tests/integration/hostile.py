@@ -22,7 +22,7 @@ from fake_api import FakeApi, pod, revision, route
 ASAN = "asan" in BUILD.name
 SOAK = bool(os.environ.get("LULL_SOAK"))
 HOSTS = ("a", "b", "b.example.com")  # the activator's routes, all to one function
-PATIENCE = 30  # seconds until a test says that something did not happen
+PATIENCE = float(os.environ.get("LULL_PATIENCE", "30"))  # seconds until a test says that something did not happen
 
 
 def digest(request):
@@ -43,6 +43,7 @@ class Function:
         self.requests, self.wrong, self.cuts, self.connections = [], [], 0, 0
         self.running = self.most = 0
         self.answer = None
+        self.early = None  # bytes that are sent as soon as a head is there whose body is not
         self.loop, self.path, self.port = loop, path, port
         self.server, self.tasks = None, set()
         loop.run_until_complete(self.listen())
@@ -68,9 +69,10 @@ class Function:
         task = asyncio.current_task()
         self.tasks.add(task)
         self.connections += 1
+        writer.peer = reader  # for an answer that wants to see the proxy go
         try:
             await self.converse(reader, writer)
-        except (OSError, asyncio.CancelledError):
+        except (OSError, EOFError, asyncio.CancelledError):
             pass
         finally:
             self.tasks.discard(task)
@@ -88,6 +90,11 @@ class Function:
                 if not asked and b"\r\n\r\n" in data and re.search(rb"\r\nexpect: *100-continue\r\n", data, re.I):
                     asked = True
                     writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                if self.early is not None and b"\r\n\r\n" in data:
+                    writer.write(self.early)
+                    while await reader.read(2 ** 20):
+                        pass
+                    return
                 more = await reader.read(2 ** 20)
                 if not more:
                     self.cuts += bool(data)
@@ -95,6 +102,9 @@ class Function:
                 data += more
                 continue
             data, asked = data[end:], False
+            if self.path and request.get("k-network-probe") == b"queue":  # it stands in for a queue-proxy
+                writer.write(answer_with(b"queue"))
+                continue
             self.requests.append(request)
             self.running += 1
             self.most = max(self.most, self.running)

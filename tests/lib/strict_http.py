@@ -7,7 +7,7 @@ import re
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
 REQUEST_LINE = re.compile(rb"(%s) ([!-~]+) HTTP/([0-9])\.([0-9])" % TOKEN)
-STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-9][0-9][0-9]) ?([\t -~\x80-\xff]*)")
+STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-9][0-9][0-9]) ?[^\r\n]*")  # the phrase means nothing
 FIELD = re.compile(rb"(%s):([\t -~\x80-\xff]*)" % TOKEN)
 HOST = re.compile(rb"(?:[0-9A-Za-z._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)([^#]*)")
@@ -50,12 +50,12 @@ class _Cursor:
     def __init__(self, data, at=0):
         self.data, self.at = data, at
 
-    def line(self):
+    def line(self, nul=False):
         """One line without its CRLF. A lone CR or LF, or NUL, is malformed as soon as it is seen."""
         end = self.data.find(b"\r\n", self.at)
         line = self.data[self.at:end] if end >= 0 else self.data[self.at:]
         whole = end >= 0
-        if b"\n" in line or b"\0" in line or b"\r" in (line if whole else line[:-1]) or len(line) > LINE_MAX:
+        if b"\n" in line or (b"\0" in line and not nul) or b"\r" in (line if whole else line[:-1]) or len(line) > LINE_MAX:
             raise Malformed(line[:80])
         if not whole:
             raise Incomplete(line[:80])
@@ -189,7 +189,7 @@ def reply(data, at=0, method=b"GET", ended=False):
     """One answer (1xx too) → (Reply, where it ends). `ended`: no more bytes come; a body without a length ends
     there, and one with it is `cut`."""
     cur = _Cursor(data, at)
-    m = STATUS_LINE.fullmatch(line := cur.line())
+    m = STATUS_LINE.fullmatch(line := cur.line(nul=True))
     if not m:
         raise Malformed(line[:80])
     status, headers = int(m[1]), cur.fields()
