@@ -105,6 +105,7 @@ int headers_to_replica(struct http_head *out, const struct headers_context *ctx,
         }
     }
     out->n_headers = kept;
+    http_head_check_trace(out);
     int rc = add(out, SLICE_LIT("K-Proxy-Request"), SLICE_LIT("activator"), 0);
     rc = add(out, SLICE_LIT("K-Original-Host"), ctx->host, rc);
     rc = add(out, SLICE_LIT(HEADER_HOPS), hops, rc);

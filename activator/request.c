@@ -193,7 +193,8 @@ static void failed(struct request *rq, const struct http_forward_result *result)
     }
     int status = result->err.code == ERR_TIMEOUT ? 504 : 502;
     request_count(rq, rq->ticket.revision, status);
-    bool silent = result->stage != HTTP_STAGE_ANSWERED && result->err.code != ERR_TIMEOUT;
+    bool silent = result->stage != HTTP_STAGE_ANSWERED && result->err.code != ERR_TIMEOUT &&
+                  result->err.code != ERR_PROTOCOL; /* who answers badly is there */
     h->counters.upstream_errors++;
     LOG_WARN("a replica failed a request", LOG_STR("revision", rq->ticket.revision->key),
              LOG_STR("pod", rq->ticket.replica->name), LOG_ERR(&result->err));

@@ -142,9 +142,11 @@ static int add_peer(struct http_head *out, struct slice peer, struct slice *chai
                     struct header_room *room)
 {
     struct text t = {.buf = room->forwarded_for, .size = sizeof(room->forwarded_for)};
-    if (chain->len > 0) {
-        put(&t, *chain);
-        put(&t, SLICE_LIT(", "));
+    for (size_t i = 0; i < out->n_headers; i++) {
+        if (out->headers[i].id == HTTP_H_X_FORWARDED_FOR && out->headers[i].value.len > 0) {
+            put(&t, out->headers[i].value);
+            put(&t, SLICE_LIT(", "));
+        }
     }
     put(&t, peer);
     *chain = t.full ? peer : slice_of(t.buf, t.len);
@@ -178,6 +180,7 @@ int headers_to_function(const struct http_head *in, struct http_head *out,
         out->headers[kept++] = *h;
     }
     out->n_headers = kept;
+    http_head_check_trace(out);
     int rc = 0;
     if (!cls->proxied && !slice_eq(peer, SLICE_LIT("unix"))) {
         rc = add_peer(out, peer, &chain, room);

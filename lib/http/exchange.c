@@ -192,6 +192,7 @@ void http_exchange_resume(struct http_exchange *ex)
     bool was_in_feed = conn->in_feed;
     conn->in_feed = true; /* nothing that a callback does may end the exchange under us */
     ex->resumed = true;
+    ex->batch = true; /* a head is to be passed on though its body is still to come */
     if (ex->continue_due) {
         send_continue(ex);
     }

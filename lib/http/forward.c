@@ -150,11 +150,9 @@ static void on_inform(struct http_call *call, const struct http_head *head, void
     if (f->left) {
         return;
     }
-    if (head->status == 100) { /* the client's own expectation is answered by resume */
-        if (f->asking) {
-            f->asking = false;
-            http_exchange_resume(f->exchange);
-        }
+    if (head->status == 100 && f->asking) { /* the answer to our own question */
+        f->asking = false;
+        http_exchange_resume(f->exchange);
         return;
     }
     http_head_init(&out, room, ROOM);

@@ -415,6 +415,55 @@ bool http_value_valid(struct slice value)
     return true;
 }
 
+/* Lower-case hex digits, as Trace Context asks for; *out_zero: all are 0. */
+static bool all_hex(struct slice s, bool *out_zero)
+{
+    *out_zero = true;
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.ptr[i];
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) {
+            return false;
+        }
+        *out_zero = *out_zero && c == '0';
+    }
+    return true;
+}
+
+#define TRACEPARENT_LEN 55  /* "00-", 32 digits, '-', 16 digits, '-', 2 digits */
+#define TRACEPARENT_MAX 256 /* later versions may say more behind that */
+
+bool http_traceparent_valid(struct slice v)
+{
+    bool zero;
+    if (v.len < TRACEPARENT_LEN || v.len > TRACEPARENT_MAX || v.ptr[2] != '-' || v.ptr[35] != '-' ||
+        v.ptr[52] != '-' || !all_hex(slice_of(v.ptr, 2), &zero) ||
+        slice_eq(slice_of(v.ptr, 2), SLICE_LIT("ff"))) {
+        return false;
+    }
+    if (v.len > TRACEPARENT_LEN && (zero || v.ptr[TRACEPARENT_LEN] != '-')) {
+        return false;
+    }
+    return all_hex(slice_of(v.ptr + 3, 32), &zero) && !zero &&
+           all_hex(slice_of(v.ptr + 36, 16), &zero) && !zero &&
+           all_hex(slice_of(v.ptr + 53, 2), &zero);
+}
+
+void http_head_check_trace(struct http_head *head)
+{
+    const struct http_header *found = NULL;
+    bool good = true;
+    for (size_t i = 0; i < head->n_headers && good; i++) {
+        if (head->headers[i].id == HTTP_H_TRACEPARENT) {
+            good = found == NULL && http_traceparent_valid(head->headers[i].value);
+            found = &head->headers[i];
+        }
+    }
+    if (!good) {
+        http_head_remove(head, SLICE_LIT("traceparent"));
+        http_head_remove(head, SLICE_LIT("tracestate"));
+    }
+}
+
 struct http_limits http_limits_default(void)
 {
     return (struct http_limits){

@@ -158,5 +158,10 @@ MUST_CHECK int http_head_copy(const struct http_head *in, struct http_head *out)
 bool http_name_valid(struct slice name);
 bool http_value_valid(struct slice value);
 
+/* Whether a value is a traceparent of W3C Trace Context: all its lengths and digits are right. */
+bool http_traceparent_valid(struct slice value);
+/* Takes a traceparent that is not valid or not the only one off, and its tracestate with it. */
+void http_head_check_trace(struct http_head *head);
+
 /* Whether the comma-separated list `value` has the token, in any case. */
 bool http_list_has(struct slice value, struct slice token);

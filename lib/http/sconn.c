@@ -20,6 +20,8 @@
 #include "http/h2_server.h"
 
 static const struct stream_events conn_events;
+#define ALLOW "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE\r\n"
+
 static void input(struct sconn *conn, const char *bytes, size_t n);
 
 /* ---- reading and deadlines by state ---- */
@@ -175,8 +177,9 @@ static void refuse(struct sconn *conn, int status, const char *text)
     char answer[512];
     int n = snprintf(answer, sizeof(answer),
                      "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\n"
-                     "Content-Length: %zu\r\nConnection: close\r\n\r\n%s\n",
-                     status, http_status_text(status), strlen(text) + 1, text);
+                     "%sContent-Length: %zu\r\nConnection: close\r\n\r\n%s\n",
+                     status, http_status_text(status), status == 405 ? ALLOW : "", strlen(text) + 1,
+                     text);
     if (n < 0 || (size_t)n >= sizeof(answer) || conn->closing ||
         stream_write_bytes(&conn->stream, answer, (size_t)n, NULL) < 0) {
         sconn_close(conn);
@@ -366,7 +369,8 @@ static void on_read(struct stream *s, char *bytes, size_t n)
     if (conn->lingering) {
         conn->lingered += (uint32_t)n;
         if (conn->lingered > SCONN_LINGER_BYTES) {
-            sconn_close(conn);
+            stream_read_stop(
+                s); /* until the time is over: a close now could take the answer away */
         }
         return;
     }

@@ -162,12 +162,26 @@ int http_server_listen(struct http_server *server, const struct addr *addr,
     return rc;
 }
 
+static int listen_on(struct http_server *server, struct slice text,
+                     const struct listen_options *opt, struct error *err)
+{
+    struct addr addr;
+    if (text.len > 0 && text.ptr[0] == ':' && !(opt != NULL && opt->inherited)) {
+        char every[ADDR_TEXT_MAX];
+        snprintf(every, sizeof(every), "[::]%.*s", SLICE_FMT(text));
+        if (addr_parse(slice_str(every), &addr, err) == 0 &&
+            http_server_listen(server, &addr, opt, err) == 0) {
+            return 0;
+        } /* no IPv6 here, or what the next try will say */
+    }
+    int rc = addr_parse(text, &addr, err);
+    return rc < 0 ? rc : http_server_listen(server, &addr, opt, err);
+}
+
 int http_server_listen_text(struct http_server *server, const char *text,
                             const struct listen_options *opt, struct error *err)
 {
-    struct addr addr;
-    int rc = addr_parse(slice_str(text), &addr, err);
-    return rc < 0 ? rc : http_server_listen(server, &addr, opt, err);
+    return listen_on(server, slice_str(text), opt, err);
 }
 
 int http_server_listen_list(struct http_server *server, const char *list, struct error *err)
@@ -175,9 +189,7 @@ int http_server_listen_list(struct http_server *server, const char *list, struct
     struct slice rest = slice_str(list);
     struct slice part;
     while (slice_split(&rest, ',', &part)) {
-        struct addr addr;
-        int rc = addr_parse(slice_trim(part), &addr, err);
-        rc = rc < 0 ? rc : http_server_listen(server, &addr, NULL, err);
+        int rc = listen_on(server, slice_trim(part), NULL, err);
         if (rc < 0) {
             return rc;
         }

@@ -74,7 +74,10 @@ struct http_server *http_server_new(struct loop *loop, const struct http_server_
  */
 MUST_CHECK int http_server_listen(struct http_server *server, const struct addr *addr,
                                   const struct listen_options *opt, struct error *err);
-/* The same from text: "IP:PORT" (port 0: any free one), "[IPv6]:PORT", "unix:/path" (mode 0600). */
+/*
+ * The same from text: "IP:PORT" (port 0: any free one), "[IPv6]:PORT", "unix:/path" (mode 0600), or
+ * ":PORT" for every address of the machine, IPv6 and IPv4.
+ */
 MUST_CHECK int http_server_listen_text(struct http_server *server, const char *addr,
                                        const struct listen_options *opt, struct error *err);
 /* Listens on each of a comma-separated list of addresses; stops at the first that fails. */

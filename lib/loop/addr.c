@@ -118,7 +118,10 @@ char *addr_format_ip(const struct addr *addr, char *buf, size_t size)
     if (addr->u.any.sa_family == AF_INET) {
         inet_ntop(AF_INET, &as_in(addr)->sin_addr, buf, (socklen_t)size);
     } else if (addr->u.any.sa_family == AF_INET6) {
-        inet_ntop(AF_INET6, &as_in6(addr)->sin6_addr, buf, (socklen_t)size);
+        const struct in6_addr *ip = &as_in6(addr)->sin6_addr;
+        bool v4 = IN6_IS_ADDR_V4MAPPED(ip); /* who came over IPv4 to an IPv6 socket */
+        inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? &ip->s6_addr[12] : &ip->s6_addr[0], buf,
+                  (socklen_t)size);
     } else if (addr_is_unix(addr)) {
         snprintf(buf, size, "%s%.*s", addr_is_abstract(addr) ? "@" : "",
                  SLICE_FMT(unix_path(addr)));
@@ -133,7 +136,7 @@ char *addr_format(const struct addr *addr, char *buf, size_t size)
     if (addr_is_unix(addr)) {
         snprintf(buf, size, "unix:%s", ip);
     } else {
-        bool v6 = addr->u.any.sa_family == AF_INET6;
+        bool v6 = strchr(ip, ':') != NULL;
         snprintf(buf, size, "%s%s%s:%u", v6 ? "[" : "", ip, v6 ? "]" : "",
                  (unsigned)addr_port(addr));
     }
@@ -146,7 +149,8 @@ bool addr_is_loopback(const struct addr *addr)
         return ntohl(as_in(addr)->sin_addr.s_addr) >> 24 == 127;
     }
     if (addr->u.any.sa_family == AF_INET6) {
-        return IN6_IS_ADDR_LOOPBACK(&as_in6(addr)->sin6_addr);
+        const struct in6_addr *ip = &as_in6(addr)->sin6_addr;
+        return IN6_IS_ADDR_LOOPBACK(ip) || (IN6_IS_ADDR_V4MAPPED(ip) && ip->s6_addr[12] == 127);
     }
     return addr_is_unix(addr);
 }

@@ -4,7 +4,8 @@
 /*
  * Addresses as text: "127.0.0.1:8080", "[::1]:80", ":80" (every IPv4 address), "unix:/path",
  * "unix:@name" (abstract: no file, gone with its last descriptor, and open to every user, so that
- * the peer's credentials must be looked at). Numeric only; nothing here asks a name service. Pure.
+ * the peer's credentials must be looked at). An IPv4 address in IPv6 clothes (::ffff:1.2.3.4) is
+ * written as what it is. Numeric only; nothing here asks a name service. Pure.
  */
 
 #include <sys/socket.h>

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What HTTP/1.1 asks of a proxy, on raw sockets: the queue-proxy alone, the activator alone, and one behind the other."""
 import os
+import re
 import signal
 import socket
 import threading
 
 import pytest
+from conftest import free_ports
 from fake_api import pod
 from http_raw import OK, Backend, Client, Closed, Reader
 from queue_proxy import POST, Proxy, start  # noqa: F401 (start is a fixture)
@@ -433,3 +435,308 @@ def test_slow_clients_have_limits_of_their_own(start):
         assert idle.closed()
         assert gate.wait(20)  # the function's connection is ended with the client's
     proxy.until(lambda: proxy.metric("lull_queue_running") == 0)
+
+
+# ---- the message, passed on ----
+
+def test_head_keeps_the_length_and_has_no_body(hop):
+    hop.start(lambda q, s: b"HTTP/1.1 200 OK\r\nContent-Length: 12345\r\n\r\n")
+    with hop.client() as c:
+        for _ in range(2):
+            r = c.ask(request(b"HEAD / HTTP/1.1"), "HEAD")
+            assert (r.status, r.get("Content-Length")) == (200, "12345")
+
+
+def test_pipelined_requests_are_answered_in_order(hop):
+    hop.start(lambda q, s: b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(q.target), q.target.encode()))
+    with hop.client() as c:
+        c.send(b"".join(request(b"POST /%d HTTP/1.1" % i, b"Content-Length: 3\r\n", b"abc") for i in range(50)))
+        assert [c.reply().body for _ in range(50)] == [b"/%d" % i for i in range(50)]
+
+
+def test_interim_answers(hop):
+    """Passed on to who can read them; HTTP/1.0 clients get the last one alone."""
+    def answer(q, sock):
+        n = 40 if q.target == "/flood" else 2
+        return b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * n + OK
+
+    hop.start(answer)
+    with hop.client() as c:
+        assert c.ask(GET).status == 200
+        assert c.informed == [(103, [("Link", "</x>")])] * 2
+    with hop.client() as c:
+        assert c.ask(request(b"GET /flood HTTP/1.1")).status == 502
+    with hop.client() as c:
+        assert c.ask(request(b"GET / HTTP/1.0")).body == b"ok" and c.informed == []
+
+
+def test_continue_is_said_once_there_is_a_place(hop):
+    hop.start()
+    with hop.client() as c:
+        for body in (b"abc", b"x" * 200_000):
+            c.send(request(b"POST / HTTP/1.1", b"Content-Length: %d\r\nExpect: 100-continue\r\n" % len(body)))
+            assert c.head()[0] == "HTTP/1.1 100 Continue"
+            assert c.ask(body).status == 200
+            assert hop.backend.requests[-1].body == body
+    with hop.client() as c:
+        c.send(request(b"POST / HTTP/1.0", b"Content-Length: 3\r\nExpect: 100-continue\r\n", b"abc"))
+        assert c.head()[0].startswith("HTTP/1.1 200")
+
+
+def test_connect_is_405(hop):
+    hop.start()
+    with hop.client() as c:
+        r = c.ask(b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n")
+        assert r.status == 405 and "GET" in r.get("Allow") and c.closed()
+    assert hop.backend.requests == []
+
+
+def test_a_function_that_speaks_http10(hop):
+    def answer(q, sock):
+        sock.sendall(b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n" + q.body + b"!")
+        sock.close()
+
+    hop.start(answer)
+    with hop.client() as c:
+        for _ in range(2):
+            r = c.ask(request(b"POST / HTTP/1.1", b"Content-Length: 3\r\n", b"abc"))
+            assert (r.status, r.body, r.framing) == (200, b"abc!", "chunked")
+    with hop.client() as c:
+        r = c.ask(request(b"GET / HTTP/1.0"))
+        assert (r.status, r.body, r.framing) == (200, b"!", "close")
+
+
+def test_an_event_stream_is_not_held_back(hop):
+    """Each event is at the client before the function sends the next one."""
+    go = threading.Semaphore(0)
+
+    def answer(q, sock):
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")  # until the end of the connection
+        for i in range(20):
+            sock.sendall(b"data: %d\n\n" % i)
+            assert go.acquire(timeout=20)
+        sock.close()
+
+    hop.start(answer)
+    with hop.client() as c:
+        c.send(GET).head()
+        for i in range(20):
+            event = b"data: %d\n\n" % i
+            assert c.until(b"\r\n") == b"%x" % len(event) and c.exactly(len(event) + 2) == event + b"\r\n"
+            go.release()
+        assert c.exactly(5) == b"0\r\n\r\n"
+
+
+def test_both_ways_at_once(hop):
+    """The answer begins before the request has ended, and each piece goes through at once (http-full-duplex)."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve(sock):
+        reader = Reader(sock)
+        try:
+            _, headers = reader.head()
+        except Closed:
+            return
+        if any(k.lower() == "expect" for k, _ in headers):
+            sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        sock.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while n := int(reader.until(b"\r\n"), 16):
+            sock.sendall(b"%x\r\n%s\r\n" % (n, reader.exactly(n + 2)[:-2].upper()))
+        sock.sendall(b"0\r\n\r\n")
+
+    def accept():
+        while True:
+            try:
+                sock, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=serve, args=(sock,), daemon=True).start()
+
+    class Function:
+        port, errors = listener.getsockname()[1], ()
+        stop = staticmethod(listener.close)
+
+    threading.Thread(target=accept, daemon=True).start()
+    hop.start(backend=Function())
+    with hop.client() as c:
+        c.send(request(b"POST / HTTP/1.1", b"Transfer-Encoding: chunked\r\n"))
+        assert c.head()[0] == "HTTP/1.1 200 OK"
+        for i in range(20):
+            piece = b"piece %d" % i
+            c.send(b"%x\r\n%s\r\n" % (len(piece), piece))
+            assert c.until(b"\r\n") == b"%x" % len(piece) and c.exactly(len(piece) + 2) == piece.upper() + b"\r\n"
+        c.send(b"0\r\n\r\n")
+        assert c.exactly(5) == b"0\r\n\r\n"
+
+
+def test_an_early_answer_reaches_a_client_that_is_still_sending(hop):
+    listener = socket.create_server(("127.0.0.1", 0))
+    gate = threading.Event()
+
+    def serve(sock):
+        reader = Reader(sock)
+        try:
+            reader.head()
+        except Closed:
+            return
+        sock.sendall(b"HTTP/1.1 413 Too Much\r\nContent-Length: 3\r\nConnection: close\r\n\r\nno\n")
+        gate.wait(20)
+        sock.close()
+
+    def accept():
+        while True:
+            try:
+                sock, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=serve, args=(sock,), daemon=True).start()
+
+    class Function:
+        port, errors = listener.getsockname()[1], ()
+        stop = staticmethod(listener.close)
+
+    threading.Thread(target=accept, daemon=True).start()
+    hop.start(backend=Function())
+
+    def send_all(c):
+        try:
+            for _ in range(1000):
+                c.send(b"x" * 100_000)
+        except OSError:
+            pass
+
+    with hop.client(timeout=20) as c:
+        c.send(request(b"POST / HTTP/1.1", b"Content-Length: 100000000\r\n"))
+        sender = threading.Thread(target=send_all, args=(c,), daemon=True)
+        sender.start()
+        assert c.reply().status == 413
+        sender.join(20)  # the rest is not taken
+        assert not sender.is_alive()
+    gate.set()
+
+
+def test_halves_of_a_tunnel_end_apart(hop):
+    def answer(q, sock):
+        if q.target == "/client":
+            sock.sendall(SWITCH)
+            n = 0
+            while data := sock.recv(100_000):
+                n += len(data)
+            sock.sendall(b"%d" % n)
+        else:
+            sock.sendall(SWITCH + b"bye")
+            sock.shutdown(socket.SHUT_WR)
+            n = 0
+            while data := sock.recv(100_000):
+                n += len(data)
+            got.append(n)
+        sock.close()
+
+    got = []
+    hop.start(answer)
+    with hop.client() as c:
+        assert c.ask(request(b"GET /client HTTP/1.1", UPGRADE)).status == 101
+        c.send(b"y" * 500_000)
+        c.sock.shutdown(socket.SHUT_WR)
+        assert c.rest() == b"500000"
+    with hop.client() as c:
+        assert c.ask(request(b"GET /function HTTP/1.1", UPGRADE)).status == 101
+        assert c.rest() == b"bye"
+        c.send(b"y" * 500_000)
+        c.sock.shutdown(socket.SHUT_WR)
+        hop.backend.wait(lambda b: got == [500_000])
+
+
+def memory(process):
+    with open(f"/proc/{process.pid}/status", encoding="ascii") as f:
+        return int(re.search(r"VmHWM:\s+(\d+)", f.read())[1]) * 1024
+
+
+@pytest.mark.parametrize("hop", ["chain"], indirect=True)
+def test_large_bodies_take_no_memory(hop):
+    size = 100 << 20
+
+    def answer(q, sock):
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+        for _ in range(size >> 20):
+            sock.sendall(bytes(1 << 20))
+
+    hop.start(answer)
+    processes = [hop.proxy.process, hop.world.process]
+    before = [memory(p) for p in processes]
+    with hop.client(timeout=60) as c:
+        threading.Thread(target=lambda: (c.send(request(b"POST / HTTP/1.1", b"Content-Length: %d\r\n" % size)),
+                                         [c.send(bytes(1 << 20)) for _ in range(size >> 20)]), daemon=True).start()
+        assert c.head()[0] == "HTTP/1.1 200 OK"
+        left = size - len(c.buf)
+        while left > 0:
+            left -= len(c.sock.recv(1 << 20))
+        assert left == 0
+    assert len(hop.backend.requests[-1].body) == size
+    grown = [memory(p) - b for p, b in zip(processes, before)]
+    assert max(grown) < 6 << 20, grown
+
+
+# ---- headers ----
+
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def test_who_calls_is_told_and_not_believed(hop):
+    hop.start()
+    with hop.client() as c:
+        assert c.ask(request(more=b"X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-For: 7.7.7.7\r\nX-Forwarded-Proto: https\r\n"
+                             b"K-Original-Host: evil\r\nKnative-Serving-Revision: other\r\nK-Lull-Refused: full\r\n"
+                             b"Connection: X-Forwarded-For, K-Proxy-Request, Content-Type, Ce-Id, Lull-Hops, X-Mine\r\n"
+                             b"Content-Type: a/b\r\nCe-Id: 1\r\nX-Mine: 1\r\n")).status == 200
+    q = hop.backend.requests[-1]
+    assert (q.get("Content-Type"), q.get("Ce-Id"), q.get("X-Mine")) == ("a/b", "1", None)
+    assert q.get("K-Lull-Refused") is None and q.get("Knative-Serving-Revision") is None
+    if hop.kind == "queue-proxy":  # it stands behind one that is believed
+        assert q.all("X-Forwarded-For") == ["6.6.6.6, 7.7.7.7, 127.0.0.1"]
+        assert q.get("Forwarded") == "for=6.6.6.6;host=hello.default.localhost;proto=https, for=7.7.7.7, for=127.0.0.1"
+    else:
+        assert q.all("X-Forwarded-For") == ["127.0.0.1"] and q.get("X-Forwarded-Proto") == "http"
+    assert q.get("K-Original-Host") == ("hello.default.localhost" if hop.kind == "activator" else None)
+    if hop.kind == "chain":
+        assert q.get("Host") == "hello.default.localhost" and q.get("Lull-Hops") == "1"
+        assert q.get("Forwarded") == "for=127.0.0.1;host=hello.default.localhost;proto=http"
+
+
+def test_trace_context(hop):
+    hop.start()
+    later = TRACE.replace("00-", "cc-", 1) + "-more"
+    for given, passes in ((TRACE, True), (later, True), (TRACE.upper(), False), ("ff" + TRACE[2:], False),
+                          (TRACE[:-1], False), (TRACE + "-x", False), (TRACE.replace("4bf9", "4bg9"), False),
+                          ("00-" + "0" * 32 + TRACE[35:], False), (TRACE + "0" * 5000, False), ("", False)):
+        with hop.client() as c:
+            assert c.ask(request(more=f"traceparent: {given}\r\ntracestate: a=1\r\n".encode())).status == 200
+        q = hop.backend.requests[-1]
+        assert (q.get("traceparent"), q.get("tracestate")) == ((given, "a=1") if passes else (None, None)), given
+    with hop.client() as c:
+        c.ask(request(more=f"traceparent: {TRACE}\r\n".encode() * 2))
+    assert hop.backend.requests[-1].all("traceparent") == []
+
+
+def test_over_ipv6(home):
+    """One port for both families; an address of the newer one is quoted in Forwarded."""
+    backend = Backend()
+    (port,) = free_ports(1)
+    proxy = Proxy(home, backend, LULL_QUEUE_LISTEN=f":{port}")
+    proxy.ready()
+    try:
+        for host, node in (("::1", '"[::1]"'), ("127.0.0.1", "127.0.0.1")):
+            try:
+                sock = socket.create_connection((host, port), 10)
+            except OSError:
+                assert host == "::1" and not os.path.exists("/proc/net/if_inet6")
+                continue
+            with sock:
+                sock.sendall(GET)
+                assert Reader(sock).reply().status == 200
+            q = backend.requests[-1]
+            assert q.get("X-Forwarded-For") == host
+            assert q.get("Forwarded") == f"for={node};host=hello.default.localhost;proto=http"
+    finally:
+        proxy.stop()
+        backend.stop()
