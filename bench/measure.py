@@ -44,6 +44,10 @@ def pinned(cpu):
     return {usable[cpu % len(usable)]}
 
 
+def pss_kib(pid):
+    return int(re.search(r"^Pss:\s+(\d+)", pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)[1])
+
+
 class Proc:
     """A process of ours on one core, ended with the benchmark."""
 
@@ -75,8 +79,15 @@ class Proc:
         return total / 1e9
 
     def pss_kib(self):
-        text = pathlib.Path(f"/proc/{self.p.pid}/smaps_rollup").read_text()
-        return int(re.search(r"^Pss:\s+(\d+)", text, re.M)[1])
+        return pss_kib(self.p.pid)
+
+    def tree_pss_kib(self):
+        """With all processes below it."""
+        pids, total = [self.p.pid], 0
+        for pid in pids:
+            pids += map(int, pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+            total += pss_kib(pid)
+        return total
 
     def end(self):
         self.p.send_signal(signal.SIGKILL)

@@ -30,14 +30,15 @@ def settled(procs):
 
 
 class Holding:
-    """An activator whose function has no replica until `release`; behind it a queue-proxy and the backend."""
+    """An activator whose function has no replica until `release`; behind it queue-proxies and the backend."""
 
     def __init__(self, bench, workers=1):
         self.bench, self.folder = bench, bench.folder
         self.port, self.admin = m.free_port(), bench.folder / "a.admin"
-        self.queue = f"unix:{self.folder}/q"
-        self.qp, = bench.start([m.Proc([m.program("lull-queue-proxy")], None, hop.queue_proxy_env(
-            self.folder, bench.backend, self.queue, "q"), self.folder / "qp.log")])
+        self.queues = [f"unix:{self.folder}/q{i}" for i in range(workers)]
+        for i, queue in enumerate(self.queues):
+            env = hop.queue_proxy_env(self.folder, bench.backend, queue, f"q{i}")
+            bench.start([m.Proc([m.program("lull-queue-proxy")], None, env, self.folder / f"qp{i}.log")])
         self.api = fake_api.FakeApi()
         self.api.put("revisions", fake_api.revision("bench-1"))
         self.api.put("routes", fake_api.route("bench", {"bench-1": 100}, host="a.example.com"))
@@ -56,7 +57,8 @@ class Holding:
         return json.loads(got.stdout)["held"] if got.returncode == 0 else None
 
     def release(self):
-        self.api.put("pods", fake_api.pod("p", "bench-1", self.queue))
+        for i, queue in enumerate(self.queues):
+            self.api.put("pods", fake_api.pod(f"p{i}", "bench-1", queue))
 
 
 @row("held", "requests held by one activator")
@@ -85,23 +87,23 @@ def held(bench, name):
     yield Verdict(name, "seconds until all were", None, [took])
 
 
-@row("held-60k", "60,000 requests held over four workers")
+@row("held-60k", "58,000 requests held over four workers: a listener takes 15,000, and the kernel shares out at random")
 def held_by_workers(bench, name):
     told = subprocess.run([m.program("lull-activator"), "--help"], capture_output=True, text=True, check=False).stdout
     if "--workers" not in told:
         raise Unmeasured("lull-activator has no --workers")
-    each, many = (500, 4) if bench.short else (14500, 4)
+    each, many = (250, 4) if bench.short else (14500, 4)
     it = Holding(bench, workers=many)
     crowds = []
     try:
-        before = settled([it.activator])
+        before = it.activator.tree_pss_kib()
         for _ in range(many):
             crowds.append(subprocess.Popen([sys.executable, m.ROOT / "tests/lib/crowd.py", str(it.port), str(each)],
                                            stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True))
         for c in crowds:
             assert c.stdout.readline() == "asked\n"
         wait_for(lambda: it.held() == each * many, 60, f"{each * many} are held")
-        after = settled([it.activator])
+        after = it.activator.tree_pss_kib()
         begun = time.monotonic()
         it.release()
         told = [json.loads(c.stdout.readline()) for c in crowds]
@@ -112,6 +114,8 @@ def held_by_workers(bench, name):
             c.wait()
         it.api.close()
     answered = sum(t["statuses"].get("200", 0) for t in told)
+    if answered != each * many:
+        print(f"#   {told}")
     yield Verdict(name, "held at once", None, [each * many], digits=0)
     yield Verdict(name, "answered, %", None, [100 * answered / (each * many)])
     yield Verdict(name, "KiB each", None, [(after - before) / (each * many)])
