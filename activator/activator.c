@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "loop/notify.h"
 #include "activator/instance.h"
+#include "activator/log.h"
 #include "activator/ports.h"
 
 /* --- end ------------------------------------------------------------------------------------ */
@@ -239,7 +240,8 @@ int activator_start(struct activator *a, struct loop *loop, const struct config 
                                   .loop = loop, .config = c, .poke = on_poke, .poke_arg = a});
     a->handler_up = true;
     closer_hold(&a->closer);
-    rc = start_client(a, err);
+    rc = log_start(&a->handler, err);
+    rc = rc < 0 ? rc : start_client(a, err);
     if (rc < 0) {
         return rc;
     }

@@ -69,6 +69,9 @@ static int metrics(void *arg, struct strbuf *out, struct error *err)
     };
     metric_rows_write(counter_rows, ARRAY_LEN(counter_rows), &a->handler->counters, out);
     metric_rows_write(gauge_rows, ARRAY_LEN(gauge_rows), &gauges, out);
+    metric_write_number(out, "counter", "lull_activator_request_log_dropped_total",
+                        "Lines of the request log for which there was no room.",
+                        a->handler->log.dropped);
     numbers_write(&t->numbers, t, loop_now_ns(a->loop), out);
     return 0;
 }

@@ -85,6 +85,13 @@ static const struct option_row rows[] = {
            "1000", .min = 0, .max = 100000,
            .help = "most revisions with metrics of their own, 176 bytes each; the others share "
                    "one line, \"other\""),
+    OPTION(struct config, request_log, BOOL, "LULL_REQUEST_LOG", "request-log", "false",
+           .help = "write a line per request to the standard output"),
+    OPTION(struct config, request_log_template, STRING, "LULL_REQUEST_LOG_TEMPLATE",
+           "request-log-template", "",
+           .help = "what the line says, as a Go template; empty: Knative's default, JSON"),
+    OPTION(struct config, request_log_probes, BOOL, "LULL_REQUEST_LOG_PROBES", "request-log-probes",
+           "false", .help = "a line per probe as well"),
 };
 
 const struct option_table config_table = {

@@ -34,6 +34,9 @@ struct config {
     uint64_t fail_grace_ms;
     uint64_t drain_ms;
     int64_t metrics_revisions;
+    char *request_log_template; /* empty: Knative's default */
+    bool request_log;
+    bool request_log_probes;
 };
 
 extern const struct option_table config_table;

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "activator/headers.h"
+#include "activator/log.h"
 #include "activator/overdue.h"
 #include "activator/request.h"
 #include "activator/upstream.h"
@@ -46,6 +47,7 @@ static void admit(struct request *rq, struct revision *r)
     const struct http_head *head = http_exchange_request(rq->ex);
     uint64_t now = loop_now_ns(h->loop);
     numbers_begin(&h->throttler.numbers, r);
+    log_revision(h, rq->ex, r);
     switch (throttler_admit(&h->throttler, r, &rq->ticket, held_bytes(h, head), now)) {
     case ADMIT_GRANTED:
         request_forward(rq);
@@ -244,6 +246,7 @@ void handler_init(struct handler *h, const struct handler_options *o)
             .limits = of_clients,
             .h2c = o->config->h2c,
             .on_request = i == ROUTE_PUBLIC ? on_public_request : on_local_request,
+            .on_over = c->request_log ? log_request : NULL,
             .arg = h,
         };
         h->servers[i] = http_server_new(h->loop, &so);
@@ -314,6 +317,7 @@ static void on_server_closed(void *arg)
     struct handler *h = arg;
     if (--h->servers_open == 0) {
         throttler_fini(&h->throttler);
+        log_stop(h);
     }
     closer_drop(&h->closer);
 }

@@ -12,6 +12,7 @@
 
 #include "loop/closer.h"
 #include "loop/timer.h"
+#include "http/request_log.h"
 #include "http/server.h"
 #include "http/upstream.h"
 #include "activator/config.h"
@@ -47,8 +48,9 @@ struct handler {
     struct route_table routes;
     struct throttler throttler;
     struct handler_counters counters;
-    bool synced;   /* set by the watch: the first lists are in */
-    bool draining; /* probes fail from here on */
+    struct request_log log; /* activator/log.h */
+    bool synced;            /* set by the watch: the first lists are in */
+    bool draining;          /* probes fail from here on */
 
     struct loop *loop; /* private, like the rest */
     const struct config *config;

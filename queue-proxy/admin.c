@@ -3,6 +3,9 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/num.h"
+#include "metric/metric.h"
+#include "metric/rows.h"
 #include "serving/stat.h"
 
 #define DRAIN_BEGINS_MS 1000
@@ -16,61 +19,84 @@ struct waiter {
 
 /* ---- metrics ---- */
 
-enum gauge { GAUGE_CONCURRENCY, GAUGE_RUNNING, GAUGE_WAITING, GAUGE_LIMIT, GAUGE_READY, GAUGE_N };
-
-static const struct {
-    const char *name;
-    const char *help;
-} gauge_rows[GAUGE_N] = {
-    [GAUGE_CONCURRENCY] = {"lull_queue_concurrency_average",
-                           "Requests waiting or running, averaged over the last whole second."},
-    [GAUGE_RUNNING] = {"lull_queue_running", "Requests in the function now."},
-    [GAUGE_WAITING] = {"lull_queue_depth", "Requests waiting for a slot now."},
-    [GAUGE_LIMIT] = {"lull_queue_limit", "Requests that may run at once; 0: no limit."},
-    [GAUGE_READY] = {"lull_queue_function_ready", "1 while the function answers its probe."},
-};
-
-static void set_metrics(void *data)
+static void put_double(struct strbuf *out, const char *type, const char *name, const char *help,
+                       double value)
 {
-    struct admin *admin = data;
-    struct proxy *p = admin->proxy;
-    struct request_numbers n = request_stats_read(&p->stats, loop_now_ns(p->loop));
-    metric_set(admin->gauges[GAUGE_CONCURRENCY], n.concurrency);
-    metric_set(admin->gauges[GAUGE_RUNNING], p->breaker.running);
-    metric_set(admin->gauges[GAUGE_WAITING], p->breaker.waiting);
-    metric_set(admin->gauges[GAUGE_LIMIT], p->breaker.limit);
-    metric_set(admin->gauges[GAUGE_READY], p->prober.ready);
-    for (size_t i = 0; i < ARRAY_LEN(admin->codes); i++) {
-        metric_add(admin->codes[i], (double)p->n_codes[i] - metric_value(admin->codes[i]));
-    }
-    for (size_t i = 0; i < ARRAY_LEN(admin->refused); i++) {
-        metric_add(admin->refused[i], (double)p->n_refused[i] - metric_value(admin->refused[i]));
+    char text[NUM_DOUBLE_MAX];
+    metric_write_head(out, type, name, help);
+    strbuf_appendf(out, "%s %s\n", name, num_format_double(value, text, sizeof(text)));
+}
+
+/* One line per label value. */
+static void put_each(struct strbuf *out, const char *name, const char *label,
+                     const char *const *values, const uint64_t *numbers, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        strbuf_appendf(out, "%s{%s=\"%s\"} %llu\n", name, label, values[i],
+                       (unsigned long long)numbers[i]);
     }
 }
 
-static void make_metrics(struct admin *admin)
+static void put_histogram(struct strbuf *out, const char *name, const char *help,
+                          const struct metric_buckets *buckets)
 {
-    static const char *const code_label[] = {"code", NULL};
-    static const char *const why_label[] = {"reason", NULL};
+    metric_write_head(out, "histogram", name, help);
+    metric_buckets_write(buckets, name, "", out);
+}
+
+/* Whose numbers these are, in OpenTelemetry's form. */
+static void put_target(struct strbuf *out, const struct config *c)
+{
+    metric_write_head(out, "gauge", "target_info", "Whose numbers these are.");
+    strbuf_append_str(out, "target_info{");
+    metric_write_label(out, true, "k8s_namespace_name", slice_str(c->namespace_name));
+    metric_write_label(out, false, "k8s_pod_name", slice_str(c->pod));
+    metric_write_label(out, false, "kn_configuration_name", slice_str(c->configuration));
+    metric_write_label(out, false, "kn_revision_name", slice_str(c->revision));
+    metric_write_label(out, false, "kn_service_name", slice_str(c->service));
+    strbuf_append_str(out, "} 1\n");
+}
+
+static void write_metrics(struct proxy *p, struct strbuf *out)
+{
     static const char *const codes[] = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};
     static const char *const whys[] = {"full", "draining"};
-    struct metric_registry *reg = &admin->proxy->metrics;
-    for (size_t i = 0; i < GAUGE_N; i++) {
-        admin->gauges[i] =
-            metric_with(metric_gauge(reg, gauge_rows[i].name, gauge_rows[i].help, NULL), NULL);
-    }
-    struct metric_family *f = metric_counter(
-        reg, "lull_queue_requests_total",
-        "Requests by class of answer; none: the client left or it was cut off.", code_label);
-    for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
-        admin->codes[i] = metric_with(f, &codes[i]);
-    }
-    f = metric_counter(reg, "lull_queue_refused_total",
-                       "Requests refused before their body was read.", why_label);
-    for (size_t i = 0; i < ARRAY_LEN(whys); i++) {
-        admin->refused[i] = metric_with(f, &whys[i]);
-    }
-    metric_on_expose(reg, &admin->hook, set_metrics, admin);
+    uint64_t now = loop_now_ns(p->loop);
+    struct request_numbers n = request_stats_read(&p->stats, now);
+    put_target(out, p->config);
+    put_double(out, "gauge", "lull_queue_concurrency_average",
+               "Requests waiting or running, averaged over the last whole second.", n.concurrency);
+    put_double(out, "gauge", "lull_queue_request_rate",
+               "Requests that came in the last whole second.", n.count);
+    put_double(out, "counter", "lull_queue_busy_seconds_total",
+               "Requests waiting or running, summed over time: its rate is the exact average "
+               "concurrency.",
+               request_stats_busy_s(&p->stats, now));
+    metric_write_number(out, "gauge", "lull_queue_running", "Requests in the function now.",
+                        p->breaker.running);
+    metric_write_number(out, "gauge", "lull_queue_depth", "Requests waiting for a slot now.",
+                        p->breaker.waiting);
+    metric_write_number(out, "gauge", "kn_serving_queue_depth",
+                        "Requests waiting for a slot now, under Knative's name.",
+                        p->breaker.waiting);
+    metric_write_number(out, "gauge", "lull_queue_limit",
+                        "Requests that may run at once; 0: no limit.", p->breaker.limit);
+    metric_write_number(out, "gauge", "lull_queue_function_ready",
+                        "1 while the function answers its probe.", p->prober.ready);
+    metric_write_head(out, "counter", "lull_queue_requests_total",
+                      "Requests by class of answer; none: the client left or it was cut off.");
+    put_each(out, "lull_queue_requests_total", "code", codes, p->n_codes, ARRAY_LEN(codes));
+    metric_write_head(out, "counter", "lull_queue_refused_total",
+                      "Requests refused before their body was read.");
+    put_each(out, "lull_queue_refused_total", "reason", whys, p->n_refused, ARRAY_LEN(whys));
+    metric_write_number(out, "counter", "lull_queue_request_log_dropped_total",
+                        "Lines of the request log for which there was no room.", p->log.dropped);
+    put_histogram(out, "lull_queue_request_seconds",
+                  "Seconds from a request's arrival to the end of its answer, queue included.",
+                  &p->durations);
+    put_histogram(out, "kn_serving_invocation_duration_seconds",
+                  "Seconds from a request's way into the function to the end of its answer.",
+                  &p->invocations);
 }
 
 static void answer_stat(struct admin *admin, struct http_simple_request *rq)
@@ -100,10 +126,10 @@ static void answer_stat(struct admin *admin, struct http_simple_request *rq)
 static void answer_text(struct admin *admin, struct http_simple_request *rq)
 {
     CLEANUP(strbuf_fini) struct strbuf out;
-    struct error err;
     strbuf_init(&out, TEXT_MAX);
-    if (metric_expose(&admin->proxy->metrics, &out, &err) < 0) {
-        http_simple_respondf(rq, 500, "%s\n", err.msg);
+    write_metrics(admin->proxy, &out);
+    if (!strbuf_ok(&out)) {
+        http_simple_respondf(rq, 500, "the page would be larger than %d bytes\n", TEXT_MAX);
         return;
     }
     http_simple_respond(rq, 200, METRIC_CONTENT_TYPE, strbuf_slice(&out));
@@ -188,7 +214,6 @@ int admin_start(struct admin *admin, struct loop *loop, struct proxy *proxy, con
 {
     *admin = (struct admin){.proxy = proxy, .open = 2};
     list_init(&admin->waiting);
-    make_metrics(admin);
     timer_init(&admin->drain_begins, loop, on_no_drain, admin);
     http_admin_init(&admin->http, pages, ARRAY_LEN(pages), admin);
     return http_admin_start(&admin->http, loop, listen, err);

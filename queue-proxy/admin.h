@@ -15,10 +15,6 @@ struct admin {
     struct http_admin http;    /* private */
     struct list waiting;       /* private: /wait-for-drain requests */
     struct timer drain_begins; /* private */
-    struct metric_hook hook;   /* private */
-    struct metric *gauges[8];  /* private */
-    struct metric *codes[6];   /* private */
-    struct metric *refused[2]; /* private */
     void (*close_cb)(struct admin *admin);
     size_t open; /* private */
 };

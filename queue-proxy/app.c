@@ -121,8 +121,14 @@ static void on_orphaned(struct lifeline *lifeline)
 
 int app_start(struct app *app, struct loop *loop, const struct config *config, struct error *err)
 {
+    static const enum log_level levels[] = {LOG_LEVEL_INFO, LOG_LEVEL_DEBUG, LOG_LEVEL_INFO,
+                                            LOG_LEVEL_WARN};
     app->loop = loop;
     app->config = config;
+    if (config->log_level > 0) {
+        log_set_level(config->log_level < (int)ARRAY_LEN(levels) ? levels[config->log_level]
+                                                                 : LOG_LEVEL_ERROR);
+    }
     timer_init(&app->drain, loop, on_drain_timer, app);
     int rc_signals = signals_start(&app->signals, loop, on_signal, app, err);
     rc_signals = rc_signals < 0 ? rc_signals : signals_add(&app->signals, SIGHUP, err);

@@ -18,6 +18,11 @@ struct config {
     char *configuration;
     char *revision;
     char *pod;
+    char *pod_ip;
+    char *request_log_template; /* empty: Knative's default */
+    bool request_log;
+    bool request_log_probes;
+    int log_level;       /* 0: as LULL_LOG says; 1 debug, 2 info, 3 warn, more: error */
     int64_t concurrency; /* 0: no limit */
     int user_protocol;   /* enum user_protocol */
     int64_t queue_port;

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "queue-proxy/log.h"
 
 #define FREE_MAX       128
 #define TRIES_MAX      3
@@ -34,8 +35,9 @@ struct request {
     struct request_class cls;
     struct header_room room;
     uint64_t started_ns;
-    uint64_t seen_bytes; /* when the idle deadline was set */
-    unsigned quiet;      /* idle deadlines in a row in which nothing passed */
+    uint64_t forwarded_ns; /* when it first went to the function; 0: not yet */
+    uint64_t seen_bytes;   /* when the idle deadline was set */
+    unsigned quiet;        /* idle deadlines in a row in which nothing passed */
     unsigned tries;
     int answered; /* status that we gave while the function goes on; else 0 */
 };
@@ -62,6 +64,7 @@ static struct request *rq_new(struct proxy *proxy, struct http_exchange *ex,
     rq->cls = *cls;
     rq->tries = 0;
     rq->answered = 0;
+    rq->forwarded_ns = 0;
     rq->seen_bytes = 0;
     rq->quiet = 0;
     rq->started_ns = loop_now_ns(proxy->loop);
@@ -85,7 +88,10 @@ static void rq_over(struct request *rq, int status)
     deadline_clear(&rq->start_timeout);
     deadline_clear(&rq->idle_timeout);
     request_stats_out(&proxy->stats, now, rq->cls.proxied);
-    metric_observe(proxy->duration, (double)(now - rq->started_ns) / 1e9);
+    metric_buckets_observe(&proxy->durations, now - rq->started_ns);
+    if (rq->forwarded_ns != 0) {
+        metric_buckets_observe(&proxy->invocations, now - rq->forwarded_ns);
+    }
     proxy->n_codes[status >= 100 && status < 600 ? status / 100 : 0]++;
     breaker_release(&proxy->breaker, &rq->slot);
     if (proxy->n_free < FREE_MAX) {
@@ -210,6 +216,9 @@ static void start_forward(struct request *rq)
     struct proxy *proxy = rq->proxy;
     const struct http_forward_hooks *hooks =
         proxy->config->concurrency > 0 ? &limited_hooks : &forward_hooks;
+    if (rq->forwarded_ns == 0) {
+        rq->forwarded_ns = loop_now_ns(proxy->loop);
+    }
     if (rq->tries++ == 0 && !proxy->config->knative_timeouts) {
         start_clocks(rq);
     }
@@ -426,17 +435,6 @@ static int make_pool(struct proxy *proxy, struct addr *function, struct error *e
     return rc;
 }
 
-static void make_metrics(struct proxy *proxy)
-{
-    metric_registry_init(&proxy->metrics);
-    struct metric_family *f =
-        metric_histogram(&proxy->metrics, "lull_queue_request_seconds",
-                         "Seconds from a request's arrival to the end of its answer, queue "
-                         "included.",
-                         NULL, METRIC_SECONDS);
-    proxy->duration = metric_with(f, NULL);
-}
-
 static int listen_all(struct proxy *proxy, struct error *err)
 {
     char port[16];
@@ -460,7 +458,6 @@ int proxy_start(struct proxy *proxy, struct loop *loop, const struct config *con
     struct http_limits limits = http_limits_default();
     *proxy = (struct proxy){.loop = loop, .config = config, .data = data};
     list_init(&proxy->free);
-    make_metrics(proxy);
     request_stats_init(&proxy->stats, loop_now_ns(loop));
     proxy->last_request_ms = loop_now_ms(loop);
     breaker_init(&proxy->breaker, (uint32_t)config->concurrency,
@@ -475,12 +472,18 @@ int proxy_start(struct proxy *proxy, struct loop *loop, const struct config *con
     limits.head_ms = (uint32_t)config->client_head_ms;
     limits.body_ms = (uint32_t)config->client_body_ms;
     limits.write_ms = (uint32_t)config->client_write_ms;
-    proxy->server = http_server_new(loop, &(struct http_server_options){.limits = limits,
-                                                                        .h2c = config_h2c(config),
-                                                                        .on_request = on_request,
-                                                                        .arg = proxy});
+    proxy->server = http_server_new(
+        loop, &(struct http_server_options){.limits = limits,
+                                            .h2c = config_h2c(config),
+                                            .on_request = on_request,
+                                            .on_over = config->request_log ? log_request : NULL,
+                                            .arg = proxy});
     proxy->open = 4;
-    int rc = probe_spec_parse(slice_str(config->probe), &proxy->probe_spec, err);
+    int rc = log_start(proxy, err);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = probe_spec_parse(slice_str(config->probe), &proxy->probe_spec, err);
     rc = rc < 0 ? error_prefix(err, rc, "SERVING_READINESS_PROBE, Kubernetes' probe as JSON")
                 : make_pool(proxy, &function, err);
     if (rc == 0) {
@@ -519,7 +522,6 @@ static void dropped(struct proxy *proxy)
     while ((node = list_pop_front(&proxy->free)) != NULL) {
         free(LIST_ENTRY(node, struct request, link));
     }
-    metric_registry_fini(&proxy->metrics);
     if (proxy->close_cb != NULL) {
         proxy->close_cb(proxy);
     }
@@ -533,6 +535,11 @@ static void on_part_closed(void *arg)
 static void on_deadlines_closed(struct deadlines *d)
 {
     dropped(d->data);
+}
+
+static void on_log_closed(struct request_log *log)
+{
+    dropped(CONTAINER_OF(log, struct proxy, log));
 }
 
 static void on_prober_closed(struct prober *p)
@@ -550,6 +557,9 @@ void proxy_close(struct proxy *proxy, void (*cb)(struct proxy *proxy))
     }
     if (proxy->prober.loop != NULL) {
         prober_close(&proxy->prober, on_prober_closed);
+    }
+    if (request_log_on(&proxy->log)) {
+        request_log_close(&proxy->log, on_log_closed);
     }
     deadlines_close(&proxy->timeouts, on_deadlines_closed);
     deadlines_close(&proxy->start_timeouts, on_deadlines_closed);

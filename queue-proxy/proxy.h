@@ -8,7 +8,8 @@
 
 #include "loop/deadline.h"
 #include "http/forward.h"
-#include "metric/metric.h"
+#include "http/request_log.h"
+#include "metric/buckets.h"
 #include "serving/breaker.h"
 #include "queue-proxy/config.h"
 #include "queue-proxy/headers.h"
@@ -35,8 +36,9 @@ struct proxy {
     uint64_t warned_ms;    /* private: when a failed request was last logged */
     uint64_t n_codes[6];   /* answers by first digit; [0]: client gone, broken off */
     uint64_t n_refused[2]; /* full, draining */
-    struct metric_registry metrics;
-    struct metric *duration;
+    struct request_log log;
+    struct metric_buckets durations;      /* arrival to the end of the answer */
+    struct metric_buckets invocations;    /* the part of it in the function */
     void (*on_idle)(struct proxy *proxy); /* while draining: no request runs */
     void (*close_cb)(struct proxy *proxy);
     void *data; /* the owner's */

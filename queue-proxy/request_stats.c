@@ -36,6 +36,7 @@ static void close_period(struct request_stats *s)
     weigh(s, end);
     s->last = numbers(s, (double)PERIOD_NS);
     s->period_ns = end;
+    s->busy_s += s->weight / 1e9;
     s->weight = 0;
     s->proxied_weight = 0;
     s->count = 0;
@@ -52,6 +53,7 @@ static void advance(struct request_stats *s, uint64_t now_ns)
     close_period(s);
     uint64_t behind = (now_ns - s->period_ns) / PERIOD_NS;
     if (behind > 1) {
+        s->busy_s += (double)s->in_flight * (double)(behind - 1);
         s->period_ns += (behind - 1) * PERIOD_NS;
         s->change_ns = s->period_ns;
     }
@@ -93,4 +95,11 @@ struct request_numbers request_stats_read(struct request_stats *s, uint64_t now_
         return span > 0 ? numbers(s, span) : (struct request_numbers){.count = (double)s->count};
     }
     return s->last;
+}
+
+double request_stats_busy_s(struct request_stats *s, uint64_t now_ns)
+{
+    advance(s, now_ns);
+    weigh(s, now_ns);
+    return s->busy_s + s->weight / 1e9;
 }

@@ -25,6 +25,7 @@ struct request_stats {
     uint32_t proxied_in_flight;
     uint64_t count; /* private: arrived in the open period */
     uint64_t proxied_count;
+    double busy_s;               /* private: request-seconds of all closed periods */
     uint64_t total;              /* arrived ever */
     struct request_numbers last; /* private: the last closed period */
 };
@@ -34,3 +35,5 @@ void request_stats_in(struct request_stats *s, uint64_t now_ns, bool proxied);
 void request_stats_out(struct request_stats *s, uint64_t now_ns, bool proxied);
 /* The last whole period before now. In the first second: what there is of it. */
 struct request_numbers request_stats_read(struct request_stats *s, uint64_t now_ns);
+/* Requests that were in flight, summed over time since the beginning: request-seconds. */
+double request_stats_busy_s(struct request_stats *s, uint64_t now_ns);

@@ -68,6 +68,26 @@ const struct http_head *http_exchange_request_trailers(const struct http_exchang
     return ex->complete ? ex->trailers : NULL;
 }
 
+int http_exchange_status(const struct http_exchange *ex)
+{
+    return ex->status;
+}
+
+uint64_t http_exchange_begun_ns(const struct http_exchange *ex)
+{
+    return ex->begun_ns;
+}
+
+void http_exchange_set_note(struct http_exchange *ex, void *note)
+{
+    ex->note = note;
+}
+
+void *http_exchange_note(const struct http_exchange *ex)
+{
+    return ex->note;
+}
+
 uint64_t http_exchange_bytes_in(const struct http_exchange *ex)
 {
     return ex->bytes_in;
@@ -313,6 +333,7 @@ enum http_flow http_exchange_start(struct http_exchange *ex, const struct http_h
         return HTTP_GO;
     }
     ex->started = true;
+    ex->status = (uint16_t)given->status;
     struct http_head head = *given;
     enum h1_connection conn = frame(ex, &head);
     if (ex->h2 != NULL) {

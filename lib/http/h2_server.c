@@ -224,6 +224,9 @@ static void on_head(struct h2_stream *st, bool end)
     ex->announced = true;
     ex->keep_alive = true;
     ex->continue_due = ex->msg.head.expect_continue;
+    if (server->options.on_over != NULL) {
+        ex->begun_ns = loop_now_ns(server->loop);
+    }
     server->options.on_request(ex, server->options.arg);
 }
 

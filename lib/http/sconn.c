@@ -172,6 +172,7 @@ static void refuse(struct sconn *conn, int status, const char *text)
         if (ex->announced && ex->events != NULL && ex->events->on_close != NULL) {
             ex->events->on_close(ex, HTTP_CLOSE_ABORTED, ex->arg);
         }
+        ex->status = (uint16_t)status;
         server_give_exchange(conn->server, ex);
     }
     char answer[512];
@@ -268,6 +269,9 @@ static enum h1_go on_head(struct h1_parser *p, void *owner)
     ex->keep_alive = llhttp_should_keep_alive(&p->ll);
     ex->continue_due = ex->msg.head.expect_continue;
     conn->requests++;
+    if (server->options.on_over != NULL) {
+        ex->begun_ns = loop_now_ns(server->loop);
+    }
     server->options.on_request(ex, server->options.arg);
     return conn->closing ? H1_STOP : H1_GO;
 }

@@ -47,6 +47,9 @@ static void free_exchange(struct http_exchange *ex)
 
 void server_give_exchange(struct http_server *server, struct http_exchange *ex)
 {
+    if (ex->announced && server->options.on_over != NULL) {
+        server->options.on_over(ex, server->options.arg);
+    }
     http_out_drop(&ex->out);
     server->n_active--;
     if (server->n_free >= FREE_MAX) {

@@ -62,6 +62,11 @@ struct http_server_options {
     struct http_limits limits;
     bool h2c; /* clients may begin with HTTP/2's preface ("prior knowledge"); else 505 */
     void (*on_request)(struct http_exchange *ex, void *arg);
+    /*
+     * After an exchange's last callback, when its head can still be read; whoever listened to it.
+     * For a request log; NULL: none. May do nothing with the exchange but read it.
+     */
+    void (*on_over)(struct http_exchange *ex, void *arg);
     void *arg;
 };
 
@@ -177,6 +182,12 @@ bool http_exchange_started(const struct http_exchange *ex);
 void http_exchange_cut(struct http_exchange *ex, struct slice text);
 /* Break it off: the client sees a truncated answer, or none. on_close follows. */
 void http_exchange_abort(struct http_exchange *ex);
+/* Status of the answer that was begun, 0: none. When the head came; only known with on_over. */
+int http_exchange_status(const struct http_exchange *ex);
+uint64_t http_exchange_begun_ns(const struct http_exchange *ex);
+/* A word of the handler's for its on_over; the handler owns it. NULL at first. */
+void http_exchange_set_note(struct http_exchange *ex, void *note);
+void *http_exchange_note(const struct http_exchange *ex);
 /* Bytes of body that came in and of answer body that went out. */
 uint64_t http_exchange_bytes_in(const struct http_exchange *ex);
 uint64_t http_exchange_bytes_out(const struct http_exchange *ex);

@@ -70,6 +70,9 @@ struct http_exchange {
     size_t held_pos;    /* of held: delivered so far */
     uint64_t bytes_in;  /* body bytes arrived */
     uint64_t to_write;  /* answer bytes that its length still promises */
+    uint64_t begun_ns;  /* when the head came; only for on_over */
+    void *note;         /* the handler's */
+    uint16_t status;    /* of the answer; 0: not begun */
     bool announced;     /* on_request was called */
     bool resumed;
     bool keep;     /* held is not let go when delivered */

@@ -27,11 +27,11 @@ class World:
         self.lines = []
         self.process = None
 
-    def start(self, *options, wait=True, env=None, pass_fds=()):
+    def start(self, *options, wait=True, env=None, pass_fds=(), stdout=None):
         command = [binary("lull-activator"), "--kubeconfig", str(self.api.kubeconfig(self.home / "kubeconfig")),
                    "--public-listen", "127.0.0.1:0", "--local-listen", "127.0.0.1:0",
                    "--admin-listen", f"unix:{self.home}/admin.sock", "--pod-address", "unix", *options]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, pass_fds=pass_fds,
+        self.process = subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, text=True, pass_fds=pass_fds,
                                         env={**os.environ, **(env or {})})
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()

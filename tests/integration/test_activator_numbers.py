@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What lull-activator tells of its requests: Server-Timing, metrics, request log."""
+import json
 import re
+import subprocess
 
 import exposition
+from conftest import binary
 from fake_api import pod
 from fake_autoscaler import FakeAutoscaler
 from lull_client import wait_for
@@ -74,3 +77,28 @@ def test_the_page_of_metrics(world):  # noqa: F811
     assert exposition.value(page, "lull_activator_revision_requests_total", kn_revision_name="other", code="2xx") == 1
     assert 'kn_revision_name="other-1"' not in page
     assert exposition.promtool(page) in (None, "")
+
+
+def test_a_line_per_request(world):  # noqa: F811
+    world.function()
+    world.replica("a", "hello-1")
+    log = world.home / "requests"
+    with open(log, "wb") as out:
+        world.start("--request-log", "--request-log-template",
+                    '{"to":"{{.Revision.Namespace}}/{{.Revision.Name}}","url":"{{js .Request.RequestURI}}",'
+                    '"code":{{.Response.Code}},"ms":{{.Response.Latency}}}', stdout=out)
+    wait_for(lambda: world.state()["revisions"], 10, "the pod is known")
+    assert world.get(path='/x?"').status == 200
+    assert world.get("nobody.default.localhost").status == 404
+    assert world.get("any", headers={"K-Network-Probe": "activator"}).status == 200  # not logged
+    wait_for(lambda: log.read_text().count("\n") == 2, 10, "two lines")
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [(x["to"], x["url"], x["code"]) for x in lines] == [("default/hello-1", '/x?"', 200), ("/", "/", 404)]
+    assert all(0 <= x["ms"] < 60 for x in lines)
+
+
+def test_a_template_that_is_none_is_told(world):  # noqa: F811
+    got = subprocess.run([binary("lull-activator"), "--request-log", "--request-log-template", "{{.Nope}}",
+                          "--public-listen", "127.0.0.1:0", "--local-listen", "127.0.0.1:0"],
+                         capture_output=True, text=True, timeout=30, check=False)
+    assert got.returncode == 1 and "--request-log-template: " in got.stderr and "{{.Nope}}" in got.stderr

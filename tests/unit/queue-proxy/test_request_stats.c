@@ -42,6 +42,7 @@ static void skips_long_silence(void **state)
     request_stats_out(&s, T0 + 7200500 * MS, true);
     check(&s, 7201000, 0.5, 0.5, 0, 0);
     check(&s, 9000000, 0, 0, 0, 0);
+    assert_true(request_stats_busy_s(&s, T0 + 9000000 * MS) == 7200.4); /* nothing is lost */
     assert_int_equal(s.total, 1);
     assert_int_equal(s.in_flight, 0);
 }
