@@ -74,7 +74,7 @@ int64_t build_user_port(const json_t *revision)
     return port == 0 ? DEFAULT_USER_PORT : port;
 }
 
-static bool speaks_h2c(const json_t *revision)
+bool build_speaks_h2c(const json_t *revision)
 {
     const json_t *container = serving_container(jpeek_obj(revision, "spec"));
     return slice_eq_str(jpeek_str(container, "ports[0].name"), "h2c");
@@ -178,7 +178,8 @@ static json_t *queue_environment(const json_t *revision)
     env_text(env, "SERVING_SERVICE", meta_label(revision, LABEL_SERVICE));
     env_text(env, "SERVING_CONFIGURATION", meta_label(revision, LABEL_CONFIGURATION));
     env_text(env, "SERVING_REVISION", meta_name(revision));
-    env_int(env, "QUEUE_SERVING_PORT", speaks_h2c(revision) ? QUEUE_PORT_H2C : QUEUE_PORT_HTTP1);
+    env_int(env, "QUEUE_SERVING_PORT",
+            build_speaks_h2c(revision) ? QUEUE_PORT_H2C : QUEUE_PORT_HTTP1);
     env_int(env, "QUEUE_SERVING_TLS_PORT", 8112);
     env_int(env, "CONTAINER_CONCURRENCY", jpeek_i64(spec, "containerConcurrency"));
     env_int(env, "REVISION_TIMEOUT_SECONDS", jpeek_i64(spec, "timeoutSeconds"));
@@ -201,7 +202,7 @@ static json_t *queue_environment(const json_t *revision)
 
 static json_t *queue_ports(const json_t *revision)
 {
-    bool h2c = speaks_h2c(revision);
+    bool h2c = build_speaks_h2c(revision);
     return json_pack("[{s:s,s:i,s:s},{s:s,s:i,s:s},{s:s,s:i,s:s}]", "name", "http-queueadm",
                      "containerPort", QUEUE_PORT_ADMIN, "protocol", "TCP", "name",
                      "http-autometric", "containerPort", QUEUE_PORT_METRICS, "protocol", "TCP",
@@ -213,7 +214,7 @@ static json_t *queue_ports(const json_t *revision)
 static json_t *queue_probe(const json_t *revision)
 {
     return json_pack("{s:{s:i,s:[{s:s,s:s}]},s:i,s:i,s:i,s:i}", "httpGet", "port",
-                     speaks_h2c(revision) ? QUEUE_PORT_H2C : QUEUE_PORT_HTTP1, "httpHeaders",
+                     build_speaks_h2c(revision) ? QUEUE_PORT_H2C : QUEUE_PORT_HTTP1, "httpHeaders",
                      "name", "K-Network-Probe", "value", "queue", "periodSeconds", 1,
                      "timeoutSeconds", 10, "successThreshold", 1, "failureThreshold", 3);
 }
@@ -316,7 +317,7 @@ json_t *build_pod_autoscaler(const json_t *revision)
                              (json_int_t)jpeek_i64(revision, "spec.containerConcurrency"),
                              "scaleTargetRef", "apiVersion", "apps/v1", "kind", "Deployment",
                              "name", deployment, "reachability", build_reachability(revision),
-                             "protocolType", speaks_h2c(revision) ? "h2c" : "http1");
+                             "protocolType", build_speaks_h2c(revision) ? "h2c" : "http1");
     return json_pack("{s:s,s:s,s:o,s:o}", "apiVersion", AUTOSCALING_API_VERSION, "kind",
                      "PodAutoscaler", "metadata", metadata_of(revision, meta_name(revision)),
                      "spec", spec);

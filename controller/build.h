@@ -14,6 +14,8 @@
 int64_t build_initial_scale(const struct settings *settings, const json_t *revision);
 /* The port of the container that serves; 8080 when it names none. */
 int64_t build_user_port(const json_t *revision);
+/* Whether that port is named h2c: the function wants HTTP/2. A revision, or a template of one. */
+bool build_speaks_h2c(const json_t *revision);
 /* annotation progress-deadline, else the setting. */
 int64_t build_progress_deadline_s(const struct settings *settings, const json_t *revision);
 /* "Reachable", "Unreachable" or "", from the label routingState. */

@@ -7,12 +7,14 @@
  */
 #include "json/jget.h"
 #include "json/jparse.h"
+#include "controller/build.h"
 #include "controller/conditions.h"
 #include "controller/meta.h"
 #include "controller/reconcile.h"
 
 #define CONFIGURATIONS_READY "ConfigurationsReady"
 #define ROUTES_READY         "RoutesReady"
+#define HTTP2_LIMITED        "HTTP2Limited" /* ours: what a port named h2c does not get yet */
 
 static const char *const annotations_of_service_only[] = {ANNOTATION_LAST_APPLIED,
                                                           ANNOTATION_ROLLOUT_DURATION, NULL};
@@ -125,9 +127,18 @@ static void set_status(const struct reconcile_env *env, const json_t *service,
                        const json_t *configuration, const json_t *route,
                        const struct condition conditions[2], struct plan *plan)
 {
+    struct condition all[3] = {conditions[0],
+                               conditions[1],
+                               {HTTP2_LIMITED, STATUS_TRUE, "PriorKnowledge",
+                                "The function's port is named h2c: every request reaches it as "
+                                "HTTP/2. Clients may speak HTTP/2 (gRPC) themselves only to an "
+                                "activator that runs with --h2c; connections are not upgraded "
+                                "(WebSocket): such a request gets 501.",
+                                true}};
+    size_t n = build_speaks_h2c(jget(service, "spec.template")) ? 3 : 2;
     json_t *status = json_pack("{s:I,s:o}", "observedGeneration",
                                (json_int_t)jpeek_i64(service, "metadata.generation"), "conditions",
-                               conditions_build(conditions, 2, service, env->now));
+                               conditions_build(all, n, service, env->now));
     copy_field(status, "latestCreatedRevisionName", configuration);
     copy_field(status, "latestReadyRevisionName", configuration);
     copy_field(status, "url", route);

@@ -7,7 +7,7 @@
  * without calls is closed after idle_ms.
  *
  * Failure: a reset fails one call, a broken connection or GOAWAY those that it concerns. The stage
- * is NOT_SENT where the peer says that it has not looked at the stream (REFUSED_STREAM, a GOAWAY
+ * is UNSEEN where the peer says that it has not looked at the stream (REFUSED_STREAM, a GOAWAY
  * before it). What is told outside of the arrival of bytes waits for the loop's next turn.
  */
 
@@ -94,8 +94,11 @@ static enum http_stage stage_of(const struct h2_call *c)
     if (st->got_head) {
         return HTTP_STAGE_ANSWERED;
     }
-    if (!conn->connected || !st->head_sent || (st->closed && st->code == NGHTTP2_REFUSED_STREAM)) {
+    if (!conn->connected) {
         return HTTP_STAGE_NOT_SENT;
+    }
+    if (!st->head_sent || (st->closed && st->code == NGHTTP2_REFUSED_STREAM)) {
+        return HTTP_STAGE_UNSEEN;
     }
     return conn->used && conn->bytes_in == c->bytes_before ? HTTP_STAGE_REUSED : HTTP_STAGE_SENT;
 }
@@ -620,6 +623,21 @@ void h2_call_resume(struct http_call *call)
         h2_stream_due(c->st);
         push(conn_of(c->st));
     }
+}
+
+void h2_call_cut(struct http_call *call)
+{
+    struct h2_stream *st = call->h2->st;
+    if (!st->ended) { /* on_closed tells the call */
+        h2_stream_reset(st, NGHTTP2_CANCEL);
+        push(conn_of(st));
+    }
+}
+
+bool h2_call_reached(const struct http_call *call)
+{
+    const struct h2_stream *st = call->h2->st;
+    return conn_of(st)->connected && st->head_sent;
 }
 
 void h2_call_cancel(struct http_call *call)

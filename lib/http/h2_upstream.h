@@ -28,5 +28,7 @@ void h2_call_trailers(struct http_call *call, const struct http_head *trailers);
 void h2_call_end(struct http_call *call);
 void h2_call_pause(struct http_call *call);
 void h2_call_resume(struct http_call *call);
+void h2_call_cut(struct http_call *call);
+bool h2_call_reached(const struct http_call *call);
 void h2_call_cancel(struct http_call *call);
 bool h2_call_sent(const struct http_call *call);

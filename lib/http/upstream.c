@@ -681,6 +681,10 @@ void http_call_end(struct http_call *call)
 
 void http_call_cut(struct http_call *call)
 {
+    if (call->h2 != NULL) {
+        h2_call_cut(call);
+        return;
+    }
     struct http_conn *conn = call->conn;
     if (conn == NULL || conn->closing || conn->ended) {
         return;
@@ -695,6 +699,9 @@ void http_call_cut(struct http_call *call)
 
 bool http_call_reached(const struct http_call *call)
 {
+    if (call->h2 != NULL) {
+        return h2_call_reached(call);
+    }
     return call->conn != NULL && call->conn->connected;
 }
 

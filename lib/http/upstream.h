@@ -113,7 +113,8 @@ void http_call_resume(struct http_call *call);
 /*
  * The rest of the request will not come: our half of the connection is shut behind what was sent,
  * so that the peer sees a request that is not complete. The answer is still awaited; the connection
- * is not used again. Nothing when the request has ended.
+ * is not used again. Nothing when the request has ended. HTTP/2 has no such half end: there the
+ * stream is reset, and on_fail follows.
  */
 void http_call_cut(struct http_call *call);
 /* Whether bytes of the request may have reached the peer. */

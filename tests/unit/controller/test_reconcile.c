@@ -84,6 +84,31 @@ static void service_becomes_ready(void **state)
     world_fini(&w);
 }
 
+/* What HTTP/2 does not do yet is told, and stands in nobody's way. */
+static void a_port_named_h2c_is_told(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    put_service(&w, "i");
+    world_settle(&w);
+    IS(KIND_SERVICE, "hello", "HTTP2Limited", "");
+    json_t *service = world_get(&w, KIND_SERVICE, "hello");
+    json_object_set_new(jget(service, "spec.template.spec.containers[0].ports[0]"), "name",
+                        json_string("h2c"));
+    json_object_set_new(json_object_get(service, "metadata"), "generation",
+                        json_integer(jpeek_i64(service, "metadata.generation") + 1));
+    world_settle(&w);
+    w.replicas.ready = 1;
+    world_settle(&w);
+    service = world_get(&w, KIND_SERVICE, "hello");
+    IS(KIND_SERVICE, "hello", "HTTP2Limited", "True");
+    IS(KIND_SERVICE, "hello", "Ready", "True");
+    assert_non_null(strstr(condition_get(service, "HTTP2Limited").message, "--h2c"));
+    assert_string_equal(jpeek_cstr(service, "status.conditions[1].severity"), "Info");
+    world_fini(&w);
+}
+
 /* Killed after its n-th write, for every n: the next run brings everything to the same end. */
 static void killed_after_any_write(void **state)
 {
@@ -411,6 +436,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(service_becomes_ready),
+        cmocka_unit_test(a_port_named_h2c_is_told),
         cmocka_unit_test(killed_after_any_write),
         cmocka_unit_test(update_keeps_the_old_until_the_new_is_ready),
         cmocka_unit_test(latest_ready_never_goes_back),
