@@ -9,6 +9,8 @@
  */
 #include "activator/handler.h"
 
+#include <sys/resource.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -25,6 +27,8 @@
 #define LISTEN_BACKLOG     4096
 #define TICK_MAX_NS        CLOCK_NS_PER_S
 #define TICK_MIN_NS        CLOCK_NS_PER_MS
+#define FDS_OF_OURS        256u /* API, autoscaler, admin port, probes, idle connections */
+#define FDS_LEAST          64u  /* in flight at once, however few there are */
 #define RELEASES_PER_TURN  256u /* held requests that leave in one go; then others have a turn */
 
 static void arm(struct handler *h, uint64_t due_ns);
@@ -41,9 +45,21 @@ static uint32_t held_bytes(const struct handler *h, const struct http_head *head
                       body);
 }
 
+/* Each request in flight takes a descriptor beside its client's; some are kept for ourselves. */
+static void set_room(struct handler *h)
+{
+    size_t taken = FDS_OF_OURS;
+    for (int i = 0; i < 2; i++) {
+        taken += http_server_connections(h->servers[i]);
+    }
+    h->throttler.max_in_flight =
+        h->fd_limit > taken + FDS_LEAST ? (uint32_t)(h->fd_limit - taken) : FDS_LEAST;
+}
+
 static void admit(struct request *rq, struct revision *r)
 {
     struct handler *h = rq->h;
+    set_room(h);
     const struct http_head *head = http_exchange_request(rq->ex);
     uint64_t now = loop_now_ns(h->loop);
     numbers_begin(&h->throttler.numbers, r);
@@ -148,6 +164,7 @@ void handler_pump(struct handler *h)
         return;
     }
     uint64_t now = loop_now_ns(h->loop);
+    set_room(h);
     struct ticket *tk = NULL;
     unsigned budget = RELEASES_PER_TURN;
     while (budget-- > 0 && (tk = throttler_next(t, now)) != NULL) {
@@ -206,6 +223,20 @@ static void on_replica_release(void *ctx, struct replica *p)
     upstream_release(ctx, p);
 }
 
+/* How many descriptors we may have: as many as the system allows without asking anybody. */
+static size_t descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) {
+        return 1024;
+    }
+    if (limit.rlim_cur < limit.rlim_max) {
+        struct rlimit more = {.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
+        limit = setrlimit(RLIMIT_NOFILE, &more) == 0 ? more : limit;
+    }
+    return limit.rlim_cur > INT32_MAX ? INT32_MAX : (size_t)limit.rlim_cur;
+}
+
 void handler_init(struct handler *h, const struct handler_options *o)
 {
     const struct config *c = o->config;
@@ -213,6 +244,7 @@ void handler_init(struct handler *h, const struct handler_options *o)
                           .config = c,
                           .poke = o->poke,
                           .poke_arg = o->poke_arg,
+                          .fd_limit = descriptor_limit(),
                           .due_ns = UINT64_MAX};
     struct throttler_limits limits = {
         .max_held_per_revision = (uint32_t)c->max_held_per_revision,

@@ -56,6 +56,7 @@ struct handler {
     const struct config *config;
     handler_poke_cb poke;
     void *poke_arg;
+    size_t fd_limit;
     struct http_server *servers[2]; /* by enum route_listener */
     struct http_pool_options pool_options;
     struct timer timer;

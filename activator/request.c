@@ -5,6 +5,7 @@
  *   answered                              slot free, request over
  *   refused by the replica                back to its place in the queue (that is no retry)
  *   no connection                         the same; the replica is set aside
+ *   no descriptor for a connection        the same; nothing is let go for a moment
  *   the replica had closed a kept
  *   connection before any byte came       the same, without blame for the replica
  *   anything else                         502; without a word from the replica: it is set aside
@@ -175,6 +176,10 @@ static void failed(struct request *rq, const struct http_forward_result *result)
     struct handler *h = rq->h;
     switch (result->stage) {
     case HTTP_STAGE_NOT_SENT:
+        if (result->err.code == ERR_OVERLOAD) { /* its listener's backlog is full */
+            give_back(rq, GIVE_BACK_FULL, result->body_intact);
+            return;
+        }
         upstream_flush(rq->ticket.replica);
         give_back(rq, GIVE_BACK_UNREACHABLE, result->body_intact);
         return;
@@ -249,6 +254,11 @@ void request_forward(struct request *rq)
     }
     if (rc == 0) {
         overdue_watch(rq);
+        return;
+    }
+    if (rc == ERR_OVERLOAD) { /* no descriptor left: in a moment others have ended */
+        give_back(rq, GIVE_BACK_LOCAL, true);
+        handler_pump(h);
         return;
     }
     LOG_WARN("cannot forward a request", LOG_STR("revision", rq->ticket.revision->key),

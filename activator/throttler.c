@@ -17,10 +17,11 @@
 #include "activator/throttler_internal.h"
 
 #define REVISION_KEY_MAX 512
+#define STALL_NS         (10 * CLOCK_NS_PER_MS)
 
 void throttler_init(struct throttler *t, const struct throttler_limits *limits, uint64_t seed)
 {
-    *t = (struct throttler){.limits = *limits, .next_seq = 1};
+    *t = (struct throttler){.limits = *limits, .next_seq = 1, .max_in_flight = UINT32_MAX};
     map_init(&t->revisions, MAP_BORROW_KEYS);
     list_init(&t->held);
     list_init(&t->runnable);
@@ -152,13 +153,15 @@ static void enter(struct throttler *t, struct revision *r, uint64_t now_ns)
     }
 }
 
-void ticket_grant(struct revision *r, struct ticket *tk, struct replica *p, uint64_t now_ns)
+void ticket_grant(struct throttler *t, struct revision *r, struct ticket *tk, struct replica *p,
+                  uint64_t now_ns)
 {
     tk->replica = p;
     tk->state = TICKET_GRANTED;
     tk->granted_ns = now_ns;
     tk->attempts++;
     r->in_flight++;
+    t->in_flight++;
     replica_taken(p, tk, now_ns);
 }
 
@@ -167,6 +170,7 @@ static void ungrant(struct throttler *t, struct ticket *tk)
 {
     struct revision *r = tk->revision;
     r->in_flight--;
+    t->in_flight--;
     replica_unref(t, tk->replica);
     tk->replica = NULL;
     tk->state = TICKET_IDLE;
@@ -192,7 +196,7 @@ enum admit throttler_admit(struct throttler *t, struct revision *r, struct ticke
     struct replica *p = r->held == 0 ? revision_pick(t, r, false, now_ns) : NULL;
     if (p != NULL) {
         enter(t, r, now_ns);
-        ticket_grant(r, tk, p, now_ns);
+        ticket_grant(t, r, tk, p, now_ns);
         return ADMIT_GRANTED;
     }
     enum admit room = hold_make_room(t, r, bytes);
@@ -216,6 +220,7 @@ void throttler_done(struct throttler *t, struct ticket *tk, bool ok, uint64_t no
     REQUIRE(tk->state == TICKET_GRANTED);
     if (ok) {
         replica_answered(tk->replica, tk);
+        revision_answered(tk->revision);
     }
     ungrant(t, tk);
     ticket_leave(t, tk, now_ns);
@@ -233,7 +238,11 @@ void throttler_give_back(struct throttler *t, struct ticket *tk, enum give_back 
 {
     REQUIRE(tk->state == TICKET_GRANTED);
     struct revision *r = tk->revision;
-    replica_bad(t, tk, why, now_ns);
+    if (why == GIVE_BACK_LOCAL) {
+        t->stalled_until_ns = now_ns + STALL_NS;
+    } else {
+        replica_bad(t, tk, why, now_ns);
+    }
     ungrant(t, tk);
     hold_enqueue(t, r, tk, true);
     hold_if_cold(r, now_ns);
@@ -272,7 +281,7 @@ struct ticket *throttler_next(struct throttler *t, uint64_t now_ns)
         struct ticket *tk = LIST_ENTRY(list_first(&r->queue), struct ticket, link);
         hold_moved(r, now_ns);
         hold_dequeue(t, r, tk);
-        ticket_grant(r, tk, p, now_ns);
+        ticket_grant(t, r, tk, p, now_ns);
         revision_wake(t, r); /* to the end of the line: revisions take turns */
         return tk;
     }

@@ -25,7 +25,8 @@
  * that holds most: no revision can shut the others out.
  * Balancing by containerConcurrency, as Knative does: 0: two random replicas, fewer in flight wins;
  * 1 to 3: the first with a free slot; more: round robin over those with a free slot.
- * With containerConcurrency 0 a queue is let go in a growing window per replica, not as a herd.
+ * With containerConcurrency 0 a queue is let go in a window per replica that grows with each answer
+ * and, for functions that answer late, with time: not as a herd.
  * A replica that says "full" has other callers too: what it took of ours is the limit from then on,
  * and now and then one more is tried. One that cannot be reached, or breaks off without a word, is
  * not used before a probe of it has succeeded.
@@ -148,13 +149,14 @@ struct revision {
     uint32_t replica_count;
     uint32_t next_rr; /* private: round robin */
     uint32_t in_flight;
-    uint32_t gone_busy;    /* private: replicas that are gone but not empty */
-    uint32_t window;       /* private: in flight per replica while a queue is let go */
-    uint64_t window_at_ns; /* private */
-    uint64_t poke_at_ns;   /* private */
-    uint64_t poke_wait_ns; /* private: back-off of pokes */
-    uint64_t poke_more_ns; /* private: not before: a poke because many more wait */
-    uint32_t poked_count;  /* private: what the last poke said; 0: none since the queue was empty */
+    uint32_t gone_busy;      /* private: replicas that are gone but not empty */
+    uint32_t window;         /* private: in flight per replica while a queue is let go */
+    uint64_t window_at_ns;   /* private */
+    uint32_t window_answers; /* private: since it last grew */
+    uint64_t poke_at_ns;     /* private */
+    uint64_t poke_wait_ns;   /* private: back-off of pokes */
+    uint64_t poke_more_ns;   /* private: not before: a poke because many more wait */
+    uint32_t poked_count; /* private: what the last poke said; 0: none since the queue was empty */
     uint64_t cold_since_ns; /* private: when it had requests and nothing to answer them; 0: no */
     uint64_t cold_ns;       /* private: how long that takes, a moving average; 0: not seen yet */
     uint64_t release_at_ns; /* private: when the queue last moved */
@@ -181,9 +183,12 @@ struct throttler {
     struct list active;   /* revisions with something to report, see throttler_report() */
     uint32_t held_count;  /* requests of this process; slots for other workers are not in it */
     uint64_t held_bytes;
-    uint64_t next_seq;      /* private */
-    struct prng prng;       /* private */
-    struct numbers numbers; /* the owner sets its max */
+    uint32_t in_flight;        /* granted, of all revisions */
+    uint32_t max_in_flight;    /* set by the owner, any time: what it has descriptors for */
+    uint64_t stalled_until_ns; /* private: nothing is granted before: see GIVE_BACK_LOCAL */
+    uint64_t next_seq;         /* private */
+    struct prng prng;          /* private */
+    struct numbers numbers;    /* the owner sets its max */
     replica_release_cb release;
     void *release_ctx;
 };
@@ -206,6 +211,7 @@ enum give_back {
     GIVE_BACK_FULL,        /* the replica answered "full" */
     GIVE_BACK_DRAINING,    /* the replica answered "draining" */
     GIVE_BACK_UNREACHABLE, /* no connection to it */
+    GIVE_BACK_LOCAL,       /* we cannot open a connection just now: nobody goes for a moment */
     GIVE_BACK_STALE,       /* a kept connection had died meanwhile; not the replica's fault */
 };
 

@@ -330,6 +330,9 @@ uint64_t throttler_tick(struct throttler *t, uint64_t now_ns)
         uint64_t poke = poke_due_ns(r, now_ns);
         wake = poke < wake ? poke : wake;
     }
+    if (!list_empty(&t->held) && t->stalled_until_ns > now_ns && t->stalled_until_ns < wake) {
+        wake = t->stalled_until_ns;
+    }
     list_foreach (node, &t->suspects) {
         const struct replica *p = LIST_ENTRY(node, struct replica, suspect_link);
         if (!p->probing && replica_ready(p) && p->probe_at_ns < wake) {

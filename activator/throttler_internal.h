@@ -14,7 +14,8 @@ void revision_wake(struct throttler *t, struct revision *r);
 void revision_drop_if_empty(struct throttler *t, struct revision *r);
 /* Sets an idle ticket up; it gets its number and its deadline. */
 void ticket_begin(struct throttler *t, struct revision *r, struct ticket *tk, uint64_t now_ns);
-void ticket_grant(struct revision *r, struct ticket *tk, struct replica *p, uint64_t now_ns);
+void ticket_grant(struct throttler *t, struct revision *r, struct ticket *tk, struct replica *p,
+                  uint64_t now_ns);
 /* It is over: out of the numbers. The revision may be freed by that. */
 void ticket_leave(struct throttler *t, struct ticket *tk, uint64_t now_ns);
 
@@ -43,6 +44,8 @@ uint64_t revision_next_try_ns(const struct revision *r, uint64_t now_ns);
 void replica_taken(struct replica *p, struct ticket *tk, uint64_t now_ns);
 /* It answered this ticket: it is well, and may have more room than it said. */
 void replica_answered(struct replica *p, const struct ticket *tk);
+/* One of its replicas answered: a queue may move faster. */
+void revision_answered(struct revision *r);
 /* Forget all failures. */
 void replica_good(struct replica *p);
 /* It did not take this ticket, which is still on it. */

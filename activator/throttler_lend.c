@@ -17,7 +17,7 @@ enum admit throttler_reserve(struct throttler *t, struct revision *r, struct tic
     tk->kind = TICKET_SLOT;
     struct replica *p = r->held == 0 ? revision_pick(t, r, false, now_ns) : NULL;
     if (p != NULL) {
-        ticket_grant(r, tk, p, now_ns);
+        ticket_grant(t, r, tk, p, now_ns);
         return ADMIT_GRANTED;
     }
     if (r->held >= t->limits.max_held_per_revision) {
@@ -41,7 +41,7 @@ bool throttler_reserve_at(struct throttler *t, struct revision *r, struct ticket
         tk->revision = NULL;
         return false;
     }
-    ticket_grant(r, tk, p, now_ns);
+    ticket_grant(t, r, tk, p, now_ns);
     return true;
 }
 
@@ -87,6 +87,6 @@ bool throttler_lend(struct throttler *t, struct ticket *tk, struct slice uid, ui
     }
     hold_moved(r, now_ns);
     hold_dequeue(t, r, tk);
-    ticket_grant(r, tk, p, now_ns);
+    ticket_grant(t, r, tk, p, now_ns);
     return true;
 }

@@ -13,7 +13,7 @@
 
 #define WINDOW_FIRST      64u
 #define WINDOW_MAX        (1u << 20)
-#define WINDOW_STEP_NS    (10 * CLOCK_NS_PER_MS)
+#define WINDOW_STEP_NS    (100 * CLOCK_NS_PER_MS)
 #define PROBE_FIRST_MS    5u
 #define PROBE_MAX_MS      1000u
 #define FULL_FIRST_MS     2u
@@ -131,6 +131,14 @@ void replica_answered(struct replica *p, const struct ticket *tk)
     }
 }
 
+void revision_answered(struct revision *r)
+{
+    if (r->held > 0 && r->window < WINDOW_MAX && ++r->window_answers >= r->replica_count) {
+        r->window_answers = 0;
+        r->window++;
+    }
+}
+
 void replica_bad(struct throttler *t, const struct ticket *tk, enum give_back why, uint64_t now_ns)
 {
     struct replica *p = tk->replica;
@@ -145,6 +153,7 @@ void replica_bad(struct throttler *t, const struct ticket *tk, enum give_back wh
     case GIVE_BACK_UNREACHABLE:
         replica_suspect(t, p, now_ns);
         break;
+    case GIVE_BACK_LOCAL:
     case GIVE_BACK_STALE:
         break;
     }
@@ -213,21 +222,35 @@ static struct replica *pick_two_choices(struct throttler *t, struct revision *r,
     return best;
 }
 
+/* One that is known to have room; only if there is none, one that said "full" a while ago. */
 static struct replica *pick_in_turn(struct revision *r, uint32_t from, uint64_t now_ns)
 {
+    uint32_t trial = r->replica_count;
     for (uint32_t i = 0; i < r->replica_count; i++) {
         uint32_t at = (from + i) % r->replica_count;
-        if (has_slot(r, r->replicas[at], false, now_ns)) {
+        const struct replica *p = r->replicas[at];
+        if (!has_slot(r, p, false, now_ns)) {
+            continue;
+        }
+        if (p->full_count == 0 || p->in_flight < p->room) {
             r->next_rr = at + 1;
             return r->replicas[at];
         }
+        trial = trial == r->replica_count ? at : trial;
     }
-    return NULL;
+    if (trial == r->replica_count) {
+        return NULL;
+    }
+    r->next_rr = trial + 1;
+    return r->replicas[trial];
 }
 
 struct replica *revision_pick(struct throttler *t, struct revision *r, bool paced, uint64_t now_ns)
 {
     if (!r->known || r->borrowed || r->replica_count == 0) {
+        return NULL;
+    }
+    if (t->in_flight >= t->max_in_flight || now_ns < t->stalled_until_ns) {
         return NULL;
     }
     if (r->concurrency == 0) {

@@ -430,6 +430,9 @@ static void test_a_refused_request_goes_to_an_idle_replica(void **state)
     throttler_give_back(&w->t, &w->tk[0], GIVE_BACK_FULL, T0);
     assert_int_equal(index_of(w, throttler_next(&w->t, T0)), 0);
     assert_ptr_equal(w->tk[0].replica, b);
+    throttler_done(&w->t, &w->tk[0], true, T0 + MS(50)); /* also when the full one may be tried */
+    assert_int_equal(index_of(w, throttler_next(&w->t, T0 + MS(50))), 1);
+    assert_ptr_equal(w->tk[1].replica, b);
 }
 
 /* The common bound: who holds most gives way, with its newest. */
@@ -631,7 +634,17 @@ static void test_pod_deleted_under_a_request(void **state)
     assert_int_equal(w->r->replica_count, 0);
 }
 
-/* Nobody limits concurrency, but ten thousand waiting ones do not jump onto a newborn replica. */
+static int release(struct world *w, uint64_t now)
+{
+    int n = 0;
+    (void)throttler_tick(&w->t, now);
+    while (throttler_next(&w->t, now) != NULL) {
+        n++;
+    }
+    return n;
+}
+
+/* Nobody limits concurrency, but a crowd that waits does not jump onto a newborn replica. */
 static void test_no_herd(void **state)
 {
     struct world *w = *state;
@@ -640,20 +653,40 @@ static void test_no_herd(void **state)
         assert_int_equal(admit(w, i, T0), ADMIT_HELD);
     }
     replica(w, "a", true, T0);
-    int n = 0;
-    while (throttler_next(&w->t, T0) != NULL) {
-        n++;
+    assert_int_equal(release(w, T0), 64);
+    assert_int_equal(release(w, T0 + MS(99)), 0);
+    assert_int_equal(release(w, T0 + MS(100)), 64); /* none has answered, but that may be its way */
+    for (int i = 0; i < 10; i++) {
+        throttler_done(&w->t, &w->tk[i], true, T0 + MS(101));
     }
-    assert_int_equal(n, 64);
-    uint64_t now = T0;
-    for (; w->r->held > 0 && now < T0 + MS(100); now += MS(1)) {
-        (void)throttler_tick(&w->t, now);
-        while (throttler_next(&w->t, now) != NULL) {
-            n++;
-        }
+    assert_int_equal(release(w, T0 + MS(101)), 20); /* ten went, and ten more for their answers */
+    assert_int_equal(release(w, T0 + MS(200)), 138);
+    assert_int_equal(release(w, T0 + MS(300)), 14);
+}
+
+/* The owner has descriptors for so many; and for none at all for a moment. */
+static void test_no_descriptors(void **state)
+{
+    struct world *w = *state;
+    learn(w, 0, NULL);
+    replica(w, "a", true, T0);
+    w->t.max_in_flight = 3;
+    for (int i = 0; i < 8; i++) {
+        assert_int_equal(admit(w, i, T0), i < 3 ? ADMIT_GRANTED : ADMIT_HELD);
     }
-    assert_int_equal(n, 300);
-    assert_true(now > T0 + MS(20));
+    assert_int_equal(release(w, T0), 0);
+    throttler_done(&w->t, &w->tk[0], true, T0);
+    assert_int_equal(release(w, T0), 1);
+    w->t.max_in_flight = 100;
+    throttler_give_back(&w->t, &w->tk[3], GIVE_BACK_LOCAL, T0);
+    assert_int_equal(throttler_tick(&w->t, T0), T0 + MS(10));
+    assert_int_equal(release(w, T0 + MS(9)), 0);
+    assert_int_equal(admit(w, 8, T0 + MS(9)), ADMIT_HELD);
+    assert_int_equal(index_of(w, (release(w, T0 + MS(9)), throttler_next(&w->t, T0 + MS(10)))), -1);
+    (void)throttler_tick(&w->t, T0 + MS(10));
+    assert_int_equal(index_of(w, throttler_next(&w->t, T0 + MS(10))), 3);
+    assert_int_equal(release(w, T0 + MS(10)), 5);
+    assert_false(w->tk[3].replica->suspect);
 }
 
 static void test_revisions_take_turns(void **state)
@@ -732,6 +765,7 @@ int main(void)
         TEST(test_borrowed_slots),
         TEST(test_pod_deleted_under_a_request),
         TEST(test_no_herd),
+        TEST(test_no_descriptors),
         TEST(test_revisions_take_turns),
         TEST(test_report),
     };
