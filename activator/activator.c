@@ -62,6 +62,8 @@ static void on_signals_closed(struct signals *s)
 
 static void on_closed(void *arg)
 {
+    struct activator *a = arg;
+    sharing_fini(&a->mesh.sharing);
     LOG_INFO("stopped");
 }
 
@@ -101,6 +103,9 @@ static void close_all(struct activator *a)
     } else if (a->client != NULL) {
         kube_client_close(a->client, on_client_closed, &a->closer);
     }
+    if (a->mesh_up) {
+        mesh_close(&a->mesh, drop_one, &a->closer); /* what it has lent ends before its throttler */
+    }
     if (a->handler_up) {
         handler_close(&a->handler, drop_one, &a->closer);
     }
@@ -128,6 +133,7 @@ void activator_stop(struct activator *a)
         return;
     }
     a->stopping = true;
+    mesh_leave(&a->mesh); /* before another one takes our place */
     tell(a, WORKER_DRAINING, NOTIFY_STOPPING);
     LOG_INFO("draining", LOG_UINT("ms", a->config->drain_ms));
     timer_start(&a->drain_timer, a->config->drain_ms);
@@ -205,6 +211,17 @@ static int bind_ports(struct activator *a, struct error *err)
     return rc < 0 ? rc : ports_bind(a->config->local_listen, 1, &a->bound[ROUTE_LOCAL], err);
 }
 
+/* The other shards. */
+static int start_mesh(struct activator *a, struct error *err)
+{
+    const struct worker_id *id = a->worker_id;
+    CLEANUP(cleanup_free)
+    char *instance = id != NULL ? xstrdup(id->instance) : instance_name(a->config->name);
+    a->mesh_up = true;
+    closer_hold(&a->closer);
+    return mesh_start(&a->mesh, a->loop, a->config, id, instance, &a->handler, err);
+}
+
 /* The admin port; of several workers the parent has it, and asks us. */
 static int start_admin(struct activator *a, struct error *err)
 {
@@ -241,6 +258,7 @@ int activator_start(struct activator *a, struct loop *loop, const struct config 
     a->handler_up = true;
     closer_hold(&a->closer);
     rc = log_start(&a->handler, err);
+    rc = rc < 0 ? rc : start_mesh(a, err);
     rc = rc < 0 ? rc : start_client(a, err);
     if (rc < 0) {
         return rc;

@@ -14,6 +14,7 @@
 #include "kube/client.h"
 #include "activator/admin.h"
 #include "activator/handler.h"
+#include "activator/mesh.h"
 #include "activator/reporter.h"
 #include "activator/watch.h"
 #include "activator/worker.h"
@@ -27,7 +28,9 @@ struct activator {
     struct admin admin;
     const struct worker_id *worker_id; /* NULL: alone, not one of several */
     struct worker worker;
+    struct mesh mesh;
     bool worker_up;
+    bool mesh_up;
     struct kube_client *client;
     struct signals signals;
     struct lifeline lifeline;

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "metric/metric.h"
 #include "metric/rows.h"
+#include "activator/sharing.h"
 
 /* What is counted, and what is only known when somebody asks. */
 static const struct metric_row counter_rows[] = {
@@ -41,6 +42,9 @@ struct gauges {
     uint64_t revisions;
     uint64_t autoscaler_connected;
     uint64_t api_connected;
+    uint64_t shards;
+    uint64_t slots_lent;
+    uint64_t slots_waiting;
 };
 
 static const struct metric_row gauge_rows[] = {
@@ -53,12 +57,19 @@ static const struct metric_row gauge_rows[] = {
                  "1 while the stat link is up."),
     METRIC_GAUGE(struct gauges, api_connected, "lull_activator_api_connected",
                  "1 while all watches are open."),
+    METRIC_GAUGE(struct gauges, shards, "lull_activator_shards",
+                 "Workers, of other activators too, that limits are shared with; this one counts."),
+    METRIC_GAUGE(struct gauges, slots_lent, "lull_activator_slots_lent",
+                 "Slots of limited revisions that requests of other workers have."),
+    METRIC_GAUGE(struct gauges, slots_waiting, "lull_activator_slots_waiting",
+                 "Requests of other workers that wait for a slot here."),
 };
 
 static int metrics(void *arg, struct strbuf *out, struct error *err)
 {
     const struct admin *a = arg;
     const struct throttler *t = &a->handler->throttler;
+    const struct sharing *sharing = a->handler->sharing;
     struct gauges gauges = {
         .held = t->held_count,
         .held_bytes = t->held_bytes,
@@ -66,6 +77,9 @@ static int metrics(void *arg, struct strbuf *out, struct error *err)
         .revisions = map_len(&t->revisions),
         .autoscaler_connected = reporter_connected(a->reporter),
         .api_connected = watch_trouble(a->watch)[0] == '\0',
+        .shards = sharing == NULL ? 1 : 1 + shards_up(&sharing->shards),
+        .slots_lent = sharing == NULL ? 0 : sharing->lender.lent,
+        .slots_waiting = sharing == NULL ? 0 : sharing->lender.waiting,
     };
     metric_rows_write(counter_rows, ARRAY_LEN(counter_rows), &a->handler->counters, out);
     metric_rows_write(gauge_rows, ARRAY_LEN(gauge_rows), &gauges, out);

@@ -38,6 +38,12 @@ static const struct option_row rows[] = {
            .help = "processes that take requests, 1 to 64, or auto: one per processor; each holds "
                    "and balances by itself, limits per "
                    "worker count per worker"),
+    OPTION(struct config, peer_listen, STRING, "LULL_PEER_LISTEN", "peer-listen", NULL,
+           .optional = true,
+           .help = "address for other activators, IP:PORT (worker i at PORT + i), so that limits "
+                   "(containerConcurrency) are exact over all of them; needs the install secret"),
+    OPTION(struct config, peers, STRING, "LULL_PEERS", "peers", NULL, .optional = true,
+           .help = "peer addresses of the other activators, comma-separated; with --peer-listen"),
     OPTION(struct config, trust_forwarded, BOOL, "LULL_TRUST_FORWARDED", "trust-forwarded", "false",
            .help = "keep X-Forwarded-* and Forwarded of public requests: only behind a proxy that "
                    "sets them"),

@@ -18,7 +18,9 @@ struct config {
     char *system_namespace;
     char *cluster_domain;
     char *name;
-    char *workers; /* a number, or "auto" */
+    char *workers;     /* a number, or "auto" */
+    char *peer_listen; /* NULL: other activators cannot share limits with us */
+    char *peers;       /* addresses of other activators, comma-separated; may be NULL */
     bool trust_forwarded;
     bool h2c; /* clients may speak HTTP/2 */
     bool knative_timeouts;

@@ -18,6 +18,7 @@
 #include "activator/log.h"
 #include "activator/overdue.h"
 #include "activator/request.h"
+#include "activator/sharing.h"
 #include "activator/upstream.h"
 
 #define POOL_IDLE_MAX      1024u /* per replica; unused ones close after seconds */
@@ -64,6 +65,9 @@ static void admit(struct request *rq, struct revision *r)
     uint64_t now = loop_now_ns(h->loop);
     numbers_begin(&h->throttler.numbers, r);
     log_revision(h, rq->ex, r);
+    if (h->sharing != NULL && r->concurrency > 0) {
+        borrower_place(&h->sharing->borrower, r, now);
+    }
     switch (throttler_admit(&h->throttler, r, &rq->ticket, held_bytes(h, head), now)) {
     case ADMIT_GRANTED:
         request_forward(rq);
@@ -165,13 +169,27 @@ void handler_pump(struct handler *h)
     }
     uint64_t now = loop_now_ns(h->loop);
     set_room(h);
+    if (h->sharing != NULL) {
+        sharing_pump(h->sharing, now);
+    }
     struct ticket *tk = NULL;
     unsigned budget = RELEASES_PER_TURN;
     while (budget-- > 0 && (tk = throttler_next(t, now)) != NULL) {
-        request_forward(request_of(tk));
+        if (tk->kind == TICKET_SLOT) {
+            lender_granted(&h->sharing->lender, tk);
+        } else {
+            request_forward(request_of(tk));
+        }
     }
     enum expiry why;
     while ((tk = throttler_expired(t, now, &why)) != NULL) {
+        if (tk->kind == TICKET_SLOT) {
+            lender_expired(&h->sharing->lender, tk);
+            continue;
+        }
+        if (h->sharing != NULL) {
+            borrower_cancel(&h->sharing->borrower, tk);
+        }
         h->counters.expired += why == EXPIRY_PUSHED ? 0 : 1;
         h->counters.pushed_out += why == EXPIRY_PUSHED ? 1 : 0;
         request_count(request_of(tk), tk->revision, 503);
@@ -196,6 +214,10 @@ static void on_timer(struct timer *timer)
     uint64_t now = loop_now_ns(h->loop);
     h->due_ns = UINT64_MAX;
     uint64_t due = throttler_tick(&h->throttler, now);
+    if (h->sharing != NULL) {
+        uint64_t parked = borrower_tick(&h->sharing->borrower, now);
+        due = parked < due ? parked : due;
+    }
     handler_pump(h);
     if (!throttler_idle(&h->throttler)) {
         arm(h, due);
@@ -304,6 +326,13 @@ int handler_listen(struct handler *h, const int inherited[2], struct error *err)
 uint16_t handler_port(const struct handler *h, enum route_listener listener)
 {
     return http_server_port(h->servers[listener]);
+}
+
+void handler_learned(struct handler *h, struct revision *r)
+{
+    if (h->sharing != NULL) {
+        borrower_place(&h->sharing->borrower, r, loop_now_ns(h->loop));
+    }
 }
 
 static void on_drained(void *arg)

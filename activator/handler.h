@@ -44,13 +44,16 @@ struct handler_options {
     void *poke_arg;
 };
 
+struct sharing;
+
 struct handler {
     struct route_table routes;
     struct throttler throttler;
     struct handler_counters counters;
-    struct request_log log; /* activator/log.h */
-    bool synced;            /* set by the watch: the first lists are in */
-    bool draining;          /* probes fail from here on */
+    struct request_log log;  /* activator/log.h */
+    struct sharing *sharing; /* sharing.h; NULL: we are the only shard */
+    bool synced;             /* set by the watch: the first lists are in */
+    bool draining;           /* probes fail from here on */
 
     struct loop *loop; /* private, like the rest */
     const struct config *config;
@@ -81,6 +84,8 @@ void handler_init(struct handler *h, const struct handler_options *options);
 /* Opens both listeners. inherited: bound sockets to take over, or -1 each. */
 MUST_CHECK int handler_listen(struct handler *h, const int inherited[2], struct error *err);
 uint16_t handler_port(const struct handler *h, enum route_listener listener);
+/* What is known of the revision has changed. Pump afterwards. */
+void handler_learned(struct handler *h, struct revision *r);
 /* Does what can be done now; call it after routes, revisions or replicas have changed. */
 void handler_pump(struct handler *h);
 /* Fails probes, stops listening, lets what runs and waits come to its end; cb once when it has. */

@@ -20,6 +20,7 @@
 #include "base/mem.h"
 #include "activator/headers.h"
 #include "activator/overdue.h"
+#include "activator/sharing.h"
 #include "activator/upstream.h"
 
 #define STALE_RETRIES_MAX 3
@@ -69,7 +70,7 @@ static void on_exchange_close(struct http_exchange *ex, enum http_close how, voi
     if (rq->ticket.state != TICKET_IDLE) {
         h->counters.client_gone++;
         request_count(rq, rq->ticket.revision, 0);
-        throttler_cancel(&h->throttler, &rq->ticket, loop_now_ns(h->loop));
+        slot_cancel(h, &rq->ticket);
     }
     request_free(rq);
     handler_pump(h);
@@ -156,16 +157,15 @@ static void give_back(struct request *rq, enum give_back why, bool body_intact)
     if (why == GIVE_BACK_DRAINING) {
         upstream_flush(rq->ticket.replica);
     }
-    uint64_t now = loop_now_ns(h->loop);
     if (body_intact) {
         h->counters.given_back++;
         rq->was_held = true;
         rq->refused = false;
-        throttler_give_back(&h->throttler, &rq->ticket, why, now);
+        slot_give_back(h, &rq->ticket, why);
         return;
     }
     request_count(rq, rq->ticket.revision, 503);
-    throttler_done(&h->throttler, &rq->ticket, false, now);
+    slot_done(h, &rq->ticket, false);
     answer_text(rq->ex, 503, 1,
                 "the replica could not take the request, and its body is too large to be sent "
                 "again by us: try again\n");
@@ -205,9 +205,9 @@ static void failed(struct request *rq, const struct http_forward_result *result)
              LOG_STR("pod", rq->ticket.replica->name), LOG_ERR(&result->err));
     if (silent) { /* is anybody there? */
         upstream_flush(rq->ticket.replica);
-        throttler_broken(&h->throttler, &rq->ticket, loop_now_ns(h->loop));
+        slot_broken(h, &rq->ticket);
     } else {
-        throttler_done(&h->throttler, &rq->ticket, false, loop_now_ns(h->loop));
+        slot_done(h, &rq->ticket, false);
     }
     answer_text(rq->ex, status, 0, "the function broke the request off: %s\n", result->err.msg);
 }
@@ -225,7 +225,7 @@ static void on_done(struct http_forward *f, const struct http_forward_result *re
             upstream_flush(rq->ticket.replica); /* its queue-proxy waits for that */
         }
         request_count(rq, rq->ticket.revision, ok ? result->status : 0);
-        throttler_done(&h->throttler, &rq->ticket, ok, loop_now_ns(h->loop));
+        slot_done(h, &rq->ticket, ok);
         request_free(rq);
         handler_pump(h);
         return;
@@ -266,7 +266,7 @@ void request_forward(struct request *rq)
     h->counters.upstream_errors++;
     int status = rc == ERR_TOO_BIG ? 431 : rc == ERR_UNSUPPORTED ? 501 : 502;
     request_count(rq, rq->ticket.revision, status);
-    throttler_done(&h->throttler, &rq->ticket, false, loop_now_ns(h->loop));
+    slot_done(h, &rq->ticket, false);
     answer_text(rq->ex, status, 0, "cannot forward the request: %s\n", err.msg);
 }
 
@@ -278,7 +278,7 @@ void request_overdue(struct request *rq)
     LOG_WARN("a request ran for too long", LOG_STR("revision", rq->ticket.revision->key),
              LOG_STR("pod", rq->ticket.replica->name));
     bool begun = http_forward_cancel(&rq->forward, SLICE_LIT(OVERDUE_TEXT));
-    throttler_done(&h->throttler, &rq->ticket, false, loop_now_ns(h->loop));
+    slot_done(h, &rq->ticket, false);
     if (begun) {
         request_free(rq);
         return;

@@ -81,8 +81,9 @@ static void on_revision(void *arg, const struct kube_entry *entry)
         .reason = slice_str(o->reason),
         .message = slice_str(o->message),
     };
-    revision_learn(&w->handler->throttler, revision_of(w, entry->ns, entry->name, true), &facts,
-                   loop_now_ns(w->handler->loop));
+    struct revision *r = revision_of(w, entry->ns, entry->name, true);
+    revision_learn(&w->handler->throttler, r, &facts, loop_now_ns(w->handler->loop));
+    handler_learned(w->handler, r);
     revision_object_fini(o);
     pump(w);
 }

@@ -17,7 +17,8 @@ enum metric_merge_how workers_page_rule(struct slice name)
         return METRIC_MERGE_MIN; /* of all */
     }
     /* Every worker knows them all. */
-    static const char *const same[] = {"lull_activator_routes", "lull_activator_revisions"};
+    static const char *const same[] = {"lull_activator_routes", "lull_activator_revisions",
+                                       "lull_activator_shards"};
     for (size_t i = 0; i < ARRAY_LEN(same); i++) {
         if (slice_eq_str(name, same[i])) {
             return METRIC_MERGE_MAX;

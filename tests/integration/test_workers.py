@@ -80,8 +80,8 @@ def test_numbers_of_all_workers_add_up(world):
 class Load:
     """Clients that make one connection after the other; `failed` has what was not a 200."""
 
-    def __init__(self, world, clients=8):
-        self.world, self.done, self.failed, self.over = world, 0, [], threading.Event()
+    def __init__(self, world, clients=8, host="hello.default.localhost"):
+        self.world, self.host, self.done, self.failed, self.over = world, host, 0, [], threading.Event()
         self.threads = [threading.Thread(target=self._run, daemon=True) for _ in range(clients)]
         for t in self.threads:
             t.start()
@@ -89,7 +89,7 @@ class Load:
     def _run(self):
         while not self.over.is_set():
             try:
-                got = self.world.get()
+                got = self.world.get(self.host)
                 if got.status != 200:
                     self.failed.append(got.status)
             except OSError as e:

@@ -4,6 +4,7 @@ or die at will. One thread per connection; every request that reached the "funct
 import json
 import socket
 import threading
+import time
 
 
 class FakeReplica:
@@ -18,6 +19,7 @@ class FakeReplica:
         self.broken = 0  # requests that were read and not answered
         self.connections = 0
         self.active = 0
+        self.pause = 0  # seconds that the function takes
         self.most_active = 0
         self.lock = threading.Lock()
         self.gate = threading.Event()
@@ -83,6 +85,7 @@ class FakeReplica:
             self.active += 1
             self.most_active = max(self.most_active, self.active)
         self.gate.wait(30)
+        time.sleep(self.pause)
         with self.lock:
             self.active -= 1
         out = json.dumps({"replica": self.name, "target": line[1], "headers": headers,

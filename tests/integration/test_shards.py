@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Limits and order of a function over several workers and activators: the function counts, and nobody else refuses."""
+import os
+import signal
+import threading
+
+import pytest
+from conftest import free_ports
+from lull_client import wait_for
+from test_activator import World, results
+from test_workers import Load, Several, world  # noqa: F401 the fixture
+
+
+def together(w, shards):
+    """Every worker sees all shards."""
+    wait_for(lambda: w.counter("shards") == shards, 10, f"{shards} shards see each other")
+
+
+@pytest.mark.parametrize("limit", [1, 10])
+def test_a_limit_is_exact_over_workers(world, limit):  # noqa: F811
+    world.function(concurrency=limit)
+    it = world.replica("a", "hello-1")
+    it.pause = 0.005
+    world.start(workers=4)
+    world.everywhere()
+    together(world, 4)
+    load = Load(world, clients=3 * limit + 5)
+    load.more(400)
+    load.end()
+    assert load.failed == []
+    assert it.most_active == limit  # never more, and all of it was used
+    assert world.counter("given_back") == 0
+    wait_for(lambda: world.counter("slots_lent") == 0 and world.counter("slots_waiting") == 0, 5, "all slots are back")
+
+
+def test_first_come_first_served_over_workers(world):  # noqa: F811
+    world.function(concurrency=1)
+    world.start(workers=4)
+    together(world, 4)
+    threads = world.in_background(12)  # each is held before the next one comes
+    assert world.state()["held"] == 12
+    it = world.replica("a", "hello-1")
+    assert {r.status for r in results(threads)} == {200}
+    assert it.most_active == 1
+    # each reaches its owner within the time between two of them, almost always: a neighbour may overtake
+    order = [int(target[1:]) for _, target, _, _ in it.seen]
+    assert all(abs(place - n) <= 2 for place, n in enumerate(order)), order
+
+
+def test_two_replicas_fill_up_over_workers(world):  # noqa: F811
+    world.function(concurrency=3)
+    both = [world.replica(n, "hello-1") for n in "ab"]
+    for it in both:
+        it.gate.clear()
+    world.start(workers=3)
+    world.everywhere(replicas=2)
+    together(world, 3)
+    threads = world.in_background(10)
+    wait_for(lambda: sum(it.active for it in both) == 6, 10, "all slots are used")
+    assert world.state()["held"] == 4
+    for it in both:
+        it.gate.set()
+    assert {r.status for r in results(threads)} == {200}
+    assert max(it.most_active for it in both) == 3
+
+
+def test_one_queue_bound_over_workers(world):  # noqa: F811
+    world.function(concurrency=1)
+    world.start("--max-held-per-revision", "3", workers=3)
+    together(world, 3)
+    threads = world.in_background(3)
+    wait_for(lambda: world.state()["held"] == 3, 5, "they are held")
+    got = world.get()
+    assert got.status == 503 and got.text.startswith("pending request queue full") and "Retry-After" in got.headers
+    world.replica("a", "hello-1")
+    assert {r.status for r in results(threads)} == {200}
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_workers_end_while_slots_are_lent(world, how):  # noqa: F811
+    """What a killed worker had is lost, and nothing else; what it owned has another owner at once."""
+    for n in range(4):
+        world.function(f"f{n}", concurrency=2)
+    replicas = [world.replica(f"r{n}", f"f{n}-1") for n in range(4)]
+    for it in replicas:
+        it.pause = 0.005
+    world.start(workers=3)
+    world.everywhere(revisions=4, replicas=4)
+    together(world, 3)
+    loads = [Load(world, clients=4, host=f"f{n}.default.localhost") for n in range(4)]
+    for load in loads:
+        load.more(30)
+    for pid in world.pids():
+        before = world.pids()
+        os.kill(pid, how)
+        wait_for(lambda p=pid, b=before: p not in world.pids() and len(world.pids()) == len(b), 20, "it was replaced")
+        together(world, 3)
+        for load in loads:
+            load.more(30)
+    for load in loads:
+        load.end()
+        broken = [f for f in load.failed if "RemoteDisconnected" in str(f) or "ConnectionReset" in str(f)]
+        assert broken == load.failed
+        assert len(broken) <= (0 if how == signal.SIGTERM else 12), "at most what was in the workers that were killed"
+    # Nobody refuses here as a queue-proxy would: while owners change there may be one more for a moment.
+    assert max(it.most_active for it in replicas) <= 2 * 2
+    for it in replicas:
+        it.most_active = 0
+    loads = [Load(world, clients=6, host=f"f{n}.default.localhost") for n in range(4)]
+    for load in loads:
+        load.more(50)
+        load.end()
+        assert load.failed == []
+    assert [it.most_active for it in replicas] == [2] * 4
+    wait_for(lambda: world.counter("slots_lent") == 0 and world.counter("slots_waiting") == 0, 5, "all slots are back")
+
+
+def test_a_silent_owner_is_left(world):  # noqa: F811
+    """A worker that hangs, with its sockets open: others own its revisions after some seconds."""
+    for n in range(6):
+        world.function(f"f{n}", concurrency=1)
+        world.replica(f"r{n}", f"f{n}-1")
+    world.start(workers=2)
+    world.everywhere(revisions=6, replicas=6)
+    together(world, 2)
+    stopped, running = world.pids()
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        done = []
+
+        def call(n):  # on connections that reach the one that runs
+            while n not in done:
+                try:
+                    if world.get(f"f{n}.default.localhost", timeout=8).status == 200:
+                        done.append(n)
+                except OSError:
+                    pass
+        threads = [threading.Thread(target=call, args=(n,), daemon=True) for n in range(6)]
+        for t in threads:
+            t.start()
+        wait_for(lambda: len(done) == 6, 40, "every function is answered")
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    together(world, 2)
+
+
+class Pair:
+    """Two activators that know each other by --peers, on one API."""
+
+    def __init__(self, home, workers=1):
+        secret = home / "secret"
+        secret.write_text("0123456789abcdef0123456789abcdef\n")
+        a, b = (f"127.0.0.1:{p}" for p in self._ports(workers))
+        self.one, self.two = Several(home), Several(home / "two")
+        self.two.home.mkdir()
+        self.two.api.close()
+        self.two.api = self.one.api
+        self.two.replicas = self.one.replicas
+        for it, own, other in ((self.one, a, b), (self.two, b, a)):
+            it.options = ["--peer-listen", own, "--peers", f"{own},{other}", "--install-secret-file", str(secret),
+                          "--name", f"act-{own[-4:]}"]
+        self.workers = workers
+
+    @staticmethod
+    def _ports(workers):
+        """Two ports with room for so many workers behind each."""
+        while True:
+            found = free_ports(2)
+            if abs(found[0] - found[1]) > workers and max(found) + workers < 19000:
+                return found
+
+    def start(self):
+        for it in (self.one, self.two):
+            it.start(*it.options, workers=self.workers)
+
+    def stop(self):
+        api = self.one.api
+        self.two.api = type("Nothing", (), {"close": lambda self: None})()
+        self.two.replicas = []
+        self.two.stop()
+        self.one.stop()
+        api.close()
+
+
+@pytest.fixture(params=[1, 2], ids=["one-worker-each", "two-workers-each"])
+def pair(home, request):
+    it = Pair(home, request.param)
+    yield it
+    it.stop()
+
+
+def test_a_limit_is_exact_over_activators(pair):
+    for n in range(3):
+        pair.one.function(f"f{n}", concurrency=2)
+    replicas = [pair.one.replica(f"r{n}", f"f{n}-1") for n in range(3)]
+    for it in replicas:
+        it.pause = 0.005
+    pair.start()
+    for it in (pair.one, pair.two):
+        if pair.workers > 1:
+            it.everywhere(revisions=3, replicas=3)
+        else:
+            wait_for(lambda it=it: len(it.state()["revisions"]) == 3, 10, "the pods are known")
+        together(it, 2 * pair.workers)
+    loads = [Load(w, clients=4, host=f"f{n}.default.localhost") for w in (pair.one, pair.two) for n in range(3)]
+    for load in loads:
+        load.more(50)
+    for load in loads:
+        load.end()
+        assert load.failed == []
+    assert [it.most_active for it in replicas] == [2] * 3
+    assert pair.one.counter("given_back") == pair.two.counter("given_back") == 0
+    # One goes: the other has all slots by itself.
+    pair.two.process.kill()
+    pair.two.process.wait(5)
+    together(pair.one, pair.workers)
+    load = Load(pair.one, clients=6, host="f1.default.localhost")
+    load.more(50)
+    load.end()
+    assert load.failed == []
+
+
+def test_peers_need_the_secret(home):
+    it = World(home)
+    try:
+        it.start("--peer-listen", "127.0.0.1:0", wait=False)
+        assert it.process.wait(10) == 1
+        it.start("--peer-listen", f"127.0.0.1:{free_ports(1)[0]}", wait=False)
+        assert it.process.wait(10) == 1
+        wait_for(lambda: it.said("--install-secret-file"), 5, "it says what is missing")
+    finally:
+        it.stop()
