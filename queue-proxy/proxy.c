@@ -501,6 +501,7 @@ void proxy_drain(struct proxy *proxy, void (*on_idle)(struct proxy *proxy))
 {
     proxy->draining = true;
     proxy->on_idle = on_idle;
+    http_server_goaway(proxy->server); /* so that nothing is on its way when it ends */
 }
 
 size_t proxy_connections(const struct proxy *proxy)

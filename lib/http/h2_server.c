@@ -388,6 +388,9 @@ bool h2_server_sniff(struct sconn *conn, const char *bytes, size_t n, size_t *be
 
 void h2_server_drain(struct sconn *conn)
 {
+    if (conn->closing || conn->lingering) {
+        return;
+    }
     h2_session_goaway(&conn->h2->session, NGHTTP2_NO_ERROR);
     push(conn->h2);
 }

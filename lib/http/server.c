@@ -264,6 +264,16 @@ void http_server_stop_listening(struct http_server *server)
     }
 }
 
+void http_server_goaway(struct http_server *server)
+{
+    list_foreach (node, &server->conns) {
+        struct sconn *conn = LIST_ENTRY(node, struct sconn, link);
+        if (conn->h2 != NULL) {
+            h2_server_drain(conn);
+        }
+    }
+}
+
 void http_server_drain(struct http_server *server, void (*on_drained)(void *arg), void *arg)
 {
     server->draining = true;

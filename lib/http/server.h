@@ -101,6 +101,8 @@ size_t http_server_active(const struct http_server *server);
  * later). on_drained (once, from the loop) when no connection is left.
  */
 void http_server_drain(struct http_server *server, void (*on_drained)(void *arg), void *arg);
+/* Asks clients that speak HTTP/2 to begin nothing more on their connections; new ones are taken. */
+void http_server_goaway(struct http_server *server);
 /* Stops listening only; connections go on as before. */
 void http_server_stop_listening(struct http_server *server);
 /* Aborts everything and frees the server; cb (may be NULL) when the last handle is closed. */

@@ -3,6 +3,7 @@
 a real gRPC server."""
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -62,7 +63,7 @@ class World:
         self.parts.append(Part(command, env))
         return self.parts[-1]
 
-    def start(self, *options, **env):
+    def start(self, *options, ready=True, **env):
         self.function = self.part(sys.executable, GRPC_FUNCTION, 0)
         port = self.function.wait_said(r"listens (\d+)")[1]
         (self.queue_port,) = free_ports(1)
@@ -74,7 +75,9 @@ class World:
         it = pod("pod-1", "hello-1", f"unix:{self.home}/q")
         it["spec"] = {"containers": [{"name": "queue-proxy", "ports": [{"name": "queue-port-h2c",
                                                                         "containerPort": 8013}]}]}
-        self.api.put("pods", it)
+        self.pod = it
+        if ready:
+            self.api.put("pods", it)
         self.api.put("revisions", revision("hello-1"))
         self.api.put("routes", route("hello", {"hello-1": 100}))
         self.activator = self.part(
@@ -82,11 +85,17 @@ class World:
             "--public-listen", "127.0.0.1:0", "--local-listen", "127.0.0.1:0",
             "--admin-listen", f"unix:{self.home}/admin.sock", "--pod-address", "unix", *options)
         self.public = int(self.activator.wait_said(r'"public_port":(\d+)')[1])
-        wait_for(lambda: self.get("/").status != 404, 10, "the route is known")
+        wait_for(lambda: self.admin("/readyz").returncode == 0, 10, "the lists are in")
+        if ready:
+            wait_for(lambda: self.get("/").status != 404, 10, "the route is known")
         return self
 
     def get(self, path, **headers):
         return http_request(f"http://127.0.0.1:{self.public}{path}", headers={"Host": HOST, **headers})
+
+    def admin(self, path):
+        return subprocess.run(["curl", "-fsS", "--unix-socket", self.home / "admin.sock", f"http://admin{path}"],
+                              capture_output=True, check=False, text=True)
 
     def channel(self):
         return grpc.insecure_channel(f"127.0.0.1:{self.public}", (("grpc.default_authority", HOST),
@@ -103,6 +112,12 @@ def world(home):
     it = World(home)
     yield it
     it.stop()
+
+
+def iter_then(first, gate, second):
+    yield first
+    gate.wait(60)
+    yield second
 
 
 def metadata(pairs):
@@ -142,6 +157,33 @@ def test_a_cancelled_call_is_cancelled_in_the_function(world):
         call.cancel()
         world.function.wait_said("ended cancelled")
         assert channel.unary_unary("/t.Echo/Unary")(b"next", timeout=20) == b"next"
+
+
+def test_a_call_is_held_until_there_is_a_replica(world):
+    with world.start("--h2c", ready=False).channel() as channel:
+        unary = channel.unary_unary("/t.Echo/Unary")
+        calls = [unary.future(b"%d" % i, timeout=60) for i in range(20)]
+
+        def held():
+            return re.search(r"^lull_activator_held_total 20$", world.admin("/metrics").stdout, re.M)
+
+        wait_for(held, 20, "all calls are held")
+        world.api.put("pods", world.pod)
+        assert sorted(int(c.result()) for c in calls) == list(range(20))
+
+
+def test_what_runs_outlives_the_drain_of_its_queue_proxy(world):
+    with world.start("--h2c").channel() as channel:
+        more = threading.Event()
+        answers = channel.stream_stream("/t.Echo/Stream")(
+            iter_then(b"first", more, b"second"), timeout=60)
+        assert next(answers) == b"first"
+        world.queue.process.send_signal(signal.SIGTERM)
+        world.queue.wait_said('"draining"')
+        more.set()
+        assert next(answers) == b"second"
+        assert not list(answers)
+        assert world.queue.process.wait(20) == 0
 
 
 def test_http1_reaches_the_function_as_http2(world):
