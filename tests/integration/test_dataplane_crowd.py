@@ -85,7 +85,7 @@ def answers(chain):
 
 
 def test_no_drift(chains):
-    drift(chains(), 30_000, 100_000)
+    drift(chains(), 20_000, 60_000)
 
 
 @pytest.mark.soak

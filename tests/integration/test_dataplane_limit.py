@@ -156,7 +156,7 @@ def test_a_request_outlives_the_part_that_let_it_in(lull, tmp_path, part):
 
     thread = threading.Thread(target=long_call)
     thread.start()
-    entered = wait_for(told.all, 10, "it is in the function")
+    entered = wait_for(told.all, 30, "it is in the function")
     for pid in pids_of(lull, part):
         os.kill(pid, signal.SIGKILL)
     wait_for(lambda: answers(lull), 30, "the next one is answered")
