@@ -37,7 +37,8 @@ static bool dropped(const struct http_header *h, bool trust_forwarded)
     return is_prefix(h->name, SLICE_LIT("k-lull-")) ||
            slice_eq_nocase(h->name, SLICE_LIT(HEADER_HOPS)) || /* written anew */
            is_prefix(h->name, SLICE_LIT("knative-serving-")) ||
-           is_prefix(h->name, SLICE_LIT("x-forwarded-prefix"));
+           is_prefix(h->name, SLICE_LIT("x-forwarded-prefix")) ||
+           (!trust_forwarded && is_prefix(h->name, SLICE_LIT("x-forwarded-")));
 }
 
 unsigned headers_hops(const struct http_head *in)

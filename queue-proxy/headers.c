@@ -137,21 +137,30 @@ static struct slice forwarded_value(const struct http_head *out, struct slice ch
     return t->full || first ? (struct slice){0} : slice_of(t->buf, t->len);
 }
 
-/* The chain of X-Forwarded-For with the peer at its end, in room; only the peer when too long. */
-static int add_peer(struct http_head *out, struct slice peer, struct slice *chain,
-                    struct header_room *room)
+/*
+ * One X-Forwarded-For of all that came, with the peer (may be empty) at its end; only the peer when
+ * that is too long. One line without a peer stays as it is.
+ */
+static int write_chain(struct http_head *out, struct slice peer, struct slice *chain,
+                       struct header_room *room)
 {
     struct text t = {.buf = room->forwarded_for, .size = sizeof(room->forwarded_for)};
+    size_t lines = 0;
     for (size_t i = 0; i < out->n_headers; i++) {
-        if (out->headers[i].id == HTTP_H_X_FORWARDED_FOR && out->headers[i].value.len > 0) {
+        if (out->headers[i].id == HTTP_H_X_FORWARDED_FOR) {
+            lines++;
+            put(&t, t.len > 0 ? SLICE_LIT(", ") : SLICE_EMPTY);
             put(&t, out->headers[i].value);
-            put(&t, SLICE_LIT(", "));
         }
     }
+    if (lines <= 1 && slice_empty(peer)) {
+        return 0;
+    }
+    put(&t, t.len > 0 && !slice_empty(peer) ? SLICE_LIT(", ") : SLICE_EMPTY);
     put(&t, peer);
     *chain = t.full ? peer : slice_of(t.buf, t.len);
     http_head_remove(out, SLICE_LIT("x-forwarded-for"));
-    return http_head_add(out, SLICE_LIT("X-Forwarded-For"), *chain);
+    return slice_empty(*chain) ? 0 : http_head_add(out, SLICE_LIT("X-Forwarded-For"), *chain);
 }
 
 int headers_to_function(const struct http_head *in, struct http_head *out,
@@ -181,10 +190,8 @@ int headers_to_function(const struct http_head *in, struct http_head *out,
     }
     out->n_headers = kept;
     http_head_check_trace(out);
-    int rc = 0;
-    if (!cls->proxied && !slice_eq(peer, SLICE_LIT("unix"))) {
-        rc = add_peer(out, peer, &chain, room);
-    }
+    bool says_peer = !cls->proxied && !slice_eq(peer, SLICE_LIT("unix"));
+    int rc = write_chain(out, says_peer ? peer : SLICE_EMPTY, &chain, room);
     if (rc == 0 && !cls->proxied && !has_proto) {
         rc = http_head_add(out, SLICE_LIT("X-Forwarded-Proto"), SLICE_LIT("http"));
     }
