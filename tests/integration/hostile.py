@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import shutil
 import socket
 import subprocess
@@ -32,6 +33,12 @@ def digest(request):
 def answer_with(body, *headers, status=b"200 OK"):
     return b"".join((b"HTTP/1.1 ", status, b"\r\n", *(h + b"\r\n" for h in headers),
                      b"Content-Length: %d\r\n\r\n" % len(body), body))
+
+
+def raise_descriptors():
+    """As many for this process, and for those that it starts, as there may be."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class Function:
@@ -240,9 +247,13 @@ class Target:
     def spawn(self, command, env, limits=None):
         log = open(self.home / f"log{len(self.logs)}", "w+", encoding="utf-8", errors="replace")
         self.logs.append(log)
-        process = subprocess.Popen(command, stderr=log, env=env, stdin=subprocess.DEVNULL, preexec_fn=limits)
+        process = self.popen(command, env, log, limits)
         self.processes.append(process)
         return process
+
+    @staticmethod
+    def popen(command, env, log, limits=None):
+        return subprocess.Popen(command, stderr=log, env=env, stdin=subprocess.DEVNULL, preexec_fn=limits)
 
     def log(self):
         for f in self.logs:
