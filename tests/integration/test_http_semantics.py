@@ -266,7 +266,7 @@ def test_a_function_that_never_ends_frees_its_slot_at_the_timeout(start):
     def answer(q, sock):
         seen.append(q.target)
         if q.target == "/stuck":
-            gate.wait(20)
+            gate.wait(120)
             sock.close()
             return None
         return OK
@@ -287,7 +287,7 @@ def test_a_start_timeout_answers_and_keeps_the_slot(start):
 
     def answer(q, sock):
         if q.target == "/late":
-            gate.wait(20)
+            gate.wait(120)
             ends.append("late")
         else:
             ends.append("next")
@@ -362,10 +362,10 @@ TIMEOUTS = {"timeout": {"REVISION_TIMEOUT_SECONDS": 1},
             "idle": {"REVISION_IDLE_TIMEOUT_SECONDS": 1}}
 
 
+@pytest.mark.parametrize("hop", ["chain"], indirect=True)
 @pytest.mark.parametrize("which", TIMEOUTS)
 def test_a_timeout_is_504_or_the_end_of_the_answer(hop, which):
-    if hop.kind == "activator":
-        pytest.skip("the queue-proxy holds a request to the times of its revision")
+    """The queue-proxy holds a request to the times of its revision, the activator passes that on."""
     hop.start(echo, **TIMEOUTS[which])
     with hop.client() as c:
         r = c.ask(GET)
@@ -433,7 +433,7 @@ def test_slow_clients_have_limits_of_their_own(start):
         assert head.reply().status == 408 and head.closed()
         assert body.reply().status == 408 and body.closed()
         assert idle.closed()
-        assert gate.wait(20)  # the function's connection is ended with the client's
+        assert gate.wait(120)  # the function's connection is ended with the client's
     proxy.until(lambda: proxy.metric("lull_queue_running") == 0)
 
 
@@ -514,7 +514,7 @@ def test_an_event_stream_is_not_held_back(hop):
         sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")  # until the end of the connection
         for i in range(20):
             sock.sendall(b"data: %d\n\n" % i)
-            assert go.acquire(timeout=20)
+            assert go.acquire(timeout=60)
         sock.close()
 
     hop.start(answer)
@@ -580,7 +580,7 @@ def test_an_early_answer_reaches_a_client_that_is_still_sending(hop):
         except Closed:
             return
         sock.sendall(b"HTTP/1.1 413 Too Much\r\nContent-Length: 3\r\nConnection: close\r\n\r\nno\n")
-        gate.wait(20)
+        gate.wait(120)
         sock.close()
 
     def accept():
@@ -653,15 +653,17 @@ def memory(process):
 
 
 @pytest.mark.parametrize("hop", ["chain"], indirect=True)
-def test_large_bodies_take_no_memory(hop):
+def test_large_bodies_take_no_memory(hop, monkeypatch):
     size = 100 << 20
+    no_quarantine = os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=1"  # of a build that looks for misuse
+    monkeypatch.setenv("ASAN_OPTIONS", no_quarantine)
 
     def answer(q, sock):
         sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
         for _ in range(size >> 20):
             sock.sendall(bytes(1 << 20))
 
-    hop.start(answer)
+    hop.start(answer, ASAN_OPTIONS=no_quarantine)
     processes = [hop.proxy.process, hop.world.process]
     before = [memory(p) for p in processes]
     with hop.client(timeout=60) as c:
@@ -674,7 +676,7 @@ def test_large_bodies_take_no_memory(hop):
         assert left == 0
     assert len(hop.backend.requests[-1].body) == size
     grown = [memory(p) - b for p, b in zip(processes, before)]
-    assert max(grown) < 6 << 20, grown
+    assert max(grown) < 16 << 20, grown  # buffers, not bodies
 
 
 # ---- headers ----
