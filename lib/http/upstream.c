@@ -434,10 +434,34 @@ static void on_drain(struct stream *s)
     }
 }
 
+/*
+ * The connection broke while we were still writing: the peer may have answered before it closed.
+ * Takes what the kernel still has of an answer; true: the call is over.
+ */
+static bool take_early_answer(struct http_conn *conn)
+{
+    bool retried = false;
+    while (conn->call != NULL && conn->connected && !conn->tunnel && !conn->closing) {
+        char *buf = conn->pool->shared->read_buf;
+        ssize_t n = recv(stream_fd(&conn->stream), buf, HTTP_READ_SIZE, MSG_DONTWAIT);
+        if (n > 0) {
+            input(conn, buf, (size_t)n);
+        } else if (n < 0 && errno == ECONNRESET && !retried) {
+            retried = true; /* said once, before the bytes */
+        } else {
+            return false;
+        }
+    }
+    return conn->call == NULL;
+}
+
 static void on_error(struct stream *s, const struct error *given)
 {
     struct http_conn *conn = s->data;
     struct error err;
+    if (conn->call != NULL && take_early_answer(conn)) {
+        return;
+    }
     error_copy(&err, given);
     error_prefix(&err, given->code, "%s", conn->pool->text);
     fail(conn, &err);

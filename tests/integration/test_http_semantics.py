@@ -742,3 +742,36 @@ def test_over_ipv6(home):
     finally:
         proxy.stop()
         backend.stop()
+
+
+def test_an_answer_before_a_broken_connection_is_not_lost(hop):
+    """The function answers without reading the body and closes at once: its kernel resets the connection."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+
+    def accept():
+        while True:
+            try:
+                sock, _ = listener.accept()
+            except OSError:
+                return
+            with sock:
+                sock.settimeout(10)
+                try:
+                    Reader(sock).head()
+                    sock.sendall(b"HTTP/1.1 413 Too Much\r\nContent-Length: 3\r\nConnection: close\r\n\r\nno\n")
+                except (Closed, OSError):
+                    pass
+
+    class Function:
+        port, errors = listener.getsockname()[1], ()
+        stop = staticmethod(listener.close)
+
+    threading.Thread(target=accept, daemon=True).start()
+    hop.start(backend=Function())
+    for _ in range(30):
+        with hop.client() as c:
+            try:
+                c.send(request(b"POST / HTTP/1.1", b"Content-Length: 1000000\r\n", bytes(1_000_000)))
+            except OSError:
+                pass
+            assert c.reply().status == 413
