@@ -125,8 +125,11 @@ bool answer_probe(const struct handler *h, struct http_exchange *ex)
     if (!slice_eq_str(probe->value, "probe")) {
         answer_text(ex, 400, 0, "unexpected probe header value: %.*s",
                     SLICE_FMT(slice_sub(probe->value, 0, NAME_SHOWN_MAX)));
+    } else if (h->draining) {
+        answer_text(ex, 503, 0, "shutting down");
     } else if (hash == NULL || slice_empty(hash->value)) {
-        answer_text(ex, 400, 0, "a probe must include a non-empty K-Network-Hash header");
+        answer_text(ex, 400, 0,
+                    "a probe request must contain a non-empty \"K-Network-Hash\" header");
     } else {
         struct http_header room[2];
         struct http_head answer;

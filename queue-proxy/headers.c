@@ -6,9 +6,27 @@ static bool has_prefix(struct slice name, struct slice prefix)
     return name.len > prefix.len && slice_eq_nocase(slice_of(name.ptr, prefix.len), prefix);
 }
 
+/* Knative's own probers, which must say that they mean a queue-proxy. */
+static bool is_prober(struct slice agent)
+{
+    static const struct slice agents[] = {
+        SLICE_LIT("Knative-Activator-Probe"),
+        SLICE_LIT("Knative-Autoscaling-Probe"),
+        SLICE_LIT("Knative-Queue-Proxy-Probe"),
+    };
+    for (size_t i = 0; i < ARRAY_LEN(agents) && slice_starts_with(agent, SLICE_LIT("Knative-"));
+         i++) {
+        if (slice_starts_with(agent, agents[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void headers_classify(const struct http_head *in, struct request_class *out)
 {
     bool kubelet = false;
+    bool prober = false;
     bool probe = false;
     *out = (struct request_class){.kind = REQUEST_PLAIN};
     for (size_t i = 0; i < in->n_headers; i++) {
@@ -24,11 +42,12 @@ void headers_classify(const struct http_head *in, struct request_class *out)
             kubelet = true;
         } else if (h->id == HTTP_H_USER_AGENT) {
             kubelet = kubelet || slice_starts_with(h->value, SLICE_LIT("kube-probe/"));
+            prober = is_prober(h->value);
         }
     }
-    if (probe && slice_eq(out->probe, SLICE_LIT("probe"))) {
+    if (probe && slice_eq(out->probe, SLICE_LIT("probe")) && !kubelet && !prober) {
         out->kind = REQUEST_HASH_PROBE;
-    } else if (probe && !slice_eq(out->probe, SLICE_LIT("queue"))) {
+    } else if ((probe || prober) && !slice_eq(out->probe, SLICE_LIT("queue"))) {
         out->kind = REQUEST_BAD_PROBE;
     } else if (probe || kubelet) {
         out->kind = REQUEST_HEALTH;

@@ -10,8 +10,8 @@
 enum request_kind {
     REQUEST_PLAIN,
     REQUEST_HEALTH,     /* kubelet or a Knative probe for "queue": is the function ready? */
-    REQUEST_HASH_PROBE, /* K-Network-Probe: probe */
-    REQUEST_BAD_PROBE,  /* another value of K-Network-Probe */
+    REQUEST_HASH_PROBE, /* K-Network-Probe: probe, of nobody of these */
+    REQUEST_BAD_PROBE,  /* another value of K-Network-Probe, or a Knative prober without one */
 };
 
 struct request_class {

@@ -140,11 +140,13 @@ static void answer_probe(struct proxy *proxy, struct http_exchange *ex,
     char text[160];
     struct http_header room[1];
     struct http_head head;
+    if (proxy->draining) {
+        answer(ex, 503, "shutting down");
+        return;
+    }
     switch (cls->kind) {
     case REQUEST_HEALTH:
-        if (proxy->draining) {
-            answer(ex, 503, "shutting down");
-        } else if (!proxy->prober.ready) {
+        if (!proxy->prober.ready) {
             answer(ex, 503, "the function is not ready");
         } else {
             answer(ex, 200, "queue");
@@ -152,7 +154,7 @@ static void answer_probe(struct proxy *proxy, struct http_exchange *ex,
         return;
     case REQUEST_HASH_PROBE:
         if (cls->hash.len == 0) {
-            answer(ex, 400, "a probe must contain a non-empty K-Network-Hash header");
+            answer(ex, 400, "a probe request must contain a non-empty \"K-Network-Hash\" header");
             return;
         }
         http_head_init(&head, room, ARRAY_LEN(room));

@@ -276,6 +276,12 @@ void http_server_goaway(struct http_server *server)
 
 void http_server_drain(struct http_server *server, void (*on_drained)(void *arg), void *arg)
 {
+    list_foreach (node, &server->listeners) { /* what the kernel took in is ours to answer */
+        struct server_listener *sl = LIST_ENTRY(node, struct server_listener, link);
+        if (sl->open) {
+            listener_take_all(&sl->listener);
+        }
+    }
     server->draining = true;
     server->on_drained = on_drained;
     server->drained_arg = arg;

@@ -96,9 +96,10 @@ size_t http_server_connections(const struct http_server *server);
 size_t http_server_active(const struct http_server *server);
 
 /*
- * Drain: closes the listeners; running exchanges go on, with Connection: close on their answers,
- * and so does a request that was on its way (idle connections are closed a quarter of a second
- * later). on_drained (once, from the loop) when no connection is left.
+ * Drain: takes in what waits at the listeners and closes them; running exchanges go on, with
+ * Connection: close on their answers, and so does a request that was on its way (idle connections
+ * are closed a quarter of a second later). on_drained (once, from the loop) when no connection is
+ * left.
  */
 void http_server_drain(struct http_server *server, void (*on_drained)(void *arg), void *arg);
 /* Asks clients that speak HTTP/2 to begin nothing more on their connections; new ones are taken. */

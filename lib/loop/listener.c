@@ -25,7 +25,8 @@
 #include "loop/stream_open.h"
 
 #define BACKLOG_DEFAULT 1024
-#define ACCEPT_MAX      64 /* in one turn */
+#define TAKE_ALL_MAX    65536 /* no backlog is longer */
+#define ACCEPT_MAX      64    /* in one turn */
 #define RETRY_MS        50
 
 static int fail(struct error *err, int errnum, const struct addr *addr)
@@ -127,6 +128,16 @@ static void accept_all(struct listener *l)
             loop_task_post(l->loop, &l->later);
             return;
         }
+        if (!accept_one(l)) {
+            return;
+        }
+    }
+}
+
+void listener_take_all(struct listener *l)
+{
+    l->ready = l->open;
+    for (int i = 0; i < TAKE_ALL_MAX && l->ready && l->waiting < 0 && !l->closing; i++) {
         if (!accept_one(l)) {
             return;
         }

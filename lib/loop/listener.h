@@ -58,6 +58,11 @@ MUST_CHECK int listener_start(struct listener *l, struct loop *loop, const struc
  */
 MUST_CHECK int listener_accept(struct listener *l, struct stream *s,
                                const struct stream_events *events, void *data, struct error *err);
+/*
+ * Accepts what the kernel holds, all of it at once: before a close that must lose nobody. Runs
+ * on_connection from inside.
+ */
+void listener_take_all(struct listener *l);
 /* Accepts and resets the waiting connection. */
 void listener_refuse(struct listener *l);
 /* Where it listens, with the port that the kernel chose. */

@@ -577,7 +577,9 @@ def test_probes(start):
         assert ask(b"K-Network-Probe: queue").body == b"queue"
         r = ask(b"K-Network-Probe: probe\r\nK-Network-Hash: abc")
         assert r.status == 200 and r.get("K-Network-Hash") == "abc"
-        assert ask(b"K-Network-Probe: probe").status == 400
+        r = ask(b"K-Network-Probe: probe")
+        assert r.status == 400 and r.body == b'a probe request must contain a non-empty "K-Network-Hash" header'
+        assert ask(b"User-Agent: Knative-Activator-Probe").body == b"unexpected probe header value: "
         assert ask(b"K-Network-Probe: activator").body == b"unexpected probe header value: activator"
         assert ask(b"User-Agent: kube-probe/1.30").body == b"queue"
         assert ask(b"K-Kubelet-Probe: x").status == 200
@@ -612,6 +614,7 @@ def test_drain_fails_nobody(start):
             "K-Lull-Refused") == "draining"
         assert direct.ask(GET).status == 200  # whoever has no other place to go
         assert idle.ask(b"GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: kube-probe/1\r\n\r\n").status == 503
+        assert idle.ask(b"GET / HTTP/1.1\r\nHost: a\r\nK-Network-Probe: probe\r\nK-Network-Hash: h\r\n\r\n").status == 503
         assert proxy.page("/readyz").status == 503
         gate.set()
         assert slow.reply().status == 200

@@ -35,6 +35,20 @@ static void classifies(void **state)
         {{{"K-Network-Probe", "probe"}, {"K-Network-Hash", "h"}}, REQUEST_HASH_PROBE, false},
         {{{"K-Network-Probe", "activator"}}, REQUEST_BAD_PROBE, false},
         {{{"K-Network-Probe", ""}}, REQUEST_BAD_PROBE, false},
+        {{{"User-Agent", "Knative-Activator-Probe"}, {"K-Network-Probe", "queue"}},
+         REQUEST_HEALTH,
+         false},
+        {{{"User-Agent", "Knative-Autoscaling-Probe"}}, REQUEST_BAD_PROBE, false},
+        {{{"User-Agent", "Knative-Queue-Proxy-Probe"}, {"K-Network-Probe", "probe"}},
+         REQUEST_BAD_PROBE,
+         false},
+        {{{"User-Agent", "Knative-Ingress-Probe"}, {"K-Network-Probe", "probe"}},
+         REQUEST_HASH_PROBE,
+         false},
+        {{{"User-Agent", "Knative-Client"}}, REQUEST_PLAIN, false},
+        {{{"User-Agent", "kube-probe/1.30"}, {"K-Network-Probe", "probe"}},
+         REQUEST_BAD_PROBE,
+         false},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct http_header room[ROOM];
