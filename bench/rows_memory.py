@@ -30,14 +30,17 @@ def settled(procs):
 
 
 class Holding:
-    """An activator whose function has no replica until `release`; behind it queue-proxies and the backend."""
+    """An activator whose function has no replica until `release`; behind it a replica per worker."""
 
     def __init__(self, bench, workers=1):
         self.bench, self.folder = bench, bench.folder
         self.port, self.admin = m.free_port(), bench.folder / "a.admin"
         self.queues = [f"unix:{self.folder}/q{i}" for i in range(workers)]
         for i, queue in enumerate(self.queues):
-            env = hop.queue_proxy_env(self.folder, bench.backend, queue, f"q{i}")
+            backend = bench.backend if i == 0 else m.free_port()
+            if i > 0:
+                bench.start([m.Proc([m.program("bench-backend"), backend], None, listens=backend)])
+            env = hop.queue_proxy_env(self.folder, backend, queue, f"q{i}")
             bench.start([m.Proc([m.program("lull-queue-proxy")], None, env, self.folder / f"qp{i}.log")])
         self.api = fake_api.FakeApi()
         self.api.put("revisions", fake_api.revision("bench-1"))
