@@ -261,9 +261,11 @@ void request_forward(struct request *rq)
         handler_pump(h);
         return;
     }
-    LOG_WARN("cannot forward a request", LOG_STR("revision", rq->ticket.revision->key),
-             LOG_STR("address", p->address), LOG_ERR(&err));
-    h->counters.upstream_errors++;
+    if (rc != ERR_UNSUPPORTED) { /* that is the client's doing */
+        LOG_WARN("cannot forward a request", LOG_STR("revision", rq->ticket.revision->key),
+                 LOG_STR("address", p->address), LOG_ERR(&err));
+        h->counters.upstream_errors++;
+    }
     int status = rc == ERR_TOO_BIG ? 431 : rc == ERR_UNSUPPORTED ? 501 : 502;
     request_count(rq, rq->ticket.revision, status);
     slot_done(h, &rq->ticket, false);

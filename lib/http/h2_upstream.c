@@ -550,10 +550,9 @@ int h2_call_start(struct h2_pool *pool, struct http_call *call, const struct htt
 {
     struct error why = {0};
     if (head->upgrade.len > 0) {
-        return error_set(
-            err, ERR_UNSUPPORTED,
-            "%s is spoken to in HTTP/2, over which connections are not upgraded (%.*s)", pool->text,
-            SLICE_FMT(slice_sub(head->upgrade, 0, 32)));
+        return error_set(err, ERR_UNSUPPORTED,
+                         "HTTP/2 is spoken there, over which connections are not upgraded (%.*s)",
+                         SLICE_FMT(slice_sub(head->upgrade, 0, 32)));
     }
     struct h2_conn *conn = take_conn(pool, &why);
     if (conn == NULL) {
