@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP/2 with prior knowledge, on the real binaries: client → activator → queue-proxy → function, where the function is
-a real gRPC server."""
+a real gRPC server; and floods of frames (hostile clients) at both proxies."""
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 
 import grpc
 import pytest
-from conftest import binary, free_ports
+from conftest import BUILD, binary, free_ports
 from fake_api import FakeApi, pod, revision, route
 from http_raw import Client
 from lull_client import http_request, wait_for
@@ -201,3 +202,87 @@ def test_what_http2_cannot_do_is_said(world):
     with Client(world.public) as client:  # HTTP/2 from clients is off
         got = client.ask(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
         assert got.status == 505 and b"HTTP/2" in got.body
+
+
+# --- floods: frames that cost the proxies and move nothing ------------------------------------------------------
+
+DATA, HEADERS, PRIORITY, RST, SETTINGS, PING, GOAWAY, WINDOW, CONTINUATION = 0, 1, 2, 3, 4, 6, 7, 8, 9
+END_STREAM, END_HEADERS = 1, 4
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+CALM = 11
+
+
+def frame(kind, flags=0, stream=0, body=b""):
+    return len(body).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + body
+
+
+def field(name, value):
+    return bytes([0, len(name)]) + name + bytes([len(value)]) + value
+
+
+def head(method=b"POST", path=b"/t.Echo/Unary"):
+    return (field(b":method", method) + field(b":scheme", b"http") + field(b":path", path) +
+            field(b":authority", HOST.encode()) + field(b"te", b"trailers") + field(b"content-type", b"application/grpc"))
+
+
+def rapid_reset(i):
+    return frame(HEADERS, END_HEADERS, 2 * i + 1, head()) + frame(RST, 0, 2 * i + 1, b"\0\0\0\x08")
+
+
+def made_reset(i):  # the client breaks a rule of the stream, and it is the server that resets
+    return frame(HEADERS, END_HEADERS, 2 * i + 1, head()) + frame(WINDOW, 0, 2 * i + 1, b"\x7f\xff\xff\xff")
+
+
+def continuations(i):
+    return frame(CONTINUATION, 0, 1, b"") if i else frame(HEADERS, 0, 1, head())
+
+
+def empty_data(i):
+    return frame(DATA, 0, 1, b"") if i else frame(HEADERS, END_HEADERS, 1, head())
+
+
+FLOODS = [rapid_reset, made_reset, continuations, empty_data,
+          lambda i: frame(SETTINGS, body=b"\0\3\0\0\0\x64"), lambda i: frame(PING, body=b"12345678"),
+          lambda i: frame(WINDOW, body=b"\0\0\0\1"), lambda i: frame(PRIORITY, 0, 2 * i + 1, b"\0\0\0\0\x10")]
+
+
+def flood(port, make):
+    """Sends it; → the codes of the GOAWAY frames that came before the end of the connection."""
+    got = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as s:
+        try:
+            s.sendall(PREFACE + frame(SETTINGS) + b"".join(make(i) for i in range(3000)))
+        except ConnectionError:
+            pass  # closed before it had everything
+        try:
+            while chunk := s.recv(65536):
+                got += chunk
+        except ConnectionError:
+            pass
+    codes = []
+    while len(got) >= 9:
+        n = int.from_bytes(got[:3], "big")
+        if got[3] == GOAWAY:
+            codes.append(int.from_bytes(got[13:17], "big"))
+        got = got[9 + n:]
+    return codes
+
+
+def resident_kib(process):
+    return int(re.search(r"^VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{process.pid}/status").read_text(), re.M)[1])
+
+
+def test_floods_end_their_connection_and_nothing_else(world):
+    world.start("--h2c")
+    with world.channel() as channel:
+        unary = channel.unary_unary("/t.Echo/Unary")
+        assert unary(b"before", timeout=20) == b"before"
+        parts = [world.activator.process, world.queue.process]
+        before = [resident_kib(p) for p in parts]
+        for port in (world.public, world.queue_port):
+            for make in FLOODS:
+                codes = flood(port, make)
+                assert codes in ([CALM], []), make  # [] where it was closed while we were still sending
+                assert unary(b"others", timeout=20) == b"others"
+        # A sanitizer keeps what was freed.
+        assert "asan" in BUILD.name or all(resident_kib(p) - b < 16 * 1024 for p, b in zip(parts, before))

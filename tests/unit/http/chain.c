@@ -3,6 +3,10 @@
 
 #include "base/mem.h"
 
+#ifndef CHAIN_H2C
+#define CHAIN_H2C 0 /* 1: HTTP/2 between the forwarder and the second server */
+#endif
+
 /* ---- back: echo ---- */
 
 static void back_body(struct http_exchange *ex, struct slice chunk, void *arg)
@@ -126,6 +130,7 @@ static struct http_server *make_server(struct chain *c,
 {
     c->open++;
     return http_server_new(c->loop, &(struct http_server_options){.limits = http_limits_default(),
+                                                                  .h2c = CHAIN_H2C,
                                                                   .on_request = on_request,
                                                                   .arg = c});
 }
@@ -139,6 +144,7 @@ bool chain_start(struct chain *c, struct loop *loop, struct slice request)
     strbuf_init(&c->answer, 16 << 20);
     strbuf_init(&c->request, 16 << 20);
     strbuf_append_slice(&c->request, request);
+    options.h2c = CHAIN_H2C;
     c->back = make_server(c, back_request);
     c->front = make_server(c, front_request);
     if (http_server_listen_text(c->back, "127.0.0.1:0", NULL, NULL) < 0 ||
