@@ -166,7 +166,7 @@ static void probe_text(const json_t *revision, struct strbuf *out)
     json_decref(holder);
 }
 
-static json_t *queue_environment(const json_t *revision)
+static json_t *queue_environment(const struct settings *settings, const json_t *revision)
 {
     const json_t *spec = jpeek_obj(revision, "spec");
     const char *duplex = meta_annotation(revision, "features.knative.dev/http-full-duplex");
@@ -194,6 +194,12 @@ static json_t *queue_environment(const json_t *revision)
     env_text(env, "ENABLE_HTTP_FULL_DUPLEX", strcasecmp(duplex, "Enabled") == 0 ? "true" : "false");
     if (strcasecmp(meta_annotation(revision, "lull.dev/knative-timeouts"), "true") == 0) {
         env_text(env, "LULL_KNATIVE_TIMEOUTS", "true");
+    }
+    if (settings->request_log) {
+        env_text(env, "SERVING_ENABLE_REQUEST_LOG", "true");
+        env_text(env, "SERVING_REQUEST_LOG_TEMPLATE", settings->request_log_template);
+        env_text(env, "SERVING_ENABLE_PROBE_REQUEST_LOG",
+                 settings->request_log_probes ? "true" : "false");
     }
     env_text(env, "ENABLE_HTTP2_AUTO_DETECTION", "false");
     env_text(env, "ENABLE_MULTI_CONTAINER_PROBES", "false");
@@ -225,7 +231,7 @@ static json_t *queue_container(const struct settings *settings, const json_t *re
                                  "readOnlyRootFilesystem", 1, "runAsNonRoot", 1, "capabilities",
                                  "drop", "ALL", "seccompProfile", "type", "RuntimeDefault");
     return json_pack("{s:s,s:s,s:o,s:o,s:o,s:o,s:{s:{s:s}}}", "name", QUEUE_CONTAINER_NAME, "image",
-                     settings->sidecar_image, "env", queue_environment(revision), "ports",
+                     settings->sidecar_image, "env", queue_environment(settings, revision), "ports",
                      queue_ports(revision), "readinessProbe", queue_probe(revision),
                      "securityContext", security, "resources", "requests", "cpu",
                      settings->sidecar_cpu);

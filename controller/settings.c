@@ -6,6 +6,7 @@
 #include "controller/settings.h"
 
 #include "base/num.h"
+#include "http/log_template.h"
 #include "serving/autoscaler_json.h"
 #include "serving/names.h"
 
@@ -27,8 +28,8 @@ void settings_init(struct settings *settings, const char *sidecar_image,
 
 bool settings_wants(const char *name)
 {
-    static const char *const names[] = {CONFIG_AUTOSCALER, CONFIG_DEFAULTS, CONFIG_NETWORK,
-                                        CONFIG_DOMAIN, CONFIG_DEPLOYMENT};
+    static const char *const names[] = {CONFIG_AUTOSCALER, CONFIG_DEFAULTS,   CONFIG_NETWORK,
+                                        CONFIG_DOMAIN,     CONFIG_DEPLOYMENT, CONFIG_OBSERVABILITY};
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         if (strcmp(names[i], name) == 0) {
             return true;
@@ -64,6 +65,42 @@ static int read_deployment(struct settings *settings, const json_t *data, struct
     return 0;
 }
 
+static int read_switch(const json_t *data, const char *key, bool *out, struct error *err)
+{
+    const char *text = json_string_value(json_object_get(data, key));
+    *out = false;
+    int rc = text == NULL ? 0 : num_parse_bool(slice_str(text), out, err);
+    return rc < 0 ? error_prefix(err, rc, "%s", key) : 0;
+}
+
+/* For the queue-proxies of Revisions that are made from now on. */
+static int read_observability(struct settings *settings, const json_t *data, struct error *err)
+{
+    static const char key[] = "logging.request-log-template";
+    bool on;
+    bool probes;
+    int rc = read_switch(data, "logging.enable-request-log", &on, err);
+    rc = rc < 0 ? rc : read_switch(data, "logging.enable-probe-request-log", &probes, err);
+    if (rc < 0) {
+        return rc;
+    }
+    struct slice text = slice_str(json_string_value(json_object_get(data, key)));
+    struct log_template *compiled = NULL;
+    if (text.len >= REQUEST_LOG_TEMPLATE_MAX) {
+        rc = error_set(err, ERR_INVALID, "longer than %d bytes", REQUEST_LOG_TEMPLATE_MAX - 1);
+    } else {
+        rc = log_template_new(text, &compiled, err);
+    }
+    if (rc < 0) {
+        return error_prefix(err, rc, "%s", key);
+    }
+    log_template_free(compiled);
+    settings->request_log = on;
+    settings->request_log_probes = probes;
+    slice_copy(text, settings->request_log_template, sizeof(settings->request_log_template));
+    return 0;
+}
+
 int settings_read(struct settings *settings, const char *name, const json_t *data,
                   const json_t *other, struct error *err)
 {
@@ -83,6 +120,8 @@ int settings_read(struct settings *settings, const char *name, const json_t *dat
         settings->network = rc == 0 ? next : settings->network;
     } else if (strcmp(name, CONFIG_DEPLOYMENT) == 0) {
         rc = read_deployment(settings, data, err);
+    } else if (strcmp(name, CONFIG_OBSERVABILITY) == 0) {
+        rc = read_observability(settings, data, err);
     }
     return rc < 0 ? error_prefix(err, rc, "ConfigMap %s", name) : 0;
 }

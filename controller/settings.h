@@ -13,14 +13,19 @@
 #include "serving/defaults.h"
 #include "serving/traffic.h"
 
+#define REQUEST_LOG_TEMPLATE_MAX 4096
+
 struct settings {
     struct serving_config defaults;
     struct network_config network;
     struct autoscaler_config autoscaler;
     int64_t progress_deadline_s; /* config-deployment: progress-deadline */
     char sidecar_cpu[32];        /* config-deployment: queue-sidecar-cpu-request */
-    char sidecar_image[512];     /* "": the node agent supplies it (one machine) */
-    char local_gateway[600];     /* host name of the cluster-local ingress */
+    bool request_log;            /* config-observability: logging.enable-request-log */
+    bool request_log_probes;     /* … logging.enable-probe-request-log */
+    char request_log_template[REQUEST_LOG_TEMPLATE_MAX]; /* "": Knative's default */
+    char sidecar_image[512]; /* "": the node agent supplies it (one machine) */
+    char local_gateway[600]; /* host name of the cluster-local ingress */
 };
 
 /* Knative's defaults. */

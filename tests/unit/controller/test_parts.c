@@ -352,6 +352,24 @@ static void config_maps(void **state)
     assert_int_equal(s.progress_deadline_s, 600);
     ASSERT_OK(settings_read(&s, CONFIG_AUTOSCALER, scale, NULL, &err));
     assert_int_equal(s.autoscaler.initial_scale, 2);
+    CLEANUP(jfree)
+    json_t *log = parse("{\"logging.enable-request-log\":\"true\","
+                        "\"logging.request-log-template\":\"{{.TraceID}}\"}");
+    CLEANUP(jfree)
+    json_t *no_log = parse("{\"logging.enable-request-log\":\"false\","
+                           "\"logging.request-log-template\":\"{{.Nope}}\"}");
+    CLEANUP(jfree) json_t *odd_log = parse("{\"logging.enable-probe-request-log\":\"maybe\"}");
+    ASSERT_OK(settings_read(&s, CONFIG_OBSERVABILITY, log, NULL, &err));
+    assert_true(s.request_log && !s.request_log_probes);
+    assert_string_equal(s.request_log_template, "{{.TraceID}}");
+    ASSERT_ERR(ERR_INVALID, settings_read(&s, CONFIG_OBSERVABILITY, no_log, NULL, &err));
+    ASSERT_MSG("logging.request-log-template");
+    ASSERT_ERR(ERR_INVALID, settings_read(&s, CONFIG_OBSERVABILITY, odd_log, NULL, &err));
+    ASSERT_MSG("logging.enable-probe-request-log");
+    assert_true(s.request_log); /* as before */
+    ASSERT_OK(settings_read(&s, CONFIG_OBSERVABILITY, NULL, NULL, &err));
+    assert_false(s.request_log);
+    assert_true(settings_wants(CONFIG_OBSERVABILITY));
     assert_true(settings_wants(CONFIG_NETWORK));
     assert_false(settings_wants("other"));
 }
