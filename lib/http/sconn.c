@@ -414,6 +414,17 @@ static void on_end(struct stream *s)
     sconn_close(conn);
 }
 
+/* Nobody reads on because the request waits and enough of its body is kept: its client has gone. */
+static void on_hangup(struct stream *s)
+{
+    struct sconn *conn = s->data;
+    const struct http_exchange *ex = conn->ex;
+    if (conn->h2 == NULL && !conn->tunnel && !conn->lingering && ex != NULL && ex->announced &&
+        !ex->complete && !ex->resumed && !ex->ended && conn->pending_len == 0) {
+        sconn_close(conn);
+    }
+}
+
 static void on_drain(struct stream *s)
 {
     struct sconn *conn = s->data;
@@ -434,6 +445,7 @@ static const struct stream_events conn_events = {
     .on_buffer = on_buffer,
     .on_read = on_read,
     .on_end = on_end,
+    .on_hangup = on_hangup,
     .on_drain = on_drain,
     .on_error = on_error,
 };

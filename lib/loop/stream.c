@@ -473,6 +473,9 @@ static void on_ready(struct loop_io *io, unsigned events)
         connect_ready(s, events);
     }
     read_on(s);
+    if (s->hung && !s->reading && stream_is_open(s) && !s->ended && s->events->on_hangup != NULL) {
+        s->events->on_hangup(s);
+    }
     if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) {
         write_on(s);
     }

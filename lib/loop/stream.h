@@ -15,6 +15,8 @@
  *              stream_read_stop).
  *   on_read    n > 0 bytes are in that buffer.
  *   on_end     the peer sent its last byte (half-close). Writing goes on. Reading has stopped.
+ *   on_hangup  reading is stopped and the peer has sent its last byte, or is gone; what it sent may
+ *              still be unread. May come more than once.
  *   on_drain   bytes had been queued by stream_write, and now all are with the kernel.
  *   on_error   the stream is broken; comes at most once; close it.
  * stream_close may be called inside each of them but on_buffer; then none follows but the close
@@ -43,6 +45,7 @@ struct stream_events {
     void (*on_end)(struct stream *s);
     void (*on_drain)(struct stream *s);
     void (*on_error)(struct stream *s, const struct error *err);
+    void (*on_hangup)(struct stream *s);
 };
 
 /* err is NULL on success. */

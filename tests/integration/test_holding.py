@@ -8,6 +8,7 @@ import re
 import resource
 import signal
 import socket
+import struct
 import subprocess
 import threading
 
@@ -115,6 +116,21 @@ def test_a_refusal_says_when_to_come_again(world):
     wait_for(lambda: world.state()["revisions"][0]["retryAfterSeconds"] >= 1, 5, "an estimate is shown")
     world.replica("a", "hello-1")
     assert results(first)[0].status == 200
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["end", "reset"])
+def test_a_client_that_leaves_a_large_body_behind(world, reset):
+    """More is under way than is kept of it: nobody reads, and yet its going away is noticed."""
+    world.function()
+    world.start()
+    with socket.create_connection(("127.0.0.1", world.public)) as s:
+        s.sendall(b"POST / HTTP/1.1\r\nHost: hello.default.localhost\r\nContent-Length: 100000000\r\n\r\n")
+        s.sendall(b"x" * 100_000)
+        wait_for(lambda: world.state()["held"] == 1, 5, "it is held")
+        if reset:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    wait_for(lambda: world.state()["held"] == 0, 5, "it is out of the queue")
+    assert world.counter("client_gone") == 1
 
 
 # --- replicas ------------------------------------------------------------------------------------------------------
