@@ -139,6 +139,7 @@ static bool goes_alone(struct borrower *b, const struct revision *r, uint64_t no
         return true;
     }
     free(map_remove(&b->alone, slice_str(r->key)));
+    b->tell = true;
     return false;
 }
 

@@ -25,6 +25,7 @@ struct borrower {
     struct list ready;   /* private: loans whose request may be forwarded */
     struct list refused; /* private: loans whose request the owner has no room for */
     struct list parked;  /* private: granted on a replica that we do not know yet, or to ask anew */
+    bool tell;           /* some that run may be unknown to their owner: borrower_tell() them */
     struct list spare;   /* private */
     uint32_t spare_count; /* private */
 };

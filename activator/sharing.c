@@ -38,13 +38,19 @@ void sharing_fini(struct sharing *s)
     s->handler = NULL;
 }
 
+static void tell_running(struct sharing *s)
+{
+    s->borrower.tell = false;
+    list_foreach (node, &s->handler->running) {
+        borrower_tell(&s->borrower, &LIST_ENTRY(node, struct request, link)->ticket);
+    }
+}
+
 void sharing_moved(struct sharing *s)
 {
     struct handler *h = s->handler;
     borrower_moved(&s->borrower, now_of(h));
-    list_foreach (node, &h->running) {
-        borrower_tell(&s->borrower, &LIST_ENTRY(node, struct request, link)->ticket);
-    }
+    tell_running(s);
     lender_moved(&s->lender, now_of(h));
     handler_pump(h);
     s->flush(s->flush_arg);
@@ -54,6 +60,9 @@ void sharing_pump(struct sharing *s, uint64_t now_ns)
 {
     struct handler *h = s->handler;
     struct ticket *tk;
+    if (s->borrower.tell) {
+        tell_running(s);
+    }
     borrower_ask(&s->borrower, now_ns);
     while ((tk = borrower_next(&s->borrower)) != NULL) {
         request_forward(request_of(tk));
