@@ -229,7 +229,13 @@ void http_exchange_resume(struct http_exchange *ex)
     }
     deliver_end(ex);
     conn->in_feed = was_in_feed;
-    if (!was_in_feed && !conn->closing) {
+    if (conn->closing) {
+        return;
+    }
+    if (ex->h2 != NULL) { /* others may be resumed inside; none ends before all have returned */
+        exchange_flush_batch(ex);
+        settle(ex);
+    } else if (!was_in_feed) {
         conn->in_feed = true;
         exchange_flush_batch(ex);
         conn->in_feed = false;

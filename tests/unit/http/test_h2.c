@@ -26,6 +26,7 @@ struct fixture {
     char addr[ADDR_TEXT_MAX];
     /* server */
     struct http_exchange *held; /* of /hold */
+    struct http_exchange *wake; /* of /wake */
     unsigned requests;
     unsigned listened;
     unsigned closes;
@@ -82,7 +83,11 @@ static void on_body(struct http_exchange *ex, struct slice chunk, void *arg)
 
 static void on_end(struct http_exchange *ex, void *arg)
 {
+    struct fixture *f = arg;
     const struct http_head *trailers = http_exchange_request_trailers(ex);
+    if (f->held != NULL && slice_eq(http_exchange_request(ex)->target, SLICE_LIT("/wake"))) {
+        http_exchange_resume(f->held);
+    }
     if (!http_exchange_started(ex)) {
         http_exchange_respond(ex, 200, "text/plain", SLICE_LIT("done"));
         return;
@@ -131,6 +136,8 @@ static void on_request(struct http_exchange *ex, void *arg)
     http_exchange_listen(ex, &exchange_events, f);
     if (slice_eq(rq->target, SLICE_LIT("/hold"))) {
         f->held = ex;
+    } else if (slice_eq(rq->target, SLICE_LIT("/wake"))) {
+        f->wake = ex;
     } else if (slice_eq(rq->target, SLICE_LIT("/big"))) {
         http_exchange_start(ex, &head);
         send_more(ex, f);
@@ -342,6 +349,38 @@ static void a_body_waits_for_who_takes_it(void **state)
     LOOP_UNTIL(f.loop, f.ends == 2);
     assert_int_equal(f.body.len, 4 * FRAMES_MAX);
     assert_true(f.writables > 0);
+    stop(&f);
+}
+
+/* A place becomes free in the callback of one stream, for another one on the same connection. */
+static void one_stream_may_wake_another(void **state)
+{
+    struct fixture f;
+    struct http_call wake;
+    static const char piece[8192] = "y";
+    size_t sent = 0;
+    struct http_head head = {.method = SLICE_LIT("GET"),
+                             .method_id = HTTP_METHOD_GET,
+                             .target = SLICE_LIT("/wake"),
+                             .authority = SLICE_LIT("a")};
+    start(&f, *state, http_limits_default());
+    ask(&f, "POST", "/hold", HTTP_BODY_STREAM);
+    while (http_call_write(&f.call, slice_of(piece, sizeof(piece))) == HTTP_GO) {
+        sent += sizeof(piece);
+        http_call_flush(&f.call);
+        loop_turn(f.loop, false);
+        assert_true(sent < FRAMES_MAX);
+    }
+    sent += sizeof(piece);
+    http_call_end(&f.call);
+    LOOP_UNTIL(f.loop, f.held != NULL);
+    FINE(http_call_start(f.pool, &wake, &head, &call_events, &f, NULL));
+    http_call_end(&wake);
+    LOOP_UNTIL(f.loop, f.wake != NULL && http_exchange_request_complete(f.wake));
+    http_exchange_resume(f.wake);
+    LOOP_UNTIL(f.loop, f.ends == 2);
+    assert_int_equal(f.taken, sent);
+    assert_int_equal(http_server_connections(f.server), 1);
     stop(&f);
 }
 
@@ -933,6 +972,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         LOOP_TEST(a_call_goes_round),
         LOOP_TEST(a_body_waits_for_who_takes_it),
+        LOOP_TEST(one_stream_may_wake_another),
         LOOP_TEST(many_calls_share_a_connection),
         LOOP_TEST(failures_say_how_far_it_came),
         LOOP_TEST(it_may_end_at_every_step),
