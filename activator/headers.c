@@ -91,7 +91,11 @@ int headers_to_replica(struct http_head *out, const struct headers_context *ctx,
     }
     struct slice xff = forwarded_for(out, ctx, scratch);
     size_t hops_at = scratch->len;
-    strbuf_appendf(scratch, "%u", ctx->hops + 1);
+    unsigned next = ctx->hops + 1; /* at most two digits: HEADER_HOPS_MAX */
+    if (next >= 10) {
+        strbuf_append_char(scratch, (char)('0' + next / 10 % 10));
+    }
+    strbuf_append_char(scratch, (char)('0' + next % 10));
     struct slice hops = slice_of(scratch->ptr + hops_at, scratch->len - hops_at);
 
     size_t kept = 0;

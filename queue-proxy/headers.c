@@ -178,8 +178,12 @@ static int write_chain(struct http_head *out, struct slice peer, struct slice *c
     put(&t, t.len > 0 && !slice_empty(peer) ? SLICE_LIT(", ") : SLICE_EMPTY);
     put(&t, peer);
     *chain = t.full ? peer : slice_of(t.buf, t.len);
-    http_head_remove(out, SLICE_LIT("x-forwarded-for"));
-    return slice_empty(*chain) ? 0 : http_head_add(out, SLICE_LIT("X-Forwarded-For"), *chain);
+    if (lines > 0) {
+        http_head_remove(out, SLICE_LIT("x-forwarded-for"));
+    }
+    return slice_empty(*chain) ? 0
+                               : http_head_add_id(out, HTTP_H_X_FORWARDED_FOR,
+                                                  SLICE_LIT("X-Forwarded-For"), *chain);
 }
 
 int headers_to_function(const struct http_head *in, struct http_head *out,
@@ -205,23 +209,28 @@ int headers_to_function(const struct http_head *in, struct http_head *out,
         if (h->id == HTTP_H_X_FORWARDED_FOR) {
             chain = h->value;
         }
-        out->headers[kept++] = *h;
+        if (kept != i) {
+            out->headers[kept] = *h;
+        }
+        kept++;
     }
     out->n_headers = kept;
     http_head_check_trace(out);
     bool says_peer = !cls->proxied && !slice_eq(peer, SLICE_LIT("unix"));
     int rc = write_chain(out, says_peer ? peer : SLICE_EMPTY, &chain, room);
     if (rc == 0 && !cls->proxied && !has_proto) {
-        rc = http_head_add(out, SLICE_LIT("X-Forwarded-Proto"), SLICE_LIT("http"));
+        rc = http_head_add_id(out, HTTP_H_X_FORWARDED_PROTO, SLICE_LIT("X-Forwarded-Proto"),
+                              SLICE_LIT("http"));
     }
     if (rc == 0 && !cls->proxied && !has_host && in->authority.len > 0) {
-        rc = http_head_add(out, SLICE_LIT("X-Forwarded-Host"), in->authority);
+        rc = http_head_add_id(out, HTTP_H_X_FORWARDED_HOST, SLICE_LIT("X-Forwarded-Host"),
+                              in->authority);
     }
     if (rc == 0 && !has_forwarded && chain.len > 0) {
         struct text t = {.buf = room->forwarded, .size = sizeof(room->forwarded)};
         struct slice value = forwarded_value(out, chain, &t);
         if (value.len > 0) {
-            rc = http_head_add(out, SLICE_LIT("Forwarded"), value);
+            rc = http_head_add_id(out, HTTP_H_FORWARDED, SLICE_LIT("Forwarded"), value);
         }
     }
     return rc;
@@ -231,9 +240,14 @@ void headers_from_function(struct http_head *out)
 {
     size_t kept = 0;
     for (size_t i = 0; i < out->n_headers; i++) {
-        if (!has_prefix(out->headers[i].name, SLICE_LIT("k-lull-"))) {
-            out->headers[kept++] = out->headers[i];
+        const struct http_header *h = &out->headers[i];
+        if ((h->name.ptr[0] | 0x20) == 'k' && has_prefix(h->name, SLICE_LIT("k-lull-"))) {
+            continue;
         }
+        if (kept != i) {
+            out->headers[kept] = *h;
+        }
+        kept++;
     }
     out->n_headers = kept;
 }

@@ -23,6 +23,9 @@ static bool port_valid(struct slice port)
 
 bool h1_host_valid(struct slice host)
 {
+    static const bool in_name[256] = {['0' ... '9'] = true, ['a' ... 'z'] = true,
+                                      ['A' ... 'Z'] = true, ['.'] = true,
+                                      ['-'] = true,         ['_'] = true};
     size_t i = 0;
     if (host.len == 0 || host.len > 255 + 6) {
         return false;
@@ -39,11 +42,8 @@ bool h1_host_valid(struct slice host)
         }
         i++;
     } else {
-        for (; i < host.len && host.ptr[i] != ':'; i++) {
-            unsigned char c = (unsigned char)host.ptr[i];
-            if (!is_alnum(c) && c != '.' && c != '-' && c != '_') {
-                return false;
-            }
+        while (i < host.len && in_name[(unsigned char)host.ptr[i]]) {
+            i++;
         }
         if (i == 0) {
             return false;

@@ -221,6 +221,16 @@ int http_head_add(struct http_head *head, struct slice name, struct slice value)
     return 0;
 }
 
+int http_head_add_id(struct http_head *head, enum http_header_id id, struct slice name,
+                     struct slice value)
+{
+    if (head->n_headers >= head->cap_headers) {
+        return ERR_TOO_BIG;
+    }
+    head->headers[head->n_headers++] = (struct http_header){.name = name, .value = value, .id = id};
+    return 0;
+}
+
 size_t http_head_remove(struct http_head *head, struct slice name)
 {
     size_t kept = 0;

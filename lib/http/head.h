@@ -133,6 +133,9 @@ void http_head_init(struct http_head *head, struct http_header *room, size_t cap
  * for the bytes: nothing that came from outside without having been parsed (no CR, LF, NUL).
  */
 MUST_CHECK int http_head_add(struct http_head *head, struct slice name, struct slice value);
+/* The same for a name of the map, without looking it up. */
+MUST_CHECK int http_head_add_id(struct http_head *head, enum http_header_id id, struct slice name,
+                                struct slice value);
 /* Removes every header with this name; returns how many. */
 size_t http_head_remove(struct http_head *head, struct slice name);
 
