@@ -7,6 +7,7 @@ import socket
 import subprocess
 import threading
 
+import exposition
 import pytest
 from conftest import binary
 from fake_autoscaler import FakeAutoscaler
@@ -59,6 +60,10 @@ def test_numbers_of_all_workers_add_up(world):
     for _ in range(60):
         assert world.get().status == 200
     assert world.counter("forwarded") == 60 and world.counter("workers") == 3
+    page = world.metrics()
+    assert exposition.value(page, "lull_activator_revision_requests_total", code="2xx") == 60
+    assert exposition.value(page, "lull_activator_revision_request_seconds_bucket", le="+Inf") == 60
+    assert exposition.promtool(page) in (None, "")
     shares = [w["revisions"][0]["requests"] for w in world.workers()]
     assert sum(shares) == 60 and min(shares) > 0
     wait_for(lambda: sum(count for _, ms in scaler.reports for _, _, count, _ in ms) == 60, 10, "reports add up to all")
