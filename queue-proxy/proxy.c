@@ -39,7 +39,8 @@ struct request {
     uint64_t seen_bytes;   /* when the idle deadline was set */
     unsigned quiet;        /* idle deadlines in a row in which nothing passed */
     unsigned tries;
-    int answered; /* status that we gave while the function goes on; else 0 */
+    bool upgraded; /* it counts as answered: timeoutSeconds does not cut it */
+    int answered;  /* status that we gave while the function goes on; else 0 */
 };
 
 static const struct http_forward_hooks forward_hooks;
@@ -64,6 +65,7 @@ static struct request *rq_new(struct proxy *proxy, struct http_exchange *ex,
     rq->cls = *cls;
     rq->tries = 0;
     rq->answered = 0;
+    rq->upgraded = false;
     rq->forwarded_ns = 0;
     rq->seen_bytes = 0;
     rq->quiet = 0;
@@ -246,9 +248,7 @@ static bool on_response_head(struct http_forward *f, const struct http_head *in,
         return true; /* for Knative such an answer has not begun */
     }
     deadline_clear(&rq->start_timeout);
-    if (in->body == HTTP_BODY_TUNNEL) { /* an upgraded connection counts as answered */
-        deadline_clear(&rq->timeout);
-    }
+    rq->upgraded = in->body == HTTP_BODY_TUNNEL;
     rq->quiet = 0;
     if (deadline_is_set(&rq->idle_timeout)) {
         deadline_set(&proxy->idle_timeouts, &rq->idle_timeout);
@@ -330,6 +330,10 @@ static void start_granted(struct proxy *proxy)
 static void on_timeout(struct deadline *deadline, void *data)
 {
     struct request *rq = CONTAINER_OF(deadline, struct request, timeout);
+    if (rq->upgraded && !http_forward_left(&rq->forward)) {
+        deadline_set(&rq->proxy->timeouts, deadline); /* it bounds what comes after its client */
+        return;
+    }
     bool left = http_forward_left(&rq->forward);
     if (!http_forward_running(&rq->forward) ||
         !http_forward_cancel(&rq->forward, SLICE_LIT(TIMEOUT_TEXT))) {
