@@ -73,7 +73,7 @@ def test_the_activator_fails_nobody(world):  # noqa: F811
 
 def test_the_queue_proxy_fails_nobody(start):  # noqa: F811
     """Who comes past the activators has no other place to go: it is served until it stops coming."""
-    proxy = start(CONTAINER_CONCURRENCY=4, LULL_DRAIN_QUIET="200ms", LULL_DRAIN_TIMEOUT="60s")
+    proxy = start(CONTAINER_CONCURRENCY=4, LULL_DRAIN_QUIET="10s", LULL_DRAIN_TIMEOUT="60s")
     load = Load(proxy.port)
     load.more(200)
     proxy.process.send_signal(signal.SIGTERM)
