@@ -11,7 +11,7 @@ import time
 
 import pytest
 from conftest import binary, free_ports
-from http_raw import Backend, Closed, OK
+from http_raw import Backend, Client, Closed, OK
 from queue_proxy import GET, POST, start  # noqa: F401 (start is a fixture)
 
 
@@ -535,7 +535,7 @@ def test_slow_function_holds_back_the_client(start):
         while True:
             sock, _ = listener.accept()
             if sock.recv(10):  # not the readiness probe
-                go.wait(30)
+                go.wait(120)
                 n = 10
                 while n < 60_000_000:
                     data = sock.recv(1_000_000)
@@ -553,7 +553,7 @@ def test_slow_function_holds_back_the_client(start):
             c.send(b"x" * 1_000_000)
             sent[0] += 1_000_000
 
-    with proxy.client(tcp=True) as c:
+    with Client(proxy.port, timeout=60) as c:
         sender = threading.Thread(target=upload, args=(c,), daemon=True)
         sender.start()
         last = -1
@@ -563,7 +563,7 @@ def test_slow_function_holds_back_the_client(start):
         assert sent[0] < 40_000_000
         go.set()
         assert c.reply().status == 200
-        sender.join(10)
+        sender.join(60)
     assert got[0] >= 60_000_000
     listener.close()
 
