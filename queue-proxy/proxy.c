@@ -33,7 +33,6 @@ struct request {
     struct deadline start_timeout;
     struct deadline idle_timeout;
     struct request_class cls;
-    struct header_room room;
     uint64_t started_ns;
     uint64_t forwarded_ns; /* when it first went to the function; 0: not yet */
     uint64_t seen_bytes;   /* when the idle deadline was set */
@@ -235,7 +234,8 @@ static int on_request_head(struct http_forward *f, const struct http_head *in,
                            struct http_head *out, void *arg)
 {
     struct request *rq = arg;
-    return headers_to_function(in, out, &rq->cls, http_exchange_peer(rq->exchange), &rq->room);
+    return headers_to_function(in, out, &rq->cls, http_exchange_peer(rq->exchange),
+                               &rq->proxy->room);
 }
 
 static bool on_response_head(struct http_forward *f, const struct http_head *in,

@@ -24,6 +24,7 @@ struct proxy {
     struct probe_spec probe_spec;
     struct prober prober;
     struct breaker breaker;
+    struct header_room room; /* private: only while a head is written */
     struct request_stats stats;
     struct deadlines timeouts;       /* whole request */
     struct deadlines start_timeouts; /* to the first byte of the answer */

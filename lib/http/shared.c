@@ -16,8 +16,8 @@
 
 #define GATHER_MAX  (512 * 1024) /* two of the largest heads fit */
 #define GATHER_KEEP (64 * 1024)
-#define GATHER_SEND (16 * 1024) /* sent when so much is gathered, corked or not */
-#define COPY_BELOW  (4 * 1024)  /* smaller pieces are copied, larger ones sent from their place */
+#define GATHER_SEND (48 * 1024) /* sent when so much is gathered, corked or not */
+#define COPY_BELOW  (12 * 1024) /* smaller pieces are copied, larger ones sent from their place */
 
 struct http_shared *http_shared_ref(struct loop *loop)
 {
