@@ -32,13 +32,23 @@ static void on_client_closed(void *arg)
 }
 
 /* The caches are closed: their client may go. */
-static void on_watch_closed(void *arg)
+static void on_caches_closed(void *arg)
 {
     struct activator *a = arg;
     if (a->client != NULL) {
         kube_client_close(a->client, on_client_closed, &a->closer);
     } else {
         closer_drop(&a->closer);
+    }
+}
+
+static void on_watch_closed(void *arg)
+{
+    struct activator *a = arg;
+    if (a->mesh_pods_up) {
+        mesh_pods_close(&a->mesh_pods, on_caches_closed, a);
+    } else {
+        on_caches_closed(a);
     }
 }
 
@@ -101,7 +111,7 @@ static void close_all(struct activator *a)
     if (a->watch_up) {
         watch_close(&a->watch, on_watch_closed, a);
     } else if (a->client != NULL) {
-        kube_client_close(a->client, on_client_closed, &a->closer);
+        on_watch_closed(a);
     }
     if (a->mesh_up) {
         mesh_close(&a->mesh, drop_one, &a->closer); /* what it has lent ends before its throttler */
@@ -222,6 +232,18 @@ static int start_mesh(struct activator *a, struct error *err)
     return mesh_start(&a->mesh, a->loop, a->config, id, instance, &a->handler, err);
 }
 
+/* On Kubernetes the other activators are found by their Pods. */
+static int start_mesh_pods(struct activator *a, struct error *err)
+{
+    const struct config *c = a->config;
+    if (c->peer_listen == NULL || c->peer_listen[0] == '\0' || c->peers != NULL) {
+        return 0;
+    }
+    int rc = mesh_pods_start(&a->mesh_pods, &a->mesh, a->client, c, err);
+    a->mesh_pods_up = rc == 0;
+    return rc;
+}
+
 /* The admin port; of several workers the parent has it, and asks us. */
 static int start_admin(struct activator *a, struct error *err)
 {
@@ -260,6 +282,7 @@ int activator_start(struct activator *a, struct loop *loop, const struct config 
     rc = log_start(&a->handler, err);
     rc = rc < 0 ? rc : start_mesh(a, err);
     rc = rc < 0 ? rc : start_client(a, err);
+    rc = rc < 0 ? rc : start_mesh_pods(a, err);
     if (rc < 0) {
         return rc;
     }

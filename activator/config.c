@@ -43,7 +43,8 @@ static const struct option_row rows[] = {
            .help = "address for other activators, IP:PORT (worker i at PORT + i), so that limits "
                    "(containerConcurrency) are exact over all of them; needs the install secret"),
     OPTION(struct config, peers, STRING, "LULL_PEERS", "peers", NULL, .optional = true,
-           .help = "peer addresses of the other activators, comma-separated; with --peer-listen"),
+           .help = "peer addresses of the other activators, comma-separated; with --peer-listen; "
+                   "absent: Pods of the system namespace with the label app=lull-activator"),
     OPTION(struct config, trust_forwarded, BOOL, "LULL_TRUST_FORWARDED", "trust-forwarded", "false",
            .help = "keep X-Forwarded-* and Forwarded of public requests: only behind a proxy that "
                    "sets them"),

@@ -119,6 +119,17 @@ static void on_dial_up(struct link_client *client, void *data)
     greet(d);
 }
 
+static bool is_dialled(const struct mesh *m, const char *address)
+{
+    list_foreach (node, &m->dials) {
+        const struct dial *d = LIST_ENTRY(node, struct dial, link);
+        if (!d->removing && strcmp(d->address, address) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The other workers of the activator whose first one we dialled. */
 static void add_workers(struct dial *d, unsigned workers)
 {
@@ -133,13 +144,11 @@ static void add_workers(struct dial *d, unsigned workers)
         struct addr next;
         char text[ADDR_TEXT_MAX];
         unsigned port = addr_port(&first) + i;
-        bool known =
-            port > UINT16_MAX || addr_from_ip(slice_str(ip), (uint16_t)port, &next, NULL) < 0;
-        list_foreach (node, &d->mesh->dials) {
-            known = known || strcmp(LIST_ENTRY(node, struct dial, link)->address,
-                                    addr_format(&next, text, sizeof(text))) == 0;
+        if (port > UINT16_MAX || addr_from_ip(slice_str(ip), (uint16_t)port, &next, NULL) < 0) {
+            return;
         }
-        if (!known) {
+        addr_format(&next, text, sizeof(text));
+        if (!is_dialled(d->mesh, text)) {
             dial_open(dial_new(d->mesh, text, d->base));
         }
     }
@@ -226,12 +235,9 @@ static struct dial *dial_new(struct mesh *m, const char *address, const char *ba
 
 void mesh_add(struct mesh *m, const char *address)
 {
-    list_foreach (node, &m->dials) {
-        if (strcmp(LIST_ENTRY(node, struct dial, link)->address, address) == 0) {
-            return;
-        }
+    if (!is_dialled(m, address)) {
+        dial_open(dial_new(m, address, address));
     }
-    dial_open(dial_new(m, address, address));
 }
 
 static void dial_remove(struct dial *d)

@@ -228,6 +228,32 @@ def test_a_limit_is_exact_over_activators(pair):
     assert load.failed == []
 
 
+def test_activators_find_each_other_by_their_pods(home):
+    """As on Kubernetes: one port, two addresses."""
+    both = Pair(home)
+    port = free_ports(1)[0]
+    try:
+        for n, it in enumerate((both.one, both.two), 1):
+            it.options = ["--peer-listen", f"127.0.0.{n}:{port}", "--install-secret-file", str(home / "secret"),
+                          "--name", f"act-{n}"]
+        both.start()
+        assert both.one.counter("shards") == 1
+
+        def put(n, ip, phase="Running"):
+            both.one.api.put("pods", {"metadata": {"name": f"act-{n}", "namespace": "lull-system",
+                                                   "labels": {"app": "lull-activator"}},
+                                      "status": {"phase": phase, "podIP": ip}})
+        put(1, "127.0.0.1")
+        put(2, "", "Pending")
+        put(2, "127.0.0.2")
+        for it in (both.one, both.two):
+            together(it, 2)
+        both.one.api.delete("pods", "act-2", "lull-system")
+        together(both.one, 1)
+    finally:
+        both.stop()
+
+
 def test_peers_need_the_secret(home):
     it = World(home)
     try:
