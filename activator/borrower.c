@@ -182,17 +182,24 @@ static void to(struct list *list, struct loan *loan)
     list_push_back(list, &loan->state);
 }
 
+/* We may have no descriptor left for it, or not know the replica. */
+static bool lend(struct borrower *b, struct loan *loan, struct slice replica, uint64_t now_ns)
+{
+    return b->throttler->in_flight < b->throttler->max_in_flight &&
+           throttler_lend(b->throttler, loan->ticket, replica, now_ns);
+}
+
 static void granted(struct borrower *b, struct loan *loan, struct slice replica, uint64_t now_ns)
 {
     if (loan->ticket->state != TICKET_HELD) {
         return; /* pushed out, and not answered yet: its end will be told */
     }
-    if (throttler_lend(b->throttler, loan->ticket, replica, now_ns)) {
+    if (lend(b, loan, replica, now_ns)) {
         to(&b->ready, loan);
         return;
     }
     if (!slice_copy(replica, loan->replica, sizeof(loan->replica))) {
-        send(loan, SLOT_BACK, GIVE_BACK_UNREACHABLE);
+        send(loan, SLOT_BACK, GIVE_BACK_STALE);
         return;
     }
     loan->until_ns = now_ns + PARK_NS;
@@ -358,12 +365,11 @@ uint64_t borrower_tick(struct borrower *b, uint64_t now_ns)
             }
             continue;
         }
-        if (loan->ticket->state == TICKET_HELD &&
-            throttler_lend(b->throttler, loan->ticket, slice_str(loan->replica), now_ns)) {
+        if (loan->ticket->state == TICKET_HELD && lend(b, loan, slice_str(loan->replica), now_ns)) {
             to(&b->ready, loan);
         } else if (late) {
             list_remove(&loan->state);
-            send(loan, SLOT_BACK, GIVE_BACK_UNREACHABLE);
+            send(loan, SLOT_BACK, GIVE_BACK_STALE);
         }
     }
     return list_empty(&b->parked) ? UINT64_MAX : now_ns + PARK_TRY_NS;

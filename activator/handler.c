@@ -55,6 +55,9 @@ static void set_room(struct handler *h)
     }
     h->throttler.max_in_flight =
         h->fd_limit > taken + FDS_LEAST ? (uint32_t)(h->fd_limit - taken) : FDS_LEAST;
+    if (h->sharing != NULL) { /* what others run costs us none */
+        h->throttler.max_in_flight += h->sharing->lender.lent;
+    }
 }
 
 static void admit(struct request *rq, struct revision *r)
