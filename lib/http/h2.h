@@ -7,7 +7,8 @@
  *   h2_head.c      fields ↔ struct http_head; pure
  *   h2_session.c   one connection: bytes in, frames out, what a peer may do how often
  *   h2_server.c    exchanges on it (http/server.h)
- *   h2_upstream.c  calls on it (http/upstream.h)
+ *   h2_pool.c      connections to one address
+ *   h2_upstream.c  calls on them (http/upstream.h)
  *
  * A stream carries one message each way. Its owner (an exchange's or a call's side) is told what
  * arrives by struct h2_events, always from inside h2_session_feed or h2_session_pump: it may call
