@@ -256,7 +256,7 @@ def soak(name):
         if (ROOT / "tests/soak" / name).is_file():
             script(stage, [f"tests/soak/{name}"], 24 * 3600, {"LULL_SOAK": "1"})
         else:
-            pytest(stage, "build", "soak", "-k", name, timeout=24 * 3600, env={"LULL_SOAK": "1"})
+            pytest(stage, "build", "soak", "-s", "-k", name, timeout=24 * 3600, env={"LULL_SOAK": "1"})
     return stage_soak
 
 
