@@ -16,6 +16,7 @@ import time
 import http.client
 
 PERIOD = 2.0  # seconds between two looks at one function
+FRESH = 30.0  # a connection that was idle for longer is not used again: the activator may be closing it just now
 STUCK = 12.0  # a function that was left alone for so long and whose edge was not seen: the watch may have missed it
 
 
@@ -80,21 +81,33 @@ class Edges:
         self.actions, self.turn = [], 0  # (when, turn, function)
         self.selector = selectors.EpollSelector()
         self.selector.register(self.watch.wake, selectors.EVENT_READ)
-        self.calls, self.idle = {}, []
+        self.calls, self.idle = {}, {}  # socket: its call; socket: idle since, the oldest first
         self.ended_at = {}  # replica: when its Pod began to end
         self.made = self.answered = self.held = self.draining = self.edges = self.missed = 0
         self.bad = []
 
     # --- one request ---
 
+    def forget(self, sock):
+        self.selector.unregister(sock)
+        del self.idle[sock]
+        sock.close()
+
+    def forget_old(self):
+        for sock, since in list(self.idle.items()):
+            if time.monotonic() - since < FRESH:
+                return
+            self.forget(sock)
+
     def ask(self, function):
         self.made += 1
+        self.forget_old()
         fresh = not self.idle or self.rng.random() < 0.3
         if fresh:
             sock = socket.create_connection(("127.0.0.1", self.port), 10)
             sock.setblocking(False)
         else:
-            sock = self.idle.pop()
+            sock, _ = self.idle.popitem()
             self.selector.unregister(sock)
         call = Call(function, sock, fresh)
         self.calls[sock] = call
@@ -114,7 +127,7 @@ class Edges:
             self.bad.append(f"{call.function.name} ({'new' if call.fresh else 'kept'} connection): {bad}")
             return
         self.selector.register(call.sock, selectors.EVENT_READ)  # an idle one that is closed shows so
-        self.idle.append(call.sock)
+        self.idle[call.sock] = time.monotonic()
 
     def readable(self, sock):
         call = self.calls.get(sock)
@@ -127,9 +140,7 @@ class Edges:
             if call:
                 call.buf += f" ({problem})".encode()
         if not call:
-            self.selector.unregister(sock)
-            self.idle.remove(sock)
-            sock.close()
+            self.forget(sock)
             return
         call.buf += data
         head, sep, body = call.buf.partition(b"\r\n\r\n")
