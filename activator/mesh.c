@@ -22,7 +22,7 @@
 #define MESH_PONG    5
 
 #define TICK_MS      1000
-#define SILENT_MS    3000
+#define SILENT_MS    6000
 #define LISTEN_AGAIN 50 /* ms: the worker before us has not let go yet */
 #define BACKOFF_MS   500
 #define QUEUE_MAX    (8u << 20)

@@ -11,7 +11,7 @@
  *   HELLO    dialler   its id
  *   WELCOME  listener  u8 number of workers of its activator | its id
  *   OPS      both      slot_ops.h
- *   PING     dialler   every second; PONG comes back. Silence for 3 s ends the link
+ *   PING     dialler   every second; PONG comes back. Silence for 6 s ends the link
  *
  * Failure modes: a link breaks, or is silent: what was lent over it is taken back at both ends, and
  * the revisions of that shard get another owner until it is back.

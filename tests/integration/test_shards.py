@@ -25,7 +25,7 @@ def test_a_limit_is_exact_over_workers(world, limit):  # noqa: F811
     world.everywhere()
     together(world, 4)
     load = Load(world, clients=3 * limit + 5)
-    load.more(400)
+    load.more(100)
     load.end()
     assert load.failed == []
     assert it.most_active == limit  # never more, and all of it was used

@@ -103,7 +103,7 @@ class Load:
 
     def more(self, n):
         want = self.done + n
-        wait_for(lambda: self.done >= want, 30, f"{n} more requests")
+        wait_for(lambda: self.done >= want, 90, f"{n} more requests")
 
     def end(self):
         self.over.set()
