@@ -643,8 +643,8 @@ static void a_shard_takes_its_own_only(void **state)
 static void bytes_that_are_none_are_refused(void **state)
 {
     static const char *const bad[] = {"?12345678", "R1234567",
-                                      "R12345678\0\x09"
-                                      "ab",
+                                      ("R12345678\0\x09"
+                                       "ab"),
                                       "D12345678", "R12345678\0\0"};
     static const size_t len[] = {9, 8, 13, 9, 11};
     struct slot_message m;
