@@ -19,7 +19,8 @@ static struct sockaddr_in6 *as_in6(const struct addr *a)
 
 static int parse_unix(struct slice path, struct addr *out, struct error *err)
 {
-    if (path.len == 0 || memchr(path.ptr, '\0', path.len) != NULL) {
+    if (path.len == 0 || slice_eq(path, SLICE_LIT("@")) ||
+        memchr(path.ptr, '\0', path.len) != NULL) {
         return error_set(err, ERR_INVALID, "unix: needs a path");
     }
     if (path.len >= sizeof(out->u.un.sun_path)) {
@@ -38,6 +39,24 @@ static int parse_unix(struct slice path, struct addr *out, struct error *err)
     return 0;
 }
 
+/* An IPv4 address in IPv6's clothes is that IPv4 address. */
+static void set_v6(struct addr *a, uint16_t port)
+{
+    struct in6_addr ip = as_in6(a)->sin6_addr;
+    *a = (struct addr){.len = 0};
+    if (IN6_IS_ADDR_V4MAPPED(&ip)) {
+        as_in(a)->sin_family = AF_INET;
+        as_in(a)->sin_port = htons(port);
+        memcpy(&as_in(a)->sin_addr, &ip.s6_addr[12], 4);
+        a->len = sizeof(struct sockaddr_in);
+        return;
+    }
+    as_in6(a)->sin6_family = AF_INET6;
+    as_in6(a)->sin6_port = htons(port);
+    as_in6(a)->sin6_addr = ip;
+    a->len = sizeof(struct sockaddr_in6);
+}
+
 int addr_from_ip(struct slice ip, uint16_t port, struct addr *out, struct error *err)
 {
     char host[64];
@@ -51,9 +70,7 @@ int addr_from_ip(struct slice ip, uint16_t port, struct addr *out, struct error 
             as_in(&a)->sin_port = htons(port);
             a.len = sizeof(struct sockaddr_in);
         } else if (inet_pton(AF_INET6, host, &as_in6(&a)->sin6_addr) == 1) {
-            as_in6(&a)->sin6_family = AF_INET6;
-            as_in6(&a)->sin6_port = htons(port);
-            a.len = sizeof(struct sockaddr_in6);
+            set_v6(&a, port);
         }
     }
     if (a.len == 0) {

@@ -152,7 +152,7 @@ static void order_is_kept_and_all_reaches_the_database(void **state)
     unsigned order = 0;
     for (unsigned i = 0; i < ARRAY_LEN(items); i++) {
         items[i].order = &order;
-        start(j, &items[i], i % 7 != 3, 1 + i % 3, i + 1, "abc" + i % 3, "x");
+        start(j, &items[i], i % 7 != 3, 1 + i % 3, i + 1, &"abc"[i % 3], "x");
     }
     LOOP_UNTIL(loop, order == ARRAY_LEN(items));
     for (unsigned i = 0; i < ARRAY_LEN(items); i++) {
