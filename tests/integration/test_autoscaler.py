@@ -194,7 +194,7 @@ def test_a_poke_is_written_at_once(world):
         wait_for(lambda: world.replicas() == 0, 20, "it is at zero again")
         link.notes.clear()
     # The regular decision comes every 2 s; with a tick in between the median would be about 1 s.
-    assert sorted(times)[2] < 0.1, times
+    assert sorted(times)[2] < 0.5, times
 
 
 def test_a_crowd_gets_its_replicas_in_one_write(world):
@@ -284,7 +284,7 @@ def test_a_burst_is_not_left_to_the_next_tick(world):
     begun = time.monotonic()
     link.report()
     wait_for(lambda: all(world.replicas(n) > 1 for n in names), 5, "all were scaled up")
-    assert max(world.scales(n)[0][0] for n in names) - begun < 0.5
+    assert max(world.scales(n)[0][0] for n in names) - begun < 1
 
 
 @pytest.mark.quick
@@ -326,7 +326,7 @@ def test_a_poke_overtakes_the_way_to_zero(world):
     begun = time.monotonic()
     go.set()
     wait_for(lambda: [n for _, n in world.scales()] == [0, 1], 5, "one follows zero")
-    assert world.scales()[-1][0] - begun < 0.5
+    assert world.scales()[-1][0] - begun < 1
     wait_for(lambda: link.noted("scaled", "f1"), 5, "the activator is told")
 
 

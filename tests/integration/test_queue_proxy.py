@@ -411,7 +411,7 @@ def test_listening_is_noticed_at_once(start):
     begin = time.monotonic()
     sock.listen()
     proxy.ready()
-    assert time.monotonic() - begin < 0.1  # 1–2 ms on a quiet machine
+    assert time.monotonic() - begin < 0.5  # 1–2 ms on a quiet machine
     sock.close()
 
 
