@@ -17,7 +17,7 @@ pytestmark = pytest.mark.hostile
 FORBIDDEN = {"host", "authorization", "content-length", "transfer-encoding", "connection", "k-proxy-request",
              "k-original-host", "x-forwarded-for"}
 LONG = 3000  # bytes; longer messages are not sent one by one
-FUZZ_SECONDS = float(os.environ.get("LULL_FRAMING_SECONDS", "4"))  # for each target
+FUZZ_SECONDS = float(os.environ.get("LULL_FRAMING_SECONDS", "3"))  # for each target
 LEAST = 1000  # mutations, however slow the machine is
 
 

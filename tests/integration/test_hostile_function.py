@@ -338,7 +338,7 @@ def test_mutated_answers(target):
         assert (got[0].status, got[0].body) == (want.status, want.body) or want.cut, f"{data!r} passed as {c.data!r}"
 
     async def scenario():
-        end = target.loop.time() + float(os.environ.get("LULL_FRAMING_SECONDS", "3"))
+        end = target.loop.time() + float(os.environ.get("LULL_FRAMING_SECONDS", "1.5"))
         n = 0
         while target.loop.time() < end or n < 200:
             await one(mutate())
