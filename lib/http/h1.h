@@ -74,6 +74,7 @@ struct h1_parser {
     bool head_done;  /* its head is complete */
     bool keep_alive; /* after H1_DONE: the connection may carry another one */
     bool tunnel;     /* after H1_DONE: on_head said H1_TUNNEL */
+    bool is_head;    /* a HEAD request is being read: its answer has no body, also when refused */
     bool stopped;    /* private */
     bool extension;  /* private: the name or value of a chunk's extension has a byte */
     bool half_line;  /* private: a CR before the message waits for its LF */

@@ -108,6 +108,7 @@ static int on_message_begin(llhttp_t *ll)
     p->started = true;
     p->head_done = false;
     p->tunnel = false;
+    p->is_head = false;
     p->name_len = 0;
     p->value_len = 0;
     p->trailers = 0;
@@ -126,6 +127,12 @@ static int on_method(llhttp_t *ll, const char *at, size_t len)
 {
     struct h1_parser *p = self(ll);
     p->word_end = place(p, at) + (uint32_t)len;
+    return 0;
+}
+
+static int on_method_complete(llhttp_t *ll)
+{
+    self(ll)->is_head = ll->method == HTTP_HEAD;
     return 0;
 }
 
@@ -351,6 +358,7 @@ static int on_message_complete(llhttp_t *ll)
 {
     struct h1_parser *p = self(ll);
     p->started = false;
+    p->is_head = false;
     p->keep_alive = llhttp_should_keep_alive(ll) && !p->tunnel;
     return HPE_PAUSED;
 }
@@ -358,6 +366,7 @@ static int on_message_complete(llhttp_t *ll)
 static const llhttp_settings_t settings = {
     .on_message_begin = on_message_begin,
     .on_method = on_method,
+    .on_method_complete = on_method_complete,
     .on_url = on_url,
     .on_version = on_version,
     .on_header_field = on_field,

@@ -175,12 +175,13 @@ static void refuse(struct sconn *conn, int status, const char *text)
         ex->status = (uint16_t)status;
         server_give_exchange(conn->server, ex);
     }
+    bool bare = conn->parser.is_head;
     char answer[512];
     int n = snprintf(answer, sizeof(answer),
                      "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\n"
-                     "%sContent-Length: %zu\r\nConnection: close\r\n\r\n%s\n",
+                     "%sContent-Length: %zu\r\nConnection: close\r\n\r\n%s%s",
                      status, http_status_text(status), status == 405 ? ALLOW : "", strlen(text) + 1,
-                     text);
+                     bare ? "" : text, bare ? "" : "\n");
     if (n < 0 || (size_t)n >= sizeof(answer) || conn->closing ||
         stream_write_bytes(&conn->stream, answer, (size_t)n, NULL) < 0) {
         sconn_close(conn);

@@ -57,6 +57,8 @@ row("te in 1.0", 400, b"POST / HTTP/1.0\r\n" + H + b"Transfer-Encoding: chunked\
 row("te in 1.0, kept", 400, b"POST / HTTP/1.0\r\n" + H + b"Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + GET)
 row("te in upper case", 200, POST + b"TRANSFER-ENCODING: Chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
 row("te with tabs", (200, 400), POST + b"Transfer-Encoding:\t chunked \t\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
+row("cl with a tab behind", (200, 400), POST + b"Content-Length: 3\t\r\n\r\nabc")
+row("cl with a tab behind, HEAD", (200, 400), b"HEAD / HTTP/1.1\r\n" + H + b"Content-Length: 3\t\r\n\r\nabc")
 row("cl with zeros", 200, POST + b"Content-Length: 0005\r\n\r\nabcde")
 row("cl is the largest", [], POST + b"Content-Length: 9223372036854775807\r\n\r\nabc", quiet=True)
 
