@@ -77,6 +77,7 @@ struct h1_parser {
     bool is_head;    /* a HEAD request is being read: its answer has no body, also when refused */
     bool stopped;    /* private */
     bool extension;  /* private: the name or value of a chunk's extension has a byte */
+    bool quoted;     /* private: that value is a quoted string */
     bool half_line;  /* private: a CR before the message waits for its LF */
 };
 

@@ -346,6 +346,20 @@ static int on_extension(llhttp_t *ll, const char *at, size_t len)
     return 0;
 }
 
+/* A value is a token or a quoted string; llhttp takes a token with a quoted string behind it, too.
+ */
+static int on_extension_value(llhttp_t *ll, const char *at, size_t len)
+{
+    struct h1_parser *p = self(ll);
+    if (!p->extension && len > 0) {
+        p->quoted = at[0] == '"';
+    }
+    if (!p->quoted && memchr(at, '"', len) != NULL) {
+        return refuse(p, 400, "a quote inside a chunk extension's value");
+    }
+    return on_extension(ll, at, len);
+}
+
 static int on_extension_complete(llhttp_t *ll)
 {
     struct h1_parser *p = self(ll);
@@ -375,7 +389,7 @@ static const llhttp_settings_t settings = {
     .on_headers_complete = on_headers_complete,
     .on_chunk_extension_name = on_extension,
     .on_chunk_extension_name_complete = on_extension_complete,
-    .on_chunk_extension_value = on_extension,
+    .on_chunk_extension_value = on_extension_value,
     .on_chunk_extension_value_complete = on_extension_complete,
     .on_body = on_body,
     .on_message_complete = on_message_complete,

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import pathlib
+import random
 import re
 import resource
 import shutil
@@ -24,6 +25,14 @@ ASAN = "asan" in BUILD.name
 SOAK = bool(os.environ.get("LULL_SOAK"))
 HOSTS = ("a", "b", "b.example.com")  # the activator's routes, all to one function
 PATIENCE = float(os.environ.get("LULL_PATIENCE", "30"))  # seconds until a test says that something did not happen
+
+
+def mutation_seed():
+    """The same messages each time; LULL_FRAMING_SEED=N makes others, LULL_FRAMING_SEED=random (and the soak form) new ones."""
+    want = os.environ.get("LULL_FRAMING_SEED", "random" if SOAK else "1")
+    seed = random.randrange(10 ** 9) if want == "random" else int(want)
+    print(f"LULL_FRAMING_SEED={seed}")
+    return seed
 
 
 def digest(request):

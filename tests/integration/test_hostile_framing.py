@@ -10,7 +10,7 @@ import time
 
 import pytest
 import strict_http as strict
-from hostile import PATIENCE, TARGETS, digest
+from hostile import PATIENCE, TARGETS, digest, mutation_seed
 from hostile_cases import CASES, GET
 
 pytestmark = pytest.mark.hostile
@@ -184,10 +184,8 @@ class Lab:
 
 
 def run_lab(target, lab_of, seconds):
-    """Mutations for so long; the seed is printed when it fails: LULL_FRAMING_SEED=N makes the same messages again."""
-    seed = int(os.environ.get("LULL_FRAMING_SEED", random.randrange(10 ** 9)))
-    print(f"LULL_FRAMING_SEED={seed}")
-    lab = lab_of(target, seed)
+    """Mutations for so long."""
+    lab = lab_of(target, mutation_seed())
     target.function.wrong.clear()
 
     async def worker(end):

@@ -8,7 +8,7 @@ import os
 
 import pytest
 import strict_http as strict
-from hostile import PATIENCE, TARGETS, ActivatorTarget, ChainTarget, Function, QueueTarget, answer_with
+from hostile import PATIENCE, TARGETS, ActivatorTarget, ChainTarget, Function, QueueTarget, answer_with, mutation_seed
 from fake_api import pod
 
 pytestmark = pytest.mark.hostile
@@ -282,9 +282,7 @@ def test_mutated_answers(target):
     """Answers with bytes changed, cut and doubled: the client gets an answer that a strict reader takes for the one that
     a strict reader saw the function give, or 502, or one that is visibly cut."""
     import random
-    seed = int(os.environ.get("LULL_FRAMING_SEED", random.randrange(10 ** 9)))
-    print(f"LULL_FRAMING_SEED={seed}")
-    rng = random.Random(seed)
+    rng = random.Random(mutation_seed())
     seeds = [d for d, _ in itertools.chain(BAD_HEADS.values(), CUT.values()) if 0 < len(d) < 500] + [d for _, d, _ in MORE.values()]
     pieces = [b"\r\n", b"\n", b"\r", b" ", b"\t", b"\0", b":", b",", b"0", b"-", b"0\r\n\r\n", b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n",
               b"Connection: close\r\n", b"\r\n\r\n", OK, b"HTTP/1.1 103 X\r\n\r\n", b"3\r\nabc\r\n"]

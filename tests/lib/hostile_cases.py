@@ -93,6 +93,8 @@ for name, line in {"cl": b"Content-Length: 5", "te": b"Transfer-Encoding: gzip"}
     row(f"chunk: {name} as trailer", 400, CHUNKED + b"3\r\nabc\r\n0\r\n" + line + b"\r\n\r\n" + GET)
 row("chunk: 13 digits", 200, CHUNKED + b"0" * 12 + b"3\r\nabc\r\n0\r\n\r\n")
 row("chunk: zeros for ever", (400, 413, 431), CHUNKED + b"0" * 1_000_000 + b"3\r\nabc\r\n0\r\n\r\n")
+row("chunk: zeros before three", 200, CHUNKED + b"00000000000000003\r\nabc\r\n0\r\n\r\n")
+row("chunk: a quote in a token", 400, CHUNKED + b'3;a=b"c"\r\nabc\r\n0\r\n\r\n')
 row("chunk: zeros", 200, CHUNKED + b"0003\r\nabc\r\n0000\r\n\r\n")
 row("chunk: upper case", 200, CHUNKED + b"A\r\n0123456789\r\n0\r\n\r\n")
 for name, body in {"shorter": b"5\r\nabc\r\n0\r\n\r\n", "no last": b"3\r\nabc\r\n", "half a size": b"3", "half a line": b"3\r", "half an end": b"3\r\nabc\r",

@@ -11,7 +11,7 @@ STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-9][0-9][0-9]) ?[^\r\n]*")  # the ph
 FIELD = re.compile(rb"(%s):([\t -~\x80-\xff]*)" % TOKEN)
 HOST = re.compile(rb"(?:[0-9A-Za-z._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)([^#]*)")
-CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})((?:[ \t]*;[ \t]*%s(?:[ \t]*=[ \t]*(?:%s|%s))?)*)" % (TOKEN, TOKEN, QUOTED))
+CHUNK = re.compile(rb"(0*[0-9A-Fa-f]{1,16})((?:[ \t]*;[ \t]*%s(?:[ \t]*=[ \t]*(?:%s|%s))?)*)" % (TOKEN, TOKEN, QUOTED))
 LINE_MAX = 64 * 1024  # a line that is longer is not waited for
 
 
