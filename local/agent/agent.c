@@ -70,7 +70,7 @@ static void on_tick(struct timer *timer)
             deployment_sync(d);
         }
     }
-    if (!a->deployment_watch || !a->pod_watch) {
+    if (!a->deployment_watch || !a->pod_watch || !a->config_watches[0] || !a->config_watches[1]) {
         watches_start(a);
     }
     if (!list_empty(&a->dirty) || !list_empty(&a->dirty_deployments)) {
@@ -237,6 +237,7 @@ static void watches_start(struct agent *a)
                 : store_watch_start(a->store, &PODS, store_version(a->store), on_pod, a,
                                     &a->pod_watch, &err);
     }
+    rc = rc ? rc : follow_start(a, &err);
     if (rc < 0) {
         LOG_ERROR("cannot follow the store", LOG_ERR(&err));
         agent_tick_soon(a);
@@ -431,6 +432,7 @@ void agent_close(struct agent *a, agent_close_cb cb, void *arg)
     }
     store_watch_close(a->deployment_watch);
     store_watch_close(a->pod_watch);
+    follow_stop(a);
     struct list *node;
     while ((node = list_first(&a->links)) != NULL) {
         replica_link_close(replica_link_of(node));

@@ -23,8 +23,11 @@
 #include "base/num.h"
 #include "json/jget.h"
 #include "local/agent/bundle.h"
+#include "local/agent/env.h"
 #include "local/agent/node.h"
 #include "local/agent/pod_json.h"
+#include "local/agent/volume_write.h"
+#include "local/replica/replica.h"
 
 #define SPEC_MAX       (1u << 20)
 #define BACKOFF_MS     200
@@ -44,7 +47,9 @@ struct launch {
     bool sweep;
     int64_t memory_bytes;
     json_t *command, *args; // of the container; owned
-    struct strbuf env;      // records env=K=V and proxy-env=K=V
+    char *workdir;          // of the container; "": the bundle's
+    struct env env, proxy_env;
+    struct volume_set volumes;
     // results
     int rc, fd;
     pid_t child;
@@ -60,7 +65,10 @@ static void launch_free(struct launch *l)
     free(l->image);
     json_decref(l->command);
     json_decref(l->args);
-    strbuf_fini(&l->env);
+    free(l->workdir);
+    env_fini(&l->env);
+    env_fini(&l->proxy_env);
+    volumes_fini(&l->volumes);
     free(l);
 }
 
@@ -88,27 +96,11 @@ static void record_env(struct strbuf *spec, const char *key, const char *name, c
     record_add(spec, name, value);
 }
 
-static int env_add(struct launch *l, const struct launch_options *o, const json_t *container,
-                   const char *key, struct error *err)
+static void env_records(struct strbuf *spec, const char *key, const struct env *env)
 {
-    size_t i;
-    json_t *row;
-    json_array_foreach(jpeek_arr(container, "env"), i, row)
-    {
-        const char *name = jpeek_cstr(row, "name");
-        const json_t *from = jpeek_obj(row, "valueFrom");
-        if (!from) {
-            record_env(&l->env, key, name, jpeek_cstr(row, "value"));
-            continue;
-        }
-        char *value = o->env_value ? o->env_value(from, o->env_arg, err) : NULL;
-        if (!value) {
-            return error_prefix(err, ERR_INVALID, "env %.80s", name);
-        }
-        record_env(&l->env, key, name, value);
-        free(value);
+    for (size_t i = 0; i < env->count; i++) {
+        record_env(spec, key, env->rows[i].name, env->rows[i].value);
     }
-    return 0;
 }
 
 static int spec_of_pod(struct launch *l, const struct launch_options *o, struct error *err)
@@ -119,7 +111,7 @@ static int spec_of_pod(struct launch *l, const struct launch_options *o, struct 
     json_array_foreach(jpeek_arr(o->pod, "spec.containers"), i, c)
     {
         bool proxy = slice_eq_str(jpeek_str(c, "name"), POD_PROXY_NAME);
-        int rc = env_add(l, o, c, proxy ? "proxy-env" : "env", err);
+        int rc = env_read(proxy ? &l->proxy_env : &l->env, &o->source, o->pod, c, err);
         if (rc < 0) {
             return rc;
         }
@@ -139,6 +131,14 @@ static int spec_of_pod(struct launch *l, const struct launch_options *o, struct 
         l->image = xstrdup(jpeek_cstr(c, "image"));
         l->command = json_incref(jpeek_arr(c, "command"));
         l->args = json_incref(jpeek_arr(c, "args"));
+        l->workdir = xstrdup(jpeek_cstr(c, "workingDir"));
+        rc = volumes_read(&l->volumes, &o->source, o->pod, c, err);
+        if (rc == 0 && l->volumes.mounts_count > REPLICA_MAX_MOUNTS) {
+            rc = error_set(err, ERR_INVALID, "more than %d volumeMounts", REPLICA_MAX_MOUNTS);
+        }
+        if (rc < 0) {
+            return rc;
+        }
     }
     return function ? 0 : error_set(err, ERR_INVALID, "the Pod has no function container");
 }
@@ -167,13 +167,21 @@ static int port_find(struct launch *l, unsigned *out)
                      l->first_port + LAUNCH_PORTS - 1);
 }
 
-static void list_add(struct strbuf *spec, const json_t *list)
+// env: $(NAME) in it is one of these variables; NULL: it is taken as it is.
+static void list_add(struct strbuf *spec, const json_t *list, const struct env *env)
 {
     size_t i;
     json_t *text;
     json_array_foreach(list, i, text)
     {
-        record_add(spec, "arg", json_string_value(text) ?: "");
+        const char *arg = json_string_value(text) ?: "";
+        CLEANUP(strbuf_fini) struct strbuf expanded;
+        strbuf_init(&expanded, SPEC_MAX);
+        if (env && strchr(arg, '$')) {
+            env_expand(env, arg, &expanded);
+            arg = strbuf_ok(&expanded) ? expanded.ptr ?: "" : arg;
+        }
+        record_add(spec, "arg", arg);
     }
 }
 
@@ -182,8 +190,12 @@ static void bundle_add(struct strbuf *spec, const struct launch *l, const struct
     const char *key;
     json_t *value;
 
-    list_add(spec, json_array_size(l->command) > 0 ? l->command : jpeek_arr(b->root, "command"));
-    list_add(spec, l->args);
+    if (json_array_size(l->command) > 0) {
+        list_add(spec, l->command, &l->env);
+    } else {
+        list_add(spec, jpeek_arr(b->root, "command"), NULL);
+    }
+    list_add(spec, l->args, &l->env);
     // Earlier records lose: the bundle, then the Service, may say otherwise.
     CLEANUP(cleanup_free) char *tmp = xasprintf("%s/replicas/%s/tmp", l->home, l->id);
     record_env(spec, "env", "PATH", FUNCTION_PATH);
@@ -215,6 +227,57 @@ static void own_env_add(struct strbuf *spec, const struct launch *l, unsigned po
     record_add(spec, "notify", text);
 }
 
+// Sources that are made, and paths in the function's view (local/replica/mounts.c).
+static int mounts_add(struct strbuf *spec, struct launch *l)
+{
+    CLEANUP(cleanup_free)
+    char *folder = xasprintf("%s/replicas/%s/" VOLUMES_FOLDER, l->home, l->id);
+
+    for (size_t i = 0; i < l->volumes.mounts_count; i++) {
+        const struct volume_mount *m = &l->volumes.mounts[i];
+        const char *sub = m->sub;
+        CLEANUP(cleanup_free)
+        char *from = xasprintf("%s/%s", folder, l->volumes.volumes[m->volume].name);
+        CLEANUP(strbuf_fini) struct strbuf expanded;
+        strbuf_init(&expanded, SPEC_MAX);
+        if (m->expand) {
+            env_expand(&l->env, m->sub, &expanded);
+            sub = strbuf_ok(&expanded) ? expanded.ptr ?: "" : "";
+        }
+        if (sub && !volume_path_is_inside(sub)) {
+            return error_set(&l->err, ERR_INVALID,
+                             "subPathExpr \"%.120s\" must be inside the volume", m->sub);
+        }
+        record_add(spec, m->read_only ? "mount-ro" : "mount-rw", from);
+        if (sub) {
+            record_add(spec, "mount-sub", sub);
+        }
+        record_add(spec, "mount-at", m->path);
+    }
+    if (l->volumes.mounts_count > 0) {
+        CLEANUP(cleanup_free) char *root = fs_join(folder, VOLUMES_ROOT);
+        record_add(spec, "mount-root", root);
+    }
+    return 0;
+}
+
+static int env_set_up(struct launch *l, unsigned port)
+{
+    char text[16];
+
+    snprintf(text, sizeof text, "%u", port);
+    env_set(&l->env, "PORT", text); // for $(PORT) in its command
+    int rc = env_resolve(&l->env, &l->err);
+    return rc ? rc : env_resolve(&l->proxy_env, &l->err);
+}
+
+static int volumes_make(struct launch *l)
+{
+    CLEANUP(cleanup_free)
+    char *folder = xasprintf("%s/replicas/%s/" VOLUMES_FOLDER, l->home, l->id);
+    return l->volumes.mounts_count == 0 ? 0 : volumes_write(folder, &l->volumes, l->uid, &l->err);
+}
+
 static int spec_write(struct launch *l, const struct bundle *b, unsigned port)
 {
     CLEANUP(strbuf_fini) struct strbuf spec;
@@ -223,11 +286,22 @@ static int spec_write(struct launch *l, const struct bundle *b, unsigned port)
     CLEANUP(cleanup_free) char *proxy_log = xasprintf("%s/replicas/%s/proxy.log", l->home, l->id);
     CLEANUP(cleanup_free) char *proxy = xasprintf("%s/lull-queue-proxy", l->libexec);
 
+    CLEANUP(cleanup_free) char *workdir = fs_join(b->workdir, l->workdir);
+
     strbuf_init(&spec, SPEC_MAX);
+    int rc = env_set_up(l, port);
+    if (rc < 0) {
+        return rc;
+    }
     bundle_add(&spec, l, b);
-    strbuf_append_slice(&spec, strbuf_slice(&l->env));
+    env_records(&spec, "env", &l->env);
+    env_records(&spec, "proxy-env", &l->proxy_env);
     own_env_add(&spec, l, port);
-    record_add(&spec, "cwd", b->workdir);
+    rc = mounts_add(&spec, l);
+    if (rc < 0) {
+        return rc;
+    }
+    record_add(&spec, "cwd", l->workdir[0] ? workdir : b->workdir);
     record_add(&spec, "log", log);
     record_add(&spec, "proxy-log", proxy_log);
     record_add(&spec, "proxy", proxy);
@@ -238,7 +312,7 @@ static int spec_write(struct launch *l, const struct bundle *b, unsigned port)
     record_number(&spec, "term-ms", TERM_MAX_MS);
     record_number(&spec, "uid", l->uid);
     record_number(&spec, "gid", l->uid);
-    if (!strbuf_ok(&spec) || !strbuf_ok(&l->env)) {
+    if (!strbuf_ok(&spec)) {
         return error_set(&l->err, ERR_TOO_BIG, "command and environment are larger than 1 MiB");
     }
     CLEANUP(cleanup_close) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -379,6 +453,7 @@ static int launch_steps(struct launch *l, struct bundle *b)
     }
     rc = port_find(l, &port);
     rc = rc ? rc : folders_make(l);
+    rc = rc ? rc : volumes_make(l);
     rc = rc ? rc : spec_write(l, b, port);
     rc = rc ? rc : ctl_listen(l, &ctl);
     rc = rc ? rc : replica_spawn(l, ctl);
@@ -430,7 +505,6 @@ int launch_start(const struct launch_options *o, launch_done_cb cb, void *arg, s
     l->uid = o->uid;
     l->lifeline_fd = o->lifeline_fd;
     l->sweep = o->sweep;
-    strbuf_init(&l->env, SPEC_MAX);
     int rc = spec_of_pod(l, o, err);
     rc = rc ? rc : work_start(&l->work, o->loop, launch_run, launch_done, l, err);
     if (rc < 0) {

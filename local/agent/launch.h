@@ -3,8 +3,8 @@
 
 /*
  * Starting one lull-replica: everything that blocks, on a pool thread. Resolves the bundle, makes
- * the folders, finds a free port for the function, writes the specification, spawns the process and
- * connects to its control socket.
+ * the folders and volumes, finds a free port for the function, writes the specification, spawns the
+ * process and connects to its control socket.
  */
 
 #include <sys/types.h>
@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/strbuf.h"
 #include "loop/work.h"
+#include "local/agent/reference.h"
 
 #define REPLICA_MARK "LULL_REPLICA" /* in the environment of every function: its replica's id */
 #define LAUNCH_PORTS 4              /* candidates that one launch may try */
@@ -30,17 +31,18 @@ struct launch_options {
     const char *libexec;
     const char *id; /* replica id */
     uint64_t log_max_bytes;
-    int lifeline_fd;     /* -1: none */
-    unsigned first_port; /* LAUNCH_PORTS candidates from here */
-    uid_t uid;           /* 0: our own user */
-    const json_t *pod;   /* read inside the call only */
-    /* Texts of Secrets and ConfigMaps for env valueFrom; NULL: refused. Returns new memory. */
-    char *(*env_value)(const json_t *value_from, void *arg, struct error *err);
-    void *env_arg;
+    int lifeline_fd;                /* -1: none */
+    unsigned first_port;            /* LAUNCH_PORTS candidates from here */
+    uid_t uid;                      /* 0: our own user */
+    const json_t *pod;              /* read inside the call only */
+    struct reference_source source; /* for its environment and volumes; inside the call only */
     bool sweep; /* an earlier process of this replica was killed: end what it left first */
 };
 
-/* ERR_INVALID: the Pod's spec cannot be run (which field, why). */
+/*
+ * An error: the Pod's spec cannot be run (which field, why), or names a ConfigMap or Secret that is
+ * not there.
+ */
 MUST_CHECK int launch_start(const struct launch_options *options, launch_done_cb cb, void *arg,
                             struct error *err);
 

@@ -2,7 +2,8 @@
 #pragma once
 
 /*
- * The agent's inside: what deployments.c, pods.c, replica.c and podlog.c share. Not for others.
+ * The agent's inside: what deployments.c, pods.c, follow.c, replica.c and podlog.c share. Not for
+ * others.
  *
  * A Pod's phase is the list of things that may happen next:
  *
@@ -20,6 +21,7 @@
 #include "local/agent/agent.h"
 #include "local/agent/launch.h"
 #include "local/agent/pod_json.h"
+#include "local/agent/reference.h"
 
 #define AGENT_ID_LEN   10
 #define AGENT_PORT_MIN 20000u
@@ -76,6 +78,9 @@ struct pod {
     bool unclean;         /* its lull-replica was killed: look for what it left behind */
     bool status_busy;
     bool status_dirty;
+    char *references;    /* ConfigMaps and Secrets that it names (reference_list); NULL: none */
+    bool refresh_busy;   /* its volumes are being written */
+    bool refresh_due;    /* … and must be again, then or when it runs */
     uint64_t retry_ms;   /* FAILED: when to try again */
     uint64_t delay_ms;   /* … and the delay after that */
     unsigned port_tries; /* slots whose ports were all taken, in this launch */
@@ -100,9 +105,10 @@ struct agent {
     struct list dirty;      /* Pods */
     struct list dirty_deployments;
     struct store_watch *deployment_watch, *pod_watch;
-    struct timer tick;    /* retries; runs while something waits */
-    struct timer publish; /* coalesced status writes */
-    struct timer refill;  /* of spare folders */
+    struct store_watch *config_watches[2]; /* by enum reference_kind */
+    struct timer tick;                     /* retries; runs while something waits */
+    struct timer publish;                  /* coalesced status writes */
+    struct timer refill;                   /* of spare folders */
     bool refilling;
     uv_signal_t child_signal;
     uint32_t placed;
@@ -167,6 +173,14 @@ void replica_link_send(struct replica_link *link, const char *text);
 struct replica_link *replica_link_of(struct list *node); /* of agent.links */
 /* No callback to the Pod follows. */
 void replica_link_close(struct replica_link *link);
+
+/* ---- follow.c: ConfigMaps and Secrets */
+struct reference_source follow_source(struct pod *p);
+/* Writes the volumes of a running Pod again; of one that is being launched, when it runs. */
+void follow_refresh(struct pod *p);
+/* Starts the watches that do not run, and looks at every Pod that names something. */
+MUST_CHECK int follow_start(struct agent *a, struct error *err);
+void follow_stop(struct agent *a);
 
 /* ---- sweep.c */
 /*

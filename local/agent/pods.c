@@ -68,6 +68,7 @@ void pod_unref(struct pod *p)
     free(p->key);
     free(p->ns);
     free(p->name);
+    free(p->references);
     free(p);
 }
 
@@ -306,35 +307,13 @@ static void launch_done(int rc, int fd, const char *reason, const struct error *
     if (p->deleting || p->gone) {
         pod_stop(p);
     }
+    if (p->refresh_due) {
+        follow_refresh(p); // something changed while it was launched
+    }
     // While the function comes up there is time for what the activator should know.
     store_hold(a->store, STORE_PATIENT, AGENT_START_HOLD_MS);
     pod_unref(p);
     closer_drop(&a->closer);
-}
-
-// Values for env rows with valueFrom: what the node knows of the Pod.
-static char *env_value(const json_t *value_from, void *arg, struct error *err)
-{
-    struct pod *p = arg;
-    struct slice path = jpeek_str(value_from, "fieldRef.fieldPath");
-    const struct {
-        const char *path;
-        const char *value;
-    } fields[] = {
-        {"metadata.name", p->name},       {"metadata.namespace", p->ns},
-        {"metadata.uid", p->object->uid}, {"spec.nodeName", POD_NODE_NAME},
-        {"status.podIP", "127.0.0.1"},    {"status.podIPs", "127.0.0.1"},
-        {"status.hostIP", "127.0.0.1"},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
-        if (slice_eq_str(path, fields[i].path)) {
-            return xstrdup(fields[i].value);
-        }
-    }
-    error_set(err, ERR_UNSUPPORTED,
-              "valueFrom is supported for these fields of the Pod: metadata.name, "
-              "metadata.namespace, metadata.uid, spec.nodeName, status.podIP, status.hostIP");
-    return NULL;
 }
 
 void pod_launch(struct pod *p)
@@ -354,8 +333,7 @@ void pod_launch(struct pod *p)
         .first_port = AGENT_PORT_MIN + (unsigned)p->slot * LAUNCH_PORTS,
         .uid = geteuid() == 0 ? AGENT_UID_MIN + (uid_t)p->slot : 0,
         .pod = root,
-        .env_value = env_value,
-        .env_arg = p,
+        .source = follow_source(p),
         .sweep = p->unclean,
     };
     p->unclean = false;
@@ -572,6 +550,7 @@ static struct pod *pod_known(struct agent *a, struct object *object)
     }
     if (!p->object) {
         p->memory_bytes = pod_memory_request(root);
+        p->references = reference_list(root);
     }
     json_decref(root);
     return p;

@@ -195,7 +195,9 @@ static void function_end(struct replica *r, struct replica_start *start)
     r->code = -1;
     r->signal = 0;
     int code = errno;
-    if (access(r->spec.cwd, F_OK) != 0) {
+    if (start->what[0]) {
+        memcpy(r->message, start->what, sizeof r->message);
+    } else if (access(r->spec.cwd, F_OK) != 0) {
         snprintf(r->message, sizeof r->message, "its folder %.120s is not there: %s", r->spec.cwd,
                  strerror(errno));
     } else {

@@ -28,6 +28,16 @@
 #define REPLICA_MAX_SPEC    (1u << 20)
 #define REPLICA_MAX_CLIENTS 4
 #define REPLICA_MESSAGE_MAX 240
+#define REPLICA_MAX_MOUNTS  64
+#define REPLICA_PATH_MAX    4096
+
+// A volume, or the part `sub` of it, at a path of the function's own view of the file system.
+struct replica_mount {
+    const char *from; // a folder
+    const char *sub;  // relative; NULL: all of it
+    const char *at;   // absolute
+    bool writable;
+};
 
 // What the agent asked for. All strings borrow from the specification's text, which lives as long
 // as the process.
@@ -48,6 +58,9 @@ struct replica_spec {
     char *envp[REPLICA_MAX_ARGS + 1];
     char *proxy_envp[REPLICA_MAX_ARGS + 1];
     size_t argc, envc, proxy_envc;
+    const char *mount_root; // an empty folder; there when there are mounts
+    struct replica_mount mounts[REPLICA_MAX_MOUNTS];
+    size_t mountc;
 };
 
 // Fills `spec` from `len` bytes at `text` (modified, kept). Returns NULL, or what is wrong.
@@ -77,8 +90,9 @@ void replica_log_forget(struct replica_log *log);
 // Starting one program, in two halves, so that two programs can be started side by side.
 struct replica_start {
     pid_t pid;
-    int failed_fd; // the exec's error comes here, or end of file
-    int code;      // errno of what failed before
+    int failed_fd;                  // the exec's error comes here, or end of file
+    int code;                       // errno of what failed before
+    char what[REPLICA_MESSAGE_MAX]; // after replica_start_end: the sentence, or "": see errno
 };
 
 // `out_fd` becomes its stdout and stderr; it gets its own session, the identity and limits of
@@ -87,6 +101,10 @@ void replica_start_begin(struct replica_start *start, const struct replica_spec 
                          char *const argv[], char **envp, int out_fd, bool as_function);
 // Waits until the program runs. Its pid, or -1 with errno when it could not be executed.
 pid_t replica_start_end(struct replica_start *start);
+
+// In a child that becomes a function: a mount namespace with the volumes at their paths. 0, or -1
+// with errno and a sentence.
+int replica_mounts_make(const struct replica_spec *spec, char *what, size_t what_size);
 
 // Kills every descendant of this process but `spare` (0 = none), waiting for none of them.
 void replica_kill_tree(pid_t spare);

@@ -52,8 +52,23 @@ static int identity_drop(const struct replica_spec *spec)
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
+// What the child says of a failure, in one write.
+struct failure {
+    int code;
+    char what[REPLICA_MESSAGE_MAX];
+};
+
+// The working directory is entered before the identity is dropped: its parents may be private.
+static int function_set_up(const struct replica_spec *spec, struct failure *failure)
+{
+    if (spec->mountc > 0 && replica_mounts_make(spec, failure->what, sizeof failure->what) != 0) {
+        return -1;
+    }
+    return chdir(spec->cwd) != 0 || limits_set(spec) != 0 || identity_drop(spec) != 0 ? -1 : 0;
+}
+
 static void child_run(const struct replica_spec *spec, char *const argv[], char **envp, int out_fd,
-                      bool as_function, pid_t parent)
+                      bool as_function, pid_t parent, struct failure *failure)
 {
     sigset_t none;
 
@@ -65,12 +80,8 @@ static void child_run(const struct replica_spec *spec, char *const argv[], char 
     if (setsid() < 0 || dup2(out_fd, 1) < 0 || dup2(out_fd, 2) < 0) {
         return;
     }
-    if (as_function) {
-        // The working directory is entered before the identity is dropped: its parents may be
-        // private.
-        if (chdir(spec->cwd) != 0 || limits_set(spec) != 0 || identity_drop(spec) != 0) {
-            return;
-        }
+    if (as_function && function_set_up(spec, failure) != 0) {
+        return;
     }
     // After the identity changed: changing it clears the setting.
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0 || getppid() != parent) {
@@ -93,9 +104,10 @@ void replica_start_begin(struct replica_start *start, const struct replica_spec 
     }
     pid_t pid = fork();
     if (pid == 0) {
-        child_run(spec, argv, envp, out_fd, as_function, parent);
-        int code = errno ? errno : EINVAL;
-        ssize_t n = write(failed[1], &code, sizeof code);
+        struct failure failure = {0};
+        child_run(spec, argv, envp, out_fd, as_function, parent, &failure);
+        failure.code = errno ? errno : EINVAL;
+        ssize_t n = write(failed[1], &failure, sizeof failure);
         _exit(n > 0 ? 127 : 126);
     }
     start->code = pid < 0 ? errno : 0;
@@ -109,13 +121,13 @@ pid_t replica_start_end(struct replica_start *start)
     int code = start->code;
 
     if (start->pid > 0) {
+        struct failure failure = {0};
         ssize_t n;
         do {
-            n = read(start->failed_fd, &code, sizeof code);
+            n = read(start->failed_fd, &failure, sizeof failure);
         } while (n < 0 && errno == EINTR);
-        if (n != sizeof code) {
-            code = 0;
-        }
+        code = n == sizeof failure ? failure.code : 0;
+        memcpy(start->what, failure.what, sizeof start->what);
     }
     if (start->failed_fd >= 0) {
         close(start->failed_fd);

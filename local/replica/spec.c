@@ -29,6 +29,7 @@ static const struct spec_row {
     {"term-ms", ROW_NUMBER, offsetof(struct replica_spec, term_ms), true},
     {"uid", ROW_UID, offsetof(struct replica_spec, uid), false},
     {"gid", ROW_GID, offsetof(struct replica_spec, gid), false},
+    {"mount-root", ROW_TEXT, offsetof(struct replica_spec, mount_root), false},
 };
 #define SPEC_ROW_COUNT (sizeof SPEC_ROWS / sizeof SPEC_ROWS[0])
 
@@ -87,6 +88,33 @@ static const char *row_set(struct replica_spec *spec, const struct spec_row *row
     return NULL;
 }
 
+// mount-ro or mount-rw begins one, then perhaps mount-sub, and mount-at ends it.
+static const char *mount_set(struct replica_spec *spec, const char *key, char *value)
+{
+    struct replica_mount *m = &spec->mounts[spec->mountc];
+
+    if (strcmp(key, "mount-ro") == 0 || strcmp(key, "mount-rw") == 0) {
+        if (spec->mountc >= REPLICA_MAX_MOUNTS) {
+            return "too many mounts";
+        }
+        *m = (struct replica_mount){.from = value, .writable = strcmp(key, "mount-rw") == 0};
+        return NULL;
+    }
+    if (spec->mountc >= REPLICA_MAX_MOUNTS || !m->from) {
+        return "a mount without its source";
+    }
+    if (strcmp(key, "mount-sub") == 0) {
+        m->sub = value;
+        return NULL;
+    }
+    if (value[0] != '/' || strlen(value) >= REPLICA_PATH_MAX / 2) {
+        return "mount-at";
+    }
+    m->at = value;
+    spec->mountc++;
+    return NULL;
+}
+
 static const char *record_set(struct replica_spec *spec, char *record, bool seen[SPEC_ROW_COUNT])
 {
     char *value = strchr(record, '=');
@@ -102,6 +130,9 @@ static const char *record_set(struct replica_spec *spec, char *record, bool seen
     }
     if (strcmp(record, "proxy-env") == 0) {
         return env_set(spec->proxy_envp, &spec->proxy_envc, value);
+    }
+    if (strncmp(record, "mount-", 6) == 0 && strcmp(record, "mount-root") != 0) {
+        return mount_set(spec, record, value);
     }
     for (size_t i = 0; i < SPEC_ROW_COUNT; i++) {
         if (strcmp(record, SPEC_ROWS[i].key) == 0) {
@@ -132,6 +163,9 @@ const char *replica_spec_parse(struct replica_spec *spec, char *text, size_t len
         if (SPEC_ROWS[i].required && !seen[i]) {
             return SPEC_ROWS[i].key;
         }
+    }
+    if (spec->mountc > 0 && !spec->mount_root) {
+        return "mount-root";
     }
     return spec->argc == 0 ? "arg" : NULL;
 }

@@ -40,7 +40,9 @@ class Node:
         self.process = subprocess.Popen([binary("lull-local"), "--home", self.home, "--libexec", self.home / "libexec",
                                          "--api-listen", "127.0.0.1:0", *map(str, more)],
                                         stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL)
+        return self.connect()
 
+    def connect(self):
         def answers():
             assert self.process.poll() is None, (self.home / "out").read_text()
             try:
