@@ -51,10 +51,11 @@ struct call {
     struct route route;
     const char *resource; /* group-resource */
     struct form form;
-    int ok_status; /* 200, 201 */
-    bool scale;    /* answer in the Scale form */
-    bool deleting; /* answer as for a delete */
-    bool dry;      /* nothing is written */
+    int ok_status;  /* 200, 201 */
+    bool scale;     /* answer in the Scale form */
+    bool deleting;  /* answer as for a delete */
+    bool dry;       /* nothing is written */
+    bool unrelated; /* the error is the request's, not the object's */
     bool answered;
     json_t *body;   /* owned; parsed request body or NULL */
     size_t waiting; /* of a collection: deletes that are under way */
@@ -121,5 +122,5 @@ MUST_CHECK int admit(struct api *api, const struct kind *kind, json_t *object, c
 
 /* --- patch.c --- */
 /* The new object that a patch of this content type makes of `target`; the caller's. */
-MUST_CHECK int patch_apply(struct slice content_type, const json_t *target, const json_t *patch,
-                           json_t **out, struct error *err);
+MUST_CHECK int patch_apply(enum kind_id id, struct slice content_type, const json_t *target,
+                           const json_t *patch, json_t **out, struct error *err);

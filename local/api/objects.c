@@ -36,7 +36,7 @@ static enum store_class class_of(const struct call *c)
 static void answer_error(struct call *c, const struct error *err, const char *prefix)
 {
     if (c->rq != NULL) {
-        respond_error(c->rq, err, prefix, &c->route);
+        respond_error(c->rq, err, prefix, c->unrelated ? NULL : &c->route);
     }
     call_finish(c);
 }
@@ -174,7 +174,8 @@ static int change_object(json_t *object, void *arg, struct error *err)
     json_t *fresh = NULL;
     int rc = 0;
     if (edit->patch_type.len > 0) {
-        rc = patch_apply(edit->patch_type, object, c->body, &fresh, err);
+        rc = patch_apply(c->route.kind->id, edit->patch_type, object, c->body, &fresh, err);
+        c->unrelated = rc < 0;
     } else {
         rc = need_version(c, c->body, err);
         fresh = json_incref(c->body);
@@ -202,7 +203,8 @@ static int change_scale(json_t *object, void *arg, struct error *err)
         return scale_apply(object, c->body, err);
     }
     json_t *scale = scale_of(object), *wanted = NULL;
-    int rc = patch_apply(edit->patch_type, scale, c->body, &wanted, err);
+    int rc = patch_apply(c->route.kind->id, edit->patch_type, scale, c->body, &wanted, err);
+    c->unrelated = rc < 0;
     if (rc == 0) {
         rc = scale_apply(object, wanted, err);
     }

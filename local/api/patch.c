@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * Plan: merge patch is lib/json's; JSON patch is applied operation by operation on a copy; a
- * strategic merge patch that has no lists and no directives means the same as a merge patch and is
- * taken as one. The rest is refused with what to use instead.
+ * Plan: merge patch is lib/json's; JSON patch is applied operation by operation on a copy;
+ * strategic merge patch (strategic.c) is for the kinds that have it on Kubernetes. The rest is
+ * refused with what to use instead.
  */
 
 #include <string.h>
@@ -11,6 +11,7 @@
 #include "json/jedit.h"
 #include "json/jget.h"
 #include "local/api/call.h"
+#include "local/api/strategic.h"
 
 #define OPERATIONS_MAX 10000
 #define VALUES_MAX     1000000 /* put in by one patch */
@@ -23,8 +24,10 @@ static struct slice pointer_of(const json_t *operation, const char *key)
 
 static int refuse(struct error *err, size_t i, const struct error *why)
 {
-    return error_set(err, ERR_INVALID, "the JSON patch cannot be applied: operation %zu: %s", i,
-                     why->msg);
+    return error_set(err, ERR_INVALID,
+                     "the server rejected our request due to an error in our request: operation "
+                     "%zu: %s",
+                     i, why->msg);
 }
 
 /* Sets at a pointer; "add" into an array inserts. Takes value. */
@@ -94,6 +97,21 @@ static bool fits(struct slice path, const json_t *value, size_t *budget)
     return measure(value, depth, budget);
 }
 
+/* What is not there equals null. */
+static bool test_passes(const json_t *there, const json_t *wanted)
+{
+    bool nothing = wanted == NULL || json_is_null(wanted);
+    return there == NULL || json_is_null(there) ? nothing : jequal(there, wanted);
+}
+
+/* A member of an object need not be there: Kubernetes' library sets it. */
+static bool replaceable(const json_t *root, struct slice path)
+{
+    ptrdiff_t slash = slice_rfind(path, '/');
+    return jpointer_get(root, path) != NULL ||
+           (slash >= 0 && json_is_object(jpointer_get(root, slice_sub(path, 0, (size_t)slash))));
+}
+
 static int run_operation(json_t **root, const json_t *operation, size_t *budget, struct error *err)
 {
     struct slice op = jpeek_str(operation, "op");
@@ -106,16 +124,16 @@ static int run_operation(json_t **root, const json_t *operation, size_t *budget,
     if (slice_eq_str(op, "remove")) {
         return jpointer_remove(*root, path, err);
     }
-    if (value == NULL) {
+    if (value == NULL && !slice_eq_str(op, "test")) {
         return error_set(err, ERR_INVALID, "%s",
                          from_other ? "nothing is at \"from\"" : "\"value\" is missing");
     }
     if (slice_eq_str(op, "test")) {
-        return jequal(jpointer_get(*root, path), value)
+        return test_passes(jpointer_get(*root, path), value)
                    ? 0
                    : error_set(err, ERR_INVALID, "testing value %.80s failed", path.ptr);
     }
-    if (slice_eq_str(op, "replace") && jpointer_get(*root, path) == NULL) {
+    if (slice_eq_str(op, "replace") && !replaceable(*root, path)) {
         return error_set(err, ERR_INVALID, "nothing is at \"%.80s\"", path.ptr);
     }
     if (!from_other && !slice_eq_str(op, "add") && !slice_eq_str(op, "replace")) {
@@ -137,9 +155,15 @@ static int run_operation(json_t **root, const json_t *operation, size_t *budget,
 
 static int json_patch(const json_t *target, const json_t *patch, json_t **out, struct error *err)
 {
-    if (!json_is_array(patch) || json_array_size(patch) > OPERATIONS_MAX) {
-        return error_set(err, ERR_PROTOCOL, "a JSON patch is an array of at most %d operations",
-                         OPERATIONS_MAX);
+    if (!json_is_array(patch)) {
+        return error_set(err, ERR_PROTOCOL,
+                         "error decoding patch: it must be an array of operations, is %s",
+                         jtype_name(patch));
+    }
+    if (json_array_size(patch) > OPERATIONS_MAX) {
+        return error_set(err, ERR_TOO_BIG,
+                         "The allowed maximum operations in a JSON patch is %d, got %zu",
+                         OPERATIONS_MAX, json_array_size(patch));
     }
     json_t *root = json_deep_copy(target);
     size_t i, budget = VALUES_MAX;
@@ -156,25 +180,25 @@ static int json_patch(const json_t *target, const json_t *patch, json_t **out, s
     return 0;
 }
 
-/* Whether the strategic form could mean something else than the plain merge. */
-static bool needs_strategy(const json_t *patch)
+#define ACCEPTED                                                                        \
+    "the body of the request was in an unknown format - accepted media types include: " \
+    "application/json-patch+json, application/merge-patch+json"
+
+static int refuse_type(struct slice type, enum kind_id id, struct error *err)
 {
-    if (json_is_array(patch)) {
-        return true;
+    const char *strategic =
+        strategic_type_of(id) == NULL ? "" : ", application/strategic-merge-patch+json";
+    const char *hint = "";
+    if (slice_starts_with(type, SLICE_LIT("application/apply-patch"))) {
+        hint = " (server-side apply is not supported: use kubectl apply without --server-side)";
+    } else if (slice_starts_with(type, SLICE_LIT("application/strategic"))) {
+        hint = " (use a merge patch: kubectl patch --type=merge)";
     }
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)patch, key, value)
-    {
-        if (key[0] == '$' || needs_strategy(value)) {
-            return true;
-        }
-    }
-    return false;
+    return error_set(err, ERR_UNSUPPORTED, ACCEPTED "%s%s", strategic, hint);
 }
 
-int patch_apply(struct slice content_type, const json_t *target, const json_t *patch, json_t **out,
-                struct error *err)
+int patch_apply(enum kind_id id, struct slice content_type, const json_t *target,
+                const json_t *patch, json_t **out, struct error *err)
 {
     ptrdiff_t semicolon = slice_find(content_type, ';');
     struct slice type =
@@ -182,21 +206,17 @@ int patch_apply(struct slice content_type, const json_t *target, const json_t *p
     if (slice_eq_str(type, "application/json-patch+json")) {
         return json_patch(target, patch, out, err);
     }
-    bool strategic = slice_eq_str(type, "application/strategic-merge-patch+json");
+    const struct strategic_type *kind = strategic_type_of(id);
+    bool strategic = kind != NULL && slice_eq_str(type, "application/strategic-merge-patch+json");
     if (!strategic && !slice_eq_str(type, "application/merge-patch+json")) {
-        return error_set(err, ERR_UNSUPPORTED,
-                         "the body of the request was in an unknown format (%.*s) - accepted "
-                         "media types include: application/json-patch+json, "
-                         "application/merge-patch+json",
-                         (int)(type.len > 60 ? 60 : type.len), type.ptr == NULL ? "" : type.ptr);
-    }
-    if (strategic && needs_strategy(patch)) {
-        return error_set(err, ERR_UNSUPPORTED,
-                         "strategic merge patches with lists or directives are not supported: use "
-                         "a merge patch (kubectl patch --type=merge)");
+        return refuse_type(type, id, err);
     }
     if (!json_is_object(patch)) {
-        return error_set(err, ERR_PROTOCOL, "a merge patch must be a JSON object");
+        return error_set(err, ERR_PROTOCOL, "error decoding patch: it must be a JSON object, is %s",
+                         jtype_name(patch));
+    }
+    if (strategic) {
+        return strategic_merge(kind, target, patch, out, err);
     }
     *out = jmerge_patch(target, patch);
     return 0;

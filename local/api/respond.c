@@ -20,7 +20,46 @@ void respond_text(struct http_simple_request *rq, int status, const struct strbu
     http_simple_respond(rq, status, "application/json", strbuf_slice(json));
 }
 
-static void append_details(struct strbuf *out, const struct route *route, bool by_kind,
+/*
+ * kubectl shows the causes of an Invalid and not its sentence, so they are made from that:
+ * "KIND "NAME" is invalid: FIELD: TEXT".
+ */
+static void append_causes(struct strbuf *out, const char *message)
+{
+    static const struct {
+        const char *text, *reason;
+    } reasons[] = {
+        {"Required value", "FieldValueRequired"}, {"Duplicate value", "FieldValueDuplicate"},
+        {"Not found", "FieldValueNotFound"},      {"Unsupported value", "FieldValueNotSupported"},
+        {"Forbidden", "FieldValueForbidden"},     {"Too long", "FieldValueTooLong"},
+        {"Too many", "FieldValueTooMany"},        {"", "FieldValueInvalid"},
+    };
+    const char *at = strstr(message, " is invalid: ");
+    if (at == NULL) {
+        return;
+    }
+    struct slice text = slice_str(at + strlen(" is invalid: "));
+    struct slice field = SLICE_EMPTY;
+    const char *colon = memmem(text.ptr, text.len, ": ", 2);
+    if (text.ptr[0] != '[' && colon != NULL && memchr(text.ptr, ' ', text.len) == colon + 1) {
+        field = slice_of(text.ptr, (size_t)(colon - text.ptr));
+        text = slice_sub(text, field.len + 2, text.len);
+    }
+    size_t i = 0;
+    while (!slice_starts_with(text, slice_str(reasons[i].text))) {
+        i++;
+    }
+    (void)strbuf_appendf(out, ",\"causes\":[{\"reason\":\"%s\",\"message\":", reasons[i].reason);
+    (void)strbuf_append_json(out, text);
+    if (field.len > 0) {
+        (void)strbuf_append_str(out, ",\"field\":");
+        (void)strbuf_append_json(out, field);
+    }
+    (void)strbuf_append_str(out, "}]");
+}
+
+/* invalid: the sentence of an Invalid, else NULL. */
+static void append_details(struct strbuf *out, const struct route *route, const char *invalid,
                            const char *uid, int retry_s)
 {
     (void)strbuf_append_str(out, "\"details\":{");
@@ -36,8 +75,11 @@ static void append_details(struct strbuf *out, const struct route *route, bool b
             first = false;
         }
         (void)strbuf_appendf(out, "%s\"kind\":\"%s\"", first ? "" : ",",
-                             by_kind ? route->kind->kind : route->kind->plural);
+                             invalid != NULL ? route->kind->kind : route->kind->plural);
         first = false;
+        if (invalid != NULL) {
+            append_causes(out, invalid);
+        }
     }
     if (uid != NULL) {
         (void)strbuf_appendf(out, "%s\"uid\":\"%s\"", first ? "" : ",", uid);
@@ -58,7 +100,8 @@ void respond_status(struct http_simple_request *rq, int status, const char *reas
                                   "\"status\":\"Failure\",\"message\":");
     (void)strbuf_append_json(&out, slice_str(message));
     (void)strbuf_appendf(&out, ",\"reason\":\"%s\",", reason);
-    append_details(&out, route, status == 422, NULL, status == 429 || status == 503 ? 1 : 0);
+    append_details(&out, route, status == 422 ? message : NULL, NULL,
+                   status == 429 || status == 503 ? 1 : 0);
     (void)strbuf_appendf(&out, "\"code\":%d}", status);
     respond_text(rq, status, &out);
 }
@@ -108,7 +151,7 @@ void respond_deleted(struct http_simple_request *rq, const struct route *route,
     strbuf_init(&out, 4096);
     (void)strbuf_append_str(&out, "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},"
                                   "\"status\":\"Success\",");
-    append_details(&out, route, false, object->uid, 0);
+    append_details(&out, route, NULL, object->uid, 0);
     out.len--; /* the comma */
     out.ptr[out.len] = '\0';
     (void)strbuf_append_char(&out, '}');

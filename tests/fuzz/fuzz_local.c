@@ -57,7 +57,7 @@ static void patch(struct slice target_text, struct slice patch_text)
         jparse(patch_text, TEXT_MAX, &change, &err) == 0 && json_is_object(target)) {
         struct slice type = json_is_array(change) ? SLICE_LIT("application/json-patch+json")
                                                   : SLICE_LIT("application/merge-patch+json");
-        if (patch_apply(type, target, change, &out, &err) == 0) {
+        if (patch_apply(KIND_POD, type, target, change, &out, &err) == 0) {
             MUST_HOLD(out != NULL);
         }
     }

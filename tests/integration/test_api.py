@@ -230,11 +230,16 @@ def test_patch_formats(api):
                                 {"op": "add", "path": "/data/n", "value": "1"},
                                 {"op": "remove", "path": "/data/a"}], "application/json-patch+json")
     assert got["data"] == {"n": "1"}
-    status(api.request("PATCH", one, [{"op": "test", "path": "/data/n", "value": "2"}],
-                       "application/json-patch+json"), 422, "Invalid")
+    body = status(api.request("PATCH", one, [{"op": "test", "path": "/data/n", "value": "2"}],
+                              "application/json-patch+json"), 422, "Invalid")
+    assert body["message"].startswith("the server rejected our request due to an error in our request")
     got = api.ok("PATCH", one, {"data": {"m": "2"}}, "application/strategic-merge-patch+json")
     assert got["data"] == {"n": "1", "m": "2"}
-    body = status(api.request("PATCH", one, {"metadata": {"finalizers": ["x"]}},
+    got = api.ok("PATCH", one, {"metadata": {"finalizers": ["x.y/z"]}, "data": {"$patch": "replace", "o": "3"}},
+                 "application/strategic-merge-patch+json")
+    assert got["data"] == {"o": "3"} and got["metadata"]["finalizers"] == ["x.y/z"]
+    api.create(KSVC, ksvc("a"))
+    body = status(api.request("PATCH", f"{KSVC}/a", {"metadata": {"labels": {"a": "b"}}},
                               "application/strategic-merge-patch+json"), 415, "UnsupportedMediaType")
     assert "--type=merge" in body["message"]
     status(api.request("PATCH", one, b"a: b", "application/apply-patch+yaml"), 415, "UnsupportedMediaType")

@@ -22,8 +22,9 @@ static void formats(void **state)
         {"text/plain", "{}", "{}", NULL, ERR_UNSUPPORTED},
         {"application/apply-patch+yaml", "{}", "{}", NULL, ERR_UNSUPPORTED},
         {STRATEGIC, "{\"a\":1}", "{\"b\":{\"c\":1}}", "{\"a\":1,\"b\":{\"c\":1}}", 0},
-        {STRATEGIC, "{}", "{\"b\":[1]}", NULL, ERR_UNSUPPORTED},
-        {STRATEGIC, "{}", "{\"b\":{\"$patch\":\"replace\"}}", NULL, ERR_UNSUPPORTED},
+        {STRATEGIC, "{\"b\":[2]}", "{\"b\":[1]}", "{\"b\":[1]}", 0},
+        {STRATEGIC, "{\"b\":{\"x\":1}}", "{\"b\":{\"$patch\":\"replace\",\"y\":1}}",
+         "{\"b\":{\"y\":1}}", 0},
         {JSONPATCH, "{\"a\":1}", "[{\"op\":\"add\",\"path\":\"/b\",\"value\":[1]}]",
          "{\"a\":1,\"b\":[1]}", 0},
         {JSONPATCH, "{\"a\":[1,3]}", "[{\"op\":\"add\",\"path\":\"/a/1\",\"value\":2}]",
@@ -42,7 +43,10 @@ static void formats(void **state)
         {JSONPATCH, "{\"a\":1}", "[{\"op\":\"test\",\"path\":\"/a\",\"value\":2}]", NULL,
          ERR_INVALID},
         {JSONPATCH, "{}", "[{\"op\":\"remove\",\"path\":\"/a\"}]", NULL, ERR_INVALID},
-        {JSONPATCH, "{}", "[{\"op\":\"replace\",\"path\":\"/a\",\"value\":1}]", NULL, ERR_INVALID},
+        {JSONPATCH, "{}", "[{\"op\":\"replace\",\"path\":\"/a\",\"value\":1}]", "{\"a\":1}", 0},
+        {JSONPATCH, "{}", "[{\"op\":\"replace\",\"path\":\"/a/b\",\"value\":1}]", NULL,
+         ERR_INVALID},
+        {JSONPATCH, "{}", "[{\"op\":\"test\",\"path\":\"/a\",\"value\":null}]", "{}", 0},
         {JSONPATCH, "{\"a\":[]}", "[{\"op\":\"add\",\"path\":\"/a/7\",\"value\":1}]", NULL,
          ERR_INVALID},
         {JSONPATCH, "{}", "[{\"op\":\"dance\",\"path\":\"/a\",\"value\":1}]", NULL, ERR_INVALID},
@@ -54,7 +58,7 @@ static void formats(void **state)
         json_t *patch = json_loads(cases[i].patch, 0, NULL);
         json_t *out = NULL;
         struct error err = {0};
-        int rc = patch_apply(slice_str(cases[i].type), target, patch, &out, &err);
+        int rc = patch_apply(KIND_CONFIGMAP, slice_str(cases[i].type), target, patch, &out, &err);
         if (rc != cases[i].code) {
             fail_msg("%s on %s: got %s (%s)", cases[i].patch, cases[i].target, error_name(rc),
                      err.msg);
@@ -84,7 +88,8 @@ static void patches_that_grow(void **state)
             json_array_append_new(patch, json_loads(operations[i], 0, NULL));
         }
         struct error err;
-        ASSERT_ERR(ERR_INVALID, patch_apply(SLICE_LIT(JSONPATCH), target, patch, &out, &err));
+        ASSERT_ERR(ERR_INVALID,
+                   patch_apply(KIND_CONFIGMAP, SLICE_LIT(JSONPATCH), target, patch, &out, &err));
         ASSERT_MSG("too big or too deep");
         json_decref(patch);
         json_decref(target);
