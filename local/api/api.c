@@ -18,6 +18,7 @@
 #include "local/api/call.h"
 #include "local/api/discovery.h"
 #include "local/api/protobuf.h"
+#include "local/api/review.h"
 
 #define BODY_MAX        (4u << 20) /* beyond: the HTTP server's own 413 */
 #define OBJECT_MAX      (3u << 19) /* 1.5 MiB: a Status says so */
@@ -64,32 +65,33 @@ void call_finish(struct call *c)
     }
 }
 
+int body_read(const struct http_simple_request *rq, json_t **out, struct error *err)
+{
+    struct slice type = http_head_get(rq->head, SLICE_LIT("content-type"));
+    bool protobuf = header_has(rq, "content-type", "protobuf");
+    if (type.len > 0 && !protobuf && !header_has(rq, "content-type", "json")) {
+        return error_set(err, ERR_UNSUPPORTED,
+                         "the body of the request was in an unknown format (%.*s) - accepted media "
+                         "types include: application/json",
+                         (int)(type.len > 80 ? 80 : type.len), type.ptr);
+    }
+    if (rq->body.len > OBJECT_MAX) {
+        return error_set(err, ERR_TOO_BIG, "Request entity too large: limit is %u", OBJECT_MAX);
+    }
+    if (protobuf) {
+        return protobuf_read(rq->body, out, err);
+    }
+    struct error why;
+    if (jparse(rq->body, OBJECT_MAX, out, &why) < 0) {
+        return error_set(err, ERR_PROTOCOL, "the body of the request is not usable: %s", why.msg);
+    }
+    return 0;
+}
+
 bool call_body(struct call *c)
 {
     struct error err;
-    int rc = 0;
-    struct slice type = http_head_get(c->rq->head, SLICE_LIT("content-type"));
-    bool json = type.len == 0 || header_has(c->rq, "content-type", "json");
-    bool protobuf = header_has(c->rq, "content-type", "protobuf");
-    if (protobuf) {
-        rc = c->rq->body.len > OBJECT_MAX
-                 ? error_set(&err, ERR_TOO_BIG, "Request entity too large: limit is %u", OBJECT_MAX)
-                 : protobuf_read(c->rq->body, &c->body, &err);
-    } else if (!json) {
-        rc = error_set(&err, ERR_UNSUPPORTED,
-                       "the body of the request was in an unknown format (%.*s) - accepted media "
-                       "types include: application/json",
-                       (int)(type.len > 80 ? 80 : type.len), type.ptr);
-    } else if (c->rq->body.len > OBJECT_MAX) {
-        rc = error_set(&err, ERR_TOO_BIG, "Request entity too large: limit is %u", OBJECT_MAX);
-    } else {
-        rc = jparse(c->rq->body, OBJECT_MAX, &c->body, &err);
-        if (rc < 0) {
-            struct error why = err;
-            rc =
-                error_set(&err, ERR_PROTOCOL, "the body of the request is not usable: %s", why.msg);
-        }
-    }
+    int rc = body_read(c->rq, &c->body, &err);
     if (rc < 0) {
         respond_error(c->rq, &err, NULL, &c->route);
         call_finish(c);
@@ -258,6 +260,9 @@ static void on_request(struct http_simple_request *rq, void *arg)
         return;
     }
     if (handle_documents(rq)) {
+        return;
+    }
+    if (review_handle(api, rq)) {
         return;
     }
     struct route route;

@@ -82,6 +82,8 @@ void respond_append_row(const struct kind *kind, enum cells_include include,
 /* The call lives until both its request is closed and call_finish() was called. */
 struct call *call_new(struct api *api, struct http_simple_request *rq, const struct route *route);
 void call_finish(struct call *c);
+/* The body as a tree, from JSON or protobuf; the caller's. */
+MUST_CHECK int body_read(const struct http_simple_request *rq, json_t **out, struct error *err);
 /* Parses the body into c->body; false: it was answered (and the call finished). */
 bool call_body(struct call *c);
 /* Value of a query parameter, or "" (borrowed until `buf` changes). */

@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "local/api/review.h"
+
 #define VERBS \
     "[\"create\",\"delete\",\"deletecollection\",\"get\",\"list\",\"patch\",\"update\",\"watch\"]"
 #define SUB_VERBS "[\"get\",\"patch\",\"update\"]"
@@ -64,6 +66,7 @@ static void append_groups(struct strbuf *out)
             first = false;
         }
     }
+    review_append_groups(out, first);
     (void)strbuf_append_str(out, "]}");
 }
 
@@ -113,6 +116,7 @@ static bool append_resources(struct strbuf *out, const char *group, const char *
             any = true;
         }
     }
+    any = review_append_resources(out, group, version) || any; /* groups of their own */
     (void)strbuf_append_str(out, "]}");
     return any;
 }
@@ -139,7 +143,7 @@ bool discovery_write(const struct route *route, bool apis, struct strbuf *out)
             return true;
         }
     }
-    return false;
+    return review_append_group(out, route->group);
 }
 
 /* --- aggregated ---------------------------------------------------------------------------- */
@@ -209,6 +213,9 @@ void discovery_aggregated(bool core, struct strbuf *out)
             }
         }
         (void)strbuf_append_str(out, "],\"freshness\":\"Current\"}]}");
+    }
+    if (!core) {
+        review_append_discovered(out, first);
     }
     (void)strbuf_append_str(out, "]}");
 }

@@ -13,9 +13,25 @@
 #include "base/clock.h"
 #include "local/api/base64.h"
 
-#define DEPTH_MAX 8
+#define DEPTH_MAX 24
 
-enum type { TEXT, BYTES, INT, BOOL, MESSAGE, TIME, TEXT_MAP, BYTES_MAP };
+enum type {
+    TEXT,
+    TEXT_SET,
+    BYTES,
+    INT,
+    INT_SET,
+    BOOL,
+    BOOL_SET,
+    MESSAGE_TYPE,
+    INLINE,
+    TIME,
+    QUANTITY,
+    INT_OR_TEXT,
+    TEXT_MAP,
+    BYTES_MAP,
+    QUANTITY_MAP
+};
 
 struct message;
 
@@ -24,7 +40,7 @@ struct field {
     enum type type;
     const char *name;
     bool repeated;
-    const struct message *of; /* of MESSAGE */
+    const struct message *of; /* of MESSAGE_TYPE and INLINE */
 };
 
 struct message {
@@ -32,85 +48,49 @@ struct message {
     size_t count;
 };
 
-#define MESSAGE_OF(list)      \
-    {                         \
-        list, ARRAY_LEN(list) \
+#define F(number, type, name)           \
+    {                                   \
+        number, type, name, false, NULL \
     }
-
-static const struct field owner_fields[] = {
-    {1, TEXT, "kind"},       {3, TEXT, "name"},       {4, TEXT, "uid"},
-    {5, TEXT, "apiVersion"}, {6, BOOL, "controller"}, {7, BOOL, "blockOwnerDeletion"}};
-static const struct message owner = MESSAGE_OF(owner_fields);
-
-static const struct field metadata_fields[] = {{1, TEXT, "name"},
-                                               {2, TEXT, "generateName"},
-                                               {3, TEXT, "namespace"},
-                                               {5, TEXT, "uid"},
-                                               {6, TEXT, "resourceVersion"},
-                                               {7, INT, "generation"},
-                                               {8, TIME, "creationTimestamp"},
-                                               {9, TIME, "deletionTimestamp"},
-                                               {10, INT, "deletionGracePeriodSeconds"},
-                                               {11, TEXT_MAP, "labels"},
-                                               {12, TEXT_MAP, "annotations"},
-                                               {13, MESSAGE, "ownerReferences", true, &owner},
-                                               {14, TEXT, "finalizers", true}};
-static const struct message metadata = MESSAGE_OF(metadata_fields);
-
-static const struct field namespace_spec_fields[] = {{1, TEXT, "finalizers", true}};
-static const struct message namespace_spec = MESSAGE_OF(namespace_spec_fields);
-static const struct field namespace_status_fields[] = {{1, TEXT, "phase"}};
-static const struct message namespace_status = MESSAGE_OF(namespace_status_fields);
-static const struct field namespace_fields[] = {{1, MESSAGE, "metadata", false, &metadata},
-                                                {2, MESSAGE, "spec", false, &namespace_spec},
-                                                {3, MESSAGE, "status", false, &namespace_status}};
-
-static const struct field configmap_fields[] = {{1, MESSAGE, "metadata", false, &metadata},
-                                                {2, TEXT_MAP, "data"},
-                                                {3, BYTES_MAP, "binaryData"},
-                                                {4, BOOL, "immutable"}};
-
-static const struct field secret_fields[] = {{1, MESSAGE, "metadata", false, &metadata},
-                                             {2, BYTES_MAP, "data"},
-                                             {3, TEXT, "type"},
-                                             {4, TEXT_MAP, "stringData"},
-                                             {5, BOOL, "immutable"}};
-
-static const struct field preconditions_fields[] = {{1, TEXT, "uid"}, {2, TEXT, "resourceVersion"}};
-static const struct message preconditions = MESSAGE_OF(preconditions_fields);
-static const struct field delete_fields[] = {{1, INT, "gracePeriodSeconds"},
-                                             {2, MESSAGE, "preconditions", false, &preconditions},
-                                             {3, BOOL, "orphanDependents"},
-                                             {4, TEXT, "propagationPolicy"},
-                                             {5, TEXT, "dryRun", true}};
-
-static const struct field reference_fields[] = {
-    {1, TEXT, "kind"},       {2, TEXT, "namespace"},       {3, TEXT, "name"},     {4, TEXT, "uid"},
-    {5, TEXT, "apiVersion"}, {6, TEXT, "resourceVersion"}, {7, TEXT, "fieldPath"}};
-static const struct message reference = MESSAGE_OF(reference_fields);
-static const struct field source_fields[] = {{1, TEXT, "component"}, {2, TEXT, "host"}};
-static const struct message source = MESSAGE_OF(source_fields);
-static const struct field event_fields[] = {{1, MESSAGE, "metadata", false, &metadata},
-                                            {2, MESSAGE, "involvedObject", false, &reference},
-                                            {3, TEXT, "reason"},
-                                            {4, TEXT, "message"},
-                                            {5, MESSAGE, "source", false, &source},
-                                            {6, TIME, "firstTimestamp"},
-                                            {7, TIME, "lastTimestamp"},
-                                            {8, INT, "count"},
-                                            {9, TEXT, "type"},
-                                            {10, TIME, "eventTime"},
-                                            {12, TEXT, "action"},
-                                            {14, TEXT, "reportingComponent"},
-                                            {15, TEXT, "reportingInstance"}};
+#define L(number, type, name)          \
+    {                                  \
+        number, type, name, true, NULL \
+    }
+#define M(number, name, message)                    \
+    {                                               \
+        number, MESSAGE_TYPE, name, false, &message \
+    }
+#define ML(number, name, message)                  \
+    {                                              \
+        number, MESSAGE_TYPE, name, true, &message \
+    }
+#define I(number, message)                  \
+    {                                       \
+        number, INLINE, "", false, &message \
+    }
+#define MESSAGE(name, ...)                                     \
+    static const struct field name##_fields[] = {__VA_ARGS__}; \
+    static const struct message name = {name##_fields, ARRAY_LEN(name##_fields)};
+#include "local/api/protobuf_fields.def"
+#undef MESSAGE
 
 static const struct {
     const char *kind;
-    struct message message;
+    const struct message *message;
 } kinds[] = {
-    {"Namespace", MESSAGE_OF(namespace_fields)}, {"ConfigMap", MESSAGE_OF(configmap_fields)},
-    {"Secret", MESSAGE_OF(secret_fields)},       {"DeleteOptions", MESSAGE_OF(delete_fields)},
-    {"Event", MESSAGE_OF(event_fields)},
+    {"Namespace", &namespace},
+    {"ConfigMap", &config_map},
+    {"Secret", &secret},
+    {"ServiceAccount", &service_account},
+    {"Service", &service},
+    {"Event", &event},
+    {"Pod", &pod},
+    {"Deployment", &deployment},
+    {"Scale", &scale},
+    {"DeleteOptions", &delete_options},
+    {"SelfSubjectAccessReview", &self_subject_access_review},
+    {"SelfSubjectRulesReview", &self_subject_rules_review},
+    {"SelfSubjectReview", &self_subject_review},
 };
 
 /* --- reading bytes ------------------------------------------------------------------------- */
@@ -196,7 +176,35 @@ static json_t *read_time(struct slice in)
         clock_format_rfc3339(seconds * (int64_t)CLOCK_NS_PER_S, 0, text, sizeof(text)));
 }
 
-static bool read_entry(struct slice in, bool bytes, json_t *map)
+/* Quantity {string = 1} */
+static json_t *read_quantity(struct slice in)
+{
+    struct token t;
+    struct slice text = SLICE_EMPTY;
+    while (in.len > 0 && take_token(&in, &t)) {
+        text = t.number == 1 ? t.text : text;
+    }
+    return read_text(text);
+}
+
+/* IntOrString {type = 1, intVal = 2, strVal = 3}; type 1 is a text. */
+static json_t *read_int_or_text(struct slice in)
+{
+    struct token t;
+    struct slice text = SLICE_EMPTY;
+    uint64_t type = 0, number = 0;
+    while (in.len > 0) {
+        if (!take_token(&in, &t)) {
+            return NULL;
+        }
+        type = t.number == 1 ? t.value : type;
+        number = t.number == 2 ? t.value : number;
+        text = t.number == 3 ? t.text : text;
+    }
+    return type == 1 ? read_text(text) : json_integer((json_int_t)number);
+}
+
+static bool read_entry(struct slice in, enum type type, json_t *map)
 {
     struct token t;
     struct slice key = SLICE_EMPTY, value = SLICE_EMPTY;
@@ -207,7 +215,9 @@ static bool read_entry(struct slice in, bool bytes, json_t *map)
         key = t.number == 1 ? t.text : key;
         value = t.number == 2 ? t.text : value;
     }
-    json_t *text = bytes ? base64_json(value) : read_text(value);
+    json_t *text = type == BYTES_MAP      ? base64_json(value)
+                   : type == QUANTITY_MAP ? read_quantity(value)
+                                          : read_text(value);
     if (text == NULL || memchr(key.ptr, 0, key.len) != NULL) {
         json_decref(text);
         return false;
@@ -216,6 +226,8 @@ static bool read_entry(struct slice in, bool bytes, json_t *map)
 }
 
 static json_t *read_message(const struct message *message, struct slice in, unsigned depth);
+static bool read_members(const struct message *message, struct slice in, unsigned depth,
+                         json_t *object);
 
 /* NULL: not readable, or (out_skip) nothing to set. */
 static json_t *read_value(const struct field *f, const struct token *t, unsigned depth,
@@ -226,21 +238,35 @@ static json_t *read_value(const struct field *f, const struct token *t, unsigned
     case TEXT:
         *out_skip = t->text.len == 0 && !f->repeated;
         return *out_skip ? NULL : read_text(t->text);
+    case TEXT_SET:
+        return read_text(t->text);
     case BYTES:
         return base64_json(t->text);
     case INT:
+        *out_skip = t->value == 0;
+        return *out_skip ? NULL : json_integer((json_int_t)t->value);
+    case INT_SET:
         return json_integer((json_int_t)t->value);
     case BOOL:
+        *out_skip = t->value == 0;
+        return *out_skip ? NULL : json_true();
+    case BOOL_SET:
         return json_boolean(t->value != 0);
     case TIME: {
         json_t *time = read_time(t->text);
         *out_skip = time == NULL;
         return time;
     }
-    case MESSAGE:
+    case QUANTITY:
+        return read_quantity(t->text);
+    case INT_OR_TEXT:
+        return read_int_or_text(t->text);
+    case MESSAGE_TYPE:
         return read_message(f->of, t->text, depth + 1);
+    case INLINE:
     case TEXT_MAP:
     case BYTES_MAP:
+    case QUANTITY_MAP:
         break;
     }
     return NULL;
@@ -249,13 +275,15 @@ static json_t *read_value(const struct field *f, const struct token *t, unsigned
 static bool set_field(json_t *object, const struct field *f, const struct token *t, unsigned depth)
 {
     json_t *there = json_object_get(object, f->name);
-    bool map = f->type == TEXT_MAP || f->type == BYTES_MAP;
-    if (map) {
+    if (f->type == INLINE) {
+        return read_members(f->of, t->text, depth + 1, object);
+    }
+    if (f->type >= TEXT_MAP) {
         if (there == NULL) {
             there = json_object();
             (void)json_object_set_new(object, f->name, there);
         }
-        return read_entry(t->text, f->type == BYTES_MAP, there);
+        return read_entry(t->text, f->type, there);
     }
     bool skip;
     json_t *value = read_value(f, t, depth, &skip);
@@ -272,22 +300,28 @@ static bool set_field(json_t *object, const struct field *f, const struct token 
     return json_array_append_new(there, value) == 0;
 }
 
-static json_t *read_message(const struct message *message, struct slice in, unsigned depth)
+static bool read_members(const struct message *message, struct slice in, unsigned depth,
+                         json_t *object)
 {
-    json_t *object = json_object();
     bool fine = depth < DEPTH_MAX;
     while (fine && in.len > 0) {
         struct token t;
         fine = take_token(&in, &t);
         for (size_t i = 0; fine && i < message->count; i++) {
             const struct field *f = &message->fields[i];
-            bool number = f->type == INT || f->type == BOOL;
+            bool number = f->type >= INT && f->type <= BOOL_SET;
             if (f->number == t.number && number != t.bytes) {
                 fine = set_field(object, f, &t, depth);
             }
         }
     }
-    if (!fine) {
+    return fine;
+}
+
+static json_t *read_message(const struct message *message, struct slice in, unsigned depth)
+{
+    json_t *object = json_object();
+    if (!read_members(message, in, depth, object)) {
         json_decref(object);
         return NULL;
     }
@@ -323,7 +357,7 @@ int protobuf_read(struct slice body, json_t **out, struct error *err)
         if (!slice_eq_str(kind, kinds[i].kind)) {
             continue;
         }
-        json_t *object = read_message(&kinds[i].message, raw, 0);
+        json_t *object = read_message(kinds[i].message, raw, 0);
         if (object == NULL) {
             return error_set(err, ERR_PROTOCOL, "the protobuf body of a %s cannot be read",
                              kinds[i].kind);

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Kubernetes' protobuf form of the small core kinds that typed clients (kubectl create namespace,
- * configmap, secret; delete options; events) send without asking whether JSON would be nicer.
+ * Kubernetes' protobuf form of its own kinds, which typed clients (kubectl create, run, expose,
+ * auth can-i) send without asking whether JSON would be nicer.
  * Reading only: answers are JSON, which these clients accept. Pure.
  */
 
