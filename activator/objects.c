@@ -215,6 +215,20 @@ int object_pod(const json_t *object, enum pod_address how, struct pod_object *ou
     return 0;
 }
 
+int object_domain(const json_t *object, struct domain_object *out)
+{
+    if (!names_fit(object)) {
+        return 1;
+    }
+    bool claimed = condition_is(condition(object, "DomainClaimed"), "True");
+    out->keep = claimed && jpeek_i64(object, "status.observedGeneration") !=
+                               jpeek_i64(object, "metadata.generation");
+    if (claimed && condition_is(condition(object, "ReferenceResolved"), "True")) {
+        out->route = dup_or_null(jpeek_str(object, "spec.ref.name"));
+    }
+    return 0;
+}
+
 int object_features(const json_t *object, struct features_object *out)
 {
     struct slice value = slice_trim(jpeek_str(object, "data.tag-header-based-routing"));
@@ -234,6 +248,12 @@ void revision_object_fini(struct revision_object *o)
     free(o->message);
     o->reason = NULL;
     o->message = NULL;
+}
+
+void domain_object_fini(struct domain_object *o)
+{
+    free(o->route);
+    o->route = NULL;
 }
 
 void pod_object_fini(struct pod_object *o)

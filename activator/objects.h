@@ -38,6 +38,12 @@ struct pod_object {
         probe_itself; /* may be probed before the Pod is Ready (no exec probe, no start-up probe) */
 };
 
+/* Of a DomainMapping. */
+struct domain_object {
+    char *route; /* owned: the Route that its name leads to; NULL: none */
+    bool keep;   /* its status is older than its spec: what was known stays for now */
+};
+
 /* Of ConfigMap config-features. */
 struct features_object {
     bool tag_header; /* tag-header-based-routing */
@@ -49,9 +55,11 @@ int object_route(const json_t *object, struct route_object *out);
 int object_revision(const json_t *object, struct revision_object *out);
 int object_pod(const json_t *object, enum pod_address how, struct pod_object *out);
 
+int object_domain(const json_t *object, struct domain_object *out);
 int object_features(const json_t *object, struct features_object *out);
 
 /* Zeroed ones are fine. */
 void route_object_fini(struct route_object *o);
 void revision_object_fini(struct revision_object *o);
 void pod_object_fini(struct pod_object *o);
+void domain_object_fini(struct domain_object *o);

@@ -30,6 +30,12 @@ struct group {
     int32_t total; /* sum of the weights */
 };
 
+/* A DomainMapping. */
+struct domain {
+    char *ns;
+    char *route;
+};
+
 struct route_name {
     struct route_name *next_same; /* later claimant of the same name */
     struct route *route;
@@ -64,6 +70,7 @@ void route_table_init(struct route_table *t, const char *cluster_domain)
     map_init(&t->routes, MAP_COPY_KEYS);
     map_init(&t->names[NAMES_MAIN], MAP_COPY_KEYS);
     map_init(&t->names[NAMES_TAG], MAP_COPY_KEYS);
+    map_init(&t->domains, MAP_COPY_KEYS);
     t->cluster_domain = xstrdup(cluster_domain);
 }
 
@@ -112,8 +119,21 @@ static void route_free(struct route_table *t, struct route *r)
     free(r);
 }
 
+static void domain_free(struct domain *d)
+{
+    if (d != NULL) {
+        free(d->ns);
+        free(d->route);
+        free(d);
+    }
+}
+
 void route_table_fini(struct route_table *t)
 {
+    map_foreach (it, &t->domains) {
+        domain_free(it.value);
+    }
+    map_fini(&t->domains);
     map_foreach (it, &t->routes) {
         route_free(t, it.value);
     }
@@ -291,6 +311,30 @@ size_t route_table_len(const struct route_table *t)
     return map_len(&t->routes);
 }
 
+void route_table_map_domain(struct route_table *t, struct slice host, struct slice ns,
+                            struct slice route)
+{
+    char buf[NAME_BYTES_MAX];
+    struct slice key = lower(host, buf, sizeof(buf));
+    if (slice_empty(key)) {
+        return;
+    }
+    struct domain *d = NEW(struct domain);
+    d->ns = slice_dup(ns);
+    d->route = slice_dup(route);
+    domain_free(map_set(&t->domains, key, d));
+}
+
+void route_table_unmap_domain(struct route_table *t, struct slice host, struct slice ns)
+{
+    char buf[NAME_BYTES_MAX];
+    struct slice key = lower(host, buf, sizeof(buf));
+    const struct domain *old = map_get(&t->domains, key);
+    if (old != NULL && slice_eq_str(ns, old->ns)) {
+        domain_free(map_remove(&t->domains, key));
+    }
+}
+
 /* The next target of the group: largest current after every one has grown by its weight. */
 static struct weighted *group_pick(struct group *g)
 {
@@ -345,20 +389,32 @@ static struct route_name *lookup(struct route_table *t, enum route_listener list
     return NULL;
 }
 
-/* The group that answers: a tag's own, when the request asks the main name for it. */
-static struct group *group_of(const struct route_table *t, const struct route_name *n,
-                              struct slice tag)
+/* The main group of the Route that a DomainMapping of this name leads to. */
+static struct group *mapped_group(const struct route_table *t, struct slice key,
+                                  struct route **out_route)
 {
-    struct route *r = n->route;
-    if (!t->tag_header || slice_empty(tag) || n->group != &r->groups[0]) {
-        return n->group;
+    const struct domain *d = map_get(&t->domains, key);
+    CLEANUP(strbuf_fini) struct strbuf key_buf = {0};
+    struct route *r =
+        d == NULL ? NULL
+                  : map_get(&t->routes, route_key(&key_buf, slice_str(d->ns), slice_str(d->route)));
+    *out_route = r;
+    return r == NULL ? NULL : &r->groups[0];
+}
+
+/* The group that answers: a tag's own, when the request asks the main name for it. */
+static struct group *group_of(const struct route_table *t, const struct route *r,
+                              struct group *named, struct slice tag)
+{
+    if (!t->tag_header || slice_empty(tag) || named != &r->groups[0]) {
+        return named;
     }
     for (size_t i = 1; i < r->group_count; i++) {
         if (slice_eq_str(tag, r->groups[i].tag)) {
             return &r->groups[i];
         }
     }
-    return n->group;
+    return named;
 }
 
 enum route_result route_table_match(struct route_table *t, const struct route_request *rq,
@@ -377,12 +433,14 @@ enum route_result route_table_match(struct route_table *t, const struct route_re
         return ROUTE_UNKNOWN; /* a host that looks like a path key is nobody's name */
     }
     struct route_name *n = lookup(t, rq->listener, key);
-    if (n == NULL) {
+    struct route *r = n == NULL ? NULL : n->route;
+    struct group *g = n == NULL ? mapped_group(t, key, &r) : n->group;
+    if (g == NULL) {
         return ROUTE_UNKNOWN;
     }
-    struct group *g = group_of(t, n, rq->tag);
-    out->ns = slice_str(n->route->ns);
-    out->route = slice_str(n->route->name);
+    g = group_of(t, r, g, rq->tag);
+    out->ns = slice_str(r->ns);
+    out->route = slice_str(r->name);
     out->tag = slice_str(g->tag);
     struct weighted *w = group_pick(g);
     if (w == NULL) {

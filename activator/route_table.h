@@ -15,6 +15,12 @@
  *   NAME.NS, NAME.NS.svc, NAME.NS.svc.CLUSTERDOMAIN and TAG-NAME.NS…      private listener only
  *   /_lull/NS/NAME/rest and /_lull/NS/TAG-NAME/rest, whatever the host    both listeners (likewise)
  *
+ *   the name of a DomainMapping that leads to the Route                   both listeners
+ *
+ * A mapped name counts only where no Route has the name by itself, and also for a cluster-local
+ * Route: who maps a domain to it wants it to be public. Of two namespaces
+ * that map a name the later one has it: the controller has let it.
+ *
  * With tag_header the request header Knative-Serving-Tag picks a tag of the Route that a main name
  * leads to, as Knative's feature tag-header-based-routing; an unknown tag changes nothing.
  */
@@ -63,6 +69,7 @@ struct route_match {
 struct route_table {
     struct map routes;    /* private: "ns/name" -> struct route, owned */
     struct map names[2];  /* private: main and tag names -> chain of struct route_name */
+    struct map domains;   /* private: mapped host -> struct domain, owned */
     char *cluster_domain; /* private: owned */
     bool tag_header;      /* the header Knative-Serving-Tag counts; set by the owner */
 };
@@ -85,6 +92,12 @@ void route_table_fini(struct route_table *t);
 void route_table_put(struct route_table *t, const struct route_spec *spec);
 void route_table_remove(struct route_table *t, struct slice ns, struct slice name);
 size_t route_table_len(const struct route_table *t);
+
+/* host leads to the Route (which may come later) from now on. */
+void route_table_map_domain(struct route_table *t, struct slice host, struct slice ns,
+                            struct slice route);
+/* Nothing when another namespace has it. */
+void route_table_unmap_domain(struct route_table *t, struct slice host, struct slice ns);
 
 /* Finds the target of one request and moves the weights on by one. */
 enum route_result route_table_match(struct route_table *t, const struct route_request *rq,

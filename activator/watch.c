@@ -16,7 +16,7 @@
 #include "activator/objects.h"
 #include "activator/upstream.h"
 
-#define CACHES 4
+#define CACHES 5
 
 static void pump(struct watch *w)
 {
@@ -211,6 +211,46 @@ static void on_probed(void *arg, const char *ns, const char *pod)
     }
 }
 
+/* --- DomainMappings ------------------------------------------------------------------------- */
+
+static int domain_project(void *arg, const json_t *object, void *value, struct error *err)
+{
+    return object_domain(object, value);
+}
+
+static void domain_release(void *arg, void *value)
+{
+    domain_object_fini(value);
+}
+
+static void on_domain(void *arg, const struct kube_entry *entry)
+{
+    struct watch *w = arg;
+    struct domain_object *o = entry->value;
+    struct slice host = slice_str(entry->name);
+    if (o->keep) {
+        return;
+    }
+    if (o->route == NULL) {
+        route_table_unmap_domain(&w->handler->routes, host, slice_str(entry->ns));
+    } else {
+        route_table_map_domain(&w->handler->routes, host, slice_str(entry->ns),
+                               slice_str(o->route));
+    }
+    domain_object_fini(o);
+}
+
+static void on_domain_update(void *arg, const struct kube_entry *entry, const void *old)
+{
+    on_domain(arg, entry);
+}
+
+static void on_domain_delete(void *arg, const struct kube_entry *entry)
+{
+    struct watch *w = arg;
+    route_table_unmap_domain(&w->handler->routes, slice_str(entry->name), slice_str(entry->ns));
+}
+
 /* --- config-features ------------------------------------------------------------------------ */
 
 static int features_project(void *arg, const json_t *object, void *value, struct error *err)
@@ -310,7 +350,17 @@ int watch_start(struct watch *w, const struct watch_options *o, struct error *er
                                           .on_delete = on_features_delete,
                                           .on_synced = on_synced,
                                           .arg = w};
+    struct kube_cache_options domains = {.kind = KUBE_KIND(kind_row(KIND_DOMAINMAPPING)),
+                                         .value_size = sizeof(struct domain_object),
+                                         .project = domain_project,
+                                         .release = domain_release,
+                                         .on_add = on_domain,
+                                         .on_update = on_domain_update,
+                                         .on_delete = on_domain_delete,
+                                         .on_synced = on_synced,
+                                         .arg = w};
     int rc = start_cache(w, o->client, &features, &w->features, err);
+    rc = rc < 0 ? rc : start_cache(w, o->client, &domains, &w->domains, err);
     rc = rc < 0 ? rc : start_cache(w, o->client, &routes, &w->routes, err);
     rc = rc < 0 ? rc : start_cache(w, o->client, &revisions, &w->revisions, err);
     return rc < 0 ? rc : start_cache(w, o->client, &pods, &w->pods, err);
@@ -323,7 +373,8 @@ bool watch_synced(const struct watch *w)
 
 const char *watch_trouble(const struct watch *w)
 {
-    const struct kube_cache *all[CACHES] = {w->routes, w->revisions, w->pods, w->features};
+    const struct kube_cache *all[CACHES] = {w->routes, w->revisions, w->pods, w->features,
+                                            w->domains};
     for (size_t i = 0; i < CACHES; i++) {
         if (all[i] != NULL && !kube_cache_connected(all[i])) {
             const char *text = kube_cache_trouble(all[i]);
@@ -340,7 +391,7 @@ static void on_cache_closed(void *arg)
 
 void watch_close(struct watch *w, void (*cb)(void *arg), void *arg)
 {
-    struct kube_cache *all[CACHES] = {w->routes, w->revisions, w->pods, w->features};
+    struct kube_cache *all[CACHES] = {w->routes, w->revisions, w->pods, w->features, w->domains};
     if (w->closer.closing) {
         return;
     }

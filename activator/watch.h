@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * Feeds the handler from the API: Routes into its route table, Revisions and their Pods into its
- * throttler. Owns four list-watch caches and what they project; knows nothing of requests.
+ * Feeds the handler from the API: Routes and DomainMappings into its route table, Revisions and
+ * their Pods into its throttler. Owns five list-watch caches and what they project; knows nothing
+ * of requests.
  *
  * While the API is away everything stays as it was last seen.
  */
@@ -28,6 +29,7 @@ struct watch {
     struct kube_cache *revisions;
     struct kube_cache *pods;
     struct kube_cache *features;
+    struct kube_cache *domains;
     struct prober prober;
     unsigned lists_in;
     void (*synced)(void *arg);

@@ -37,6 +37,7 @@ struct run;
 struct write {
     struct run *run;
     enum kind_id kind;
+    enum plan_verb verb;
     char name[OBJECT_BUF];
 };
 
@@ -113,6 +114,10 @@ static void on_written(void *arg, json_t *object, const struct error *err)
     struct controller *c = run->c;
     if (err == NULL) {
         c->counters.writes++;
+        if (write->verb == PLAN_DELETE) {
+            run_drop(run);
+            return;
+        }
         expect_add(&c->expectations, run->key, write->kind, write->name,
                    jpeek_cstr(object, "metadata.resourceVersion"));
     } else if (err->code == ERR_CONFLICT || err->code == ERR_EXISTS) {
@@ -134,10 +139,11 @@ static int op_start(struct run *run, struct write *write, const struct plan_op *
 {
     write->run = run;
     write->kind = op->kind;
+    write->verb = op->verb;
     slice_copy(slice_str(op->name), write->name, sizeof(write->name));
     struct kube_call call = {
         .kind = KUBE_KIND(kind_row(op->kind)),
-        .ns = run->key.ns,
+        .ns = kind_row(op->kind)->namespaced ? run->key.ns : NULL,
         .name = op->verb == PLAN_CREATE ? NULL : op->name,
         .subresource = op->verb == PLAN_PATCH_STATUS ? "status" : NULL,
         .body = op->body,
@@ -145,7 +151,9 @@ static int op_start(struct run *run, struct write *write, const struct plan_op *
         .cb = on_written,
         .arg = write,
     };
-    kube_verb_fn start = op->verb == PLAN_CREATE ? kube_create : kube_patch;
+    kube_verb_fn start = op->verb == PLAN_CREATE   ? kube_create
+                         : op->verb == PLAN_DELETE ? kube_delete
+                                                   : kube_patch;
     return start(run->c->client, &call, NULL, err);
 }
 
@@ -183,6 +191,12 @@ static void reconcile(const struct reconcile_env *env, enum kind_id kind, const 
         break;
     case KIND_ROUTE:
         reconcile_route(env, object, plan);
+        break;
+    case KIND_DOMAINMAPPING:
+        reconcile_domain_mapping(env, object, plan);
+        break;
+    case KIND_CLUSTERDOMAINCLAIM:
+        reconcile_domain_claim(env, object, plan);
         break;
     default:
         break;
@@ -285,6 +299,7 @@ static void on_config(void *arg, const char *name, const json_t *data)
     if (objects_synced(&c->objects)) {
         objects_each(&c->objects, KIND_SERVICE);
         objects_each(&c->objects, KIND_ROUTE);
+        objects_each(&c->objects, KIND_DOMAINMAPPING);
     }
 }
 

@@ -22,6 +22,7 @@ struct kept {
     char *owner;
     char **spec_refs; /* Routes: Configurations and Revisions named in spec; NULL ends */
     char **status_refs;
+    char *target; /* DomainMappings: the name in spec.ref; ClusterDomainClaims: the namespace */
 };
 
 struct pod_kept {
@@ -29,8 +30,9 @@ struct pod_kept {
 };
 
 static const enum kind_id watched[] = {
-    KIND_CONFIGMAP,     KIND_SERVICE,    KIND_CONFIGURATION, KIND_REVISION,     KIND_ROUTE,
-    KIND_PODAUTOSCALER, KIND_DEPLOYMENT, KIND_POD,           KIND_CORE_SERVICE,
+    KIND_CONFIGMAP,    KIND_SERVICE,       KIND_CONFIGURATION,      KIND_REVISION,
+    KIND_ROUTE,        KIND_PODAUTOSCALER, KIND_DEPLOYMENT,         KIND_POD,
+    KIND_CORE_SERVICE, KIND_DOMAINMAPPING, KIND_CLUSTERDOMAINCLAIM,
 };
 
 /* --- projection
@@ -141,6 +143,11 @@ static int project(void *arg, const json_t *object, void *value, struct error *e
         kept->spec_refs = names_new(jpeek_arr(object, "spec.traffic"), true);
         kept->status_refs = names_new(jpeek_arr(object, "status.traffic"), false);
     }
+    if (ca->kind == KIND_DOMAINMAPPING) {
+        kept->target = xstrdup(jpeek_cstr(object, "spec.ref.name"));
+    } else if (ca->kind == KIND_CLUSTERDOMAINCLAIM) {
+        kept->target = xstrdup(jpeek_cstr(object, "spec.namespace"));
+    }
     return 0;
 }
 
@@ -153,6 +160,7 @@ static void release(void *arg, void *value)
     struct kept *kept = value;
     free(kept->text);
     free(kept->owner);
+    free(kept->target);
     names_free(kept->spec_refs);
     names_free(kept->status_refs);
 }
@@ -182,6 +190,41 @@ static void index_route(struct objects *o, const struct kube_entry *entry, const
         change(&o->routes_by_status, entry->ns, *name, entry->name);
         key(o, KIND_REVISION, entry->ns, *name);
     }
+}
+
+static void mapping_key(void *arg, const char *ns, const char *from)
+{
+    key(arg, KIND_DOMAINMAPPING, ns, from);
+}
+
+static void index_mapping(struct objects *o, const struct kube_entry *entry,
+                          const struct kept *kept, bool add)
+{
+    void (*change)(struct ref_index *, const char *, const char *, const char *) =
+        add ? ref_index_add : ref_index_remove;
+    change(&o->mappings_by_target, entry->ns, kept->target, entry->name);
+    change(&o->mappings_by_domain, "", entry->name, entry->ns);
+    key(o, KIND_CLUSTERDOMAINCLAIM, "", entry->name);
+}
+
+struct domain {
+    struct objects *o;
+    const char *name;
+};
+
+/* from: a namespace in which the domain is mapped. */
+static void domain_key(void *arg, const char *ns, const char *from)
+{
+    const struct domain *domain = arg;
+    (void)ns;
+    key(domain->o, KIND_DOMAINMAPPING, from, domain->name);
+}
+
+static void claim_changed(struct objects *o, const struct kube_entry *entry)
+{
+    struct domain domain = {o, entry->name};
+    key(o, KIND_CLUSTERDOMAINCLAIM, "", entry->name);
+    ref_index_each(&o->mappings_by_domain, "", entry->name, domain_key, &domain);
 }
 
 static void pod_changed(struct objects *o, const struct kube_entry *entry, const void *value,
@@ -230,9 +273,25 @@ static void changed(const struct objects_cache_arg *ca, const struct kube_entry 
             index_route(o, entry, now, true);
         }
     }
+    if (ca->kind == KIND_DOMAINMAPPING) {
+        if (old != NULL) {
+            index_mapping(o, entry, old, false);
+        }
+        if (now != NULL) {
+            index_mapping(o, entry, now, true);
+        }
+    }
     const struct kept *kept = now != NULL ? now : old;
     bool ours = ca->kind == KIND_SERVICE || ca->kind == KIND_CONFIGURATION ||
-                ca->kind == KIND_REVISION || ca->kind == KIND_ROUTE;
+                ca->kind == KIND_REVISION || ca->kind == KIND_ROUTE ||
+                ca->kind == KIND_DOMAINMAPPING;
+    if (ca->kind == KIND_CLUSTERDOMAINCLAIM) {
+        claim_changed(o, entry);
+        return;
+    }
+    if (ca->kind == KIND_ROUTE || ca->kind == KIND_SERVICE) {
+        ref_index_each(&o->mappings_by_target, entry->ns, entry->name, mapping_key, o);
+    }
     if (ours) {
         key(o, ca->kind, entry->ns, entry->name);
     }
@@ -305,6 +364,8 @@ int objects_start(struct objects *o, struct kube_client *client, const char *sys
     ref_index_init(&o->routes_by_spec);
     ref_index_init(&o->routes_by_status);
     ref_index_init(&o->pods_by_revision);
+    ref_index_init(&o->mappings_by_target);
+    ref_index_init(&o->mappings_by_domain);
     for (size_t i = 0; i < ARRAY_LEN(watched); i++) {
         int rc = cache_start(o, watched[i], system_namespace, err);
         if (rc < 0) {
@@ -324,6 +385,8 @@ static void on_closed(void *arg)
     ref_index_fini(&o->routes_by_spec);
     ref_index_fini(&o->routes_by_status);
     ref_index_fini(&o->pods_by_revision);
+    ref_index_fini(&o->mappings_by_target);
+    ref_index_fini(&o->mappings_by_domain);
     o->close_cb(o->close_arg);
 }
 
@@ -365,10 +428,16 @@ size_t objects_count(const struct objects *o, enum kind_id kind)
     return o->caches[kind] == NULL ? 0 : kube_cache_len(o->caches[kind]);
 }
 
+/* What a namespaced object asks for may be cluster-scoped. */
+static const char *ns_of(enum kind_id kind, const char *ns)
+{
+    return kind_row(kind)->namespaced ? ns : NULL;
+}
+
 json_t *objects_get(void *arg, enum kind_id kind, const char *ns, const char *name)
 {
     const struct objects *o = arg;
-    const struct kept *kept = kube_cache_value(o->caches[kind], ns, name);
+    const struct kept *kept = kube_cache_value(o->caches[kind], ns_of(kind, ns), name);
     json_t *object = NULL;
     if (kept == NULL || jparse(slice_str(kept->text), OBJECT_TEXT_MAX, &object, NULL) < 0) {
         return NULL;
@@ -379,7 +448,7 @@ json_t *objects_get(void *arg, enum kind_id kind, const char *ns, const char *na
 const char *objects_version(void *arg, enum kind_id kind, const char *ns, const char *name)
 {
     const struct objects *o = arg;
-    const struct kube_entry *entry = kube_cache_get(o->caches[kind], ns, name);
+    const struct kube_entry *entry = kube_cache_get(o->caches[kind], ns_of(kind, ns), name);
     return entry == NULL ? NULL : entry->resource_version;
 }
 

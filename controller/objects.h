@@ -37,6 +37,8 @@ struct objects {
     struct ref_index routes_by_spec;   /* Configuration or Revision ← Routes that name it */
     struct ref_index routes_by_status; /* Revision ← Routes that send it traffic */
     struct ref_index pods_by_revision;
+    struct ref_index mappings_by_target; /* Route ← DomainMappings that lead to it */
+    struct ref_index mappings_by_domain; /* domain ← namespaces with a DomainMapping of that name */
     size_t n_unsynced;
     size_t n_open;
     void (*close_cb)(void *arg);

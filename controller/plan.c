@@ -50,6 +50,13 @@ void plan_patch(struct plan *plan, enum kind_id kind, const char *name, json_t *
     (void)plan_add(plan, PLAN_PATCH, kind, name, body);
 }
 
+void plan_delete(struct plan *plan, enum kind_id kind, const char *name, const char *uid)
+{
+    (void)plan_add(plan, PLAN_DELETE, kind, name,
+                   json_pack("{s:s,s:s,s:{s:s}}", "kind", "DeleteOptions", "apiVersion", "v1",
+                             "preconditions", "uid", uid));
+}
+
 /* The status of condition Ready; "Unknown" where there is none. */
 static struct slice readiness(const json_t *status)
 {

@@ -17,6 +17,7 @@ enum plan_verb {
     PLAN_CREATE,
     PLAN_PATCH,        /* merge patch of the object */
     PLAN_PATCH_STATUS, /* merge patch of its status */
+    PLAN_DELETE,
 };
 
 enum {
@@ -29,7 +30,7 @@ struct plan_op {
     enum kind_id kind;
     char name[OBJECT_BUF];
     bool minor;   /* a status that nobody acts on: may wait a moment for the next one */
-    json_t *body; /* owned */
+    json_t *body; /* owned; DeleteOptions with PLAN_DELETE */
 };
 
 struct plan_event {
@@ -53,6 +54,8 @@ void plan_fini(struct plan *plan);
 /* All take body; NULL marks the plan as failed. */
 void plan_create(struct plan *plan, enum kind_id kind, const char *name, json_t *body);
 void plan_patch(struct plan *plan, enum kind_id kind, const char *name, json_t *body);
+/* Only the object of this uid is deleted; one that was made anew under the name is not. */
+void plan_delete(struct plan *plan, enum kind_id kind, const char *name, const char *uid);
 /* Nothing when status equals the one of object (the object as it is); else a patch of what differs.
  */
 void plan_status(struct plan *plan, enum kind_id kind, const json_t *object, json_t *status);

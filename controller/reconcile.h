@@ -49,3 +49,7 @@ void reconcile_configuration(const struct reconcile_env *env, const json_t *conf
                              struct plan *plan);
 void reconcile_revision(const struct reconcile_env *env, const json_t *revision, struct plan *plan);
 void reconcile_route(const struct reconcile_env *env, const json_t *route, struct plan *plan);
+void reconcile_domain_mapping(const struct reconcile_env *env, const json_t *mapping,
+                              struct plan *plan);
+void reconcile_domain_claim(const struct reconcile_env *env, const json_t *claim,
+                            struct plan *plan);

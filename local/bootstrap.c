@@ -80,7 +80,11 @@ static json_t *network_data(const struct bootstrap *b)
 static json_t *config_data(const struct bootstrap *b, const char *name)
 {
     if (strcmp(name, CONFIG_NETWORK) == 0) {
-        return network_data(b);
+        json_t *data = network_data(b);
+        /* One person's machine: whoever may map a domain may also claim it. Not set again later. */
+        REQUIRE(json_object_set_new(data, "autocreate-cluster-domain-claims",
+                                    json_string("true")) == 0);
+        return data;
     }
     if (strcmp(name, CONFIG_DOMAIN) == 0) {
         return json_pack("{s:s}", "localhost", "");

@@ -10,6 +10,7 @@
 #include "base/num.h"
 #include "json/jedit.h"
 #include "json/jget.h"
+#include "serving/domain_mapping.h"
 #include "serving/names.h"
 
 enum {
@@ -282,6 +283,9 @@ int serving_default(const struct serving_config *config, const struct kind *kind
         return old == NULL && spec != NULL ? default_revision_spec(config, spec, "spec", true, err)
                                            : 0;
     }
+    case KIND_DOMAINMAPPING:
+        domain_mapping_default(object);
+        return 0;
     default:
         return 0;
     }

@@ -12,6 +12,8 @@
 
 #define SERVING_GROUP           "serving.knative.dev"
 #define SERVING_API_VERSION     "serving.knative.dev/v1"
+#define DOMAIN_API_VERSION      "serving.knative.dev/v1beta1"
+#define CLAIM_API_VERSION       "networking.internal.knative.dev/v1alpha1"
 #define AUTOSCALING_API_VERSION "autoscaling.internal.knative.dev/v1alpha1"
 
 // --- labels --------------------------------------------------------------------------------------
@@ -24,6 +26,8 @@
 #define LABEL_REVISION_UID             "serving.knative.dev/revisionUID"
 #define LABEL_ROUTE                    "serving.knative.dev/route"
 #define LABEL_ROUTING_STATE            "serving.knative.dev/routingState" // pending|active|reserve
+#define LABEL_DOMAIN_MAPPING_UID       "serving.knative.dev/domainMappingUID"
+#define LABEL_DOMAIN_MAPPING_NAMESPACE "serving.knative.dev/domainMappingNamespace"
 #define LABEL_VISIBILITY               "networking.knative.dev/visibility"
 #define VISIBILITY_CLUSTER_LOCAL       "cluster-local"
 

@@ -15,6 +15,7 @@ enum {
     HTTP_PORT = 80,
     HTTPS_PORT = 443,
     TARGETS_MAX = 1000,
+    HOST_MAX = 1024,
 };
 
 void network_config_init(struct network_config *config)
@@ -86,6 +87,11 @@ int network_config_read(struct network_config *config, const json_t *network, co
         rc = num_parse_i64(slice_str(port), 1, 65535, &next.external_port, err);
         rc = rc < 0 ? error_prefix(err, rc, "external-port") : 0;
     }
+    const json_t *claims = json_object_get(network, "autocreate-cluster-domain-claims");
+    if (rc == 0 && claims != NULL) {
+        rc = num_parse_bool(slice_str(json_string_value(claims)), &next.autocreate_claims, err);
+        rc = rc < 0 ? error_prefix(err, rc, "autocreate-cluster-domain-claims") : 0;
+    }
     if (rc == 0) {
         rc = read_domain(&next, domain, err);
     }
@@ -104,15 +110,22 @@ void traffic_host(const struct network_config *config, const char *ns, const cha
     strbuf_appendf(out, "%s.%s.%s", name, ns, config->domain);
 }
 
-void traffic_url(const struct network_config *config, const char *ns, const char *name,
-                 const char *tag, struct strbuf *out)
+void network_url(const struct network_config *config, const char *host, struct strbuf *out)
 {
     int64_t usual = strcmp(config->scheme, "https") == 0 ? HTTPS_PORT : HTTP_PORT;
-    strbuf_appendf(out, "%s://", config->scheme);
-    traffic_host(config, ns, name, tag, out);
+    strbuf_appendf(out, "%s://%s", config->scheme, host);
     if (config->external_port != usual && config->external_port != HTTP_PORT) {
         strbuf_appendf(out, ":%lld", (long long)config->external_port);
     }
+}
+
+void traffic_url(const struct network_config *config, const char *ns, const char *name,
+                 const char *tag, struct strbuf *out)
+{
+    CLEANUP(strbuf_fini) struct strbuf host;
+    strbuf_init(&host, HOST_MAX);
+    traffic_host(config, ns, name, tag, &host);
+    network_url(config, host.ptr, out);
 }
 
 /* The template's {{.Name}} and {{.Namespace}}; other text as it is. */

@@ -18,6 +18,7 @@ struct network_config {
     char cluster_domain[254];   /* "cluster.local" */
     int64_t external_port;      /* added to URLs when not 80 (443 with https) */
     char scheme[8];             /* default-external-scheme */
+    bool autocreate_claims;     /* autocreate-cluster-domain-claims */
     char address_template[512]; /* of status.address.url; "": http://NAME.NS.svc.CLUSTERDOMAIN */
 };
 /* Knative's defaults: without config-domain the domain is svc.CLUSTERDOMAIN. */
@@ -29,6 +30,8 @@ MUST_CHECK int network_config_read(struct network_config *config, const json_t *
 /* "http://hello.default.localhost:8080", with a tag "http://TAG-hello…". tag NULL or "": none. */
 void traffic_url(const struct network_config *config, const char *ns, const char *name,
                  const char *tag, struct strbuf *out);
+/* "http://HOST", with the port where it is not the usual one. */
+void network_url(const struct network_config *config, const char *host, struct strbuf *out);
 /* "hello.default.localhost": no scheme, no port. */
 void traffic_host(const struct network_config *config, const char *ns, const char *name,
                   const char *tag, struct strbuf *out);

@@ -9,6 +9,7 @@
 #include "json/jget.h"
 #include "serving/autoscaler_json.h"
 #include "serving/defaults.h"
+#include "serving/domain_mapping.h"
 #include "serving/names.h"
 #include "serving/traffic.h"
 
@@ -324,6 +325,12 @@ int serving_validate(const struct serving_config *config, const struct kind *kin
 {
     bool ours = kind->id == KIND_SERVICE || kind->id == KIND_CONFIGURATION ||
                 kind->id == KIND_ROUTE || kind->id == KIND_REVISION;
+    if (kind->id == KIND_DOMAINMAPPING) {
+        return domain_mapping_validate(object, err);
+    }
+    if (kind->id == KIND_CLUSTERDOMAINCLAIM) {
+        return domain_claim_validate(object, err);
+    }
     if (!ours) {
         return 0;
     }

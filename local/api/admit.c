@@ -162,8 +162,8 @@ static void refresh_config(struct api *api)
 static void note_user(const struct api *api, const struct kind *kind, json_t *object,
                       const json_t *old)
 {
-    bool ours =
-        kind->id == KIND_SERVICE || kind->id == KIND_CONFIGURATION || kind->id == KIND_ROUTE;
+    bool ours = kind->id == KIND_SERVICE || kind->id == KIND_CONFIGURATION ||
+                kind->id == KIND_ROUTE || kind->id == KIND_DOMAINMAPPING;
     const json_t *metadata = json_object_get(object, "metadata");
     if (!ours || json_array_size(json_object_get(metadata, "ownerReferences")) > 0) {
         return;
@@ -252,6 +252,8 @@ int admit(struct api *api, const struct kind *kind, json_t *object, const json_t
     case KIND_CONFIGURATION:
     case KIND_REVISION:
     case KIND_ROUTE:
+    case KIND_DOMAINMAPPING:
+    case KIND_CLUSTERDOMAINCLAIM:
     case KIND_PODAUTOSCALER:
         return admit_serving(api, kind, object, old, out_prefix, err);
     case KIND_POD:

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * Plan: walk the kinds table once per document and append. A group has one version here; its rows
- * stand together or not, so "first of its group" is asked for each.
+ * Plan: walk the kinds table once per document and append. A group's first row has its preferred
+ * version; rows of a group and of a version stand together or not, so "first of its group" and
+ * "first of its version" are asked for each.
  */
 
 #include "local/api/discovery.h"
@@ -14,12 +15,25 @@
 
 #define VERBS \
     "[\"create\",\"delete\",\"deletecollection\",\"get\",\"list\",\"patch\",\"update\",\"watch\"]"
-#define SUB_VERBS "[\"get\",\"patch\",\"update\"]"
+#define GROUP_VERSION "%s{\"groupVersion\":\"%s\",\"version\":\"%s\"}"
+#define SUB_VERBS     "[\"get\",\"patch\",\"update\"]"
 
 static bool first_of_group(enum kind_id id)
 {
     for (int i = 0; i < (int)id; i++) {
         if (strcmp(kind_row((enum kind_id)i)->group, kind_row(id)->group) == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Every version is one document of its own. */
+static bool first_of_version(enum kind_id id)
+{
+    for (int i = 0; i < (int)id; i++) {
+        if (strcmp(kind_api_version(kind_row((enum kind_id)i)), kind_api_version(kind_row(id))) ==
+            0) {
             return false;
         }
     }
@@ -46,12 +60,19 @@ static void append_words(struct strbuf *out, const char *key, const char *words)
 
 static void append_group(struct strbuf *out, const struct kind *kind, bool document)
 {
-    char version[160];
-    (void)snprintf(version, sizeof(version), "{\"groupVersion\":\"%s\",\"version\":\"%s\"}",
-                   kind_api_version(kind), kind->version);
-    (void)strbuf_appendf(out, "{%s\"name\":\"%s\",\"versions\":[%s],\"preferredVersion\":%s}",
+    (void)strbuf_appendf(out, "{%s\"name\":\"%s\",\"versions\":[",
                          document ? "\"kind\":\"APIGroup\",\"apiVersion\":\"v1\"," : "",
-                         kind->group, version, version);
+                         kind->group);
+    for (int i = (int)kind->id; i < KIND_COUNT; i++) {
+        const struct kind *row = kind_row((enum kind_id)i);
+        if (strcmp(row->group, kind->group) == 0 && first_of_version(row->id)) {
+            (void)strbuf_appendf(out, GROUP_VERSION, row == kind ? "" : ",", kind_api_version(row),
+                                 row->version);
+        }
+    }
+    (void)strbuf_appendf(out, GROUP_VERSION, "],\"preferredVersion\":", kind_api_version(kind),
+                         kind->version);
+    (void)strbuf_append_char(out, '}');
 }
 
 static void append_groups(struct strbuf *out)
@@ -186,6 +207,19 @@ static void append_discovered(struct strbuf *out, const struct kind *kind)
     (void)strbuf_append_char(out, '}');
 }
 
+static void append_version(struct strbuf *out, const struct kind *head)
+{
+    (void)strbuf_appendf(out, "{\"version\":\"%s\",\"resources\":[", head->version);
+    for (int i = (int)head->id; i < KIND_COUNT; i++) {
+        const struct kind *kind = kind_row((enum kind_id)i);
+        if (strcmp(kind_api_version(kind), kind_api_version(head)) == 0) {
+            (void)strbuf_append_str(out, kind == head ? "" : ",");
+            append_discovered(out, kind);
+        }
+    }
+    (void)strbuf_append_str(out, "],\"freshness\":\"Current\"}");
+}
+
 void discovery_aggregated(bool core, struct strbuf *out)
 {
     (void)strbuf_append_str(out, "{\"kind\":\"APIGroupDiscoveryList\",\"apiVersion\":"
@@ -200,19 +234,16 @@ void discovery_aggregated(bool core, struct strbuf *out)
         if (!core) {
             (void)strbuf_appendf(out, "\"name\":\"%s\"", head->group);
         }
-        (void)strbuf_appendf(out, "},\"versions\":[{\"version\":\"%s\",\"resources\":[",
-                             head->version);
-        first = false;
-        bool first_kind = true;
-        for (int k = 0; k < KIND_COUNT; k++) {
-            const struct kind *kind = kind_row((enum kind_id)k);
-            if (strcmp(kind->group, head->group) == 0) {
-                (void)strbuf_append_str(out, first_kind ? "" : ",");
-                append_discovered(out, kind);
-                first_kind = false;
+        (void)strbuf_append_str(out, "},\"versions\":[");
+        for (int k = i; k < KIND_COUNT; k++) {
+            const struct kind *row = kind_row((enum kind_id)k);
+            if (strcmp(row->group, head->group) == 0 && first_of_version(row->id)) {
+                (void)strbuf_append_str(out, row == head ? "" : ",");
+                append_version(out, row);
             }
         }
-        (void)strbuf_append_str(out, "],\"freshness\":\"Current\"}]}");
+        (void)strbuf_append_str(out, "]}");
+        first = false;
     }
     if (!core) {
         review_append_discovered(out, first);
@@ -278,7 +309,7 @@ bool discovery_openapi(struct slice path, struct strbuf *out)
         char own[200];
         (void)snprintf(own, sizeof(own), "/%s/%s", kind->group[0] == '\0' ? "api" : "apis",
                        kind_api_version(kind));
-        if (!first_of_group(kind->id)) {
+        if (!first_of_version(kind->id)) {
             continue;
         }
         if (index) {

@@ -313,6 +313,42 @@ static void test_main_name_wins_over_tag(void **state)
     ASSERT_SLICE(m.route, "next-hello");
 }
 
+/* A domain leads to its Route, also a cluster-local one or one that comes later; a Route's own
+ * names go first. */
+static void test_mapped_domains(void **state)
+{
+    struct route_table *t = *state;
+    struct route_match m;
+    struct slice domain = SLICE_LIT("shop.example.com");
+    struct slice any = SLICE_LIT("/");
+    assert_int_equal(match(t, ROUTE_PUBLIC, domain, any, &m), ROUTE_UNKNOWN);
+    route_table_map_domain(t, SLICE_LIT("Shop.Example.com"), SLICE_LIT("default"),
+                           SLICE_LIT("inner"));
+    assert_int_equal(match(t, ROUTE_PUBLIC, SLICE_LIT("SHOP.example.com:8080"), any, &m),
+                     ROUTE_FOUND);
+    ASSERT_SLICE(m.route, "inner");
+    assert_int_equal(match(t, ROUTE_LOCAL, domain, any, &m), ROUTE_FOUND);
+    route_table_map_domain(t, domain, SLICE_LIT("default"), SLICE_LIT("late"));
+    assert_int_equal(match(t, ROUTE_PUBLIC, domain, any, &m), ROUTE_UNKNOWN);
+    struct route_spec s = spec_of("late", "late.default.localhost", false, one, 1);
+    route_table_put(t, &s);
+    assert_int_equal(match(t, ROUTE_PUBLIC, domain, any, &m), ROUTE_FOUND);
+    ASSERT_SLICE(m.route, "late");
+    /* Another namespace gets it; the first one's end changes nothing then. */
+    route_table_map_domain(t, domain, SLICE_LIT("other"), SLICE_LIT("nobody"));
+    route_table_unmap_domain(t, domain, SLICE_LIT("default"));
+    assert_int_equal(match(t, ROUTE_PUBLIC, domain, any, &m), ROUTE_UNKNOWN);
+    route_table_map_domain(t, domain, SLICE_LIT("default"), SLICE_LIT("late"));
+    route_table_unmap_domain(t, domain, SLICE_LIT("default"));
+    assert_int_equal(match(t, ROUTE_PUBLIC, domain, any, &m), ROUTE_UNKNOWN);
+    /* Nobody takes a Route's own name away. */
+    route_table_map_domain(t, SLICE_LIT("late.default.localhost"), SLICE_LIT("default"),
+                           SLICE_LIT("inner"));
+    assert_int_equal(match(t, ROUTE_PUBLIC, SLICE_LIT("late.default.localhost"), any, &m),
+                     ROUTE_FOUND);
+    ASSERT_SLICE(m.route, "late");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -325,6 +361,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_update_and_remove, setup, teardown),
         cmocka_unit_test_setup_teardown(test_contested_host, setup, teardown),
         cmocka_unit_test_setup_teardown(test_main_name_wins_over_tag, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_mapped_domains, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
