@@ -78,7 +78,8 @@ struct h1_parser {
     bool stopped;    /* private */
     bool extension;  /* private: the name or value of a chunk's extension has a byte */
     bool quoted;     /* private: that value is a quoted string */
-    bool half_line;  /* private: a CR before the message waits for its LF */
+    bool half_line;  /* private: a CR before the message, or in its status line, waits for its LF */
+    bool line_done;  /* private: the status line is complete */
 };
 
 void h1_parser_init(struct h1_parser *p, enum llhttp_type type, const struct http_limits *limits,

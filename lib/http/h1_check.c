@@ -6,11 +6,6 @@
 
 #include "http/h1.h"
 
-static inline bool is_alnum(unsigned char c)
-{
-    return (unsigned char)((c | 0x20) - 'a') < 26 || (unsigned char)(c - '0') < 10;
-}
-
 static bool port_valid(struct slice port)
 {
     for (size_t i = 0; i < port.len; i++) {
@@ -26,21 +21,23 @@ bool h1_host_valid(struct slice host)
     static const bool in_name[256] = {['0' ... '9'] = true, ['a' ... 'z'] = true,
                                       ['A' ... 'Z'] = true, ['.'] = true,
                                       ['-'] = true,         ['_'] = true};
+    static const bool in_address[256] = {['0' ... '9'] = true,
+                                         ['a' ... 'f'] = true,
+                                         ['A' ... 'F'] = true,
+                                         [':'] = true,
+                                         ['.'] = true};
     size_t i = 0;
     if (host.len == 0 || host.len > 255 + 6) {
         return false;
     }
     if (host.ptr[0] == '[') {
-        for (i = 1; i < host.len && host.ptr[i] != ']'; i++) {
-            unsigned char c = (unsigned char)host.ptr[i];
-            if (!is_alnum(c) && c != ':' && c != '.') {
-                return false;
-            }
+        i = 1;
+        while (i < host.len && in_address[(unsigned char)host.ptr[i]]) {
+            i++;
         }
-        if (i == 1 || i >= host.len) {
+        if (i == 1 || i >= host.len || host.ptr[i++] != ']') {
             return false;
         }
-        i++;
     } else {
         while (i < host.len && in_name[(unsigned char)host.ptr[i]]) {
             i++;

@@ -373,6 +373,7 @@ static int on_message_complete(llhttp_t *ll)
     struct h1_parser *p = self(ll);
     p->started = false;
     p->is_head = false;
+    p->line_done = false;
     p->keep_alive = llhttp_should_keep_alive(ll) && !p->tunnel;
     return HPE_PAUSED;
 }
@@ -441,6 +442,20 @@ static bool empty_lines(struct h1_parser *p, const char *bytes, size_t len)
     return true;
 }
 
+/* llhttp takes CR CR for the end of a status line. */
+static bool status_line(struct h1_parser *p, const char *bytes, size_t len)
+{
+    for (size_t i = 0; i < len && !p->line_done; i++) {
+        if (p->half_line && bytes[i] != '\n') {
+            refuse(p, 502, "a status line that does not end in CR LF");
+            return false;
+        }
+        p->half_line = bytes[i] == '\r';
+        p->line_done = bytes[i] == '\n';
+    }
+    return true;
+}
+
 /*
  * Bounds what no span shows: padding of values, zeros before a chunk's size, its extensions, empty
  * lines. Whether the message, of which more is to come, is still worth reading.
@@ -463,6 +478,9 @@ enum h1_result h1_feed(struct h1_parser *p, const char *bytes, size_t len, size_
 {
     *out_used = len;
     if (p->bad_status != 0 || (!p->started && !empty_lines(p, bytes, len))) {
+        return H1_BAD;
+    }
+    if (p->ll.type == HTTP_RESPONSE && !p->line_done && !status_line(p, bytes, len)) {
         return H1_BAD;
     }
     p->shift = (uint32_t)(uintptr_t)bytes - p->fed;

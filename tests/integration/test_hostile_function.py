@@ -30,6 +30,7 @@ def target(request):
 BAD_HEADS = {
     "nothing": (b"", CLOSE), "reset": (b"", RESET), "half a line": (b"HTTP/1.1 2", CLOSE), "cut head": (OK + b"Content-", CLOSE), "cut head, reset": (OK + b"X: 1\r\n", RESET),
     "empty line before": (b"\r\n" + OK + b"Content-Length: 0\r\n\r\n", KEEP), "lf before": (b"\n" + OK + b"Content-Length: 0\r\n\r\n", KEEP),
+    "status line, cr cr": (OK[:-2] + b"\r\rContent-Length: 0\r\n\r\n", KEEP), "status line, cr cr, bare": (OK[:-2] + b"\r\r\r\n", KEEP),
     "garbage": (b"hello\r\n\r\n", KEEP), "zeros": (b"\0" * 1000, KEEP), "a request": (GET, KEEP), "http/0.9": (b"<html>hello</html>", KEEP), "http/2": (b"\0\0\x12\x04\0\0\0\0\0" + b"x" * 18, KEEP),
     "version 2.0": (b"HTTP/2.0 200 OK\r\n\r\n", KEEP), "version 1.9": (b"HTTP/1.9 200 OK\r\nContent-Length: 0\r\n\r\n", KEEP), "status 99": (b"HTTP/1.1 99 X\r\n\r\n", KEEP),
     "status 1000": (b"HTTP/1.1 1000 X\r\n\r\n", KEEP), "status abc": (b"HTTP/1.1 abc X\r\n\r\n", KEEP), "no status": (b"HTTP/1.1\r\n\r\n", KEEP), "status 000": (b"HTTP/1.1 000 X\r\n\r\n", KEEP),
@@ -191,7 +192,7 @@ def test_answers_before_the_body(target):
 def test_never_answers():
     """Its time is out: 504, and the slot is free again."""
     for kind in (QueueTarget, ChainTarget):
-        target = kind(REVISION_TIMEOUT_SECONDS=1, CONTAINER_CONCURRENCY=1)
+        target = kind(REVISION_TIMEOUT_SECONDS=2, CONTAINER_CONCURRENCY=1)
 
         async def never(request, writer):
             await ended(writer)

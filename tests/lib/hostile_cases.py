@@ -199,7 +199,7 @@ row("host: two", 400, G + H + H + b"\r\n")
 row("host: two, differing", 400, G + H + b"Host: b\r\n\r\n")
 for name, host in {"empty": b"", "user": b"u@a", "user and port": b"u@a:80", "path": b"a/b", "space": b"a b", "tab": b"a\tb", "junk port": b"a:8x", "two ports": b"a:80:80",
                    "six digits of port": b"a:123456", "minus port": b"a:-1", "list": b"a, b", "comma": b"a,b", "8 bits": b"a\xe9", "percent": b"a%2eb", "query": b"a?b", "fragment": b"a#b",
-                   "backslash": b"a\\b", "quote": b'"a"', "url": b"http://a", "only a port": b":80", "bracket": b"[::1", "empty bracket": b"[]", "bracket and more": b"[::1]x", "nul": b"a\0",
+                   "backslash": b"a\\b", "quote": b'"a"', "url": b"http://a", "only a port": b":80", "bracket": b"[::1", "empty bracket": b"[]", "word in brackets": b"[::1chunked]:80", "bracket and more": b"[::1]x", "nul": b"a\0",
                    "bracket with junk": b"[::g%eth0/]", "64 KB": b"a" * 65536, "300 bytes": b"a" * 300}.items():
     row(f"host: {name}", 400 if len(host) < 1000 else (400, 431), G + b"Host: " + host + b"\r\n\r\n")
 row("host: absolute form wins", 200, b"GET http://b.example.com/x?y HTTP/1.1\r\n" + H + b"\r\n")
