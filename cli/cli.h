@@ -38,16 +38,17 @@ enum cli_output { CLI_TEXT, CLI_JSON };
 #define CLI_OUTPUT_ROW(strct)                                                            \
     OPTION(strct, common.output, CHOICE, NULL, "output", "text", .choices = "text|json", \
            .help = "form of the answer; -o for short")
-#define CLI_COMMON_ROWS(strct)                                                                   \
+#define CLI_TARGET_ROWS(strct)                                                                   \
     OPTION(strct, common.kubeconfig, STRING, "KUBECONFIG", "kubeconfig", NULL, .optional = true, \
            .help = "cluster to talk to (else the Lull of this machine)"),                        \
         OPTION(strct, common.ns, STRING, NULL, "namespace", NULL, .optional = true,              \
-               .help = "namespace (else the kubeconfig's, else default)"),                       \
-        CLI_OUTPUT_ROW(strct)
+               .help = "namespace (else the kubeconfig's, else default); -n for short")
+#define CLI_COMMON_ROWS(strct) CLI_TARGET_ROWS(strct), CLI_OUTPUT_ROW(strct)
 
 /*
- * Parses; argv[0] is the command's name. Options may stand after the arguments; `-o`, `-n`
- * and `-f` are short for --output, --namespace and --follow; what follows `--` is left alone.
+ * Parses; argv[0] is the command's name. Options may stand after the arguments; `-o`, `-n`, `-f`,
+ * `-l`, `-w`, `-R` and `-A` are short for --output, --namespace, --filename or --follow,
+ * --selector, --watch, --recursive and --all-namespaces; what follows `--` is left alone.
  * Returns the number of positional arguments that it gathered at argv[1] … (before a `--`), or
  * exits on --help and errors.
  */
@@ -61,6 +62,9 @@ int cli_fail(const struct error *err);
 int cli_failf(const char *fmt, ...) PRINTF_LIKE(1, 2);
 int cli_usage(const char *fmt, ...) PRINTF_LIKE(1, 2); /* returns 2 */
 
+/* One call to the API; the error says so when nothing answers. cb and arg of call are not used. */
+MUST_CHECK int cli_call(struct cli *cli, kube_verb_fn verb, const struct kube_call *call,
+                        json_t **out, struct error *err);
 /* The objects of a kind by label selector (NULL: all) in the namespace; a new reference. */
 MUST_CHECK int cli_list(struct cli *cli, enum kind_id kind, const char *labels, json_t **out,
                         struct error *err);
@@ -80,6 +84,35 @@ int cli_ready(const json_t *service);
  */
 MUST_CHECK int cli_wait_ready(struct cli *cli, const char *name, uint64_t timeout_ms, bool progress,
                               json_t **out, struct error *err);
+
+/* The same for any object that has conditions. */
+MUST_CHECK int cli_wait_object(struct cli *cli, struct kube_kind kind, const char *ns,
+                               const char *name, uint64_t timeout_ms, bool progress, json_t **out,
+                               struct error *err);
+
+/*
+ * Reads, lets change edit (1: nothing to do), and writes; again when somebody else wrote in
+ * between, at most 8 times. target: kind, ns, name. *out: the object as it is then.
+ */
+MUST_CHECK int cli_change(struct cli *cli, const struct kube_call *target, kube_change_cb change,
+                          void *arg, json_t **out, struct error *err);
+/* Options of commands that change a Service; name the rows by CLI_WAIT_ROWS. */
+struct cli_wait {
+    int64_t timeout_s;
+    bool none;
+    bool progress; /* tell on stderr what it waits for */
+};
+#define CLI_WAIT_ROWS(strct)                                                               \
+    OPTION(strct, wait.timeout_s, INT, NULL, "wait-timeout", "120", .min = 1, .max = 3600, \
+           .help = "seconds to wait until it is ready"),                                   \
+        OPTION(strct, wait.none, BOOL, NULL, "no-wait", "false",                           \
+               .help = "do not wait until it is ready")
+/* cli_change on the Service of this name, then cli_wait_ready unless wait->none. */
+MUST_CHECK int cli_change_service(struct cli *cli, const char *name, kube_change_cb change,
+                                  void *arg, const struct cli_wait *wait, json_t **out,
+                                  struct error *err);
+/* Prints a value as YAML on stdout. */
+void cli_print_yaml(const json_t *value);
 
 /* One GET on a part's admin socket below the state directory; a new string. */
 MUST_CHECK int cli_admin_get(struct cli *cli, const char *part, const char *path, char **out,
@@ -102,3 +135,14 @@ int cmd_logs(struct cli *cli, int argc, char **argv);
 int cmd_delete(struct cli *cli, int argc, char **argv);
 int cmd_why(struct cli *cli, int argc, char **argv);
 int cmd_version(struct cli *cli, int argc, char **argv);
+int cmd_apply(struct cli *cli, int argc, char **argv);
+int cmd_diff(struct cli *cli, int argc, char **argv);
+int cmd_get(struct cli *cli, int argc, char **argv);
+int cmd_traffic(struct cli *cli, int argc, char **argv);
+int cmd_rollback(struct cli *cli, int argc, char **argv);
+int cmd_revisions(struct cli *cli, int argc, char **argv);
+int cmd_scale(struct cli *cli, int argc, char **argv);
+int cmd_env(struct cli *cli, int argc, char **argv);
+int cmd_secret(struct cli *cli, int argc, char **argv);
+int cmd_config(struct cli *cli, int argc, char **argv);
+int cmd_completion(struct cli *cli, int argc, char **argv);

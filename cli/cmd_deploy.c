@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "json/jget.h"
 #include "serving/names.h"
+#include "cli/args.h"
 #include "cli/bundle_pack.h"
 #include "cli/cli.h"
 #include "cli/service_edit.h"
@@ -21,13 +22,14 @@
 
 struct deploy {
     struct cli_common common;
-    char *source, *env, *window, *min_scale, *max_scale, *image;
+    char *source, *env, *env_from, *mount, *window, *min_scale, *max_scale, *image;
     int64_t concurrency, timeout_s;
     bool no_wait;
     // worked out
     const char *name;
     char *built_image;
     const char *env_words[ENV_MAX + 1];
+    struct cli_words env_from_words, mount_words;
     struct service_changes changes;
 };
 
@@ -39,6 +41,11 @@ static const struct option_row ROWS[] = {
            .help = "image to run instead of a folder (on a cluster, or a bundle made before)"),
     OPTION(struct deploy, env, STRING, NULL, "env", NULL, .optional = true,
            .help = "environment: NAME=VALUE sets, NAME- removes; may be given several times"),
+    OPTION(struct deploy, env_from, STRING, NULL, "env-from", NULL, .optional = true,
+           .help =
+               "secret:NAME or config:NAME: every key as a variable; with - at the end no more"),
+    OPTION(struct deploy, mount, STRING, NULL, "mount", NULL, .optional = true,
+           .help = "/PATH=secret:NAME or /PATH=config:NAME: every key as a file; /PATH-: no more"),
     OPTION(struct deploy, concurrency, INT, NULL, "concurrency", "-1", .min = -1, .max = 1000,
            .help = "most requests at once in one replica; 0: no limit; -1: as it is"),
     OPTION(struct deploy, min_scale, STRING, NULL, "min-scale", NULL, .optional = true,
@@ -52,12 +59,16 @@ static const struct option_row ROWS[] = {
     OPTION(struct deploy, no_wait, BOOL, NULL, "no-wait", "false",
            .help = "do not wait until it is ready"),
 };
-static const struct option_table TABLE = {.program = "lull deploy",
-                                          .summary = "deploys a function",
-                                          .arguments =
-                                              "NAME (--source DIR | --image IMAGE | -- COMMAND…)",
-                                          .rows = ROWS,
-                                          .count = ARRAY_LEN(ROWS)};
+static const struct option_table TABLE = {
+    .program = "lull deploy",
+    .summary = "deploys a function",
+    .arguments = "NAME (--source DIR | --image IMAGE | -- COMMAND…)",
+    .rows = ROWS,
+    .count = ARRAY_LEN(ROWS),
+    .examples = "  lull deploy hello --source examples/hello-python\n"
+                "  lull deploy hello --env TARGET=you --no-wait "
+                "--source examples/hello-c\n"
+                "  lull deploy web -- python3 -m http.server\n"};
 
 static int build_run(const char *dir, const char *command, struct error *err)
 {
@@ -260,6 +271,8 @@ static void changes_set(struct deploy *d)
     d->changes.max_scale = d->max_scale;
     d->changes.window = d->window;
     d->changes.concurrency = d->concurrency;
+    d->changes.env_from = d->env_from_words.items;
+    d->changes.mounts = d->mount_words.items;
 }
 
 int cmd_deploy(struct cli *cli, int argc, char **argv)
@@ -269,6 +282,10 @@ int cmd_deploy(struct cli *cli, int argc, char **argv)
     bool created = false;
     if (env_take(&d, &argc, argv, &err) < 0) {
         return cli_fail(&err);
+    }
+    if (cli_repeated(&argc, argv, "env-from", 0, &d.env_from_words) ||
+        cli_repeated(&argc, argv, "mount", 0, &d.mount_words)) {
+        return 2;
     }
     int words = cli_parse(&TABLE, argc, argv, &d);
     char **rest = words >= 1 && argv[words + 1] && strcmp(argv[words + 1], "--") == 0

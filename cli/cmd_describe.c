@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// lull describe NAME, lull delete NAME…, lull why NAME: one function in detail.
+// lull describe NAME, lull why NAME: one function in detail.
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,7 +22,6 @@ static const struct option_row ROWS[] = {CLI_COMMON_ROWS(struct one)};
     }
 static const struct option_table DESCRIBE =
     TABLE("lull describe", "shows a function in detail", "NAME");
-static const struct option_table DELETE = TABLE("lull delete", "deletes functions", "NAME…");
 static const struct option_table WHY =
     TABLE("lull why", "says why a function has the replicas it has", "NAME");
 
@@ -125,37 +124,6 @@ int cmd_describe(struct cli *cli, int argc, char **argv)
     rc = rc ? rc : describe(cli, argv[1], o.common.output == CLI_JSON, &err);
     options_fini(&DESCRIBE, &o);
     return rc < 0 ? cli_fail(&err) : 0;
-}
-
-int cmd_delete(struct cli *cli, int argc, char **argv)
-{
-    struct one o = {0};
-    struct error err;
-    int status = 0;
-    int names = cli_parse(&DELETE, argc, argv, &o);
-
-    if (names < 1) {
-        return cli_usage("usage: lull delete NAME…");
-    }
-    int rc = cli_connect(cli, &o.common, &err);
-    if (rc < 0) {
-        return cli_fail(&err);
-    }
-    for (int i = 1; i <= names; i++) {
-        struct kube_call call = {
-            .kind = KUBE_KIND(kind_row(KIND_SERVICE)), .ns = cli->ns, .name = argv[i]};
-        rc = kube_call_sync(cli->client, kube_delete, &call, NULL, &err);
-        if (rc < 0) {
-            status = cli_fail(&err);
-        } else if (o.common.output == CLI_TEXT) {
-            printf("%s deleted\n", argv[i]);
-        }
-    }
-    if (status == 0 && o.common.output == CLI_JSON) {
-        puts("{}");
-    }
-    options_fini(&DELETE, &o);
-    return status;
 }
 
 static void changes_print(const json_t *autoscaler)

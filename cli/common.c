@@ -12,11 +12,9 @@
 #include "json/jparse.h"
 #include "fetch/fetch.h"
 #include "cli/cli.h"
+#include "yaml/ydump.h"
 
 #define ADMIN_TIMEOUT_MS 3000
-#define POLL_FIRST_MS    10
-#define POLL_MAX_MS      200
-#define FAILED_MS        1000 // so long must it look like a failure that will not go away
 
 int cli_fail(const struct error *err)
 {
@@ -48,60 +46,6 @@ int cli_usage(const char *fmt, ...)
     say(fmt, ap);
     va_end(ap);
     return 2;
-}
-
-// ---- arguments
-
-// Whether this option takes the next word as its value.
-static bool wants_value(const struct option_table *table, const char *word)
-{
-    size_t len = strcspn(word, "=");
-    if (word[len] == '=') {
-        return false;
-    }
-    for (size_t i = 0; i < table->count; i++) {
-        const struct option_row *row = &table->rows[i];
-        if (row->flag && strlen(row->flag) == len - 2 &&
-            strncmp(row->flag, word + 2, len - 2) == 0) {
-            return row->type != OPTION_BOOL;
-        }
-    }
-    return false;
-}
-
-int cli_parse(const struct option_table *table, int argc, char **argv, void *dest)
-{
-    char **options = xcalloc((size_t)argc + 1, sizeof *options);
-    CLEANUP(cleanup_free) char *output = xstrdup("--output");
-    CLEANUP(cleanup_free) char *ns = xstrdup("--namespace");
-    CLEANUP(cleanup_free) char *follow = xstrdup("--follow");
-    int positional = 0, count = 0;
-
-    options[count++] = argv[0];
-    int i = 1;
-    for (; i < argc && strcmp(argv[i], "--") != 0; i++) {
-        char *word = strcmp(argv[i], "-o") == 0   ? output
-                     : strcmp(argv[i], "-n") == 0 ? ns
-                     : strcmp(argv[i], "-f") == 0 ? follow
-                                                  : argv[i];
-        if (strncmp(word, "--", 2) != 0) {
-            argv[++positional] = word; // never ahead of i
-            continue;
-        }
-        options[count++] = word;
-        if (i + 1 < argc && wants_value(table, word)) {
-            options[count++] = argv[++i];
-        }
-    }
-    options_main(table, LULL_VERSION, count, options, dest);
-    free(options);
-    // What follows `--` stays behind the positional arguments, the `--` with it.
-    int rest = positional + 1;
-    while (i < argc) {
-        argv[rest++] = argv[i++];
-    }
-    argv[rest < argc ? rest : argc] = NULL;
-    return positional;
 }
 
 // ---- the API
@@ -136,18 +80,24 @@ static int explain(struct cli *cli, int rc, struct error *err)
     return rc;
 }
 
+int cli_call(struct cli *cli, kube_verb_fn verb, const struct kube_call *call, json_t **out,
+             struct error *err)
+{
+    return explain(cli, kube_call_sync(cli->client, verb, call, out, err), err);
+}
+
 int cli_list(struct cli *cli, enum kind_id kind, const char *labels, json_t **out,
              struct error *err)
 {
     struct kube_call call = {
         .kind = KUBE_KIND(kind_row(kind)), .ns = cli->ns, .label_selector = labels};
-    return explain(cli, kube_call_sync(cli->client, kube_list, &call, out, err), err);
+    return cli_call(cli, kube_list, &call, out, err);
 }
 
 int cli_get(struct cli *cli, enum kind_id kind, const char *name, json_t **out, struct error *err)
 {
     struct kube_call call = {.kind = KUBE_KIND(kind_row(kind)), .ns = cli->ns, .name = name};
-    return explain(cli, kube_call_sync(cli->client, kube_get, &call, out, err), err);
+    return cli_call(cli, kube_get, &call, out, err);
 }
 
 void cli_print_json(const json_t *value)
@@ -156,6 +106,15 @@ void cli_print_json(const json_t *value)
     strbuf_init(&text, 64u << 20);
     if (jdump_pretty(value, &text, NULL) == 0) {
         puts(text.ptr);
+    }
+}
+
+void cli_print_yaml(const json_t *value)
+{
+    CLEANUP(strbuf_fini) struct strbuf text;
+    strbuf_init(&text, 64u << 20);
+    if (ydump(value, &text, NULL) == 0) {
+        fputs(text.ptr, stdout);
     }
 }
 
@@ -170,71 +129,6 @@ const json_t *cli_condition(const json_t *object, const char *type)
         }
     }
     return NULL;
-}
-
-int cli_ready(const json_t *service)
-{
-    const json_t *ready = cli_condition(service, "Ready");
-    struct slice status = jpeek_str(ready, "status");
-
-    if (jpeek_i64(service, "status.observedGeneration") !=
-        jpeek_i64(service, "metadata.generation")) {
-        return 0;
-    }
-    return slice_eq_str(status, "True") ? 1 : slice_eq_str(status, "False") ? -1 : 0;
-}
-
-// False for good, as far as one look can tell: while the newest revision is still being started,
-// the Route may well say that there is none yet.
-static bool failed(const json_t *service)
-{
-    const json_t *configurations = cli_condition(service, "ConfigurationsReady");
-
-    return cli_ready(service) < 0 && !slice_eq_str(jpeek_str(configurations, "status"), "Unknown");
-}
-
-int cli_wait_ready(struct cli *cli, const char *name, uint64_t timeout_ms, bool progress,
-                   json_t **out, struct error *err)
-{
-    uint64_t end = loop_now_fresh_ns(&cli->loop) / 1000000 + timeout_ms;
-    uint64_t pause = POLL_FIRST_MS;
-    uint64_t failed_at = 0;
-    char last[512] = "";
-
-    for (;;) {
-        json_t *service = NULL;
-        char text[512];
-        int rc = cli_get(cli, KIND_SERVICE, name, &service, err);
-        if (rc < 0) {
-            return rc;
-        }
-        int ready = cli_ready(service);
-        const json_t *c = cli_condition(service, "Ready");
-        struct slice reason = jpeek_str(c, "reason"), message = jpeek_str(c, "message");
-        snprintf(text, sizeof text, "%.*s%s%.*s", SLICE_FMT(reason),
-                 slice_empty(message) ? "" : ": ", SLICE_FMT(message));
-        if (progress && text[0] && strcmp(text, last) != 0 && ready == 0) {
-            fprintf(stderr, "  %s\n", text);
-        }
-        memcpy(last, text, sizeof last);
-        if (ready > 0) {
-            *out = service;
-            return 0;
-        }
-        uint64_t now = loop_now_fresh_ns(&cli->loop) / 1000000;
-        failed_at = !failed(service) ? 0 : failed_at ? failed_at : now;
-        json_decref(service);
-        if (failed_at && now - failed_at >= FAILED_MS) {
-            return error_set(err, ERR_INVALID, "%s cannot become ready: %s", name, text);
-        }
-        if (now > end) {
-            return error_set(err, ERR_TIMEOUT, "%s is not ready after %llu s: %s", name,
-                             (unsigned long long)(timeout_ms / 1000),
-                             text[0] ? text : "no status yet");
-        }
-        cli_pause(cli, pause);
-        pause = pause * 2 > POLL_MAX_MS ? POLL_MAX_MS : pause * 2;
-    }
 }
 
 // ---- waiting

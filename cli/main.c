@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/home.h"
+#include "cli/term.h"
 
 static const struct command {
     const char *name;
@@ -18,13 +19,24 @@ static const struct command {
     {"down", cmd_down, "stop it, with everything it started"},
     {"status", cmd_status, "what runs on this machine"},
     {"deploy", cmd_deploy, "deploy a function from a folder or a command"},
+    {"apply", cmd_apply, "create or change objects from manifests"},
+    {"diff", cmd_diff, "show what apply would change"},
+    {"get", cmd_get, "show objects of any kind"},
     {"list", cmd_list, "functions, their URLs and replicas"},
     {"describe", cmd_describe, "one function in detail"},
     {"invoke", cmd_invoke, "call a function"},
     {"url", cmd_url, "print a function's URL"},
     {"logs", cmd_logs, "print what a function's replicas wrote"},
-    {"delete", cmd_delete, "delete functions"},
+    {"traffic", cmd_traffic, "share requests out between revisions, give them tags"},
+    {"rollback", cmd_rollback, "give all requests to an older revision"},
+    {"revisions", cmd_revisions, "a function's revisions"},
+    {"scale", cmd_scale, "bounds and targets of a function's replicas"},
+    {"env", cmd_env, "a function's variables, Secrets and ConfigMaps"},
+    {"secret", cmd_secret, "create, change, list and delete Secrets"},
+    {"config", cmd_config, "create, change, list and delete ConfigMaps"},
+    {"delete", cmd_delete, "delete functions or other objects"},
     {"why", cmd_why, "why a function has the replicas it has"},
+    {"completion", cmd_completion, "print a script that completes words in bash"},
     {"version", cmd_version, "print the version"},
 };
 
@@ -44,7 +56,10 @@ static void help(FILE *out)
     for (size_t i = 0; i < ARRAY_LEN(COMMANDS); i++) {
         fprintf(out, "  %-10s %s\n", COMMANDS[i].name, COMMANDS[i].help);
     }
-    fprintf(out, "\n`lull COMMAND --help` tells a command's options.\n");
+    fprintf(
+        out,
+        "\n`lull COMMAND --help` tells a command's options.\n"
+        "Exit status: 0 done, 1 failed, 2 wrong usage (diff: 0 equal, 1 different, 2 failed).\n");
 }
 
 static int run(const struct command *command, int argc, char **argv)
@@ -62,6 +77,7 @@ static int run(const struct command *command, int argc, char **argv)
 int main(int argc, char **argv)
 {
     log_init("lull");
+    term_guard();
     if (argc < 2) {
         help(stderr);
         return 2;

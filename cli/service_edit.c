@@ -10,6 +10,7 @@
 #include "json/jbuild.h"
 #include "json/jget.h"
 #include "serving/names.h"
+#include "cli/service_refs.h"
 
 #define NAME_CHARS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_."
 
@@ -39,7 +40,7 @@ int service_env_words(char *text, const char **list, size_t *count, size_t max, 
     }
 }
 
-static json_t *function_container(json_t *service)
+json_t *service_container(const json_t *service)
 {
     json_t *containers = jpeek_arr(service, "spec.template.spec.containers"), *c;
     size_t i;
@@ -91,11 +92,25 @@ static int env_word(json_t *env, const char *word, struct error *err)
     return row ? json_array_set_new(env, index, made) : json_array_append_new(env, made);
 }
 
+static int refs_edit(json_t *pod, json_t *container, const struct service_changes *c,
+                     struct error *err)
+{
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && c->env_from && c->env_from[i]; i++) {
+        rc = service_env_from(container, c->env_from[i], err);
+    }
+    for (size_t i = 0; rc == 0 && c->mounts && c->mounts[i]; i++) {
+        rc = service_mount(pod, container, c->mounts[i], err);
+    }
+    return rc;
+}
+
 static int container_edit(json_t *container, const struct service_changes *c, struct error *err)
 {
     int rc = 0;
 
-    if (json_object_set_new(container, "image", json_string(c->image)) != 0) {
+    if (c->image && json_object_set_new(container, "image", json_string(c->image)) != 0) {
         return error_set(err, ERR_INVALID, "the image's name is not UTF-8");
     }
     if (c->bundle) {
@@ -124,7 +139,7 @@ int service_edit(json_t *service, const struct service_changes *c, struct error 
     };
 
     jbuild_from(&b, json_incref(service));
-    if (!function_container(service)) {
+    if (!service_container(service) && c->image) {
         jbuild_str(&b, "spec.template.spec.containers[+].image", c->image);
     }
     for (size_t i = 0; i < ARRAY_LEN(annotations); i++) {
@@ -145,7 +160,10 @@ int service_edit(json_t *service, const struct service_changes *c, struct error 
     if (name) {
         (void)json_object_del(name, "name");
     }
-    json_t *container = function_container(service);
-    return container ? container_edit(container, c, err)
-                     : error_set(err, ERR_INVALID, "the Service has no container");
+    json_t *container = service_container(service);
+    if (!container) {
+        return error_set(err, ERR_INVALID, "the Service has no container");
+    }
+    rc = container_edit(container, c, err);
+    return rc ? rc : refs_edit(jpeek_obj(service, "spec.template.spec"), container, c, err);
 }

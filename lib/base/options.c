@@ -335,6 +335,9 @@ void options_help(const struct option_table *table, struct strbuf *out)
         strbuf_append_char(out, '\n');
     }
     strbuf_append_str(out, "  --help, --version\n");
+    if (table->examples != NULL) {
+        strbuf_appendf(out, "\nExamples:\n%s", table->examples);
+    }
 }
 
 /* A table cell: "|" would end it. */

@@ -59,6 +59,7 @@ struct option_table {
     const char *program;   /* "lull-activator" */
     const char *summary;   /* what it is, one sentence */
     const char *arguments; /* usage of positional arguments, or NULL when none are taken */
+    const char *examples;  /* lines for the end of --help, each ending in a newline; or NULL */
     const struct option_row *rows;
     size_t count;
 };

@@ -45,6 +45,7 @@ struct kube_request {
     struct fetch_request *http;
     const char *verb; /* for sentences */
     char *path;
+    char *accept; /* header line; NULL: JSON */
     kube_cb cb;
     void *arg;
     uint64_t timeout_ms;
@@ -134,7 +135,9 @@ char *kube_path(const struct kube_call *call)
         strbuf_append_str(&out, "/namespaces");
         append_segment(&out, call->ns);
     }
-    append_segment(&out, call->kind.plural);
+    if (call->kind.plural != NULL) {
+        append_segment(&out, call->kind.plural);
+    }
     if (call->name != NULL) {
         append_segment(&out, call->name);
     }
@@ -151,6 +154,7 @@ char *kube_path(const struct kube_call *call)
     append_query(&out, &sep, "limit", limit);
     append_query(&out, &sep, "continue", call->continue_token);
     append_query(&out, &sep, "dryRun", call->dry_run ? "All" : NULL);
+    append_query(&out, &sep, "fieldValidation", call->field_validation);
     return strbuf_take(&out, NULL);
 }
 
@@ -160,6 +164,7 @@ char *kube_path(const struct kube_call *call)
 static void request_free(struct kube_request *req)
 {
     free(req->path);
+    free(req->accept);
     free(req->read_path);
     free(req);
 }
@@ -203,7 +208,7 @@ static int request_send(struct kube_request *req, const char *method, const char
 {
     struct kube_client *client = req->client;
     client_read_token(client);
-    const char *headers[4] = {"Accept: application/json"};
+    const char *headers[4] = {req->accept != NULL ? req->accept : "Accept: application/json"};
     size_t n = 1;
     if (client->auth != NULL) {
         headers[n++] = client->auth;
@@ -234,6 +239,7 @@ static struct kube_request *request_new(struct kube_client *client, const struct
     req->client = client;
     req->verb = verb;
     req->path = kube_path(call);
+    req->accept = call->accept == NULL ? NULL : xasprintf("Accept: %s", call->accept);
     req->cb = call->cb;
     req->arg = call->arg;
     req->timeout_ms = call->timeout_ms == 0 ? client->timeout_ms : call->timeout_ms;
@@ -480,9 +486,11 @@ int kube_stream(struct kube_client *client, const struct kube_stream_spec *spec,
     req->client = client;
     req->verb = "GET";
     req->path = xstrdup(spec->path);
+    req->accept =
+        xasprintf("Accept: %s", spec->accept != NULL ? spec->accept : "application/json, */*");
     req->stream = *spec;
     client_read_token(client);
-    const char *headers[3] = {"Accept: application/json, */*", client->auth, NULL};
+    const char *headers[3] = {req->accept, client->auth, NULL};
     CLEANUP(cleanup_free) char *url = xasprintf("%s%s", client->server, spec->path);
     struct fetch_spec get = {
         .method = "GET",

@@ -28,7 +28,7 @@ struct kube_request;
 struct kube_kind {
     const char *group; /* "" for core */
     const char *version;
-    const char *plural;
+    const char *plural; /* NULL: discovery, the list of what the group and version have */
 };
 
 /* From any row that has these members (serving/kinds.h has). */
@@ -40,16 +40,18 @@ typedef void (*kube_cb)(void *arg, json_t *object, const struct error *err);
 
 struct kube_call {
     struct kube_kind kind;
-    const char *ns;             /* NULL: cluster-scoped, or (list) all namespaces */
-    const char *name;           /* NULL: list and create */
-    const char *subresource;    /* "status", "scale", …; NULL: the object */
-    const char *label_selector; /* list; NULL: all */
-    const char *field_selector; /* list; NULL: all */
-    int64_t limit;              /* list: at most so many; 0: all */
-    const char *continue_token; /* list: of the page before; NULL: the first */
-    json_t *body;               /* create, update, patch; delete: DeleteOptions or NULL */
-    bool dry_run;               /* create, update, patch, delete: change nothing */
-    uint64_t timeout_ms;        /* 0: the client's */
+    const char *ns;               /* NULL: cluster-scoped, or (list) all namespaces */
+    const char *name;             /* NULL: list and create */
+    const char *subresource;      /* "status", "scale", …; NULL: the object */
+    const char *label_selector;   /* list; NULL: all */
+    const char *field_selector;   /* list; NULL: all */
+    int64_t limit;                /* list: at most so many; 0: all */
+    const char *continue_token;   /* list: of the page before; NULL: the first */
+    json_t *body;                 /* create, update, patch; delete: DeleteOptions or NULL */
+    bool dry_run;                 /* create, update, patch, delete: change nothing */
+    const char *field_validation; /* create, update, patch: "Strict", …; NULL: the server's */
+    const char *accept;           /* the media type wanted; NULL: application/json */
+    uint64_t timeout_ms;          /* 0: the client's */
     kube_cb cb;
     void *arg;
 };
@@ -120,6 +122,7 @@ MUST_CHECK int kube_call_sync(struct kube_client *client, kube_verb_fn verb,
  */
 struct kube_stream_spec {
     const char *path;
+    const char *accept; /* the media type wanted; NULL: JSON, else anything */
     uint64_t timeout_ms;
     uint64_t idle_ms;
     void (*on_open)(void *arg); /* a 2xx head came; optional */
