@@ -185,6 +185,7 @@ static void reconcile(const struct reconcile_env *env, enum kind_id kind, const 
         break;
     case KIND_CONFIGURATION:
         reconcile_configuration(env, object, plan);
+        reconcile_gc(env, object, plan);
         break;
     case KIND_REVISION:
         reconcile_revision(env, object, plan);
@@ -235,6 +236,7 @@ static void on_run(void *arg, struct work_key key, struct work_item *token)
         .get = objects_get,
         .replicas = objects_replicas,
         .routes_of = objects_routes_of,
+        .revisions_of = objects_revisions_of,
         .arg = &c->objects,
     };
     env.now = clock_format_rfc3339(env.now_ns, 0, now, sizeof(now));
@@ -298,6 +300,7 @@ static void on_config(void *arg, const char *name, const json_t *data)
     LOG_INFO("settings read", LOG_STR("name", name));
     if (objects_synced(&c->objects)) {
         objects_each(&c->objects, KIND_SERVICE);
+        objects_each(&c->objects, KIND_CONFIGURATION);
         objects_each(&c->objects, KIND_ROUTE);
         objects_each(&c->objects, KIND_DOMAINMAPPING);
     }

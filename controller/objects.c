@@ -7,6 +7,9 @@
  */
 #include "controller/objects.h"
 
+#include <strings.h>
+
+#include "base/clock.h"
 #include "base/mem.h"
 #include "json/jget.h"
 #include "json/jparse.h"
@@ -23,6 +26,15 @@ struct kept {
     char **spec_refs; /* Routes: Configurations and Revisions named in spec; NULL ends */
     char **status_refs;
     char *target; /* DomainMappings: the name in spec.ref; ClusterDomainClaims: the namespace */
+};
+
+/* Of a Revision. */
+struct revision_kept {
+    struct kept kept; /* first: a pointer to this is one to that */
+    int64_t created_ns;
+    int64_t active_ns;
+    bool reserve;
+    bool keep;
 };
 
 struct pod_kept {
@@ -118,6 +130,20 @@ static void names_free(char **names)
     free(names);
 }
 
+static void read_age(const json_t *object, struct revision_kept *r)
+{
+    const char *modified = meta_annotation(object, ANNOTATION_ROUTING_STATE_MODIFIED);
+    if (clock_parse_rfc3339(jpeek_str(object, "metadata.creationTimestamp"), &r->created_ns, NULL) <
+        0) {
+        r->created_ns = INT64_MAX;
+    }
+    if (clock_parse_rfc3339(slice_str(modified), &r->active_ns, NULL) < 0) {
+        r->active_ns = r->created_ns;
+    }
+    r->reserve = strcmp(meta_label(object, LABEL_ROUTING_STATE), "reserve") == 0;
+    r->keep = strcasecmp(meta_annotation(object, ANNOTATION_NO_GC), "true") == 0;
+}
+
 static int project(void *arg, const json_t *object, void *value, struct error *err)
 {
     const struct objects_cache_arg *ca = arg;
@@ -143,7 +169,9 @@ static int project(void *arg, const json_t *object, void *value, struct error *e
         kept->spec_refs = names_new(jpeek_arr(object, "spec.traffic"), true);
         kept->status_refs = names_new(jpeek_arr(object, "status.traffic"), false);
     }
-    if (ca->kind == KIND_DOMAINMAPPING) {
+    if (ca->kind == KIND_REVISION) {
+        read_age(object, value);
+    } else if (ca->kind == KIND_DOMAINMAPPING) {
         kept->target = xstrdup(jpeek_cstr(object, "spec.ref.name"));
     } else if (ca->kind == KIND_CLUSTERDOMAINCLAIM) {
         kept->target = xstrdup(jpeek_cstr(object, "spec.namespace"));
@@ -189,6 +217,15 @@ static void index_route(struct objects *o, const struct kube_entry *entry, const
     for (char **name = kept->status_refs; *name != NULL; name++) {
         change(&o->routes_by_status, entry->ns, *name, entry->name);
         key(o, KIND_REVISION, entry->ns, *name);
+    }
+}
+
+static void index_revision(struct objects *o, const struct kube_entry *entry,
+                           const struct kept *kept, bool add)
+{
+    if (kept->owner_kind == KIND_CONFIGURATION) {
+        (add ? ref_index_add : ref_index_remove)(&o->revisions_by_owner, entry->ns, kept->owner,
+                                                 entry->name);
     }
 }
 
@@ -273,12 +310,14 @@ static void changed(const struct objects_cache_arg *ca, const struct kube_entry 
             index_route(o, entry, now, true);
         }
     }
-    if (ca->kind == KIND_DOMAINMAPPING) {
+    if (ca->kind == KIND_DOMAINMAPPING || ca->kind == KIND_REVISION) {
+        void (*index)(struct objects *, const struct kube_entry *, const struct kept *, bool) =
+            ca->kind == KIND_REVISION ? index_revision : index_mapping;
         if (old != NULL) {
-            index_mapping(o, entry, old, false);
+            index(o, entry, old, false);
         }
         if (now != NULL) {
-            index_mapping(o, entry, now, true);
+            index(o, entry, now, true);
         }
     }
     const struct kept *kept = now != NULL ? now : old;
@@ -345,7 +384,9 @@ static int cache_start(struct objects *o, enum kind_id kind, const char *system_
         .kind = KUBE_KIND(kind_row(kind)),
         .ns = kind == KIND_CONFIGMAP ? system_namespace : NULL,
         .label_selector = made_by_us ? LABEL_REVISION : NULL,
-        .value_size = kind == KIND_POD ? sizeof(struct pod_kept) : sizeof(struct kept),
+        .value_size = kind == KIND_POD        ? sizeof(struct pod_kept)
+                      : kind == KIND_REVISION ? sizeof(struct revision_kept)
+                                              : sizeof(struct kept),
         .project = project,
         .release = release,
         .on_add = on_add,
@@ -364,6 +405,7 @@ int objects_start(struct objects *o, struct kube_client *client, const char *sys
     ref_index_init(&o->routes_by_spec);
     ref_index_init(&o->routes_by_status);
     ref_index_init(&o->pods_by_revision);
+    ref_index_init(&o->revisions_by_owner);
     ref_index_init(&o->mappings_by_target);
     ref_index_init(&o->mappings_by_domain);
     for (size_t i = 0; i < ARRAY_LEN(watched); i++) {
@@ -385,6 +427,7 @@ static void on_closed(void *arg)
     ref_index_fini(&o->routes_by_spec);
     ref_index_fini(&o->routes_by_status);
     ref_index_fini(&o->pods_by_revision);
+    ref_index_fini(&o->revisions_by_owner);
     ref_index_fini(&o->mappings_by_target);
     ref_index_fini(&o->mappings_by_domain);
     o->close_cb(o->close_arg);
@@ -485,6 +528,47 @@ void objects_routes_of(void *arg, const char *ns, const char *revision, struct s
 {
     const struct objects *o = arg;
     ref_index_each(&o->routes_by_status, ns, revision, add_name, out);
+}
+
+struct revisions {
+    const struct objects *o;
+    void (*fn)(void *fn_arg, const struct revision_facts *facts);
+    void *fn_arg;
+};
+
+static void found(void *arg, const char *ns, const char *name)
+{
+    (void)ns;
+    (void)name;
+    *(bool *)arg = true;
+}
+
+static void add_revision(void *arg, const char *ns, const char *name)
+{
+    const struct revisions *r = arg;
+    const struct kube_entry *entry = kube_cache_get(r->o->caches[KIND_REVISION], ns, name);
+    if (entry == NULL) {
+        return;
+    }
+    const struct revision_kept *kept = entry->value;
+    struct revision_facts facts = {.name = entry->name,
+                                   .uid = entry->uid,
+                                   .created_ns = kept->created_ns,
+                                   .active_ns = kept->active_ns,
+                                   .reserve = kept->reserve,
+                                   .keep = kept->keep};
+    ref_index_each(&r->o->routes_by_spec, ns, name, found, &facts.routed);
+    ref_index_each(&r->o->routes_by_status, ns, name, found, &facts.routed);
+    r->fn(r->fn_arg, &facts);
+}
+
+void objects_revisions_of(void *arg, const char *ns, const char *configuration,
+                          void (*fn)(void *fn_arg, const struct revision_facts *facts),
+                          void *fn_arg)
+{
+    const struct objects *o = arg;
+    struct revisions revisions = {o, fn, fn_arg};
+    ref_index_each(&o->revisions_by_owner, ns, configuration, add_revision, &revisions);
 }
 
 struct each {

@@ -37,6 +37,7 @@ struct objects {
     struct ref_index routes_by_spec;   /* Configuration or Revision ← Routes that name it */
     struct ref_index routes_by_status; /* Revision ← Routes that send it traffic */
     struct ref_index pods_by_revision;
+    struct ref_index revisions_by_owner; /* Configuration ← Revisions */
     struct ref_index mappings_by_target; /* Route ← DomainMappings that lead to it */
     struct ref_index mappings_by_domain; /* domain ← namespaces with a DomainMapping of that name */
     size_t n_unsynced;
@@ -60,6 +61,9 @@ size_t objects_count(const struct objects *o, enum kind_id kind);
 json_t *objects_get(void *arg, enum kind_id kind, const char *ns, const char *name);
 void objects_replicas(void *arg, const char *ns, const char *revision, struct replicas *out);
 void objects_routes_of(void *arg, const char *ns, const char *revision, struct strbuf *out);
+void objects_revisions_of(void *arg, const char *ns, const char *configuration,
+                          void (*fn)(void *fn_arg, const struct revision_facts *facts),
+                          void *fn_arg);
 /* The cached resourceVersion, NULL without. */
 const char *objects_version(void *arg, enum kind_id kind, const char *ns, const char *name);
 /* on_key for every object of the kind. */

@@ -31,6 +31,17 @@ struct replicas {
     char message[ERROR_MSG_MAX];
 };
 
+/* What counts for a Revision's age. Borrowed until the next change of the caches. */
+struct revision_facts {
+    const char *name;
+    const char *uid;
+    int64_t created_ns;
+    int64_t active_ns; /* when its routing state changed last, else as created_ns */
+    bool reserve;      /* routing state: no Route sends it traffic */
+    bool keep;         /* annotation no-gc */
+    bool routed;       /* a Route names it all the same */
+};
+
 struct reconcile_env {
     const struct settings *settings;
     int64_t now_ns;  /* wall time */
@@ -40,6 +51,10 @@ struct reconcile_env {
     void (*replicas)(void *arg, const char *ns, const char *revision, struct replicas *out);
     /* Names of the Routes whose status sends traffic (or a tag) to a revision, comma-separated. */
     void (*routes_of)(void *arg, const char *ns, const char *revision, struct strbuf *out);
+    /* fn for each Revision that the Configuration made. */
+    void (*revisions_of)(void *arg, const char *ns, const char *configuration,
+                         void (*fn)(void *fn_arg, const struct revision_facts *facts),
+                         void *fn_arg);
     void *arg;
 };
 
@@ -47,6 +62,9 @@ struct reconcile_env {
 void reconcile_service(const struct reconcile_env *env, const json_t *service, struct plan *plan);
 void reconcile_configuration(const struct reconcile_env *env, const json_t *configuration,
                              struct plan *plan);
+/* Deletes the Revisions of a Configuration that config-gc lets go; looks again when the next one
+ * will be old enough. */
+void reconcile_gc(const struct reconcile_env *env, const json_t *configuration, struct plan *plan);
 void reconcile_revision(const struct reconcile_env *env, const json_t *revision, struct plan *plan);
 void reconcile_route(const struct reconcile_env *env, const json_t *route, struct plan *plan);
 void reconcile_domain_mapping(const struct reconcile_env *env, const json_t *mapping,

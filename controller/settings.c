@@ -21,6 +21,7 @@ void settings_init(struct settings *settings, const char *sidecar_image,
     serving_config_init(&settings->defaults);
     network_config_init(&settings->network);
     autoscaler_config_default(&settings->autoscaler);
+    gc_config_init(&settings->gc);
     slice_copy(slice_str(sidecar_image), settings->sidecar_image, sizeof(settings->sidecar_image));
     snprintf(settings->local_gateway, sizeof(settings->local_gateway),
              "lull-activator-local.%s.svc.%s", system_namespace, settings->network.cluster_domain);
@@ -29,7 +30,8 @@ void settings_init(struct settings *settings, const char *sidecar_image,
 bool settings_wants(const char *name)
 {
     static const char *const names[] = {CONFIG_AUTOSCALER, CONFIG_DEFAULTS,   CONFIG_NETWORK,
-                                        CONFIG_DOMAIN,     CONFIG_DEPLOYMENT, CONFIG_OBSERVABILITY};
+                                        CONFIG_DOMAIN,     CONFIG_DEPLOYMENT, CONFIG_OBSERVABILITY,
+                                        CONFIG_GC};
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         if (strcmp(names[i], name) == 0) {
             return true;
@@ -122,6 +124,8 @@ int settings_read(struct settings *settings, const char *name, const json_t *dat
         rc = read_deployment(settings, data, err);
     } else if (strcmp(name, CONFIG_OBSERVABILITY) == 0) {
         rc = read_observability(settings, data, err);
+    } else if (strcmp(name, CONFIG_GC) == 0) {
+        rc = gc_config_read(&settings->gc, data, err);
     }
     return rc < 0 ? error_prefix(err, rc, "ConfigMap %s", name) : 0;
 }

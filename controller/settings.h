@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "serving/autoscaler_config.h"
+#include "serving/config_gc.h"
 #include "serving/defaults.h"
 #include "serving/traffic.h"
 
@@ -19,6 +20,7 @@ struct settings {
     struct serving_config defaults;
     struct network_config network;
     struct autoscaler_config autoscaler;
+    struct gc_config gc;
     int64_t progress_deadline_s; /* config-deployment: progress-deadline */
     char sidecar_cpu[32];        /* config-deployment: queue-sidecar-cpu-request */
     bool request_log;            /* config-observability: logging.enable-request-log */
