@@ -8,7 +8,8 @@
   ./test --list          the stages
 
 CI=true makes warnings errors. LULL_NO_SETUP=1 skips tools/setup. A stage that cannot run here says
-why and counts as skipped; a stage that ran no test has failed."""
+why and counts as skipped; a stage that ran no test has failed. Up to 3 failed tests of a stage (units, integration)
+are tried once more, each alone; the table names those that needed it."""
 import concurrent.futures
 import json
 import os
@@ -26,6 +27,7 @@ FUZZ_SECONDS = int(os.environ.get("LULL_FUZZ_SECONDS", "30"))
 SANITIZE = {"ASAN_OPTIONS": "detect_stack_use_after_return=1",
             "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1"}
 SKIP = 77
+AGAIN_MAX = 3  # so many failed tests of a stage are tried a second time
 
 
 class Stage:
@@ -89,35 +91,65 @@ def build(stage, folder, *options, cc="gcc", targets=()):
 
 def meson_test(stage, folder, suite, timeout, env=None):
     log = ROOT / folder / "meson-logs/testlog.json"
-    log.unlink(missing_ok=True)
-    code, _ = run(["meson", "test", "-C", folder, "--no-rebuild", "--suite", f"lull:{suite}",
-                   "--print-errorlogs", "--timeout-multiplier", "4"], timeout, env)
-    results = [json.loads(l)["result"] for l in log.read_text().splitlines()] if log.is_file() else []
-    stage.passed += results.count("OK") + results.count("EXPECTEDFAIL")
-    stage.skipped += results.count("SKIP")
-    bad = len(results) - results.count("OK") - results.count("EXPECTEDFAIL") - results.count("SKIP")
-    stage.failed += bad
-    if not results or (code and not bad):
-        stage.fail(f"no test of suite {suite} ran" if not results else f"meson test exit {code}")
+    words = {"OK": "good", "EXPECTEDFAIL": "good", "SKIP": "skipped"}
 
+    def once(args, seconds):
+        log.unlink(missing_ok=True)
+        code, _ = run(["meson", "test", "-C", folder, "--no-rebuild", "--print-errorlogs", "--timeout-multiplier", "4", *args], seconds, env)
+        rows = [json.loads(l) for l in log.read_text().splitlines()] if log.is_file() else []
+        found = [(r["name"].split(" / ", 1)[-1], words.get(r["result"], "bad")) for r in rows]
+        return code, len(found), sum(w == "skipped" for _, w in found), [n for n, w in found if w == "bad"]
 
-def pytest(stage, folder, marks, *more, timeout=1800, env=None, paths=("tests/integration",)):
-    report = ROOT / "build" / f"pytest-{stage.name}.xml"
-    report.unlink(missing_ok=True)
-    code, _ = run(["/usr/bin/python3", "-m", "pytest", "-q", "-m", marks, "-p", "no:cacheprovider",
-                   f"--junitxml={report}", "--durations=10", *more, *paths], timeout,
-                  {"LULL_BUILD": str(ROOT / folder), "PYTHONDONTWRITEBYTECODE": "1", **(env or {})})
-    total = bad = skipped = 0
-    if report.is_file():
-        for suite in ElementTree.parse(report).getroot().iter("testsuite"):
-            total += int(suite.get("tests"))
-            bad += int(suite.get("failures")) + int(suite.get("errors"))
-            skipped += int(suite.get("skipped"))
-    stage.passed += total - bad - skipped
-    stage.failed += bad
+    code, total, skipped, failed = once(["--suite", f"lull:{suite}"], timeout)
+    if not total or (code and not failed):
+        return stage.fail(f"no test of suite {suite} ran" if not total else f"meson test exit {code}")
+    if suite == "unit" and len(failed) <= AGAIN_MAX:
+        failed = [name for name in failed if not passes_again(stage, name, lambda n: once([n], 600))]
     stage.skipped += skipped
-    if not total or (code and not bad):
-        stage.fail(f"pytest ran no test with -m '{marks}'" if not total else f"pytest exit {code}")
+    stage.failed += len(failed)
+    stage.passed += total - skipped - len(failed)
+    return None
+
+
+def junit(report):
+    """Of a pytest report: (tests, skipped, node ids of those that failed)."""
+    if not report.is_file():
+        return 0, 0, []
+    cases = list(ElementTree.parse(report).getroot().iter("testcase"))
+    bad = [c for c in cases if c.find("failure") is not None or c.find("error") is not None]
+    names = [c.get("classname", "").replace(".", "/") + ".py::" + c.get("name", "") for c in bad]
+    return len(cases), sum(c.find("skipped") is not None for c in cases), list(dict.fromkeys(names))
+
+
+def pytest(stage, folder, marks, *more, timeout=1800, env=None, paths=("tests/integration",), again=True):
+    report = ROOT / "build" / f"pytest-{stage.name}.xml"
+
+    def once(args, seconds):
+        report.unlink(missing_ok=True)
+        code, _ = run(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *args], seconds,
+                      {"LULL_BUILD": str(ROOT / folder), "PYTHONDONTWRITEBYTECODE": "1", **(env or {})})
+        return (code, *junit(report))
+
+    code, total, skipped, failed = once(["-m", marks, "--durations=10", *more, *paths], timeout)
+    if not total or (code and not failed):
+        return stage.fail(f"pytest ran no test with -m '{marks}'" if not total else f"pytest exit {code}")
+    if again and len(failed) <= AGAIN_MAX:
+        failed = [name for name in failed if not passes_again(stage, name, lambda n: once([n], 300))]
+    stage.skipped += skipped
+    stage.failed += len(failed)
+    stage.passed += total - skipped - len(failed)
+    return None
+
+
+def passes_again(stage, name, once):
+    """A busy machine can make a test of processes and deadlines miss. What fails is tried once more, alone; that it
+    was needed is said in the table, for such a test is to be mended."""
+    print(f"second try, alone: {name}")
+    code, total, skipped, failed = once(name)
+    good = code == 0 and total > skipped and not failed
+    if good:
+        stage.note = f"{stage.note}, {name}" if stage.note else f"UNSTEADY (passed at the second try): {name}"
+    return good
 
 
 def script(stage, args, timeout, env=None):
@@ -256,7 +288,7 @@ def soak(name):
         if (ROOT / "tests/soak" / name).is_file():
             script(stage, [f"tests/soak/{name}"], 24 * 3600, {"LULL_SOAK": "1"})
         else:
-            pytest(stage, "build", "soak", "-s", "-k", name, timeout=24 * 3600, env={"LULL_SOAK": "1"})
+            pytest(stage, "build", "soak", "-s", "-k", name, timeout=24 * 3600, env={"LULL_SOAK": "1"}, again=False)
     return stage_soak
 
 
