@@ -36,7 +36,7 @@ static bool too_deep(struct slice text)
     return false;
 }
 
-int jparse(struct slice text, size_t max, json_t **out, struct error *err)
+static int parse(struct slice text, size_t max, size_t flags, json_t **out, struct error *err)
 {
     if (text.len > max) {
         return error_set(err, ERR_TOO_BIG, "JSON of %zu bytes, at most %zu are allowed", text.len,
@@ -50,13 +50,23 @@ int jparse(struct slice text, size_t max, json_t **out, struct error *err)
         return error_set(err, ERR_INVALID, "JSON is empty");
     }
     json_error_t why;
-    json_t *value = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
+    json_t *value = json_loadb(text.ptr, text.len, flags | JSON_DECODE_ANY, &why);
     if (value == NULL) {
         return error_set(err, ERR_INVALID, "JSON: line %d, column %d: %s", why.line, why.column,
                          why.text);
     }
     *out = value;
     return 0;
+}
+
+int jparse(struct slice text, size_t max, json_t **out, struct error *err)
+{
+    return parse(text, max, JSON_REJECT_DUPLICATES, out, err);
+}
+
+int jparse_last(struct slice text, size_t max, json_t **out, struct error *err)
+{
+    return parse(text, max, 0, out, err);
 }
 
 int jparse_object(struct slice text, size_t max, json_t **out, struct error *err)

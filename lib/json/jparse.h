@@ -18,6 +18,8 @@
  * "line 3, column 7: …". Any JSON value is accepted at the top.
  */
 MUST_CHECK int jparse(struct slice text, size_t max, json_t **out, struct error *err);
+/* As jparse, but of names that stand twice in one object the last counts. */
+MUST_CHECK int jparse_last(struct slice text, size_t max, json_t **out, struct error *err);
 /* As jparse, and the value must be an object. */
 MUST_CHECK int jparse_object(struct slice text, size_t max, json_t **out, struct error *err);
 

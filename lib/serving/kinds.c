@@ -106,3 +106,9 @@ const char *kind_api_version(const struct kind *kind)
 {
     return api_versions[kind->id];
 }
+
+bool kind_is_custom(const struct kind *kind)
+{
+    size_t len = strlen(kind->group), tail = sizeof("knative.dev") - 1;
+    return len >= tail && strcmp(kind->group + len - tail, "knative.dev") == 0;
+}

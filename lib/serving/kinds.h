@@ -65,3 +65,6 @@ const struct kind *kind_by_word(const char *word);
 
 // "serving.knative.dev/v1" or "v1"; the string is a constant.
 const char *kind_api_version(const struct kind *kind);
+
+// Whether on Kubernetes it is known by a CustomResourceDefinition of ours.
+bool kind_is_custom(const struct kind *kind);

@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "loop/tls.h"
 #include "json/jparse.h"
+#include "serving/schema_prune.h"
 #include "local/api/call.h"
 #include "local/api/discovery.h"
 #include "local/api/protobuf.h"
@@ -31,6 +32,9 @@
 static void free_call(struct call *c)
 {
     json_decref(c->body);
+    json_decref(c->duplicates);
+    json_decref(c->warnings);
+    free(c->refusal);
     free(c);
 }
 
@@ -92,6 +96,11 @@ bool call_body(struct call *c)
 {
     struct error err;
     int rc = body_read(c->rq, &c->body, &err);
+    bool json = !header_has(c->rq, "content-type", "protobuf");
+    if (rc == ERR_PROTOCOL && json && jparse_last(c->rq->body, OBJECT_MAX, &c->body, NULL) == 0) {
+        c->duplicates = schema_duplicates(c->rq->body);
+        rc = 0;
+    }
     if (rc < 0) {
         respond_error(c->rq, &err, NULL, &c->route);
         call_finish(c);
@@ -230,24 +239,6 @@ static bool handle_plain(struct http_simple_request *rq)
     return false;
 }
 
-static bool handle_documents(struct http_simple_request *rq)
-{
-    bool version = slice_eq_str(rq->path, "/version") || slice_eq_str(rq->path, "/version/");
-    bool openapi = slice_starts_with(rq->path, SLICE_LIT("/openapi/v3"));
-    if ((!version && !openapi) || !slice_eq_str(rq->method, "GET")) {
-        return false;
-    }
-    CLEANUP(strbuf_fini) struct strbuf out;
-    strbuf_init(&out, 1u << 20);
-    if (version) {
-        discovery_version(&out);
-    } else if (!discovery_openapi(rq->path, &out)) {
-        return false;
-    }
-    respond_text(rq, 200, &out);
-    return true;
-}
-
 static void on_request(struct http_simple_request *rq, void *arg)
 {
     struct api *api = arg;
@@ -259,7 +250,7 @@ static void on_request(struct http_simple_request *rq, void *arg)
         respond_status(rq, 401, "Unauthorized", "Unauthorized", NULL);
         return;
     }
-    if (handle_documents(rq)) {
+    if (documents_handle(api, rq)) {
         return;
     }
     if (review_handle(api, rq)) {
@@ -297,6 +288,7 @@ static void on_bookmarks(struct timer *timer)
 static void free_api(struct api *api)
 {
     tls_context_free(api->tls);
+    free(api->openapi);
     free(api->token);
     free(api->user);
     free(api->system_namespace);

@@ -8,6 +8,7 @@
  *   objects.c  get, create, update, patch, delete     list.c     lists and watches
  *   scale.c    the Scale form                         podlog.c   logs
  *   admit.c    defaults and rules of a kind           patch.c    the patch formats
+ *   coerce.c   unknown fields and wrong types         documents.c  /version and /openapi
  */
 
 #include "loop/timer.h"
@@ -16,6 +17,8 @@
 #include "local/api/api.h"
 #include "local/api/cells.h"
 #include "local/api/route.h"
+
+struct openapi_hashes; /* openapi.h */
 
 struct api {
     struct api_options options;
@@ -32,6 +35,7 @@ struct api {
     size_t watches_count;
     struct timer bookmarks;
     uint64_t requests;
+    struct openapi_hashes *openapi; /* owned; NULL: nobody has asked yet */
     bool closing;
     unsigned closers;
     void (*close_cb)(void *arg);
@@ -42,6 +46,7 @@ struct api {
 struct form {
     bool table;
     enum cells_include include;
+    const json_t *warnings; /* sentences for Warning headers; borrowed, may be NULL */
 };
 
 /* A request whose answer comes later. Freed when both the answer and the request are over. */
@@ -55,10 +60,15 @@ struct call {
     bool scale;     /* answer in the Scale form */
     bool deleting;  /* answer as for a delete */
     bool dry;       /* nothing is written */
+    bool strict;    /* fieldValidation=Strict */
+    bool silent;    /* fieldValidation=Ignore */
     bool unrelated; /* the error is the request's, not the object's */
     bool answered;
-    json_t *body;   /* owned; parsed request body or NULL */
-    size_t waiting; /* of a collection: deletes that are under way */
+    json_t *body;       /* owned; parsed request body or NULL */
+    json_t *duplicates; /* owned; names that stand twice in the body, or NULL */
+    json_t *warnings;   /* owned; sentences about unknown and duplicate fields, or NULL */
+    char *refusal;      /* owned; the sentence of an error that may be long, or NULL */
+    size_t waiting;     /* of a collection: deletes that are under way */
 };
 
 /* --- respond.c --- */
@@ -68,6 +78,9 @@ void respond_status(struct http_simple_request *rq, int status, const char *reas
 /* prefix may be NULL. */
 void respond_error(struct http_simple_request *rq, const struct error *err, const char *prefix,
                    const struct route *route);
+/* As respond_error, with a sentence of any length. */
+void respond_refusal(struct http_simple_request *rq, enum err_code code, const char *message,
+                     const struct route *route);
 /* Status Success of a delete. */
 void respond_deleted(struct http_simple_request *rq, const struct route *route,
                      const struct object *object);
@@ -121,6 +134,19 @@ void podlog_start(struct api *api, struct http_simple_request *rq, const struct 
  */
 MUST_CHECK int admit(struct api *api, const struct kind *kind, json_t *object, const json_t *old,
                      const char **out_prefix, struct error *err);
+
+/* --- documents.c --- */
+/* /version and /openapi/…; false: it is another path. */
+bool documents_handle(struct api *api, struct http_simple_request *rq);
+
+/* --- coerce.c --- */
+/* Reads fieldValidation; false: it was answered (and the call finished). */
+bool coerce_ask(struct call *c);
+/*
+ * Brings `object`, the body or what a patch made, into the form of its kind: what is unknown goes.
+ * Sets c->warnings. On an error c->refusal has the sentence.
+ */
+MUST_CHECK int coerce(struct call *c, json_t *object, bool patched, struct error *err);
 
 /* --- patch.c --- */
 /* The new object that a patch of this content type makes of `target`; the caller's. */

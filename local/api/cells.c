@@ -181,6 +181,11 @@ static void data_count(const json_t *o, struct strbuf *out)
                              json_object_size(jpeek_obj(o, "binaryData")));
 }
 
+static void secrets_count(const json_t *o, struct strbuf *out)
+{
+    (void)strbuf_appendf(out, "%zu", json_array_size(jpeek_arr(o, "secrets")));
+}
+
 static void event_object(const json_t *o, struct strbuf *out)
 {
     char text[320];
@@ -205,6 +210,7 @@ static const struct computed {
     {KIND_POD, "Restarts", pod_restarts},
     {KIND_CONFIGMAP, "Data", data_count},
     {KIND_SECRET, "Data", data_count},
+    {KIND_SERVICEACCOUNT, "Secrets", secrets_count},
     {KIND_EVENT, "Object", event_object},
 };
 

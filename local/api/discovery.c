@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * Plan: walk the kinds table once per document and append. A group's first row has its preferred
- * version; rows of a group and of a version stand together or not, so "first of its group" and
- * "first of its version" are asked for each.
+ * Plan: walk the kinds table once per document and append. The rows of a group or version stand
+ * together or not, so "first of its group" is asked for each; its version is the preferred one.
  */
 
 #include "local/api/discovery.h"
@@ -15,8 +14,6 @@
 
 #define VERBS \
     "[\"create\",\"delete\",\"deletecollection\",\"get\",\"list\",\"patch\",\"update\",\"watch\"]"
-#define GROUP_VERSION "%s{\"groupVersion\":\"%s\",\"version\":\"%s\"}"
-#define SUB_VERBS     "[\"get\",\"patch\",\"update\"]"
 
 static bool first_of_group(enum kind_id id)
 {
@@ -28,7 +25,6 @@ static bool first_of_group(enum kind_id id)
     return true;
 }
 
-/* Every version is one document of its own. */
 static bool first_of_version(enum kind_id id)
 {
     for (int i = 0; i < (int)id; i++) {
@@ -38,6 +34,18 @@ static bool first_of_version(enum kind_id id)
         }
     }
     return true;
+}
+
+/* The next first row of a version of this group, from id on; NULL: there is none. */
+static const struct kind *next_version(const char *group, int id)
+{
+    for (; id < KIND_COUNT; id++) {
+        const struct kind *kind = kind_row((enum kind_id)id);
+        if (strcmp(kind->group, group) == 0 && first_of_version(kind->id)) {
+            return kind;
+        }
+    }
+    return NULL;
 }
 
 static void append_words(struct strbuf *out, const char *key, const char *words)
@@ -63,16 +71,13 @@ static void append_group(struct strbuf *out, const struct kind *kind, bool docum
     (void)strbuf_appendf(out, "{%s\"name\":\"%s\",\"versions\":[",
                          document ? "\"kind\":\"APIGroup\",\"apiVersion\":\"v1\"," : "",
                          kind->group);
-    for (int i = (int)kind->id; i < KIND_COUNT; i++) {
-        const struct kind *row = kind_row((enum kind_id)i);
-        if (strcmp(row->group, kind->group) == 0 && first_of_version(row->id)) {
-            (void)strbuf_appendf(out, GROUP_VERSION, row == kind ? "" : ",", kind_api_version(row),
-                                 row->version);
-        }
+    for (const struct kind *v = kind; v != NULL; v = next_version(kind->group, (int)v->id + 1)) {
+        (void)strbuf_appendf(out, "%s{\"groupVersion\":\"%s\",\"version\":\"%s\"}",
+                             v == kind ? "" : ",", kind_api_version(v), v->version);
     }
-    (void)strbuf_appendf(out, GROUP_VERSION, "],\"preferredVersion\":", kind_api_version(kind),
-                         kind->version);
-    (void)strbuf_append_char(out, '}');
+    (void)strbuf_appendf(out,
+                         "],\"preferredVersion\":{\"groupVersion\":\"%s\",\"version\":\"%s\"}}",
+                         kind_api_version(kind), kind->version);
 }
 
 static void append_groups(struct strbuf *out)
@@ -210,11 +215,13 @@ static void append_discovered(struct strbuf *out, const struct kind *kind)
 static void append_version(struct strbuf *out, const struct kind *head)
 {
     (void)strbuf_appendf(out, "{\"version\":\"%s\",\"resources\":[", head->version);
-    for (int i = (int)head->id; i < KIND_COUNT; i++) {
+    bool first = true;
+    for (int i = 0; i < KIND_COUNT; i++) {
         const struct kind *kind = kind_row((enum kind_id)i);
         if (strcmp(kind_api_version(kind), kind_api_version(head)) == 0) {
-            (void)strbuf_append_str(out, kind == head ? "" : ",");
+            (void)strbuf_append_str(out, first ? "" : ",");
             append_discovered(out, kind);
+            first = false;
         }
     }
     (void)strbuf_append_str(out, "],\"freshness\":\"Current\"}");
@@ -235,15 +242,12 @@ void discovery_aggregated(bool core, struct strbuf *out)
             (void)strbuf_appendf(out, "\"name\":\"%s\"", head->group);
         }
         (void)strbuf_append_str(out, "},\"versions\":[");
-        for (int k = i; k < KIND_COUNT; k++) {
-            const struct kind *row = kind_row((enum kind_id)k);
-            if (strcmp(row->group, head->group) == 0 && first_of_version(row->id)) {
-                (void)strbuf_append_str(out, row == head ? "" : ",");
-                append_version(out, row);
-            }
+        first = false;
+        for (const struct kind *v = head; v != NULL; v = next_version(v->group, (int)v->id + 1)) {
+            (void)strbuf_append_str(out, v == head ? "" : ",");
+            append_version(out, v);
         }
         (void)strbuf_append_str(out, "]}");
-        first = false;
     }
     if (!core) {
         review_append_discovered(out, first);
@@ -257,72 +261,4 @@ void discovery_version(struct strbuf *out)
         out, "{\"major\":\"1\",\"minor\":\"34\",\"gitVersion\":\"v1.34.0+lull-" LULL_VERSION
              "\",\"gitCommit\":\"\",\"gitTreeState\":\"clean\",\"buildDate\":\"\","
              "\"goVersion\":\"\",\"compiler\":\"\",\"platform\":\"linux\"}");
-}
-
-/* --- OpenAPI ------------------------------------------------------------------------------- */
-
-static void append_operation(struct strbuf *out, const struct kind *kind, const char *verb)
-{
-    (void)strbuf_appendf(out,
-                         "\"%s\":{\"parameters\":[{\"name\":\"fieldValidation\",\"in\":\"query\","
-                         "\"schema\":{\"type\":\"string\"}}],\"responses\":{},"
-                         "\"x-kubernetes-group-version-kind\":{\"group\":\"%s\",\"version\":\"%s\","
-                         "\"kind\":\"%s\"}}",
-                         verb, kind->group, kind->version, kind->kind);
-}
-
-static void append_document(struct strbuf *out, const struct kind *head)
-{
-    (void)strbuf_appendf(out,
-                         "{\"openapi\":\"3.0.0\",\"info\":{\"title\":\"Lull\",\"version\":\"%s\"},"
-                         "\"paths\":{",
-                         LULL_VERSION);
-    bool first = true;
-    for (int i = 0; i < KIND_COUNT; i++) {
-        const struct kind *kind = kind_row((enum kind_id)i);
-        if (strcmp(kind->group, head->group) != 0 || strcmp(kind->version, head->version) != 0) {
-            continue;
-        }
-        (void)strbuf_appendf(out, "%s\"/%s/%s%s/%s/{name}\":{", first ? "" : ",",
-                             head->group[0] == '\0' ? "api" : "apis", kind_api_version(kind),
-                             kind->namespaced ? "/namespaces/{namespace}" : "", kind->plural);
-        append_operation(out, kind, "put");
-        (void)strbuf_append_char(out, ',');
-        append_operation(out, kind, "patch");
-        (void)strbuf_append_char(out, '}');
-        first = false;
-    }
-    (void)strbuf_append_str(out, "},\"components\":{\"schemas\":{}}}");
-}
-
-bool discovery_openapi(struct slice path, struct strbuf *out)
-{
-    static const char root[] = "/openapi/v3";
-    path = slice_sub(path, sizeof(root) - 1, path.len);
-    bool index = path.len <= 1;
-    if (index) {
-        (void)strbuf_append_str(out, "{\"paths\":{");
-    }
-    bool first = true;
-    for (int i = 0; i < KIND_COUNT; i++) {
-        const struct kind *kind = kind_row((enum kind_id)i);
-        char own[200];
-        (void)snprintf(own, sizeof(own), "/%s/%s", kind->group[0] == '\0' ? "api" : "apis",
-                       kind_api_version(kind));
-        if (!first_of_version(kind->id)) {
-            continue;
-        }
-        if (index) {
-            (void)strbuf_appendf(out, "%s\"%s\":{\"serverRelativeURL\":\"%s%s\"}", first ? "" : ",",
-                                 own + 1, root, own);
-            first = false;
-        } else if (slice_eq_str(path, own)) {
-            append_document(out, kind);
-            return true;
-        }
-    }
-    if (index) {
-        (void)strbuf_append_str(out, "}}");
-    }
-    return index;
 }

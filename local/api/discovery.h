@@ -3,8 +3,7 @@
 
 /*
  * The documents by which clients learn what the server has: /api, /apis, resource lists, the
- * aggregated form of both, /version, and the /openapi/v3 documents that kubectl needs to know that
- * fieldValidation is understood. All made from the kinds table. Pure.
+ * aggregated form of both, and /version. All made from the kinds table. Pure.
  */
 
 #include "base/strbuf.h"
@@ -15,5 +14,3 @@ bool discovery_write(const struct route *route, bool apis, struct strbuf *out);
 /* APIGroupDiscoveryList (apidiscovery.k8s.io/v2) of the core group, or of all others. */
 void discovery_aggregated(bool core, struct strbuf *out);
 void discovery_version(struct strbuf *out);
-/* /openapi/v3 and /openapi/v3/…; false: no such document. */
-bool discovery_openapi(struct slice path, struct strbuf *out);

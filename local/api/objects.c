@@ -35,7 +35,9 @@ static enum store_class class_of(const struct call *c)
 
 static void answer_error(struct call *c, const struct error *err, const char *prefix)
 {
-    if (c->rq != NULL) {
+    if (c->rq != NULL && c->refusal != NULL) {
+        respond_refusal(c->rq, err->code, c->refusal, c->unrelated ? NULL : &c->route);
+    } else if (c->rq != NULL) {
         respond_error(c->rq, err, prefix, c->unrelated ? NULL : &c->route);
     }
     call_finish(c);
@@ -54,6 +56,7 @@ static void answer_object(struct call *c, const struct object *object)
     if (c->rq == NULL) {
         return;
     }
+    c->form.warnings = c->warnings;
     if (c->scale) {
         answer_scale(c, object);
     } else if (c->deleting && !object->deleting) {
@@ -110,7 +113,7 @@ void objects_get(struct call *c)
 
 void objects_create(struct call *c)
 {
-    if (!read_dry_run(c) || !call_body(c)) {
+    if (!read_dry_run(c) || !coerce_ask(c) || !call_body(c)) {
         return;
     }
     json_t *metadata = json_object_get(c->body, "metadata");
@@ -122,9 +125,12 @@ void objects_create(struct call *c)
     if ((c->route.kind->subresources & KIND_SUB_STATUS) != 0) {
         (void)json_object_del(c->body, "status");
     }
-    const char *prefix;
+    const char *prefix = NULL;
     struct error err;
-    int rc = admit(c->api, c->route.kind, c->body, NULL, &prefix, &err);
+    int rc = coerce(c, c->body, false, &err);
+    if (rc == 0) {
+        rc = admit(c->api, c->route.kind, c->body, NULL, &prefix, &err);
+    }
     if (rc < 0) {
         answer_error(c, &err, prefix);
         return;
@@ -183,6 +189,9 @@ static int change_object(json_t *object, void *arg, struct error *err)
     if (rc == 0 && !json_is_object(fresh)) {
         rc = error_set(err, ERR_INVALID, "the patch makes something of it that is no object");
     }
+    if (rc == 0) {
+        rc = coerce(c, fresh, edit->patch_type.len > 0, err);
+    }
     if (rc == 0 && c->route.sub == ROUTE_SUB_NONE) {
         json_t *old = json_copy(object);
         rc = admit(c->api, c->route.kind, fresh, old, &edit->prefix, err);
@@ -229,14 +238,14 @@ static void start_change(struct call *c, struct slice patch_type)
 
 void objects_update(struct call *c)
 {
-    if (read_dry_run(c) && call_body(c)) {
+    if (read_dry_run(c) && coerce_ask(c) && call_body(c)) {
         start_change(c, SLICE_EMPTY);
     }
 }
 
 void objects_patch(struct call *c)
 {
-    if (read_dry_run(c) && call_body(c)) {
+    if (read_dry_run(c) && coerce_ask(c) && call_body(c)) {
         struct slice type = http_head_get(c->rq->head, SLICE_LIT("content-type"));
         start_change(c, type.len > 0 ? type : SLICE_LIT("none"));
     }

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "serving/schema_prune.h"
 #include "local/api/call.h"
 
 #define ANSWER_MAX (64u << 20)
@@ -125,23 +126,29 @@ static const struct reason {
     {ERR_UNAVAILABLE, 503, "ServiceUnavailable"},
 };
 
-void respond_error(struct http_simple_request *rq, const struct error *err, const char *prefix,
-                   const struct route *route)
+void respond_refusal(struct http_simple_request *rq, enum err_code code, const char *message,
+                     const struct route *route)
 {
     int status = 500;
     const char *reason = "InternalError";
     for (size_t i = 0; i < ARRAY_LEN(reasons); i++) {
-        if (reasons[i].code == err->code) {
+        if (reasons[i].code == code) {
             status = reasons[i].status;
             reason = reasons[i].reason;
         }
     }
+    respond_status(rq, status, reason, message, route);
+}
+
+void respond_error(struct http_simple_request *rq, const struct error *err, const char *prefix,
+                   const struct route *route)
+{
     if (prefix != NULL) { /* the words of an admission webhook, which answers 400 */
         CLEANUP(cleanup_free) char *message = xasprintf("%s%s", prefix, err->msg);
         respond_status(rq, 400, "BadRequest", message, NULL);
         return;
     }
-    respond_status(rq, status, reason, err->msg, route);
+    respond_refusal(rq, err->code, err->msg, route);
 }
 
 void respond_deleted(struct http_simple_request *rq, const struct route *route,
@@ -199,9 +206,44 @@ void respond_append_row(const struct kind *kind, enum cells_include include,
     json_decref(tree);
 }
 
+static void respond_warned(struct http_simple_request *rq, int status, const json_t *warnings,
+                           struct slice body)
+{
+    struct http_header room[SCHEMA_NAMES_MAX + 2];
+    struct http_head head;
+    http_head_init(&head, room, ARRAY_LEN(room));
+    head.status = status;
+    CLEANUP(strbuf_fini) struct strbuf lines;
+    strbuf_init(&lines, 256u << 10);
+    size_t i, n = json_array_size(warnings), begins[SCHEMA_NAMES_MAX + 1];
+    n = n > SCHEMA_NAMES_MAX ? SCHEMA_NAMES_MAX : n;
+    for (i = 0; i < n; i++) {
+        begins[i] = lines.len;
+        (void)strbuf_append_str(&lines, "299 - ");
+        (void)strbuf_append_json(&lines, slice_str(json_string_value(json_array_get(warnings, i))));
+    }
+    begins[n] = lines.len;
+    bool fits = strbuf_ok(&lines) &&
+                http_head_add(&head, SLICE_LIT("Content-Type"), SLICE_LIT("application/json")) == 0;
+    for (i = 0; fits && i < n; i++) {
+        fits = http_head_add(
+                   &head, SLICE_LIT("Warning"),
+                   slice_sub(strbuf_slice(&lines), begins[i], begins[i + 1] - begins[i])) == 0;
+    }
+    if (fits) {
+        http_simple_respond_head(rq, &head, body);
+    } else {
+        http_simple_respond(rq, status, "application/json", body);
+    }
+}
+
 void respond_object(struct http_simple_request *rq, int status, const struct form *form,
                     const struct kind *kind, const struct object *object)
 {
+    if (!form->table && json_array_size(form->warnings) > 0) {
+        respond_warned(rq, status, form->warnings, object->json);
+        return;
+    }
     if (!form->table) {
         http_simple_respond(rq, status, "application/json", object->json);
         return;

@@ -439,13 +439,15 @@ def test_many_watches_see_every_change(api):
 
 
 def test_bad_bodies(api):
-    bad = [b"", b"{", b"[]", b"null", b'"x"', b'{"metadata":{"name":"x"},"metadata":{"name":"y"}}',
+    bad = [b"", b"{", b"[]", b"null", b'"x"',
            b'{"metadata":{"name":"x"},"data":' + b'{"a":' * 5000 + b"1" + b"}" * 5001,
            b'{"metadata":{"name":"x"},"data":{"a":"\xff\xfe"}}', b'{"metadata":"x"}', b'{"metadata":{"name":7}}x',
            b'\xef\xbb\xbf{"metadata":{"name":"x"}}', b'{"metadata":{"name":"x","ownerReferences":{}}}']
     for body in bad:
         got = api.request("POST", CONFIGMAPS, body)
         assert got.status in (400, 422) and got.json()["kind"] == "Status", (body[:80], got)
+    status(api.request("POST", CONFIGMAPS + "?fieldValidation=Strict", b'{"metadata":{"name":"x"},"metadata":{"name":"y"}}'),
+           400, "BadRequest")
     status(api.request("POST", CONFIGMAPS, {"metadata": {"name": "x"}, "data": {"a": "y" * 1_600_000}}),
            413, "RequestEntityTooLarge")
     status(api.request("POST", CONFIGMAPS, b"metadata: {name: x}", "application/yaml"), 415, "UnsupportedMediaType")
