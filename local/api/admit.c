@@ -256,8 +256,6 @@ int admit(struct api *api, const struct kind *kind, json_t *object, const json_t
     case KIND_CLUSTERDOMAINCLAIM:
     case KIND_PODAUTOSCALER:
         return admit_serving(api, kind, object, old, out_prefix, err);
-    case KIND_DOMAINMAPPING:
-    case KIND_CLUSTERDOMAINCLAIM:
     case KIND_SERVICEACCOUNT:
     case KIND_POD:
     case KIND_CORE_SERVICE:

@@ -14,6 +14,7 @@
 
 #define VERBS \
     "[\"create\",\"delete\",\"deletecollection\",\"get\",\"list\",\"patch\",\"update\",\"watch\"]"
+#define SUB_VERBS "[\"get\",\"patch\",\"update\"]"
 
 static bool first_of_group(enum kind_id id)
 {
