@@ -38,6 +38,16 @@ static struct slice host_of_url(struct slice url)
     return SLICE_EMPTY;
 }
 
+/* "name.ns.svc.…", or "tag-name.ns.svc.…": a name of the Route inside the cluster. */
+static bool is_inside(struct slice host, const json_t *object)
+{
+    struct slice ns = jpeek_str(object, "metadata.namespace");
+    ptrdiff_t dot = slice_find(host, '.');
+    struct slice rest = dot < 0 ? SLICE_EMPTY : slice_sub(host, (size_t)dot + 1, host.len);
+    return rest.len > ns.len && slice_starts_with(rest, ns) &&
+           slice_starts_with(slice_sub(rest, ns.len, rest.len), SLICE_LIT(".svc."));
+}
+
 /* Moves the bytes of *s into the block. */
 static void keep(struct slice *s, char **at)
 {
@@ -58,9 +68,10 @@ int object_route(const json_t *object, struct route_object *out)
         .ns = jpeek_str(object, "metadata.namespace"),
         .name = jpeek_str(object, "metadata.name"),
         .host = host_of_url(jpeek_str(object, "status.url")),
-        .cluster_local = slice_eq_str(jpeek_str(object, "metadata.labels.`" LABEL_VISIBILITY "`"),
-                                      VISIBILITY_CLUSTER_LOCAL),
     };
+    spec.cluster_local = is_inside(spec.host, object) ||
+                         slice_eq_str(jpeek_str(object, "metadata.labels.`" LABEL_VISIBILITY "`"),
+                                      VISIBILITY_CLUSTER_LOCAL);
     size_t text = spec.ns.len + spec.name.len + spec.host.len;
     size_t i;
     json_t *item;
@@ -80,6 +91,7 @@ int object_route(const json_t *object, struct route_object *out)
                        : percent > 100 ? 100
                                        : (uint32_t)percent,
         };
+        t->cluster_local = is_inside(t->host, object);
         text += t->revision.len + t->tag.len + t->host.len;
     }
     char *block = xmalloc(sizeof(spec) + spec.count * sizeof(*targets) + text);

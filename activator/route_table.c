@@ -212,6 +212,16 @@ static void group_push(struct group *g, struct slice revision, uint32_t percent)
     g->total += g->targets[g->count - 1].weight;
 }
 
+static struct group *group_of_tag(const struct route *r, struct slice tag)
+{
+    for (size_t i = 1; i < r->group_count; i++) {
+        if (slice_eq_str(tag, r->groups[i].tag)) {
+            return &r->groups[i];
+        }
+    }
+    return NULL;
+}
+
 /* Groups: [0] main, then one per distinct tag. */
 static void groups_build(struct route *r, const struct route_spec *spec, size_t count)
 {
@@ -226,9 +236,13 @@ static void groups_build(struct route *r, const struct route_spec *spec, size_t 
         if (slice_empty(rt->tag)) {
             continue;
         }
-        struct group *g = &r->groups[r->group_count++];
-        g->tag = slice_dup(rt->tag);
-        group_push(g, rt->revision, 100);
+        struct group *g = group_of_tag(r, rt->tag);
+        if (g == NULL) {
+            g = &r->groups[r->group_count++];
+            g->tag = slice_dup(rt->tag);
+        }
+        /* Alone it gets all; several share, as a rollout under this tag says. */
+        group_push(g, rt->revision, rt->percent > 0 ? rt->percent : 100);
     }
 }
 
@@ -281,15 +295,16 @@ void route_table_put(struct route_table *t, const struct route_spec *spec)
     bool public_ok = !spec->cluster_local;
     name_add(t, r, &r->groups[0], NAMES_MAIN, public_ok, spec->host);
     names_of_label(t, r, &r->groups[0], NAMES_MAIN, public_ok, r->name);
-    size_t next = 1;
-    for (size_t i = 0; i < count; i++) {
-        if (slice_empty(spec->targets[i].tag)) {
-            continue;
+    for (size_t i = 0, named = 0; i < count; i++) {
+        struct group *g = group_of_tag(r, spec->targets[i].tag);
+        if (g == NULL || g != &r->groups[named + 1]) {
+            continue; /* no tag, or one that has its names */
         }
-        struct group *g = &r->groups[next++];
-        name_add(t, r, g, NAMES_TAG, public_ok, spec->targets[i].host);
+        bool outside_ok = public_ok && !spec->targets[i].cluster_local;
+        name_add(t, r, g, NAMES_TAG, outside_ok, spec->targets[i].host);
         CLEANUP(cleanup_free) char *label = xasprintf("%s-%s", g->tag, r->name);
-        names_of_label(t, r, g, NAMES_TAG, public_ok, label);
+        names_of_label(t, r, g, NAMES_TAG, outside_ok, label);
+        named++;
     }
     r->replaces = NULL;
     if (old != NULL) {

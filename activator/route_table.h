@@ -11,7 +11,8 @@
  *
  * Names that lead to a Route NAME in namespace NS:
  *   the host of its status.url            both listeners (cluster-local Routes: private only)
- *   the host of each status.traffic[].url the same, all traffic to that target
+ *   the host of each status.traffic[].url the same, all traffic to that target (to several with one
+ *                                         tag, as during a rollout, by their percents)
  *   NAME.NS, NAME.NS.svc, NAME.NS.svc.CLUSTERDOMAIN and TAG-NAME.NS…      private listener only
  *   /_lull/NS/NAME/rest and /_lull/NS/TAG-NAME/rest, whatever the host    both listeners (likewise)
  *
@@ -37,6 +38,7 @@ struct route_target {
     struct slice tag;      /* empty when untagged */
     struct slice host;     /* host of its url, without port; empty when it has none */
     uint32_t percent;      /* 0..100 */
+    bool cluster_local;    /* the tag's names are not to be reached through the public listener */
 };
 
 /* What the table wants to know of a Route; projected by activator/objects. */

@@ -48,16 +48,20 @@ bool object_is_ready(const json_t *object)
     return condition_observed(object) && condition_is(object, "Ready", STATUS_TRUE);
 }
 
+/* Of what stands in the way, how much it says: what has failed, what has a reason, the rest. */
+static int weight(const struct condition *c)
+{
+    return strcmp(c->status, STATUS_FALSE) == 0 ? 3 : c->reason[0] != '\0' ? 2 : 1;
+}
+
 struct condition conditions_ready(const struct condition *list, size_t count)
 {
     const struct condition *worst = NULL;
     for (size_t i = 0; i < count; i++) {
-        bool is_false = strcmp(list[i].status, STATUS_FALSE) == 0;
-        bool is_true = strcmp(list[i].status, STATUS_TRUE) == 0;
-        if (list[i].info || is_true) {
+        if (list[i].info || strcmp(list[i].status, STATUS_TRUE) == 0) {
             continue;
         }
-        if (worst == NULL || (is_false && strcmp(worst->status, STATUS_FALSE) != 0)) {
+        if (worst == NULL || weight(&list[i]) > weight(worst)) {
             worst = &list[i];
         }
     }

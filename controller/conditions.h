@@ -32,9 +32,9 @@ bool object_is_ready(const json_t *object);
 
 /*
  * The list for status.conditions, by type: those given and, unless it is among them, Ready, which
- * is False with the first False one's reason and message, else Unknown with the first Unknown
- * one's, else True. object: as it is now; a condition whose status stays keeps its
- * lastTransitionTime, others get `now` (RFC 3339).
+ * is False with the first False one's reason and message, else Unknown with those of the first
+ * Unknown one that has a reason, else True. object: as it is now; a condition whose status stays
+ * keeps its lastTransitionTime, others get `now` (RFC 3339).
  */
 json_t *conditions_build(const struct condition *list, size_t count, const json_t *object,
                          const char *now);

@@ -36,8 +36,8 @@ struct run;
 /* One write of a run. */
 struct write {
     struct run *run;
-    enum kind_id kind;
     enum plan_verb verb;
+    enum kind_id kind;
     char name[OBJECT_BUF];
 };
 
@@ -56,22 +56,28 @@ struct run {
     size_t n_events;
 };
 
-static void run_post_events(const struct run *run)
+static void run_post_event(const struct run *run, bool warning, const char *reason,
+                           const char *message)
 {
     const struct kind *kind = kind_row(run->key.kind);
+    struct kube_event event = {
+        .api_version = kind_api_version(kind),
+        .kind = kind->kind,
+        .ns = run->key.ns,
+        .name = run->key.name,
+        .uid = meta_uid(run->object),
+        .warning = warning,
+        .reason = reason,
+        .message = message,
+        .component = "lull-controller",
+    };
+    kube_event_post(run->c->client, &event);
+}
+
+static void run_post_events(const struct run *run)
+{
     for (size_t i = 0; i < run->n_events; i++) {
-        struct kube_event event = {
-            .api_version = kind_api_version(kind),
-            .kind = kind->kind,
-            .ns = run->key.ns,
-            .name = run->key.name,
-            .uid = meta_uid(run->object),
-            .warning = run->events[i].warning,
-            .reason = run->events[i].reason,
-            .message = run->events[i].message,
-            .component = "lull-controller",
-        };
-        kube_event_post(run->c->client, &event);
+        run_post_event(run, run->events[i].warning, run->events[i].reason, run->events[i].message);
     }
 }
 
@@ -107,6 +113,22 @@ static bool is_away(int code)
     return code == ERR_REFUSED || code == ERR_CLOSED || code == ERR_UNAVAILABLE;
 }
 
+/* An object that the API server does not take: told where its owner is looked at. */
+static void tell_refused(const struct write *write, const struct error *err)
+{
+    char message[3 * ERROR_MSG_MAX];
+    const struct run *run = write->run;
+    const char *what =
+        write->kind == KIND_CORE_SERVICE ? "placeholder service" : kind_row(write->kind)->kind;
+    if (write->kind == KIND_REVISION) {
+        snprintf(message, sizeof(message), "Failed to create %s: %s", what, err->msg);
+    } else {
+        snprintf(message, sizeof(message), "Failed to create %s \"%s\": %s", what, write->name,
+                 err->msg);
+    }
+    run_post_event(run, true, "CreationFailed", message);
+}
+
 static void on_written(void *arg, json_t *object, const struct error *err)
 {
     const struct write *write = arg;
@@ -114,12 +136,10 @@ static void on_written(void *arg, json_t *object, const struct error *err)
     struct controller *c = run->c;
     if (err == NULL) {
         c->counters.writes++;
-        if (write->verb == PLAN_DELETE) {
-            run_drop(run);
-            return;
+        if (write->verb != PLAN_DELETE) {
+            expect_add(&c->expectations, run->key, write->kind, write->name,
+                       jpeek_cstr(object, "metadata.resourceVersion"));
         }
-        expect_add(&c->expectations, run->key, write->kind, write->name,
-                   jpeek_cstr(object, "metadata.resourceVersion"));
     } else if (err->code == ERR_CONFLICT || err->code == ERR_EXISTS) {
         c->counters.conflicts++;
         run->failed = true;
@@ -130,6 +150,9 @@ static void on_written(void *arg, json_t *object, const struct error *err)
         if (err->code != ERR_CANCELED) {
             complain(c, &run->key, err);
         }
+        if (write->verb == PLAN_CREATE && (err->code == ERR_INVALID || err->code == ERR_DENIED)) {
+            tell_refused(write, err);
+        }
     }
     run_drop(run);
 }
@@ -138,8 +161,8 @@ static int op_start(struct run *run, struct write *write, const struct plan_op *
                     struct error *err)
 {
     write->run = run;
-    write->kind = op->kind;
     write->verb = op->verb;
+    write->kind = op->kind;
     slice_copy(slice_str(op->name), write->name, sizeof(write->name));
     struct kube_call call = {
         .kind = KUBE_KIND(kind_row(op->kind)),
@@ -235,7 +258,7 @@ static void on_run(void *arg, struct work_key key, struct work_item *token)
         .now_ns = clock_wall_ns(),
         .get = objects_get,
         .replicas = objects_replicas,
-        .routes_of = objects_routes_of,
+        .refs = objects_refs,
         .revisions_of = objects_revisions_of,
         .arg = &c->objects,
     };

@@ -74,6 +74,15 @@ json_t *meta_owner_refs(enum kind_id owner_kind, const json_t *owner)
                      "blockOwnerDeletion", 1);
 }
 
+void meta_revision_name(const json_t *configuration, char out[static NAME_BUF])
+{
+    const char *chosen = jpeek_cstr(configuration, "spec.template.metadata.name");
+    if (chosen[0] == '\0' || !slice_copy(slice_str(chosen), out, NAME_BUF)) {
+        name_revision(out, meta_name(configuration),
+                      jpeek_i64(configuration, "metadata.generation"));
+    }
+}
+
 static bool is_in(const char *const *list, const char *key)
 {
     for (; list != NULL && *list != NULL; list++) {

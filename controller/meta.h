@@ -7,6 +7,7 @@
 
 #include "base/attr.h"
 #include "serving/kinds.h"
+#include "serving/names.h"
 
 const char *meta_name(const json_t *object);
 const char *meta_ns(const json_t *object);
@@ -24,6 +25,9 @@ const json_t *meta_controller(const json_t *object);
 bool meta_controlled_by(const json_t *object, const json_t *owner);
 /* [{apiVersion, kind, name, uid, controller: true, blockOwnerDeletion: true}] */
 json_t *meta_owner_refs(enum kind_id owner_kind, const json_t *owner);
+
+/* The name of the Revision that the Configuration's generation has, or is to get. */
+void meta_revision_name(const json_t *configuration, char out[static NAME_BUF]);
 
 /* A new object with the string members of map (may be NULL) but those named in without (NULL ends).
  */

@@ -23,9 +23,10 @@ struct kept {
     char *text;
     enum kind_id owner_kind; /* KIND_COUNT: none of ours */
     char *owner;
-    char **spec_refs; /* Routes: Configurations and Revisions named in spec; NULL ends */
-    char **status_refs;
-    char *target; /* DomainMappings: the name in spec.ref; ClusterDomainClaims: the namespace */
+    /* Of a Route the Revisions that spec and status name, of a Configuration the latest ones. */
+    char **revisions; /* NULL ends; NULL: none */
+    char **follows;   /* Routes: Configurations whose latest revision it follows */
+    char *target;     /* DomainMappings: the name in spec.ref; ClusterDomainClaims: the namespace */
 };
 
 /* Of a Revision. */
@@ -69,7 +70,7 @@ static json_t *slim_metadata(const json_t *metadata, enum kind_id kind)
     json_t *slim = json_object();
     copy_members(slim, metadata, keys);
     json_t *annotations = json_object_get(slim, "annotations");
-    if (kind == KIND_DEPLOYMENT || kind == KIND_PODAUTOSCALER || kind == KIND_CORE_SERVICE) {
+    if (kind == KIND_DEPLOYMENT || kind == KIND_PODAUTOSCALER) {
         json_object_del(slim, "annotations");
     } else if (json_object_get(annotations, ANNOTATION_LAST_APPLIED) != NULL) {
         json_t *copy = json_copy(annotations);
@@ -102,24 +103,35 @@ static json_t *slim(const json_t *object, enum kind_id kind)
     return out;
 }
 
-static char **names_new(const json_t *targets, bool with_configurations)
+/* Appends `member` of each target, where it is given, to the list. */
+static char **names_of(char **names, const json_t *targets, const char *member)
 {
-    char **names = xcalloc(2 * json_array_size(targets) + 1, sizeof(*names));
     size_t count = 0;
     size_t i;
     const json_t *target;
+    while (names != NULL && names[count] != NULL) {
+        count++;
+    }
+    names = xreallocarray(names, count + json_array_size(targets) + 1, sizeof(*names));
     json_array_foreach(targets, i, target)
     {
-        const char *revision = jpeek_cstr(target, "revisionName");
-        const char *configuration = jpeek_cstr(target, "configurationName");
-        if (revision[0] != '\0') {
-            names[count++] = xstrdup(revision);
-        }
-        if (with_configurations && configuration[0] != '\0') {
-            names[count++] = xstrdup(configuration);
+        const char *name = jpeek_cstr(target, member);
+        if (name[0] != '\0') {
+            names[count++] = xstrdup(name);
         }
     }
+    names[count] = NULL;
     return names;
+}
+
+static bool names_have(char *const *names, const char *name)
+{
+    for (; names != NULL && *names != NULL; names++) {
+        if (strcmp(*names, name) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void names_free(char **names)
@@ -166,8 +178,14 @@ static int project(void *arg, const json_t *object, void *value, struct error *e
     kept->owner_kind = owner_kind == NULL ? KIND_COUNT : owner_kind->id;
     kept->owner = owner == NULL ? NULL : xstrdup(jpeek_cstr(owner, "name"));
     if (ca->kind == KIND_ROUTE) {
-        kept->spec_refs = names_new(jpeek_arr(object, "spec.traffic"), true);
-        kept->status_refs = names_new(jpeek_arr(object, "status.traffic"), false);
+        kept->revisions = names_of(NULL, jpeek_arr(object, "spec.traffic"), "revisionName");
+        kept->revisions =
+            names_of(kept->revisions, jpeek_arr(object, "status.traffic"), "revisionName");
+        kept->follows = names_of(NULL, jpeek_arr(object, "spec.traffic"), "configurationName");
+    } else if (ca->kind == KIND_CONFIGURATION) {
+        CLEANUP(jfree) json_t *status = json_pack("[O?]", json_object_get(object, "status"));
+        kept->revisions = names_of(NULL, status, "latestCreatedRevisionName");
+        kept->revisions = names_of(kept->revisions, status, "latestReadyRevisionName");
     }
     if (ca->kind == KIND_REVISION) {
         read_age(object, value);
@@ -189,8 +207,8 @@ static void release(void *arg, void *value)
     free(kept->text);
     free(kept->owner);
     free(kept->target);
-    names_free(kept->spec_refs);
-    names_free(kept->status_refs);
+    names_free(kept->revisions);
+    names_free(kept->follows);
 }
 
 /* --- what a change concerns
@@ -206,18 +224,63 @@ static void route_key(void *arg, const char *ns, const char *from)
     key(arg, KIND_ROUTE, ns, from);
 }
 
+/* Names that one of the two lists has and the other has not: their objects are looked at. */
+static void names_changed(struct objects *o, enum kind_id kind, const char *ns, char *const *old,
+                          char *const *now)
+{
+    for (int pass = 0; pass < 2; pass++) {
+        char *const *have = pass == 0 ? old : now;
+        char *const *other = pass == 0 ? now : old;
+        for (; have != NULL && *have != NULL; have++) {
+            if (!names_have(other, *have)) {
+                key(o, kind, ns, *have);
+            }
+        }
+    }
+}
+
+static void index_names(struct ref_index *index, const struct kube_entry *entry, char *const *names,
+                        bool add)
+{
+    for (; names != NULL && *names != NULL; names++) {
+        (add ? ref_index_add : ref_index_remove)(index, entry->ns, *names, entry->name);
+    }
+}
+
 static void index_route(struct objects *o, const struct kube_entry *entry, const struct kept *kept,
                         bool add)
 {
-    void (*change)(struct ref_index *, const char *, const char *, const char *) =
-        add ? ref_index_add : ref_index_remove;
-    for (char **name = kept->spec_refs; *name != NULL; name++) {
-        change(&o->routes_by_spec, entry->ns, *name, entry->name);
+    index_names(&o->refs[REFS_ROUTES_TO_REVISION], entry, kept->revisions, add);
+    index_names(&o->refs[REFS_ROUTES_FOLLOWING], entry, kept->follows, add);
+}
+
+static void index_placeholder(struct objects *o, const struct kube_entry *entry,
+                              const struct kept *kept, bool add)
+{
+    if (kept->owner_kind == KIND_ROUTE) {
+        char *const names[] = {kept->owner, NULL};
+        index_names(&o->refs[REFS_PLACEHOLDERS], entry, names, add);
     }
-    for (char **name = kept->status_refs; *name != NULL; name++) {
-        change(&o->routes_by_status, entry->ns, *name, entry->name);
-        key(o, KIND_REVISION, entry->ns, *name);
+}
+
+/* Brings the indexes up to date, and names those that are referred to now, or no longer. */
+static void refs_changed(const struct objects_cache_arg *ca, const struct kube_entry *entry,
+                         const struct kept *old, const struct kept *now)
+{
+    void (*const index)(struct objects *, const struct kube_entry *, const struct kept *, bool) =
+        ca->kind == KIND_ROUTE          ? index_route
+        : ca->kind == KIND_CORE_SERVICE ? index_placeholder
+                                        : NULL;
+    if (index != NULL && old != NULL) {
+        index(ca->o, entry, old, false);
     }
+    if (index != NULL && now != NULL) {
+        index(ca->o, entry, now, true);
+    }
+    names_changed(ca->o, KIND_REVISION, entry->ns, old == NULL ? NULL : old->revisions,
+                  now == NULL ? NULL : now->revisions);
+    names_changed(ca->o, KIND_CONFIGURATION, entry->ns, old == NULL ? NULL : old->follows,
+                  now == NULL ? NULL : now->follows);
 }
 
 static void index_revision(struct objects *o, const struct kube_entry *entry,
@@ -302,14 +365,7 @@ static void changed(const struct objects_cache_arg *ca, const struct kube_entry 
         config_changed(o, entry, now);
         return;
     }
-    if (ca->kind == KIND_ROUTE) {
-        if (old != NULL) {
-            index_route(o, entry, old, false);
-        }
-        if (now != NULL) {
-            index_route(o, entry, now, true);
-        }
-    }
+    refs_changed(ca, entry, old, now);
     if (ca->kind == KIND_DOMAINMAPPING || ca->kind == KIND_REVISION) {
         void (*index)(struct objects *, const struct kube_entry *, const struct kept *, bool) =
             ca->kind == KIND_REVISION ? index_revision : index_mapping;
@@ -335,14 +391,20 @@ static void changed(const struct objects_cache_arg *ca, const struct kube_entry 
         key(o, ca->kind, entry->ns, entry->name);
     }
     if (kept->owner_kind == KIND_SERVICE || kept->owner_kind == KIND_CONFIGURATION ||
-        kept->owner_kind == KIND_REVISION) {
+        kept->owner_kind == KIND_REVISION || kept->owner_kind == KIND_ROUTE) {
         key(o, kept->owner_kind, entry->ns, kept->owner);
+    }
+    if ((ca->kind == KIND_CONFIGURATION || ca->kind == KIND_ROUTE) &&
+        kept->owner_kind != KIND_SERVICE) {
+        key(o, KIND_SERVICE, entry->ns, entry->name); /* one of that name may be waiting for it */
     }
     if (ca->kind == KIND_CORE_SERVICE) {
         key(o, KIND_ROUTE, entry->ns, entry->name); /* its placeholder, or one in its way */
     }
-    if (ca->kind == KIND_CONFIGURATION || ca->kind == KIND_REVISION) {
-        ref_index_each(&o->routes_by_spec, entry->ns, entry->name, route_key, o);
+    if (ca->kind == KIND_CONFIGURATION) {
+        ref_index_each(&o->refs[REFS_ROUTES_FOLLOWING], entry->ns, entry->name, route_key, o);
+    } else if (ca->kind == KIND_REVISION) {
+        ref_index_each(&o->refs[REFS_ROUTES_TO_REVISION], entry->ns, entry->name, route_key, o);
     }
 }
 
@@ -402,8 +464,9 @@ int objects_start(struct objects *o, struct kube_client *client, const char *sys
                   const struct objects_events *events, struct error *err)
 {
     *o = (struct objects){.client = client, .events = *events, .n_unsynced = ARRAY_LEN(watched)};
-    ref_index_init(&o->routes_by_spec);
-    ref_index_init(&o->routes_by_status);
+    for (size_t i = 0; i < REFS_COUNT; i++) {
+        ref_index_init(&o->refs[i]);
+    }
     ref_index_init(&o->pods_by_revision);
     ref_index_init(&o->revisions_by_owner);
     ref_index_init(&o->mappings_by_target);
@@ -424,8 +487,9 @@ static void on_closed(void *arg)
     if (--o->n_open > 0) {
         return;
     }
-    ref_index_fini(&o->routes_by_spec);
-    ref_index_fini(&o->routes_by_status);
+    for (size_t i = 0; i < REFS_COUNT; i++) {
+        ref_index_fini(&o->refs[i]);
+    }
     ref_index_fini(&o->pods_by_revision);
     ref_index_fini(&o->revisions_by_owner);
     ref_index_fini(&o->mappings_by_target);
@@ -524,10 +588,11 @@ static void add_name(void *arg, const char *ns, const char *name)
     strbuf_appendf(out, "%s%s", out->len > 0 ? "," : "", name);
 }
 
-void objects_routes_of(void *arg, const char *ns, const char *revision, struct strbuf *out)
+void objects_refs(void *arg, enum refs_kind which, const char *ns, const char *name,
+                  struct strbuf *out)
 {
     const struct objects *o = arg;
-    ref_index_each(&o->routes_by_status, ns, revision, add_name, out);
+    ref_index_each(&o->refs[which], ns, name, add_name, out);
 }
 
 struct revisions {
@@ -557,8 +622,7 @@ static void add_revision(void *arg, const char *ns, const char *name)
                                    .active_ns = kept->active_ns,
                                    .reserve = kept->reserve,
                                    .keep = kept->keep};
-    ref_index_each(&r->o->routes_by_spec, ns, name, found, &facts.routed);
-    ref_index_each(&r->o->routes_by_status, ns, name, found, &facts.routed);
+    ref_index_each(&r->o->refs[REFS_ROUTES_TO_REVISION], ns, name, found, &facts.routed);
     r->fn(r->fn_arg, &facts);
 }
 

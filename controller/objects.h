@@ -34,8 +34,7 @@ struct objects {
     struct kube_cache *caches[KIND_COUNT];
     struct objects_cache_arg args[KIND_COUNT];
     struct objects_events events;
-    struct ref_index routes_by_spec;   /* Configuration or Revision ← Routes that name it */
-    struct ref_index routes_by_status; /* Revision ← Routes that send it traffic */
+    struct ref_index refs[REFS_COUNT];
     struct ref_index pods_by_revision;
     struct ref_index revisions_by_owner; /* Configuration ← Revisions */
     struct ref_index mappings_by_target; /* Route ← DomainMappings that lead to it */
@@ -60,7 +59,8 @@ size_t objects_count(const struct objects *o, enum kind_id kind);
 /* For struct reconcile_env, with arg = the objects. */
 json_t *objects_get(void *arg, enum kind_id kind, const char *ns, const char *name);
 void objects_replicas(void *arg, const char *ns, const char *revision, struct replicas *out);
-void objects_routes_of(void *arg, const char *ns, const char *revision, struct strbuf *out);
+void objects_refs(void *arg, enum refs_kind which, const char *ns, const char *name,
+                  struct strbuf *out);
 void objects_revisions_of(void *arg, const char *ns, const char *configuration,
                           void (*fn)(void *fn_arg, const struct revision_facts *facts),
                           void *fn_arg);

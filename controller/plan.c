@@ -57,6 +57,11 @@ void plan_delete(struct plan *plan, enum kind_id kind, const char *name, const c
                              "preconditions", "uid", uid));
 }
 
+size_t plan_room(const struct plan *plan)
+{
+    return PLAN_OPS_MAX - plan->n_ops;
+}
+
 /* The status of condition Ready; "Unknown" where there is none. */
 static struct slice readiness(const json_t *status)
 {

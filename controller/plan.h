@@ -64,6 +64,8 @@ void plan_status(struct plan *plan, enum kind_id kind, const json_t *object, jso
  * has to be written.
  */
 bool plan_sync(struct plan *plan, enum kind_id kind, const json_t *actual, const json_t *wanted);
+/* How many operations still fit. */
+size_t plan_room(const struct plan *plan);
 /* Keeps the soonest. */
 void plan_again(struct plan *plan, uint64_t delay_ms);
 void plan_event(struct plan *plan, bool warning, const char *reason, const char *fmt, ...)

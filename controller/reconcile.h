@@ -42,6 +42,14 @@ struct revision_facts {
     bool routed;       /* a Route names it all the same */
 };
 
+/* Who refers to whom. */
+enum refs_kind {
+    REFS_ROUTES_TO_REVISION, /* Revision ← Routes that name it in spec.traffic or status.traffic */
+    REFS_ROUTES_FOLLOWING,   /* Configuration ← Routes that follow its latest revision */
+    REFS_PLACEHOLDERS,       /* Route ← core Services that it controls */
+    REFS_COUNT,
+};
+
 struct reconcile_env {
     const struct settings *settings;
     int64_t now_ns;  /* wall time */
@@ -49,8 +57,9 @@ struct reconcile_env {
     /* The object as cached, a new reference; NULL when there is none. */
     json_t *(*get)(void *arg, enum kind_id kind, const char *ns, const char *name);
     void (*replicas)(void *arg, const char *ns, const char *revision, struct replicas *out);
-    /* Names of the Routes whose status sends traffic (or a tag) to a revision, comma-separated. */
-    void (*routes_of)(void *arg, const char *ns, const char *revision, struct strbuf *out);
+    /* Appends the names of those that refer to an object, comma-separated. */
+    void (*refs)(void *arg, enum refs_kind which, const char *ns, const char *name,
+                 struct strbuf *out);
     /* fn for each Revision that the Configuration made. */
     void (*revisions_of)(void *arg, const char *ns, const char *configuration,
                          void (*fn)(void *fn_arg, const struct revision_facts *facts),
@@ -71,3 +80,7 @@ void reconcile_domain_mapping(const struct reconcile_env *env, const json_t *map
                               struct plan *plan);
 void reconcile_domain_claim(const struct reconcile_env *env, const json_t *claim,
                             struct plan *plan);
+
+/* The revision is the Configuration's own, made from its present generation or an equal one. */
+bool configuration_owns(const struct reconcile_env *env, const json_t *configuration,
+                        const json_t *revision);

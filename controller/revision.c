@@ -12,8 +12,7 @@
 #include "controller/build.h"
 #include "controller/health.h"
 #include "controller/meta.h"
-
-enum { ROUTES_TEXT_MAX = 4096 };
+#include "controller/routing.h"
 
 static int64_t age_ms(const struct reconcile_env *env, const json_t *revision)
 {
@@ -36,31 +35,6 @@ static void sync_pod_autoscaler(const json_t *revision, const json_t *actual, st
         plan_patch(plan, KIND_PODAUTOSCALER, meta_name(revision),
                    json_pack("{s:{s:s}}", "spec", "reachability", wanted));
     }
-}
-
-/* Labels and annotations that say which Routes use the revision. */
-static void sync_routing(const struct reconcile_env *env, const json_t *revision, struct plan *plan)
-{
-    CLEANUP(strbuf_fini) struct strbuf routes;
-    strbuf_init(&routes, ROUTES_TEXT_MAX);
-    env->routes_of(env->arg, meta_ns(revision), meta_name(revision), &routes);
-    const char *state = meta_label(revision, LABEL_ROUTING_STATE);
-    const char *wanted = routes.len > 0                 ? "active"
-                         : strcmp(state, "active") == 0 ? "reserve"
-                                                        : state;
-    bool same_state = strcmp(state, wanted) == 0;
-    bool same_routes = strcmp(meta_annotation(revision, ANNOTATION_ROUTES), routes.ptr) == 0;
-    if (same_state && same_routes) {
-        return;
-    }
-    json_t *annotations = json_pack("{s:o}", ANNOTATION_ROUTES,
-                                    routes.len > 0 ? json_string(routes.ptr) : json_null());
-    if (!same_state) {
-        json_object_set_new(annotations, ANNOTATION_ROUTING_STATE_MODIFIED, json_string(env->now));
-    }
-    plan_patch(plan, KIND_REVISION, meta_name(revision),
-               json_pack("{s:{s:{s:s},s:o}}", "metadata", "labels", LABEL_ROUTING_STATE, wanted,
-                         "annotations", annotations));
 }
 
 /* Whether it takes requests right now: for people, Ready does not depend on it. */
@@ -162,7 +136,7 @@ void reconcile_revision(const struct reconcile_env *env, const json_t *revision,
         plan_create(plan, KIND_DEPLOYMENT, name, build_deployment(env->settings, revision));
     }
     sync_pod_autoscaler(revision, autoscaler, plan);
-    sync_routing(env, revision, plan);
+    routing_sync_revision(env, revision, plan);
     struct health_input in = {
         .revision = revision,
         .deployment = deployment,

@@ -2,209 +2,248 @@
 /*
  * Route → status.traffic: every target with the revision it means now, and its URLs.
  * Happy path: all targets resolve, status shows them and AllTrafficAssigned is True; activators
- * watch that. Failure modes: a target that does not exist or is not ready is told in
- * AllTrafficAssigned, and the traffic stays where it was.
+ * watch that. With a rollout duration a new revision takes over in steps: the annotation `rollout`
+ * has the state, status the shares of the moment. Failure modes: a target that does not exist or is
+ * not ready is told in AllTrafficAssigned, and the traffic stays where it was.
  */
+#include <stdlib.h>
+
+#include "base/num.h"
 #include "json/jget.h"
 #include "json/jparse.h"
 #include "controller/conditions.h"
 #include "controller/meta.h"
+#include "controller/placeholder.h"
 #include "controller/reconcile.h"
+#include "controller/targets.h"
 
-enum {
-    URL_MAX = 1024,
-    HTTP_PORT = 80,
+#define NS_PER_S INT64_C(1000000000)
+
+enum { URL_MAX = 1024 };
+
+/* What the functions of one run share. */
+struct view {
+    const struct reconcile_env *env;
+    const json_t *route;
 };
 
-struct resolved {
-    const char *status; /* STATUS_TRUE: traffic is complete */
-    const char *reason;
-    char message[ERROR_MSG_MAX];
-};
-
-static void unresolved(struct resolved *r, const char *status, const char *reason, const char *fmt,
-                       const char *name)
-{
-    /* The first one is told, but what is sure to fail goes before what may still come. */
-    if (strcmp(r->status, STATUS_FALSE) == 0 ||
-        (strcmp(r->status, STATUS_UNKNOWN) == 0 && strcmp(status, STATUS_UNKNOWN) == 0)) {
-        return;
-    }
-    r->status = status;
-    r->reason = reason;
-    CLEANUP(strbuf_fini) struct strbuf text;
-    strbuf_init(&text, ERROR_MSG_MAX);
-    const char *mark = strchr(fmt, '$');
-    strbuf_appendf(&text, "%.*s\"%s\"%s", (int)(mark - fmt), fmt, name, mark + 1);
-    snprintf(r->message, sizeof(r->message), "%s", text.ptr);
-}
-
-/* A target that names its revision. */
-static void resolve_revision(const struct reconcile_env *env, const char *ns, const char *name,
-                             struct resolved *r)
-{
-    CLEANUP(jfree) json_t *revision = env->get(env->arg, KIND_REVISION, ns, name);
-    if (revision == NULL) {
-        unresolved(r, STATUS_FALSE, "RevisionMissing",
-                   "Revision $ referenced in traffic not found.", name);
-    } else if (condition_is(revision, "Ready", STATUS_FALSE)) {
-        unresolved(r, STATUS_FALSE, "RevisionMissing", "Revision $ failed to become ready.", name);
-    } else if (!object_is_ready(revision)) {
-        unresolved(r, STATUS_UNKNOWN, "RevisionMissing", "Revision $ is not yet ready.", name);
-    }
-}
-
-/*
- * A target that follows a Configuration: its newest ready revision, written to out. The
- * Configuration of a Service's own Route is made beside it and may only be on its way to our cache:
- * not a failure.
+/* --- addresses ---------------------------------------------------------------------------------
  */
-static void resolve_latest(const struct reconcile_env *env, const json_t *route, const char *name,
-                           char out[OBJECT_BUF], struct resolved *r)
-{
-    const char *ns = meta_ns(route);
-    CLEANUP(jfree) json_t *configuration = env->get(env->arg, KIND_CONFIGURATION, ns, name);
-    const char *latest = jpeek_cstr(configuration, "status.latestReadyRevisionName");
-    slice_copy(slice_str(latest), out, OBJECT_BUF);
-    if (configuration == NULL) {
-        unresolved(r, meta_controller(route) != NULL ? STATUS_UNKNOWN : STATUS_FALSE,
-                   "ConfigurationMissing", "Configuration $ referenced in traffic not found.",
-                   name);
-    } else if (latest[0] == '\0' && condition_is(configuration, "Ready", STATUS_FALSE)) {
-        unresolved(r, STATUS_FALSE, "RevisionMissing",
-                   "Configuration $ does not have any ready Revision.", name);
-    } else if (latest[0] == '\0') {
-        unresolved(r, STATUS_UNKNOWN, "RevisionMissing",
-                   "Configuration $ is waiting for a Revision to become ready.", name);
-    }
-}
 
-static json_t *resolve_target(const struct reconcile_env *env, const json_t *route,
-                              const json_t *target, struct resolved *r)
+/* The public URL, or for what is cluster-local the name that it has inside. */
+static void url_of(void *arg, const char *tag, struct strbuf *out)
 {
-    char name[OBJECT_BUF];
-    const char *ns = meta_ns(route);
-    const char *tag = jpeek_cstr(target, "tag");
-    const char *configuration = jpeek_cstr(target, "configurationName");
-    bool latest = configuration[0] != '\0';
-    json_t *percent = json_object_get(target, "percent");
-    if (latest) {
-        resolve_latest(env, route, configuration, name, r);
+    const struct view *v = arg;
+    const struct network_config *network = &v->env->settings->network;
+    if (placeholder_is_local(v->env, v->route, tag)) {
+        strbuf_appendf(out, "http://%s%s%s.%s.svc.%s", tag, tag[0] == '\0' ? "" : "-",
+                       meta_name(v->route), meta_ns(v->route), network->cluster_domain);
     } else {
-        slice_copy(jpeek_str(target, "revisionName"), name, sizeof(name));
-        resolve_revision(env, ns, name, r);
+        traffic_url(network, meta_ns(v->route), meta_name(v->route), tag, out);
     }
-    json_t *out = json_pack("{s:s,s:b}", "revisionName", name, "latestRevision", latest);
-    if (percent != NULL) {
-        json_object_set(out, "percent", percent);
-    }
-    if (tag[0] != '\0') {
-        CLEANUP(strbuf_fini) struct strbuf url;
-        strbuf_init(&url, URL_MAX);
-        traffic_url(&env->settings->network, ns, meta_name(route), tag, &url);
-        json_object_set_new(out, "tag", json_string(tag));
-        json_object_set_new(out, "url", json_string(url.ptr));
-    }
-    return out;
 }
 
-static json_t *resolve(const struct reconcile_env *env, const json_t *route, struct resolved *r)
-{
-    json_t *traffic = json_array();
-    size_t i;
-    const json_t *target;
-    struct error err = {0};
-    *r = (struct resolved){.status = STATUS_TRUE, .reason = ""};
-    if (traffic_validate(jget(route, "spec.traffic"), "spec.traffic", &err) < 0) {
-        r->status = STATUS_FALSE;
-        r->reason = "InvalidSpec";
-        snprintf(r->message, sizeof(r->message), "%s", err.msg);
-        return traffic;
-    }
-    json_array_foreach(jpeek_arr(route, "spec.traffic"), i, target)
-    {
-        json_array_append_new(traffic, resolve_target(env, route, target, r));
-    }
-    return traffic;
-}
-
-/* The public URL, or for a cluster-local Route the one it has inside. */
-static void set_addresses(const struct reconcile_env *env, const json_t *route, json_t *status)
+static void set_addresses(struct view *v, json_t *status)
 {
     CLEANUP(strbuf_fini) struct strbuf url;
     CLEANUP(strbuf_fini) struct strbuf address;
-    bool local = strcmp(meta_label(route, LABEL_VISIBILITY), VISIBILITY_CLUSTER_LOCAL) == 0;
     strbuf_init(&url, URL_MAX);
     strbuf_init(&address, URL_MAX);
-    traffic_address(&env->settings->network, meta_ns(route), meta_name(route), &address);
-    traffic_url(&env->settings->network, meta_ns(route), meta_name(route), NULL, &url);
-    json_object_set_new(status, "url", json_string(local ? address.ptr : url.ptr));
+    traffic_address(&v->env->settings->network, meta_ns(v->route), meta_name(v->route), &address);
+    url_of(v, "", &url);
+    json_object_set_new(status, "url", json_string(url.ptr));
     json_object_set_new(status, "address", json_pack("{s:s}", "url", address.ptr));
 }
 
-/* False: there is a Service of that name that is not ours. */
-static bool sync_placeholder(const struct reconcile_env *env, const json_t *route,
-                             struct plan *plan)
+/* --- gradual rollout ---------------------------------------------------------------------------
+ */
+
+/* Seconds; 0: at once. */
+static int64_t duration_of(const struct view *v)
 {
-    if (env->settings->network.address_template[0] != '\0') {
-        return true; /* one machine: no DNS asks for it */
+    int64_t ns = 0;
+    const char *text =
+        meta_annotation_of(v->route, ANNOTATION_ROLLOUT_DURATION, ANNOTATION_ROLLOUT_DURATION_OLD);
+    if (text[0] == '\0' || num_parse_duration_ns(slice_str(text), &ns, NULL) < 0 || ns < NS_PER_S) {
+        return v->env->settings->network.rollout_duration_s;
     }
-    const char *name = meta_name(route);
-    CLEANUP(jfree) json_t *actual = env->get(env->arg, KIND_CORE_SERVICE, meta_ns(route), name);
-    if (actual != NULL && !meta_controlled_by(actual, route)) {
-        return false;
+    return ns / NS_PER_S;
+}
+
+/* What status.traffic routes of the targets that follow a Configuration. */
+static void read_status(const struct view *v, struct rollout *out)
+{
+    size_t i;
+    const json_t *item;
+    rollout_init(out);
+    json_array_foreach(jpeek_arr(v->route, "status.traffic"), i, item)
+    {
+        const char *name = jpeek_cstr(item, "revisionName");
+        int64_t percent = jpeek_i64(item, "percent");
+        if (!jpeek_bool(item, "latestRevision") || percent <= 0 || percent > 100) {
+            continue;
+        }
+        CLEANUP(jfree)
+        json_t *revision = v->env->get(v->env->arg, KIND_REVISION, meta_ns(v->route), name);
+        const char *configuration = meta_label(revision, LABEL_CONFIGURATION);
+        if (configuration[0] != '\0') {
+            rollout_add(out, configuration, jpeek_cstr(item, "tag"), name, percent);
+        }
     }
-    json_t *labels = meta_copy(jget(route, "metadata.labels"), NULL);
-    meta_set(labels, LABEL_ROUTE, name);
-    CLEANUP(jfree)
-    json_t *wanted = json_pack(
-        "{s:s,s:s,s:{s:s,s:s,s:o,s:o},s:{s:s,s:s,s:s,s:[{s:s,s:s,s:i,s:i}]}}", "apiVersion", "v1",
-        "kind", "Service", "metadata", "name", name, "namespace", meta_ns(route), "labels", labels,
-        "ownerReferences", meta_owner_refs(KIND_ROUTE, route), "spec", "type", "ExternalName",
-        "externalName", env->settings->local_gateway, "sessionAffinity", "None", "ports", "name",
-        "http", "protocol", "TCP", "port", HTTP_PORT, "targetPort", HTTP_PORT);
-    if (actual == NULL) {
-        plan_create(plan, KIND_CORE_SERVICE, name, json_incref(wanted));
-    } else if (!slice_eq_str(jpeek_str(actual, "spec.externalName"),
-                             env->settings->local_gateway) ||
-               !slice_eq_str(jpeek_str(actual, "spec.type"), "ExternalName")) {
-        plan_patch(plan, KIND_CORE_SERVICE, name, json_pack("{s:O}", "spec", jget(wanted, "spec")));
+}
+
+/* status.traffic shows the state: activators have it, or get it now. */
+static bool is_routed(const struct rollout *state, const struct rollout *status)
+{
+    for (size_t i = 0; i < state->count; i++) {
+        const struct rollout_target *t = &state->targets[i];
+        const struct rollout_target *now = rollout_find(status, t->configuration, t->tag);
+        if (now == NULL || now->count != t->count) {
+            return false;
+        }
+        for (size_t k = 0; k < t->count; k++) {
+            if (strcmp(t->shares[k].revision, now->shares[k].revision) != 0 ||
+                t->shares[k].percent != now->shares[k].percent) {
+                return false;
+            }
+        }
     }
     return true;
 }
 
+/* What a revision had that is there no more goes to the newest. */
+static void drop_deleted(const struct view *v, struct rollout *state)
+{
+    for (size_t i = 0; i < state->count; i++) {
+        struct rollout_target *t = &state->targets[i];
+        for (size_t k = t->count; t->count > 1 && k-- > 0;) {
+            CLEANUP(jfree)
+            json_t *revision =
+                v->env->get(v->env->arg, KIND_REVISION, meta_ns(v->route), t->shares[k].revision);
+            if (revision == NULL) {
+                rollout_drop(t, k);
+            }
+        }
+    }
+}
+
+/*
+ * The state of the last run: the annotation, or where there is none what is routed (which then has
+ * no times yet).
+ */
+static void previous(const struct view *v, const struct rollout *routed, int64_t duration_s,
+                     struct rollout *out)
+{
+    const char *text = meta_annotation(v->route, ANNOTATION_ROLLOUT);
+    if (text[0] == '\0' || rollout_parse(out, slice_str(text), NULL) < 0) {
+        read_status(v, out);
+        rollout_restart(out, v->env->now_ns);
+    } else if (is_routed(out, routed)) {
+        rollout_observe(out, v->env->now_ns, duration_s);
+    }
+    drop_deleted(v, out);
+}
+
+/* Writes the annotation; removes it once it has nothing to say that status does not say too. */
+static void keep_state(const struct view *v, const struct rollout *state,
+                       const struct rollout *routed, struct plan *plan)
+{
+    const char *before = meta_annotation(v->route, ANNOTATION_ROLLOUT);
+    bool over = rollout_done(state) && (before[0] == '\0' || is_routed(state, routed));
+    char *text = over ? NULL : rollout_text(state);
+    if (strcmp(before, text == NULL ? "" : text) != 0) {
+        plan_patch(plan, KIND_ROUTE, meta_name(v->route),
+                   json_pack("{s:{s:{s:o}}}", "metadata", "annotations", ANNOTATION_ROLLOUT,
+                             text == NULL ? json_null() : json_string(text)));
+    }
+    free(text);
+}
+
+/* The shares of the moment, in *out; plans the state and the next step. */
+static void roll_out(const struct view *v, const struct targets *targets, struct plan *plan,
+                     struct rollout *out)
+{
+    int64_t duration_s = duration_of(v);
+    targets_goal(targets, out);
+    if (duration_s == 0 && meta_annotation(v->route, ANNOTATION_ROLLOUT)[0] == '\0') {
+        return;
+    }
+    struct rollout routed;
+    read_status(v, &routed);
+    if (duration_s > 0) {
+        struct rollout before;
+        previous(v, &routed, duration_s, &before);
+        int64_t next_ns = rollout_step(out, &before, v->env->now_ns);
+        rollout_fini(&before);
+        if (next_ns > 0) {
+            int64_t wait_ns = next_ns - v->env->now_ns;
+            plan_again(plan, wait_ns <= 0 ? 1 : (uint64_t)(wait_ns / 1000000 + 1));
+        }
+    }
+    keep_state(v, out, &routed, plan);
+    rollout_fini(&routed);
+}
+
+/* --- status ------------------------------------------------------------------------------------
+ */
+
+static struct condition ingress_of(const json_t *route, bool complete, bool rolling)
+{
+    struct condition c = {"IngressReady", STATUS_TRUE, "", "", false};
+    if (complete && rolling) {
+        return (struct condition){"IngressReady", STATUS_UNKNOWN, "RolloutInProgress",
+                                  "A gradual rollout of the latest revision(s) is in progress.",
+                                  false};
+    }
+    if (complete) {
+        return c;
+    }
+    c = condition_get(route, "IngressReady");
+    if (!condition_observed(route) || c.status[0] == '\0') {
+        return (struct condition){"IngressReady", STATUS_UNKNOWN, "IngressNotConfigured",
+                                  "Ingress has not yet been reconciled.", false};
+    }
+    return c;
+}
+
 void reconcile_route(const struct reconcile_env *env, const json_t *route, struct plan *plan)
 {
-    struct resolved r;
+    struct view v = {env, route};
+    struct targets targets;
+    struct rollout shares;
+    char taken[OBJECT_BUF];
     char text[2 * ERROR_MSG_MAX];
     if (meta_deleting(route)) {
         return;
     }
-    json_t *traffic = resolve(env, route, &r);
-    bool complete = strcmp(r.status, STATUS_TRUE) == 0;
-    json_t *before = jpeek_arr(route, "status.traffic");
-    bool serving = complete || json_array_size(before) > 0;
+    targets_init(&targets, env, route);
+    rollout_init(&shares);
+    bool complete = strcmp(targets.status, STATUS_TRUE) == 0;
+    if (complete) {
+        roll_out(&v, &targets, plan, &shares);
+    }
     struct condition conditions[3] = {
-        {"AllTrafficAssigned", r.status, r.reason, r.message, false},
+        {"AllTrafficAssigned", targets.status, targets.reason, targets.message, false},
         {"CertificateProvisioned", STATUS_TRUE, "TLSNotEnabled",
-         "External-domain-tls is not enabled", false},
-        {"IngressReady", serving ? STATUS_TRUE : STATUS_UNKNOWN, "", "", false},
+         "external-domain-tls is not enabled", false},
+        ingress_of(route, complete, !rollout_done(&shares)),
     };
-    if (!sync_placeholder(env, route, plan)) {
+    if (!placeholders_sync(env, route, !complete, plan, taken)) {
         snprintf(text, sizeof(text),
-                 "There is an existing placeholder Service \"%s\" that we do not own.",
-                 meta_name(route));
+                 "There is an existing placeholder Service \"%s\" that we do not own.", taken);
         conditions[2] = (struct condition){"IngressReady", STATUS_FALSE, "NotOwned", text, false};
     }
     json_t *status = json_pack("{s:I,s:o}", "observedGeneration",
                                (json_int_t)jpeek_i64(route, "metadata.generation"), "conditions",
                                conditions_build(conditions, 3, route, env->now));
+    json_t *before = jpeek_arr(route, "status.traffic");
     if (complete) {
-        json_object_set(status, "traffic", traffic);
+        json_object_set_new(status, "traffic", targets_status(&targets, &shares, url_of, &v));
     } else if (before != NULL) {
         json_object_set(status, "traffic", before);
     }
-    json_decref(traffic);
-    set_addresses(env, route, status);
+    set_addresses(&v, status);
     plan_status(plan, KIND_ROUTE, route, status);
+    rollout_fini(&shares);
+    targets_fini(&targets);
 }

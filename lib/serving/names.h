@@ -38,6 +38,8 @@
 #define ANNOTATION_ROUTING_STATE_MODIFIED "serving.knative.dev/routingStateModified" // RFC 3339
 #define ANNOTATION_NO_GC                  "serving.knative.dev/no-gc"
 #define ANNOTATION_ROLLOUT_DURATION       "serving.knative.dev/rollout-duration"
+#define ANNOTATION_ROLLOUT_DURATION_OLD   "serving.knative.dev/rolloutDuration"
+#define ANNOTATION_ROLLOUT                "networking.internal.knative.dev/rollout" // state, JSON
 #define ANNOTATION_PROGRESS_DEADLINE      "serving.knative.dev/progress-deadline"
 #define ANNOTATION_LAST_APPLIED           "kubectl.kubernetes.io/last-applied-configuration"
 

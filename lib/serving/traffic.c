@@ -72,6 +72,7 @@ int network_config_read(struct network_config *config, const json_t *network, co
 {
     struct network_config next = *config;
     char port[16] = "";
+    char seconds[16] = "";
     int rc = copy_key(network, "default-external-scheme", next.scheme, sizeof(next.scheme), err);
     if (rc == 0 && strcmp(next.scheme, "http") != 0 && strcmp(next.scheme, "https") != 0) {
         rc = error_set(err, ERR_INVALID, "default-external-scheme: must be http or https");
@@ -91,6 +92,13 @@ int network_config_read(struct network_config *config, const json_t *network, co
     if (rc == 0 && claims != NULL) {
         rc = num_parse_bool(slice_str(json_string_value(claims)), &next.autocreate_claims, err);
         rc = rc < 0 ? error_prefix(err, rc, "autocreate-cluster-domain-claims") : 0;
+    }
+    if (rc == 0) {
+        rc = copy_key(network, "rollout-duration", seconds, sizeof(seconds), err);
+    }
+    if (rc == 0 && seconds[0] != '\0') {
+        rc = num_parse_i64(slice_str(seconds), 0, INT32_MAX, &next.rollout_duration_s, err);
+        rc = rc < 0 ? error_prefix(err, rc, "rollout-duration") : 0;
     }
     if (rc == 0) {
         rc = read_domain(&next, domain, err);

@@ -19,6 +19,7 @@ struct network_config {
     int64_t external_port;      /* added to URLs when not 80 (443 with https) */
     char scheme[8];             /* default-external-scheme */
     bool autocreate_claims;     /* autocreate-cluster-domain-claims */
+    int64_t rollout_duration_s; /* rollout-duration: of a gradual rollout; 0: at once */
     char address_template[512]; /* of status.address.url; "": http://NAME.NS.svc.CLUSTERDOMAIN */
 };
 /* Knative's defaults: without config-domain the domain is svc.CLUSTERDOMAIN. */

@@ -48,6 +48,30 @@ static void test_route_cluster_local_and_empty(void **state)
     route_object_fini(&o);
 }
 
+/* The URLs say what is for inside only. */
+static void test_route_with_inner_names(void **state)
+{
+    CLEANUP(jfree)
+    json_t *j =
+        parse("{\"metadata\":{\"name\":\"a\",\"namespace\":\"b\"},\"status\":{"
+              "\"url\":\"http://a.b.example.com\",\"traffic\":["
+              "{\"revisionName\":\"r\",\"tag\":\"x\",\"url\":\"http://x-a.b.svc.cl.local\"},"
+              "{\"revisionName\":\"r\",\"tag\":\"y\",\"url\":\"http://y-a.b.example.com\"}]}}");
+    struct route_object o = {0};
+    assert_int_equal(object_route(j, &o), 0);
+    assert_false(o.spec->cluster_local);
+    assert_true(o.spec->targets[0].cluster_local);
+    assert_false(o.spec->targets[1].cluster_local);
+    route_object_fini(&o);
+    CLEANUP(jfree)
+    json_t *k = parse("{\"metadata\":{\"name\":\"a\",\"namespace\":\"b\"},\"status\":{"
+                      "\"url\":\"http://a.b.svc.cl.local\"}}");
+    assert_int_equal(object_route(k, &o), 0);
+    assert_true(o.spec->cluster_local);
+    route_object_fini(&o);
+    (void)state;
+}
+
 static void test_revision(void **state)
 {
     CLEANUP(jfree)
@@ -150,6 +174,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_route),
         cmocka_unit_test(test_route_cluster_local_and_empty),
+        cmocka_unit_test(test_route_with_inner_names),
         cmocka_unit_test(test_revision),
         cmocka_unit_test(test_pod),
         cmocka_unit_test(test_names_that_cannot_be),

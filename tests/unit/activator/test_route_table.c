@@ -262,6 +262,35 @@ static void test_same_revision_twice(void **state)
     assert_int_equal(seen[1], 25);
 }
 
+/* During a rollout a tag has several revisions; and one tag may be for inside only. */
+static void test_a_tag_that_is_shared(void **state)
+{
+    static const struct route_target shared[] = {
+        {.revision = SLICE_LIT("r-1"), .tag = SLICE_LIT("a"), .percent = 75},
+        {.revision = SLICE_LIT("r-2"), .tag = SLICE_LIT("a"), .percent = 25},
+        {.revision = SLICE_LIT("r-3"), .tag = SLICE_LIT("b"), .cluster_local = true},
+    };
+    struct route_table *t = *state;
+    struct route_match m;
+    struct route_spec s = spec_of("hello", "hello.default.localhost", false, shared, 3);
+    route_table_put(t, &s);
+    int seen[4] = {0};
+    count(t, 100, seen);
+    assert_int_equal(seen[0], 75);
+    assert_int_equal(seen[1], 25);
+    memset(seen, 0, sizeof(seen));
+    for (int i = 0; i < 100; i++) {
+        (void)match(t, ROUTE_PUBLIC, SLICE_LIT("x"), SLICE_LIT("/_lull/default/a-hello"), &m);
+        seen[m.revision.ptr[m.revision.len - 1] - '1']++;
+    }
+    assert_int_equal(seen[0], 75);
+    assert_int_equal(seen[1], 25);
+    struct slice path = SLICE_LIT("/_lull/default/b-hello");
+    assert_int_equal(match(t, ROUTE_PUBLIC, SLICE_LIT("x"), path, &m), ROUTE_UNKNOWN);
+    assert_int_equal(match(t, ROUTE_LOCAL, SLICE_LIT("x"), path, &m), ROUTE_FOUND);
+    ASSERT_SLICE(m.revision, "r-3");
+}
+
 static void test_update_and_remove(void **state)
 {
     struct route_table *t = *state;
@@ -358,6 +387,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_tag_header, setup, teardown),
         cmocka_unit_test_setup_teardown(test_host_form, setup, teardown),
         cmocka_unit_test_setup_teardown(test_same_revision_twice, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_tag_that_is_shared, setup, teardown),
         cmocka_unit_test_setup_teardown(test_update_and_remove, setup, teardown),
         cmocka_unit_test_setup_teardown(test_contested_host, setup, teardown),
         cmocka_unit_test_setup_teardown(test_main_name_wins_over_tag, setup, teardown),

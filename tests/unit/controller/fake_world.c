@@ -3,6 +3,7 @@
 #include "fake_world.h"
 
 #include "base/clock.h"
+#include "base/mem.h"
 #include "json/jedit.h"
 #include "json/jget.h"
 #include "json/jparse.h"
@@ -14,6 +15,12 @@ void world_init(struct world *w)
 {
     *w = (struct world){.max_writes = SIZE_MAX, .now_ns = 1000000000000000000};
     settings_init(&w->settings, "", "lull-system");
+    clock_format_rfc3339(w->now_ns, 0, w->now, sizeof(w->now));
+}
+
+void world_advance(struct world *w, int64_t ns)
+{
+    w->now_ns += ns;
     clock_format_rfc3339(w->now_ns, 0, w->now, sizeof(w->now));
 }
 
@@ -84,23 +91,60 @@ static void env_replicas(void *arg, const char *ns, const char *revision, struct
     }
 }
 
-static void env_routes_of(void *arg, const char *ns, const char *revision, struct strbuf *out)
+static bool names(const json_t *list, const char *member, const char *name)
+{
+    size_t i;
+    const json_t *item;
+    json_array_foreach(list, i, item)
+    {
+        if (slice_eq_str(jpeek_str(item, member), name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool refers(enum refs_kind which, enum kind_id kind, const json_t *object, const char *name)
+{
+    switch (which) {
+    case REFS_ROUTES_TO_REVISION:
+        return kind == KIND_ROUTE &&
+               (names(jpeek_arr(object, "spec.traffic"), "revisionName", name) ||
+                names(jpeek_arr(object, "status.traffic"), "revisionName", name));
+    case REFS_ROUTES_FOLLOWING:
+        return kind == KIND_ROUTE &&
+               names(jpeek_arr(object, "spec.traffic"), "configurationName", name);
+    case REFS_PLACEHOLDERS:
+        return kind == KIND_CORE_SERVICE &&
+               slice_eq_str(jpeek_str(meta_controller(object), "name"), name);
+    case REFS_COUNT:
+        break;
+    }
+    return false;
+}
+
+static void env_refs(void *arg, enum refs_kind which, const char *ns, const char *name,
+                     struct strbuf *out)
 {
     struct world *w = arg;
     (void)ns;
     for (size_t i = 0; i < w->count; i++) {
-        size_t t;
-        const json_t *target;
-        json_array_foreach(w->kinds[i] == KIND_ROUTE ? jpeek_arr(w->objects[i], "status.traffic")
-                                                     : NULL,
-                           t, target)
-        {
-            if (slice_eq_str(jpeek_str(target, "revisionName"), revision)) {
-                strbuf_appendf(out, "%s%s", out->len > 0 ? "," : "", meta_name(w->objects[i]));
-                break;
-            }
+        if (refers(which, w->kinds[i], w->objects[i], name)) {
+            strbuf_appendf(out, "%s%s", out->len > 0 ? "," : "", meta_name(w->objects[i]));
         }
     }
+}
+
+static void change(struct world *w, size_t i, const json_t *patch)
+{
+    json_t *now = jmerge_patch(w->objects[i], patch);
+    if (!jequal(jget(now, "spec"), jget(w->objects[i], "spec"))) {
+        json_int_t generation = jpeek_i64(now, "metadata.generation") + 1;
+        json_object_set_new(json_object_get(now, "metadata"), "generation",
+                            json_integer(generation));
+    }
+    json_decref(w->objects[i]);
+    w->objects[i] = now;
 }
 
 static void apply(struct world *w, const struct plan_op *op)
@@ -118,14 +162,74 @@ static void apply(struct world *w, const struct plan_op *op)
         return;
     }
     assert_true(i < w->count);
-    json_t *now = jmerge_patch(w->objects[i], op->body);
-    if (!jequal(jget(now, "spec"), jget(w->objects[i], "spec"))) {
-        json_int_t generation = jpeek_i64(now, "metadata.generation") + 1;
-        json_object_set_new(json_object_get(now, "metadata"), "generation",
-                            json_integer(generation));
+    if (op->verb == PLAN_DELETE) {
+        assert_string_equal(jpeek_cstr(op->body, "preconditions.uid"), meta_uid(w->objects[i]));
+        world_delete(w, op->kind, op->name);
+        return;
     }
-    json_decref(w->objects[i]);
-    w->objects[i] = now;
+    change(w, i, op->body);
+}
+
+void world_patch(struct world *w, enum kind_id kind, const char *name, const char *patch)
+{
+    struct error err = {0};
+    char *text = xstrdup(patch);
+    CLEANUP(jfree) json_t *body = NULL;
+    for (char *c = text; *c != '\0'; c++) {
+        *c = *c == '\'' ? '"' : *c;
+    }
+    ASSERT_OK(jparse(slice_str(text), 1 << 20, &body, &err));
+    free(text);
+    size_t i = find(w, kind, name);
+    assert_true(i < w->count);
+    change(w, i, body);
+}
+
+/* Times and uids differ from run to run. */
+static void blur(json_t *at)
+{
+    static const char *const keys[] = {"uid",
+                                       "creationTimestamp",
+                                       "lastTransitionTime",
+                                       ANNOTATION_ROUTING_STATE_MODIFIED,
+                                       LABEL_REVISION_UID,
+                                       LABEL_CONFIGURATION_UID,
+                                       LABEL_SERVICE_UID};
+    const char *key;
+    json_t *value;
+    size_t i;
+    for (size_t k = 0; json_is_object(at) && k < ARRAY_LEN(keys); k++) {
+        json_object_del(at, keys[k]);
+    }
+    if (json_is_object(at)) {
+        json_object_foreach(at, key, value)
+        {
+            blur(value);
+        }
+    } else if (json_is_array(at)) {
+        json_array_foreach(at, i, value)
+        {
+            blur(value);
+        }
+    }
+}
+
+char *world_picture(struct world *w)
+{
+    json_t *all = json_object();
+    CLEANUP(strbuf_fini) struct strbuf text;
+    strbuf_init(&text, 1 << 20);
+    for (size_t i = 0; i < w->count; i++) {
+        char key[300];
+        json_t *copy = json_deep_copy(w->objects[i]);
+        blur(copy);
+        snprintf(key, sizeof(key), "%s/%s", kind_row(w->kinds[i])->kind, meta_name(copy));
+        json_object_set_new(all, key, copy);
+    }
+    struct error err = {0};
+    ASSERT_OK(jdump_canonical(all, &text, &err));
+    json_decref(all);
+    return strbuf_take(&text, NULL);
 }
 
 static void run(const struct reconcile_env *env, enum kind_id kind, const json_t *object,
@@ -149,7 +253,7 @@ static struct reconcile_env env_of(struct world *w)
                                   .now = w->now,
                                   .get = env_get,
                                   .replicas = env_replicas,
-                                  .routes_of = env_routes_of,
+                                  .refs = env_refs,
                                   .arg = w};
 }
 
@@ -168,17 +272,27 @@ size_t world_pass(struct world *w)
 {
     struct reconcile_env env = env_of(w);
     size_t planned = 0;
+    w->again_ms = 0;
     for (size_t i = 0; i < w->count; i++) {
         struct plan plan;
         CLEANUP(jfree) json_t *object = json_deep_copy(w->objects[i]);
         plan_init(&plan);
         run(&env, w->kinds[i], object, &plan);
         assert_int_equal(plan.err.code, ERR_OK);
-        for (size_t o = 0; o < plan.n_ops; o++) {
+        bool killed = false;
+        for (size_t o = 0; o < plan.n_ops && !killed; o++) {
             apply(w, &plan.ops[o]);
+            killed = w->writes == w->kill_at;
         }
         planned += plan.n_ops;
+        if (plan.again_ms > 0 && (w->again_ms == 0 || plan.again_ms < w->again_ms)) {
+            w->again_ms = plan.again_ms;
+        }
         plan_fini(&plan);
+        if (killed) {
+            w->kill_at = 0;
+            return planned; /* a new one begins from the start */
+        }
     }
     return planned;
 }
