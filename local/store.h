@@ -148,6 +148,14 @@ MUST_CHECK int store_list_after(const struct store *s, const struct store_select
                                 const char *after_ns, const char *after_name, store_each_cb cb,
                                 void *arg, struct error *err);
 
+/*
+ * As store_list_after, but what was visible at an earlier version: the pages of one list agree with
+ * each other whatever was written meanwhile. ERR_GONE when the history does not reach back to it.
+ */
+MUST_CHECK int store_list_past(const struct store *s, const struct store_selector *sel,
+                               uint64_t version, const char *after_ns, const char *after_name,
+                               store_each_cb cb, void *arg, struct error *err);
+
 /* --- watches ------------------------------------------------------------------------------- */
 
 enum store_event_type { STORE_ADDED, STORE_MODIFIED, STORE_DELETED, STORE_GONE };

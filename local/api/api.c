@@ -102,7 +102,7 @@ bool call_body(struct call *c)
         rc = 0;
     }
     if (rc < 0) {
-        respond_error(c->rq, &err, NULL, &c->route);
+        respond_error(c->rq, &err, NULL);
         call_finish(c);
     }
     return rc == 0;
@@ -147,13 +147,13 @@ static bool is_authentic(const struct api *api, const struct http_simple_request
 
 static void not_found(struct http_simple_request *rq)
 {
-    respond_status(rq, 404, "NotFound", "the server could not find the requested resource", NULL);
+    respond_status(rq, 404, "NotFound", "the server could not find the requested resource");
 }
 
-static void not_allowed(struct http_simple_request *rq, const struct route *route)
+static void not_allowed(struct http_simple_request *rq)
 {
     respond_status(rq, 405, "MethodNotAllowed",
-                   "the server does not allow this method on the requested resource", route);
+                   "the server does not allow this method on the requested resource");
 }
 
 static bool wants_aggregated(const struct http_simple_request *rq)
@@ -198,7 +198,7 @@ static void handle_collection(struct api *api, struct http_simple_request *rq,
     } else if (slice_eq_str(rq->method, "DELETE") && !whole) {
         objects_delete_collection(call_new(api, rq, route));
     } else {
-        not_allowed(rq, route);
+        not_allowed(rq);
     }
 }
 
@@ -210,7 +210,7 @@ static void handle_object(struct api *api, struct http_simple_request *rq,
         if (get) {
             podlog_start(api, rq, route);
         } else {
-            not_allowed(rq, route);
+            not_allowed(rq);
         }
     } else if (get && query_is_true(rq, "watch")) {
         watch_start(api, rq, route);
@@ -223,7 +223,7 @@ static void handle_object(struct api *api, struct http_simple_request *rq,
     } else if (slice_eq_str(rq->method, "DELETE") && route->sub == ROUTE_SUB_NONE) {
         objects_delete(call_new(api, rq, route));
     } else {
-        not_allowed(rq, route);
+        not_allowed(rq);
     }
 }
 
@@ -247,7 +247,7 @@ static void on_request(struct http_simple_request *rq, void *arg)
         return;
     }
     if (!is_authentic(api, rq)) {
-        respond_status(rq, 401, "Unauthorized", "Unauthorized", NULL);
+        respond_status(rq, 401, "Unauthorized", "Unauthorized");
         return;
     }
     if (documents_handle(api, rq)) {
@@ -266,7 +266,7 @@ static void on_request(struct http_simple_request *rq, void *arg)
         if (slice_eq_str(rq->method, "GET")) {
             handle_discovery(rq, &route, slice_starts_with(rq->path, SLICE_LIT("/apis")));
         } else {
-            not_allowed(rq, NULL);
+            not_allowed(rq);
         }
         break;
     case ROUTE_COLLECTION:

@@ -44,9 +44,9 @@ struct api {
 
 /* How a client wants objects. */
 struct form {
-    bool table;
-    enum cells_include include;
-    const json_t *warnings; /* sentences for Warning headers; borrowed, may be NULL */
+    enum { FORM_OBJECT, FORM_TABLE, FORM_META } what;
+    enum cells_include include; /* of FORM_TABLE */
+    const json_t *warnings;     /* sentences for Warning headers; borrowed, may be NULL */
 };
 
 /* A request whose answer comes later. Freed when both the answer and the request are over. */
@@ -56,40 +56,39 @@ struct call {
     struct route route;
     const char *resource; /* group-resource */
     struct form form;
-    int ok_status;  /* 200, 201 */
-    bool scale;     /* answer in the Scale form */
-    bool deleting;  /* answer as for a delete */
-    bool dry;       /* nothing is written */
-    bool strict;    /* fieldValidation=Strict */
-    bool silent;    /* fieldValidation=Ignore */
-    bool unrelated; /* the error is the request's, not the object's */
+    int ok_status; /* 200, 201 */
+    bool scale;    /* answer in the Scale form */
+    bool deleting; /* answer as for a delete */
+    bool dry;      /* nothing is written */
+    bool strict;   /* fieldValidation=Strict */
+    bool silent;   /* fieldValidation=Ignore */
     bool answered;
-    json_t *body;       /* owned; parsed request body or NULL */
-    json_t *duplicates; /* owned; names that stand twice in the body, or NULL */
-    json_t *warnings;   /* owned; sentences about unknown and duplicate fields, or NULL */
-    char *refusal;      /* owned; the sentence of an error that may be long, or NULL */
-    size_t waiting;     /* of a collection: deletes that are under way */
+    json_t *body;            /* owned; parsed request body or NULL */
+    json_t *duplicates;      /* owned; names that stand twice in the body, or NULL */
+    json_t *warnings;        /* owned; sentences about unknown and duplicate fields, or NULL */
+    char *refusal;           /* owned; the sentence of an error that may be long, or NULL */
+    struct victims *victims; /* of a delete of a collection, while it is under way */
 };
 
 /* --- respond.c --- */
 void respond_text(struct http_simple_request *rq, int status, const struct strbuf *json);
+/* The details are made from the message. */
 void respond_status(struct http_simple_request *rq, int status, const char *reason,
-                    const char *message, const struct route *route);
+                    const char *message);
 /* prefix may be NULL. */
-void respond_error(struct http_simple_request *rq, const struct error *err, const char *prefix,
-                   const struct route *route);
+void respond_error(struct http_simple_request *rq, const struct error *err, const char *prefix);
 /* As respond_error, with a sentence of any length. */
-void respond_refusal(struct http_simple_request *rq, enum err_code code, const char *message,
-                     const struct route *route);
+void respond_refusal(struct http_simple_request *rq, enum err_code code, const char *message);
 /* Status Success of a delete. */
 void respond_deleted(struct http_simple_request *rq, const struct route *route,
                      const struct object *object);
 void respond_object(struct http_simple_request *rq, int status, const struct form *form,
                     const struct kind *kind, const struct object *object);
 struct form respond_form(const struct http_simple_request *rq);
-/* Appends the row of an object. */
-void respond_append_row(const struct kind *kind, enum cells_include include,
-                        const struct object *object, struct strbuf *out);
+/* Appends the row (FORM_TABLE) or the metadata (FORM_META) of an object as if it had this version.
+ */
+void respond_append(const struct kind *kind, const struct form *form, const struct object *object,
+                    uint64_t version, struct strbuf *out);
 
 /* --- api.c --- */
 /* The call lives until both its request is closed and call_finish() was called. */
@@ -140,8 +139,6 @@ MUST_CHECK int admit(struct api *api, const struct kind *kind, json_t *object, c
 bool documents_handle(struct api *api, struct http_simple_request *rq);
 
 /* --- coerce.c --- */
-/* Reads fieldValidation; false: it was answered (and the call finished). */
-bool coerce_ask(struct call *c);
 /*
  * Brings `object`, the body or what a patch made, into the form of its kind: what is unknown goes.
  * Sets c->warnings. On an error c->refusal has the sentence.

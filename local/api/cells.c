@@ -257,6 +257,15 @@ static void append_value(json_t *value, struct strbuf *out)
     }
 }
 
+void cells_metadata(const json_t *object, struct strbuf *out)
+{
+    struct error err;
+    (void)strbuf_append_str(out, "{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":"
+                                 "\"meta.k8s.io/v1\",\"metadata\":");
+    REQUIRE(jdump(json_object_get(object, "metadata"), out, &err) == 0 || !strbuf_ok(out));
+    (void)strbuf_append_char(out, '}');
+}
+
 static void append_object(const json_t *object, enum cells_include include, struct strbuf *out)
 {
     struct error err;
@@ -268,10 +277,7 @@ static void append_object(const json_t *object, enum cells_include include, stru
         REQUIRE(jdump(object, out, &err) == 0 || !strbuf_ok(out));
         return;
     }
-    (void)strbuf_append_str(out, "{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":"
-                                 "\"meta.k8s.io/v1\",\"metadata\":");
-    REQUIRE(jdump(json_object_get(object, "metadata"), out, &err) == 0 || !strbuf_ok(out));
-    (void)strbuf_append_char(out, '}');
+    cells_metadata(object, out);
 }
 
 void cells_row(const struct kind *kind, const json_t *object, enum cells_include include,

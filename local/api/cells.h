@@ -20,6 +20,9 @@ enum cells_include { CELLS_METADATA, CELLS_OBJECT, CELLS_NONE };
 void cells_row(const struct kind *kind, const json_t *object, enum cells_include include,
                int64_t wall_ns, struct strbuf *out);
 
+/* Appends the PartialObjectMetadata of `object`. */
+void cells_metadata(const json_t *object, struct strbuf *out);
+
 /* "5m", "3d2h": a duration as kubectl shows ages. */
 #define CELLS_AGE_MAX 32
 char *cells_age(int64_t seconds, char *buf, size_t size);

@@ -18,26 +18,6 @@
 
 #define MESSAGE_MAX (64u << 10)
 
-bool coerce_ask(struct call *c)
-{
-    CLEANUP(strbuf_fini) struct strbuf buf;
-    strbuf_init(&buf, 64);
-    const char *level = query_get(c->rq, "fieldValidation", &buf);
-    c->strict = strcmp(level, "Strict") == 0;
-    c->silent = strcmp(level, "Ignore") == 0;
-    if (level[0] == '\0' || c->strict || c->silent || strcmp(level, "Warn") == 0) {
-        return true;
-    }
-    CLEANUP(cleanup_free)
-    char *message =
-        xasprintf("fieldValidation: Unsupported value: \"%s\": supported values: \"\", \"Ignore\", "
-                  "\"Strict\", \"Warn\"",
-                  level);
-    respond_status(c->rq, 422, "Invalid", message, NULL);
-    call_finish(c);
-    return false;
-}
-
 /* Keeps the sentence whole; err has its beginning. */
 static int refuse(struct call *c, enum err_code code, const struct strbuf *message,
                   struct error *err)
@@ -75,7 +55,6 @@ static int refuse_object(struct call *c, const json_t *object, bool patched, str
     strbuf_init(&out, 8u << 20);
     append_unusable(c, object, patched, &out);
     (void)strbuf_append_slice(&out, why);
-    c->unrelated = true;
     return refuse(c, patched ? ERR_INVALID : ERR_PROTOCOL, &out, err);
 }
 

@@ -19,12 +19,12 @@
 #include "base/num.h"
 #include "base/random.h"
 #include "local/api/call.h"
+#include "local/api/page.h"
 
-#define WHOLE_MAX    (1u << 20) /* larger lists are streamed */
-#define ROW_MAX      (4u << 20)
-#define WATCH_MIN_S  1800
-#define WATCH_MAX_S  86400
-#define CONTINUE_MAX 600
+#define WHOLE_MAX   (1u << 20) /* larger lists are streamed */
+#define ROW_MAX     (4u << 20)
+#define WATCH_MIN_S 1800
+#define WATCH_MAX_S 86400
 
 struct feed {
     struct list link; /* of api->watches, watches only */
@@ -38,7 +38,8 @@ struct feed {
     size_t next;
     size_t limit;
     size_t bytes;
-    size_t beyond; /* matching objects after the limit */
+    size_t beyond;  /* matching objects after the limit */
+    bool selective; /* labels or fields were asked for */
     uint64_t version;
     bool watch;
     bool streaming; /* a list that is sent as a stream */
@@ -119,89 +120,102 @@ static bool take_object(struct object *o, void *arg)
     return true;
 }
 
-/* A continue token is "v1/NAMESPACE/NAME" in hex. */
-static bool read_continue(const char *token, char ns[CONTINUE_MAX], const char **name)
+/* Kubernetes' words for a continue token whose state is no longer known, with one that goes on in
+ * the state of now. */
+static void respond_expired(struct feed *f, const struct page *page)
 {
-    size_t n = strlen(token) / 2;
-    if (strlen(token) % 2 != 0 || n >= CONTINUE_MAX) {
-        return false;
-    }
-    for (size_t i = 0; i < n; i++) {
-        unsigned byte;
-        if (sscanf(token + 2 * i, "%2x", &byte) != 1) {
-            return false;
-        }
-        ns[i] = (char)byte;
-    }
-    ns[n] = '\0';
-    char *slash = strchr(ns, '/');
-    if (strncmp(ns, "v1/", 3) != 0 || (slash = strchr(slash + 1, '/')) == NULL) {
-        return false;
-    }
-    *slash = '\0';
-    memmove(ns, ns + 3, strlen(ns + 3) + 1);
-    *name = slash + 1;
-    return true;
+    CLEANUP(strbuf_fini) struct strbuf out;
+    strbuf_init(&out, 8192);
+    (void)strbuf_append_str(&out, "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{"
+                                  "\"continue\":\"");
+    page_append_token(0, page->ns, page->name, &out);
+    (void)strbuf_append_str(
+        &out,
+        "\"},\"status\":\"Failure\",\"message\":\"The provided continue parameter is too old to "
+        "display a consistent list result. You can start a new list without the continue "
+        "parameter, or use the continue token in this response to retrieve the remainder of the "
+        "results. Continuing with the provided token results in an inconsistent list - objects "
+        "that were created, modified, or deleted between the time the first chunk was returned and "
+        "now may show up in the list.\",\"reason\":\"Expired\",\"code\":410}");
+    respond_text(f->rq, 410, &out);
 }
 
-static void append_continue(const struct feed *f, struct strbuf *out)
-{
-    const struct object *last = f->objects[f->count - 1];
-    CLEANUP(cleanup_free) char *plain = xasprintf("v1/%s/%s", last->ns, last->name);
-    for (const char *p = plain; *p != '\0'; p++) {
-        (void)strbuf_appendf(out, "%02x", (unsigned char)*p);
-    }
-}
-
-/* The objects that the query selects; an error was answered. */
-static bool feed_select(struct feed *f)
-{
-    CLEANUP(strbuf_fini) struct strbuf labels, fields, buf;
-    strbuf_init(&labels, 8 << 10);
-    strbuf_init(&fields, 8 << 10);
-    strbuf_init(&buf, 2048);
+/* The texts of a selector live in these. */
+struct selection {
+    struct strbuf labels, fields;
     char name_field[ROUTE_NAME_MAX + 32];
-    struct store_selector sel = {.resource = f->resource,
-                                 .ns = f->route.ns,
-                                 .labels = query_get(f->rq, "labelSelector", &labels),
-                                 .fields = query_get(f->rq, "fieldSelector", &fields)};
+    struct store_selector sel;
+};
+
+static void selection_init(struct selection *s, const struct feed *f)
+{
+    strbuf_init(&s->labels, 8 << 10);
+    strbuf_init(&s->fields, 8 << 10);
+    s->sel = (struct store_selector){.resource = f->resource,
+                                     .ns = f->route.ns,
+                                     .labels = query_get(f->rq, "labelSelector", &s->labels),
+                                     .fields = query_get(f->rq, "fieldSelector", &s->fields)};
     if (f->route.name[0] != '\0') { /* …/NAME?watch=true */
-        (void)snprintf(name_field, sizeof(name_field), "metadata.name=%s", f->route.name);
-        sel.fields = name_field;
+        (void)snprintf(s->name_field, sizeof(s->name_field), "metadata.name=%s", f->route.name);
+        s->sel.fields = s->name_field;
     }
-    uint64_t number = 0;
+}
+
+static void selection_fini(struct selection *s)
+{
+    strbuf_fini(&s->labels);
+    strbuf_fini(&s->fields);
+}
+
+/* The objects of a list; an error was answered. */
+static bool list_select(struct feed *f)
+{
+    struct store *store = f->api->options.store;
+    struct page page;
     struct error err = {0};
-    const char *limit = query_get(f->rq, "limit", &buf);
-    int rc = limit[0] == '\0' ? 0 : num_parse_u64(slice_str(limit), 0, 1u << 30, &number, &err);
-    f->limit = f->watch ? 0 : (size_t)number;
-    char token[CONTINUE_MAX];
-    const char *after_ns = NULL, *after_name = NULL;
-    const char *text = query_get(f->rq, "continue", &buf);
-    if (rc == 0 && !f->watch && text[0] != '\0') {
-        if (read_continue(text, token, &after_name)) {
-            after_ns = token;
-        } else {
-            rc = error_set(&err, ERR_PROTOCOL, "continue key is not valid");
-        }
+    struct selection s;
+    selection_init(&s, f);
+    int rc = page_read(f->rq, store_version(store), &page, &err);
+    f->selective = s.sel.labels[0] != '\0' || s.sel.fields[0] != '\0';
+    f->version = page.past ? page.version : store_version(store);
+    f->limit = rc == 0 ? page.limit : 0;
+    const char *ns = page.after ? page.ns : NULL, *name = page.after ? page.name : NULL;
+    if (rc == 0 && page.past) {
+        rc = store_list_past(store, &s.sel, page.version, ns, name, take_object, f, &err);
+    } else if (rc == 0) {
+        rc = store_list_after(store, &s.sel, ns, name, take_object, f, &err);
     }
+    if (rc == ERR_GONE && page.after) {
+        respond_expired(f, &page);
+    } else if (rc < 0) {
+        respond_error(f->rq, &err, NULL);
+    }
+    selection_fini(&s);
+    return rc == 0;
+}
+
+/* What a watch begins with: nothing when it goes on from a version. An error was answered. */
+static bool watch_select(struct feed *f)
+{
+    struct store *store = f->api->options.store;
+    CLEANUP(strbuf_fini) struct strbuf buf;
+    strbuf_init(&buf, 64);
+    struct error err = {0};
+    struct selection s;
+    selection_init(&s, f);
     const char *version = query_get(f->rq, "resourceVersion", &buf);
-    bool resume = f->watch && version[0] != '\0' && strcmp(version, "0") != 0 && !f->initial_mark;
-    f->version = store_version(f->api->options.store);
-    if (rc == 0 && resume) {
-        rc = num_parse_u64(slice_str(version), 0, UINT64_MAX, &f->version, &err);
-        if (rc < 0) {
-            (void)error_set(&err, ERR_PROTOCOL, "resourceVersion: Invalid value: \"%.40s\"",
-                            version);
-        }
-    }
-    if (rc == 0 && !resume) {
-        rc = store_list_after(f->api->options.store, &sel, after_ns, after_name, take_object, f,
-                              &err);
+    bool resume = version[0] != '\0' && strcmp(version, "0") != 0 && !f->initial_mark;
+    f->version = store_version(store);
+    int rc = 0;
+    if (!resume) {
+        rc = store_list(store, &s.sel, take_object, f, &err);
+    } else if (num_parse_u64(slice_str(version), 0, UINT64_MAX, &f->version, &err) < 0) {
+        rc = error_set(&err, ERR_PROTOCOL, "resourceVersion: Invalid value: \"%.40s\"", version);
     }
     if (rc < 0) {
-        err.code = err.code == ERR_INVALID ? ERR_PROTOCOL : err.code;
-        respond_error(f->rq, &err, NULL, &f->route);
+        respond_error(f->rq, &err, NULL);
     }
+    selection_fini(&s);
     return rc == 0;
 }
 
@@ -209,24 +223,30 @@ static bool feed_select(struct feed *f)
 
 static void append_list_head(struct feed *f, struct strbuf *out)
 {
-    if (f->form.table) {
-        (void)strbuf_append_str(out, "{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",");
+    if (f->form.what != FORM_OBJECT) {
+        (void)strbuf_appendf(out, "{\"kind\":\"%s\",\"apiVersion\":\"meta.k8s.io/v1\",",
+                             f->form.what == FORM_TABLE ? "Table" : "PartialObjectMetadataList");
     } else {
         (void)strbuf_appendf(out, "{\"kind\":\"%sList\",\"apiVersion\":\"%s\",",
                              f->route.kind->kind, kind_api_version(f->route.kind));
     }
     (void)strbuf_appendf(out, "\"metadata\":{\"resourceVersion\":\"%" PRIu64 "\"", f->version);
     if (f->beyond > 0) {
+        const struct object *last = f->objects[f->count - 1];
         (void)strbuf_append_str(out, ",\"continue\":\"");
-        append_continue(f, out);
-        (void)strbuf_appendf(out, "\",\"remainingItemCount\":%zu", f->beyond);
+        page_append_token(f->version, last->ns, last->name, out);
+        (void)strbuf_append_char(out, '"');
+        if (!f->selective) { /* as there, not known with a selector */
+            (void)strbuf_appendf(out, ",\"remainingItemCount\":%zu", f->beyond);
+        }
     }
     (void)strbuf_append_str(out, "},");
-    if (f->form.table) {
+    bool table = f->form.what == FORM_TABLE;
+    if (table) {
         cells_columns(f->route.kind, out);
         (void)strbuf_append_char(out, ',');
     }
-    (void)strbuf_append_str(out, f->form.table ? "\"rows\":[" : "\"items\":[");
+    (void)strbuf_append_str(out, table ? "\"rows\":[" : "\"items\":[");
 }
 
 /* Writes as much of the list as the client takes. */
@@ -240,12 +260,12 @@ static void list_run(struct feed *f)
         if (f->next > 0) {
             put(f, SLICE_LIT(","));
         }
-        if (f->form.table) {
-            strbuf_clear(&row);
-            respond_append_row(f->route.kind, f->form.include, o, &row);
-            put(f, strbuf_slice(&row));
-        } else {
+        if (f->form.what == FORM_OBJECT) {
             put(f, o->json);
+        } else {
+            strbuf_clear(&row);
+            respond_append(f->route.kind, &f->form, o, o->version, &row);
+            put(f, strbuf_slice(&row));
         }
         object_unref(o);
         f->next++;
@@ -266,10 +286,10 @@ static void list_whole(struct feed *f)
     append_list_head(f, &out);
     for (size_t i = 0; i < f->count; i++) {
         (void)strbuf_append_str(&out, i > 0 ? "," : "");
-        if (f->form.table) {
-            respond_append_row(f->route.kind, f->form.include, f->objects[i], &out);
-        } else {
+        if (f->form.what == FORM_OBJECT) {
             (void)strbuf_append_slice(&out, f->objects[i]->json);
+        } else {
+            respond_append(f->route.kind, &f->form, f->objects[i], f->objects[i]->version, &out);
         }
     }
     (void)strbuf_append_str(&out, "]}");
@@ -300,7 +320,8 @@ static struct feed *feed_new(struct api *api, struct http_simple_request *rq,
 void list_start(struct api *api, struct http_simple_request *rq, const struct route *route)
 {
     struct feed *f = feed_new(api, rq, route, false);
-    if (!feed_select(f)) {
+    if (!list_select(f)) {
+        drop_objects(f);
         free(f);
         return;
     }
@@ -332,7 +353,11 @@ static void put_event(struct feed *f, const char *type, const struct object *o, 
     strbuf_init(&out, ROW_MAX);
     (void)strbuf_appendf(&out, "{\"type\":\"%s\",\"object\":", type);
     http_exchange_cork(f->rq->exchange);
-    if (f->form.table) {
+    if (f->form.what == FORM_META) {
+        respond_append(f->route.kind, &f->form, o, version, &out);
+        (void)strbuf_append_str(&out, "}\n");
+        put(f, strbuf_slice(&out));
+    } else if (f->form.what == FORM_TABLE) {
         (void)strbuf_appendf(&out,
                              "{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":"
                              "{\"resourceVersion\":\"%" PRIu64 "\"},",
@@ -345,7 +370,7 @@ static void put_event(struct feed *f, const char *type, const struct object *o, 
             (void)strbuf_append_str(&out, "\"columnDefinitions\":null,");
         }
         (void)strbuf_append_str(&out, "\"rows\":[");
-        respond_append_row(f->route.kind, f->form.include, o, &out);
+        respond_append(f->route.kind, &f->form, o, version, &out);
         (void)strbuf_append_str(&out, "]}}\n");
         put(f, strbuf_slice(&out));
     } else {
@@ -461,20 +486,11 @@ static uint64_t watch_seconds(struct feed *f)
 /* Starts the store's watch; what can go wrong there is told in the stream, as Kubernetes does. */
 static int start_store_watch(struct feed *f, struct error *err)
 {
-    CLEANUP(strbuf_fini) struct strbuf labels, fields;
-    strbuf_init(&labels, 8 << 10);
-    strbuf_init(&fields, 8 << 10);
-    char name_field[ROUTE_NAME_MAX + 32];
-    struct store_selector sel = {.resource = f->resource,
-                                 .ns = f->route.ns,
-                                 .labels = query_get(f->rq, "labelSelector", &labels),
-                                 .fields = query_get(f->rq, "fieldSelector", &fields)};
-    if (f->route.name[0] != '\0') {
-        (void)snprintf(name_field, sizeof(name_field), "metadata.name=%s", f->route.name);
-        sel.fields = name_field;
-    }
-    int rc = store_watch_start(f->api->options.store, &sel, f->version, on_change, f,
+    struct selection s;
+    selection_init(&s, f);
+    int rc = store_watch_start(f->api->options.store, &s.sel, f->version, on_change, f,
                                &f->store_watch, err);
+    selection_fini(&s);
     if (rc == 0) { /* requests wait for what the activator hears, and for nothing else */
         struct slice agent = http_head_get(f->rq->head, SLICE_LIT("user-agent"));
         bool activator = slice_starts_with(agent, SLICE_LIT("lull-activator/"));
@@ -488,7 +504,7 @@ void watch_start(struct api *api, struct http_simple_request *rq, const struct r
     struct feed *f = feed_new(api, rq, route, true);
     f->initial_mark = query_is_true(rq, "sendInitialEvents");
     f->bookmarks = query_is_true(rq, "allowWatchBookmarks");
-    if (!feed_select(f)) {
+    if (!watch_select(f)) {
         drop_objects(f);
         free(f);
         return;
@@ -496,7 +512,7 @@ void watch_start(struct api *api, struct http_simple_request *rq, const struct r
     struct error err;
     int rc = start_store_watch(f, &err);
     if (rc < 0 && rc != ERR_GONE) {
-        respond_error(rq, &err, NULL, route);
+        respond_error(rq, &err, NULL);
         drop_objects(f);
         free(f);
         return;

@@ -36,9 +36,9 @@ static enum store_class class_of(const struct call *c)
 static void answer_error(struct call *c, const struct error *err, const char *prefix)
 {
     if (c->rq != NULL && c->refusal != NULL) {
-        respond_refusal(c->rq, err->code, c->refusal, c->unrelated ? NULL : &c->route);
+        respond_refusal(c->rq, err->code, c->refusal);
     } else if (c->rq != NULL) {
-        respond_error(c->rq, err, prefix, c->unrelated ? NULL : &c->route);
+        respond_error(c->rq, err, prefix);
     }
     call_finish(c);
 }
@@ -77,20 +77,45 @@ static void on_done(int rc, struct object *object, const struct error *err, void
     call_finish(c);
 }
 
-/* Reads dryRun; false: it was answered. A dry run that stored would be worse than none. */
-static bool read_dry_run(struct call *c)
+/* An option has a value that is not known: as Kubernetes, 422 about CreateOptions and the like. */
+static bool refuse_option(struct call *c, const char *what)
+{
+    struct slice method = c->rq->method;
+    const char *verb = slice_eq_str(method, "POST")    ? "Create"
+                       : slice_eq_str(method, "PUT")   ? "Update"
+                       : slice_eq_str(method, "PATCH") ? "Patch"
+                                                       : "Delete";
+    struct error err;
+    (void)error_set(&err, ERR_INVALID, "%sOptions.meta.k8s.io \"\" is invalid: %s", verb, what);
+    answer_error(c, &err, NULL);
+    return false;
+}
+
+/* Reads dryRun and fieldValidation; false: it was answered. A dry run that stored would be worse
+ * than none. */
+static bool read_options(struct call *c)
 {
     CLEANUP(strbuf_fini) struct strbuf buf;
     strbuf_init(&buf, 64);
+    char what[200];
     const char *dry = query_get(c->rq, "dryRun", &buf);
     c->dry = strcmp(dry, "All") == 0;
-    if (dry[0] == '\0' || c->dry) {
-        return true;
+    if (dry[0] != '\0' && !c->dry) {
+        (void)snprintf(what, sizeof(what),
+                       "dryRun: Unsupported value: [\"%.60s\"]: supported values: \"All\"", dry);
+        return refuse_option(c, what);
     }
-    respond_status(c->rq, 400, "BadRequest", "dryRun: Unsupported value: supported values: \"All\"",
-                   &c->route);
-    call_finish(c);
-    return false;
+    const char *check = query_get(c->rq, "fieldValidation", &buf);
+    c->strict = strcmp(check, "Strict") == 0;
+    c->silent = strcmp(check, "Ignore") == 0;
+    if (check[0] != '\0' && !c->strict && !c->silent && strcmp(check, "Warn") != 0) {
+        (void)snprintf(what, sizeof(what),
+                       "fieldValidation: Unsupported value: \"%.60s\": supported values: \"\", "
+                       "\"Ignore\", \"Strict\", \"Warn\"",
+                       check);
+        return refuse_option(c, what);
+    }
+    return true;
 }
 
 /* --- get ----------------------------------------------------------------------------------- */
@@ -113,7 +138,7 @@ void objects_get(struct call *c)
 
 void objects_create(struct call *c)
 {
-    if (!read_dry_run(c) || !coerce_ask(c) || !call_body(c)) {
+    if (!read_options(c) || !call_body(c)) {
         return;
     }
     json_t *metadata = json_object_get(c->body, "metadata");
@@ -167,7 +192,7 @@ static int need_version(const struct call *c, const json_t *body, struct error *
         return 0;
     }
     return error_set(err, ERR_INVALID,
-                     "%s.%s \"%s\" is invalid: metadata.resourceVersion: Invalid value: 0x0: must "
+                     "%s.%s \"%s\" is invalid: metadata.resourceVersion: Invalid value: 0: must "
                      "be specified for an update",
                      c->route.kind->plural, c->route.kind->group, c->route.name);
 }
@@ -181,7 +206,6 @@ static int change_object(json_t *object, void *arg, struct error *err)
     int rc = 0;
     if (edit->patch_type.len > 0) {
         rc = patch_apply(c->route.kind->id, edit->patch_type, object, c->body, &fresh, err);
-        c->unrelated = rc < 0;
     } else {
         rc = need_version(c, c->body, err);
         fresh = json_incref(c->body);
@@ -213,7 +237,6 @@ static int change_scale(json_t *object, void *arg, struct error *err)
     }
     json_t *scale = scale_of(object), *wanted = NULL;
     int rc = patch_apply(c->route.kind->id, edit->patch_type, scale, c->body, &wanted, err);
-    c->unrelated = rc < 0;
     if (rc == 0) {
         rc = scale_apply(object, wanted, err);
     }
@@ -238,14 +261,14 @@ static void start_change(struct call *c, struct slice patch_type)
 
 void objects_update(struct call *c)
 {
-    if (read_dry_run(c) && coerce_ask(c) && call_body(c)) {
+    if (read_options(c) && call_body(c)) {
         start_change(c, SLICE_EMPTY);
     }
 }
 
 void objects_patch(struct call *c)
 {
-    if (read_dry_run(c) && coerce_ask(c) && call_body(c)) {
+    if (read_options(c) && call_body(c)) {
         struct slice type = http_head_get(c->rq->head, SLICE_LIT("content-type"));
         start_change(c, type.len > 0 ? type : SLICE_LIT("none"));
     }
@@ -253,7 +276,8 @@ void objects_patch(struct call *c)
 
 /* --- delete -------------------------------------------------------------------------------- */
 
-static void read_delete_options(struct call *c, struct strbuf *uid,
+/* false: it was answered. */
+static bool read_delete_options(struct call *c, struct strbuf *uid,
                                 struct store_delete_options *out)
 {
     CLEANUP(strbuf_fini) struct strbuf buf;
@@ -271,6 +295,23 @@ static void read_delete_options(struct call *c, struct strbuf *uid,
     if (policy[0] == '\0') {
         policy = query_get(c->rq, "propagationPolicy", &buf);
     }
+    bool known = policy[0] == '\0' || strcmp(policy, "Orphan") == 0 ||
+                 strcmp(policy, "Foreground") == 0 || strcmp(policy, "Background") == 0;
+    char what[240];
+    if (!known) {
+        (void)snprintf(what, sizeof(what),
+                       "propagationPolicy: Unsupported value: \"%.60s\": supported values: "
+                       "\"Foreground\", \"Background\", \"Orphan\", \"nil\"",
+                       policy);
+        return refuse_option(c, what);
+    }
+    if (policy[0] != '\0' && json_is_boolean(jget(c->body, "orphanDependents"))) {
+        (void)snprintf(what, sizeof(what),
+                       "propagationPolicy: Invalid value: \"%s\": orphanDependents and "
+                       "deletionPropagation cannot be both set",
+                       policy);
+        return refuse_option(c, what);
+    }
     bool orphan = strcmp(policy, "Orphan") == 0 || jpeek_bool(c->body, "orphanDependents");
     out->propagation = orphan                              ? STORE_ORPHAN
                        : strcmp(policy, "Foreground") == 0 ? STORE_FOREGROUND
@@ -278,6 +319,7 @@ static void read_delete_options(struct call *c, struct strbuf *uid,
     (void)strbuf_append_slice(uid, jpeek_str(c->body, "preconditions.uid"));
     out->uid = uid->ptr;
     out->version = strtoull(jpeek_cstr(c->body, "preconditions.resourceVersion"), NULL, 10);
+    return true;
 }
 
 /* DeleteOptions are optional. */
@@ -302,13 +344,15 @@ static bool is_immortal(const struct call *c)
 
 void objects_delete(struct call *c)
 {
-    if (!read_dry_run(c) || !delete_body(c)) {
+    if (!read_options(c) || !delete_body(c)) {
         return;
     }
     CLEANUP(strbuf_fini) struct strbuf uid;
     strbuf_init(&uid, 256);
     struct store_delete_options options;
-    read_delete_options(c, &uid, &options);
+    if (!read_delete_options(c, &uid, &options)) {
+        return;
+    }
     c->deleting = true;
     struct error err;
     if (is_immortal(c)) {
@@ -325,80 +369,117 @@ void objects_delete(struct call *c)
     }
 }
 
+/* --- delete of a collection ---------------------------------------------------------------- */
+
+/* What is deleted; references. Lives as long as the call. */
 struct victims {
     struct object **objects;
     size_t count;
+    size_t waiting; /* deletes under way, and one for the loop that starts them */
+    uint64_t version;
+    struct error err; /* the first that is not "not found" */
 };
 
 static bool add_victim(struct object *o, void *arg)
 {
     struct victims *v = arg;
-    v->objects = xreallocarray(v->objects, v->count + 1, sizeof(struct object *));
+    if ((v->count & (v->count - 1)) == 0) {
+        v->objects =
+            xreallocarray(v->objects, v->count == 0 ? 1 : v->count * 2, sizeof(*v->objects));
+    }
     v->objects[v->count++] = object_ref(o);
     return true;
 }
 
-static void answer_collection(struct call *c)
+static void free_victims(struct victims *v)
 {
-    if (c->rq != NULL) {
-        CLEANUP(strbuf_fini) struct strbuf out;
-        strbuf_init(&out, 256);
-        (void)strbuf_append_str(&out, "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},"
-                                      "\"status\":\"Success\"}");
-        respond_text(c->rq, 200, &out);
+    for (size_t i = 0; i < v->count; i++) {
+        object_unref(v->objects[i]);
     }
-    call_finish(c);
+    free(v->objects);
+    free(v);
+}
+
+/* The list of what was there, as Kubernetes answers. */
+static void answer_victims(struct call *c, const struct victims *v)
+{
+    CLEANUP(strbuf_fini) struct strbuf out;
+    strbuf_init(&out, 256u << 20);
+    (void)strbuf_appendf(&out,
+                         "{\"kind\":\"%sList\",\"apiVersion\":\"%s\",\"metadata\":{"
+                         "\"resourceVersion\":\"%llu\"},\"items\":[",
+                         c->route.kind->kind, kind_api_version(c->route.kind),
+                         (unsigned long long)v->version);
+    for (size_t i = 0; i < v->count; i++) {
+        (void)strbuf_append_str(&out, i == 0 ? "" : ",");
+        (void)strbuf_append_slice(&out, v->objects[i]->json);
+    }
+    (void)strbuf_append_str(&out, "]}");
+    respond_text(c->rq, 200, &out);
+}
+
+static void drop_waiting(struct call *c)
+{
+    struct victims *v = c->victims;
+    if (--v->waiting > 0) {
+        return;
+    }
+    c->victims = NULL;
+    if (v->err.code != ERR_OK) {
+        answer_error(c, &v->err, NULL);
+    } else {
+        if (c->rq != NULL) {
+            answer_victims(c, v);
+        }
+        call_finish(c);
+    }
+    free_victims(v);
 }
 
 static void on_victim_done(int rc, struct object *object, const struct error *err, void *arg)
 {
     struct call *c = arg;
-    if (--c->waiting == 0) {
-        answer_collection(c);
+    if (rc < 0 && rc != ERR_NOT_FOUND && c->victims->err.code == ERR_OK) {
+        c->victims->err = *err;
     }
+    drop_waiting(c);
 }
 
-void objects_delete_collection(struct call *c)
+static int list_victims(struct call *c)
 {
-    if (!read_dry_run(c) || !delete_body(c)) {
-        return;
-    }
-    CLEANUP(strbuf_fini) struct strbuf labels, fields, uid;
+    CLEANUP(strbuf_fini) struct strbuf labels, fields;
     strbuf_init(&labels, 8 << 10);
     strbuf_init(&fields, 8 << 10);
-    strbuf_init(&uid, 256);
     struct store_selector sel = {.resource = c->resource,
                                  .ns = c->route.ns,
                                  .labels = query_get(c->rq, "labelSelector", &labels),
                                  .fields = query_get(c->rq, "fieldSelector", &fields)};
-    struct victims victims = {0};
-    struct error err;
-    int rc = store_list(store_of(c), &sel, add_victim, &victims, &err);
-    if (rc < 0) {
-        answer_error(c, &err, NULL);
+    c->victims->version = store_version(store_of(c));
+    return store_list(store_of(c), &sel, add_victim, c->victims, &c->victims->err);
+}
+
+void objects_delete_collection(struct call *c)
+{
+    CLEANUP(strbuf_fini) struct strbuf uid;
+    strbuf_init(&uid, 256);
+    struct store_delete_options options;
+    if (!read_options(c) || !delete_body(c) || !read_delete_options(c, &uid, &options)) {
         return;
     }
-    struct store_delete_options options;
-    read_delete_options(c, &uid, &options);
     options.uid = NULL;
     options.version = 0;
-    c->waiting = 1; /* ours, so that the answer comes after the loop */
-    for (size_t i = 0; i < victims.count; i++) {
-        struct object *o = victims.objects[i];
-        if (store_delete(store_of(c), c->resource, o->ns, o->name, &options, class_of(c),
-                         on_victim_done, c, &err) == 0) {
-            c->waiting++;
-        } else if (err.code != ERR_NOT_FOUND) {
-            rc = err.code;
-        }
-        object_unref(o);
-    }
-    free(victims.objects);
-    if (--c->waiting == 0) {
-        if (rc < 0) {
-            answer_error(c, &err, NULL);
-        } else {
-            answer_collection(c);
+    c->victims = NEW(struct victims);
+    c->victims->waiting = 1;
+    int rc = list_victims(c);
+    for (size_t i = 0; rc == 0 && i < c->victims->count; i++) {
+        struct object *o = c->victims->objects[i];
+        struct error err;
+        c->victims->waiting++;
+        int started = store_delete(store_of(c), c->resource, o->ns, o->name, &options, class_of(c),
+                                   on_victim_done, c, &err);
+        if (started < 0) {
+            on_victim_done(started, NULL, &err, c);
         }
     }
+    drop_waiting(c);
 }

@@ -79,11 +79,11 @@ void podlog_start(struct api *api, struct http_simple_request *rq, const struct 
     struct object *pod = store_get(api->options.store, "pods", route->ns, route->name);
     if (pod == NULL) {
         (void)error_set(&err, ERR_NOT_FOUND, "pods \"%s\" not found", route->name);
-        respond_error(rq, &err, NULL, route);
+        respond_error(rq, &err, NULL);
         return;
     }
     if (api->logs == NULL) {
-        respond_status(rq, 501, "NotImplemented", "this server has no node agent", route);
+        respond_status(rq, 501, "NotImplemented", "this server has no node agent");
         return;
     }
     CLEANUP(strbuf_fini) struct strbuf container;
@@ -113,7 +113,7 @@ void podlog_start(struct api *api, struct http_simple_request *rq, const struct 
     }
     if (rc < 0) {
         err.code = err.code == ERR_INVALID ? ERR_PROTOCOL : err.code;
-        respond_error(rq, &err, NULL, route);
+        respond_error(rq, &err, NULL);
         free(p);
         return;
     }

@@ -11,6 +11,7 @@
 #include "local/api/call.h"
 
 #define ANSWER_MAX (64u << 20)
+#define TOO_LARGE  "Too large resource version"
 
 void respond_text(struct http_simple_request *rq, int status, const struct strbuf *json)
 {
@@ -23,9 +24,9 @@ void respond_text(struct http_simple_request *rq, int status, const struct strbu
 
 /*
  * kubectl shows the causes of an Invalid and not its sentence, so they are made from that:
- * "KIND "NAME" is invalid: FIELD: TEXT".
+ * "KIND "NAME" is invalid: FIELD: TEXT". false: there are none.
  */
-static void append_causes(struct strbuf *out, const char *message)
+static bool append_causes(struct strbuf *out, const char *message, bool first)
 {
     static const struct {
         const char *text, *reason;
@@ -36,8 +37,15 @@ static void append_causes(struct strbuf *out, const char *message)
         {"Too many", "FieldValueTooMany"},        {"", "FieldValueInvalid"},
     };
     const char *at = strstr(message, " is invalid: ");
+    if (strstr(message, TOO_LARGE) != NULL) { /* client-go looks for it */
+        (void)strbuf_appendf(out,
+                             "%s\"causes\":[{\"reason\":\"ResourceVersionTooLarge\",\"message\":"
+                             "\"" TOO_LARGE "\"}]",
+                             first ? "" : ",");
+        return true;
+    }
     if (at == NULL) {
-        return;
+        return false;
     }
     struct slice text = slice_str(at + strlen(" is invalid: "));
     struct slice field = SLICE_EMPTY;
@@ -50,50 +58,79 @@ static void append_causes(struct strbuf *out, const char *message)
     while (!slice_starts_with(text, slice_str(reasons[i].text))) {
         i++;
     }
-    (void)strbuf_appendf(out, ",\"causes\":[{\"reason\":\"%s\",\"message\":", reasons[i].reason);
+    (void)strbuf_appendf(out, "%s\"causes\":[{\"reason\":\"%s\",\"message\":", first ? "" : ",",
+                         reasons[i].reason);
     (void)strbuf_append_json(out, text);
     if (field.len > 0) {
         (void)strbuf_append_str(out, ",\"field\":");
         (void)strbuf_append_json(out, field);
     }
     (void)strbuf_append_str(out, "}]");
+    return true;
 }
 
-/* invalid: the sentence of an Invalid, else NULL. */
-static void append_details(struct strbuf *out, const struct route *route, const char *invalid,
-                           const char *uid, int retry_s)
+/* Appends `"key":"value"` behind what is there. */
+static void append_pair(struct strbuf *out, const char *key, struct slice value, bool *first)
 {
+    if (value.len > 0) {
+        (void)strbuf_appendf(out, "%s\"%s\":", *first ? "" : ",", key);
+        (void)strbuf_append_json(out, value);
+        *first = false;
+    }
+}
+
+/*
+ * Every sentence that is about an object has `KIND.GROUP "NAME"` (or resource) in it, and that is
+ * what the details name. false: there is no such thing in it.
+ */
+static bool append_subject(struct strbuf *out, const char *message, bool *first)
+{
+    static const char *const prefixes[] = {"Operation cannot be fulfilled on ",
+                                           "object is being deleted: "};
+    struct slice text = slice_str(message);
+    for (size_t i = 0; i < ARRAY_LEN(prefixes); i++) {
+        if (slice_starts_with(text, slice_str(prefixes[i]))) {
+            text = slice_sub(text, strlen(prefixes[i]), text.len);
+        }
+    }
+    ptrdiff_t space = slice_find(text, ' ');
+    struct slice kind = space < 0 ? SLICE_EMPTY : slice_sub(text, 0, (size_t)space);
+    text = space < 0 ? SLICE_EMPTY : slice_sub(text, (size_t)space + 1, text.len);
+    const char *end =
+        text.len < 2 || text.ptr[0] != '"' ? NULL : memchr(text.ptr + 1, '"', text.len - 1);
+    if (end == NULL || kind.len == 0) {
+        return false;
+    }
+    ptrdiff_t dot = slice_find(kind, '.');
+    append_pair(out, "name", slice_of(text.ptr + 1, (size_t)(end - text.ptr - 1)), first);
+    append_pair(out, "group", dot < 0 ? SLICE_EMPTY : slice_sub(kind, (size_t)dot + 1, kind.len),
+                first);
+    append_pair(out, "kind", dot < 0 ? kind : slice_sub(kind, 0, (size_t)dot), first);
+    return true;
+}
+
+/* A bad request has no details on Kubernetes; an error about an object names it. */
+static void append_details(struct strbuf *out, int status, const char *message)
+{
+    if (status == 400 || status == 401 || status == 413 || status == 500) {
+        return;
+    }
     (void)strbuf_append_str(out, "\"details\":{");
     bool first = true;
-    if (route != NULL && route->name[0] != '\0') {
-        (void)strbuf_append_str(out, "\"name\":");
-        (void)strbuf_append_json(out, slice_str(route->name));
-        first = false;
+    if (status == 403 || status == 404 || status == 409 || status == 422) {
+        (void)append_subject(out, message, &first);
     }
-    if (route != NULL && route->kind != NULL) {
-        if (route->kind->group[0] != '\0') {
-            (void)strbuf_appendf(out, "%s\"group\":\"%s\"", first ? "" : ",", route->kind->group);
-            first = false;
-        }
-        (void)strbuf_appendf(out, "%s\"kind\":\"%s\"", first ? "" : ",",
-                             invalid != NULL ? route->kind->kind : route->kind->plural);
-        first = false;
-        if (invalid != NULL) {
-            append_causes(out, invalid);
-        }
+    if (status == 422 || status == 504) {
+        first = !append_causes(out, message, first) && first;
     }
-    if (uid != NULL) {
-        (void)strbuf_appendf(out, "%s\"uid\":\"%s\"", first ? "" : ",", uid);
-        first = false;
-    }
-    if (retry_s > 0) {
-        (void)strbuf_appendf(out, "%s\"retryAfterSeconds\":%d", first ? "" : ",", retry_s);
+    if (status == 429 || status >= 503) {
+        (void)strbuf_appendf(out, "%s\"retryAfterSeconds\":1", first ? "" : ",");
     }
     (void)strbuf_append_str(out, "},");
 }
 
 void respond_status(struct http_simple_request *rq, int status, const char *reason,
-                    const char *message, const struct route *route)
+                    const char *message)
 {
     CLEANUP(strbuf_fini) struct strbuf out;
     strbuf_init(&out, 64 << 10);
@@ -101,8 +138,7 @@ void respond_status(struct http_simple_request *rq, int status, const char *reas
                                   "\"status\":\"Failure\",\"message\":");
     (void)strbuf_append_json(&out, slice_str(message));
     (void)strbuf_appendf(&out, ",\"reason\":\"%s\",", reason);
-    append_details(&out, route, status == 422 ? message : NULL, NULL,
-                   status == 429 || status == 503 ? 1 : 0);
+    append_details(&out, status, message);
     (void)strbuf_appendf(&out, "\"code\":%d}", status);
     respond_text(rq, status, &out);
 }
@@ -121,13 +157,13 @@ static const struct reason {
     {ERR_PROTOCOL, 400, "BadRequest"},
     {ERR_DENIED, 403, "Forbidden"},
     {ERR_UNAUTHORIZED, 401, "Unauthorized"},
+    {ERR_TIMEOUT, 504, "Timeout"},
     {ERR_OVERLOAD, 429, "TooManyRequests"},
     {ERR_UNSUPPORTED, 415, "UnsupportedMediaType"},
     {ERR_UNAVAILABLE, 503, "ServiceUnavailable"},
 };
 
-void respond_refusal(struct http_simple_request *rq, enum err_code code, const char *message,
-                     const struct route *route)
+void respond_refusal(struct http_simple_request *rq, enum err_code code, const char *message)
 {
     int status = 500;
     const char *reason = "InternalError";
@@ -137,18 +173,17 @@ void respond_refusal(struct http_simple_request *rq, enum err_code code, const c
             reason = reasons[i].reason;
         }
     }
-    respond_status(rq, status, reason, message, route);
+    respond_status(rq, status, reason, message);
 }
 
-void respond_error(struct http_simple_request *rq, const struct error *err, const char *prefix,
-                   const struct route *route)
+void respond_error(struct http_simple_request *rq, const struct error *err, const char *prefix)
 {
     if (prefix != NULL) { /* the words of an admission webhook, which answers 400 */
         CLEANUP(cleanup_free) char *message = xasprintf("%s%s", prefix, err->msg);
-        respond_status(rq, 400, "BadRequest", message, NULL);
+        respond_status(rq, 400, "BadRequest", message);
         return;
     }
-    respond_refusal(rq, err->code, err->msg, route);
+    respond_refusal(rq, err->code, err->msg);
 }
 
 void respond_deleted(struct http_simple_request *rq, const struct route *route,
@@ -157,33 +192,38 @@ void respond_deleted(struct http_simple_request *rq, const struct route *route,
     CLEANUP(strbuf_fini) struct strbuf out;
     strbuf_init(&out, 4096);
     (void)strbuf_append_str(&out, "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},"
-                                  "\"status\":\"Success\",");
-    append_details(&out, route, NULL, object->uid, 0);
-    out.len--; /* the comma */
-    out.ptr[out.len] = '\0';
-    (void)strbuf_append_char(&out, '}');
+                                  "\"status\":\"Success\",\"details\":{");
+    bool first = true;
+    append_pair(&out, "name", slice_str(object->name), &first);
+    append_pair(&out, "group", slice_str(route->kind->group), &first);
+    append_pair(&out, "kind", slice_str(route->kind->plural), &first);
+    append_pair(&out, "uid", slice_str(object->uid), &first);
+    (void)strbuf_append_str(&out, "}}");
     respond_text(rq, 200, &out);
 }
 
 /* --- objects ------------------------------------------------------------------------------- */
 
-/* kubectl asks for "application/json;as=Table;v=v1;g=meta.k8s.io,application/json". */
+/* kubectl asks for "application/json;as=Table;v=v1;g=meta.k8s.io,application/json", controllers
+ * that only want metadata for as=PartialObjectMetadata or …MetadataList. */
 struct form respond_form(const struct http_simple_request *rq)
 {
-    struct form form = {.table = false, .include = CELLS_METADATA};
+    struct form form = {.what = FORM_OBJECT, .include = CELLS_METADATA};
     struct slice accept = http_head_get(rq->head, SLICE_LIT("accept"));
     while (accept.len > 0) {
         ptrdiff_t comma = slice_find(accept, ',');
         struct slice one = comma < 0 ? accept : slice_sub(accept, 0, (size_t)comma);
         accept = comma < 0 ? SLICE_EMPTY : slice_sub(accept, (size_t)comma + 1, accept.len);
         bool json = memmem(one.ptr, one.len, "application/json", 16) != NULL;
+        bool other = memmem(one.ptr, one.len, "as=", 3) != NULL;
         bool table = memmem(one.ptr, one.len, "as=Table", 8) != NULL;
+        bool meta = memmem(one.ptr, one.len, "as=PartialObjectMetadata", 24) != NULL;
         bool v1 = memmem(one.ptr, one.len, "v=v1beta1", 9) == NULL;
-        if (json && table && v1) {
-            form.table = true;
+        if (json && v1 && (table || meta)) {
+            form.what = table ? FORM_TABLE : FORM_META;
             break;
         }
-        if (json && !table) {
+        if (json && !other) {
             break;
         }
     }
@@ -198,11 +238,29 @@ struct form respond_form(const struct http_simple_request *rq)
     return form;
 }
 
-void respond_append_row(const struct kind *kind, enum cells_include include,
-                        const struct object *object, struct strbuf *out)
+/* A tree whose resourceVersion is this one. */
+static json_t *tree_at(const struct object *object, uint64_t version)
 {
+    if (version == object->version) {
+        return object_tree(object);
+    }
+    char number[OBJECT_VERSION_MAX];
+    (void)snprintf(number, sizeof(number), "%llu", (unsigned long long)version);
     json_t *tree = object_parse(object);
-    cells_row(kind, tree, include, clock_wall_ns(), out);
+    REQUIRE(json_object_set_new(json_object_get(tree, "metadata"), "resourceVersion",
+                                json_string(number)) == 0);
+    return tree;
+}
+
+void respond_append(const struct kind *kind, const struct form *form, const struct object *object,
+                    uint64_t version, struct strbuf *out)
+{
+    json_t *tree = tree_at(object, version);
+    if (form->what == FORM_TABLE) {
+        cells_row(kind, tree, form->include, clock_wall_ns(), out);
+    } else {
+        cells_metadata(tree, out);
+    }
     json_decref(tree);
 }
 
@@ -240,23 +298,28 @@ static void respond_warned(struct http_simple_request *rq, int status, const jso
 void respond_object(struct http_simple_request *rq, int status, const struct form *form,
                     const struct kind *kind, const struct object *object)
 {
-    if (!form->table && json_array_size(form->warnings) > 0) {
+    if (form->what == FORM_OBJECT && json_array_size(form->warnings) > 0) {
         respond_warned(rq, status, form->warnings, object->json);
         return;
     }
-    if (!form->table) {
+    if (form->what == FORM_OBJECT) {
         http_simple_respond(rq, status, "application/json", object->json);
         return;
     }
     CLEANUP(strbuf_fini) struct strbuf out;
     strbuf_init(&out, ANSWER_MAX);
+    if (form->what == FORM_META) {
+        respond_append(kind, form, object, object->version, &out);
+        respond_text(rq, status, &out);
+        return;
+    }
     (void)strbuf_appendf(&out,
                          "{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":"
                          "{\"resourceVersion\":\"%llu\"},",
                          (unsigned long long)object->version);
     cells_columns(kind, &out);
     (void)strbuf_append_str(&out, ",\"rows\":[");
-    respond_append_row(kind, form->include, object, &out);
+    respond_append(kind, form, object, object->version, &out);
     (void)strbuf_append_str(&out, "]}");
     respond_text(rq, status, &out);
 }

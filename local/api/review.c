@@ -118,7 +118,7 @@ bool review_handle(struct api *api, struct http_simple_request *rq)
     }
     if (!slice_eq_str(rq->method, "POST")) {
         respond_status(rq, 405, "MethodNotAllowed",
-                       "the server does not allow this method on the requested resource", NULL);
+                       "the server does not allow this method on the requested resource");
         return true;
     }
     CLEANUP(strbuf_fini) struct strbuf out;
@@ -131,7 +131,7 @@ bool review_handle(struct api *api, struct http_simple_request *rq)
     }
     json_decref(body);
     if (rc < 0) {
-        respond_error(rq, &err, NULL, NULL);
+        respond_error(rq, &err, NULL);
     } else {
         respond_text(rq, 201, &out);
     }

@@ -13,6 +13,10 @@
 
 #define ANNOTATIONS_BYTES_MAX (256 * 1024)
 
+#define PART_RULE                                                                          \
+    "consist of alphanumeric characters, '-', '_' or '.', and must start and end with an " \
+    "alphanumeric character"
+
 static const char *const map_members[] = {"labels", "annotations"};
 static const char *const list_members[] = {"ownerReferences", "finalizers"};
 
@@ -152,9 +156,12 @@ static int check_map(const struct store_kind *kind, const char *name, const json
         struct slice text = slice_of(json_string_value(value), json_string_length(value));
         total += text.len + strlen(key);
         if (!is_label_key(slice_str(key)) || (labels && !is_label_part(text))) {
-            char what[200];
-            (void)snprintf(what, sizeof(what), "metadata.%s: Invalid value: \"%.60s\"", member,
-                           is_label_key(slice_str(key)) ? text.ptr : key);
+            bool fine_key = is_label_key(slice_str(key));
+            char what[280];
+            (void)snprintf(what, sizeof(what), "metadata.%s: Invalid value: \"%.60s\": %s must %s",
+                           member, fine_key ? text.ptr : key,
+                           fine_key ? "a valid label" : "name part",
+                           fine_key ? "be an empty string or " PART_RULE : PART_RULE);
             return check_invalid(err, kind, name, what);
         }
     }

@@ -47,11 +47,15 @@ static bool is_word(char c)
     return isalnum((unsigned char)c) || c == '-' || c == '_' || c == '.' || c == '/';
 }
 
-static int refuse(const struct cursor *c, const char *wanted, struct error *err)
+/* found: up to the next space or separator. */
+static int refuse(const char *found, const char *wanted, struct error *err)
 {
-    return error_set(err, ERR_PROTOCOL,
-                     "unable to parse requirement: found '%.20s', expected: %s (in \"%.60s\")",
-                     c->at, wanted, c->whole);
+    int len = (int)strcspn(found, " ,()");
+    return error_set(err, ERR_PROTOCOL, "unable to parse requirement: found '%.*s', expected: %s",
+                     len == 0   ? (found[0] != '\0')
+                     : len > 60 ? 60
+                                : len,
+                     found, wanted);
 }
 
 /* A word that ends before *c->at; the caller writes the NUL when it has looked at the next byte. */
@@ -79,7 +83,7 @@ static int take_set(struct cursor *c, struct selector_need *need, char **text, s
 {
     skip_space(c);
     if (*c->at != '(') {
-        return refuse(c, "'('", err);
+        return refuse(c->at, "'('", err);
     }
     do {
         c->at++;
@@ -91,7 +95,7 @@ static int take_set(struct cursor *c, struct selector_need *need, char **text, s
         skip_space(c);
     } while (*c->at == ',');
     if (*c->at != ')') {
-        return refuse(c, "',' or ')'", err);
+        return refuse(c->at, "',' or ')'", err);
     }
     c->at++;
     return 0;
@@ -109,7 +113,7 @@ static int take_label_op(struct cursor *c, struct selector_need *need, char **te
         bool not_equal = *c->at == '!';
         c->at++;
         if (not_equal && *c->at != '=') {
-            return refuse(c, "'='", err);
+            return refuse(c->at, "'='", err);
         }
         if (*c->at == '=') {
             c->at++;
@@ -118,13 +122,14 @@ static int take_label_op(struct cursor *c, struct selector_need *need, char **te
         need->values[need->values_count++] = keep(text, take_word(c));
         return 0;
     }
+    const char *found = c->at;
     struct slice op = take_word(c);
     if (slice_eq_str(op, "in")) {
         need->op = NEED_IN;
     } else if (slice_eq_str(op, "notin")) {
         need->op = NEED_NOT_IN;
     } else {
-        return refuse(c, "=, !=, ==, in, notin", err);
+        return refuse(found, "in, notin, =, ==, !=, gt, lt", err);
     }
     return take_set(c, need, text, err);
 }
@@ -138,7 +143,7 @@ static int take_label(struct cursor *c, struct selector_need *need, char **text,
     }
     struct slice key = take_word(c);
     if (key.len == 0) {
-        return refuse(c, "identifier", err);
+        return refuse(c->at, "identifier", err);
     }
     need->of = OF_LABEL;
     need->key = keep(text, key);
@@ -158,9 +163,8 @@ static int take_field(struct cursor *c, const struct store_kind *kind, struct se
     bool not_equal = *c->at == '!';
     c->at += not_equal ? 1 : 0;
     if (*c->at != '=') {
-        return error_set(err, ERR_PROTOCOL,
-                         "invalid field selector \"%.80s\": wanted key=value or key!=value",
-                         c->whole);
+        return error_set(err, ERR_PROTOCOL, "invalid selector: '%.80s'; can't understand '%.80s'",
+                         c->whole, key.ptr);
     }
     c->at += c->at[1] == '=' ? 2 : 1;
     size_t value_len = strcspn(c->at, ",");
@@ -182,6 +186,12 @@ static int take_field(struct cursor *c, const struct store_kind *kind, struct se
             need->field = i;
             return 0;
         }
+    }
+    if (kind->fields[0] == NULL && strchr(kind->api_version, '/') == NULL) {
+        return error_set(err, ERR_PROTOCOL,
+                         "\"%.80s\" is not a known field selector: only \"metadata.name\", "
+                         "\"metadata.namespace\"",
+                         need->key);
     }
     return error_set(err, ERR_PROTOCOL, "field label not supported: %s", need->key);
 }
@@ -206,7 +216,7 @@ static int take_all(struct selector *s, const struct store_kind *kind, const cha
             c.at++;
             skip_space(&c);
         } else if (rc == 0 && *c.at != '\0') {
-            rc = refuse(&c, "','", err);
+            rc = refuse(c.at, "','", err);
         }
     }
     free(copy);

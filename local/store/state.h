@@ -6,6 +6,7 @@
  *
  *   store.c    open, close, get, list            write.c    create, update, delete, what follows
  *   watch.c    history and watches               collect.c  owners, namespaces, bounds of a kind
+ *   past.c     lists of an earlier version
  *
  * An entry is one (kind, namespace, name). `visible` is what reads and watches see; `latest` is the
  * newest version that was accepted, the same one when nothing is on its way to the journal.
@@ -127,6 +128,9 @@ void history_init(struct history *h, uint32_t max, size_t bytes_max, uint64_t ve
 void history_fini(struct history *h);
 void history_push(struct store *s, struct room *room, uint64_t version, struct object *before,
                   struct object *after);
+struct change *history_at(const struct history *h, uint64_t sequence);
+/* Sequence number of the first change with a version > from. */
+uint64_t history_first_newer(const struct history *h, uint64_t from);
 void watch_dispatch(struct store *s);
 void watch_close_all(struct store *s);
 void watch_on_hold_timer(struct timer *timer);

@@ -36,7 +36,7 @@ void history_init(struct history *h, uint32_t max, size_t bytes_max, uint64_t ve
     h->ring = xcalloc(max, sizeof(*h->ring));
 }
 
-static struct change *change_at(const struct history *h, uint64_t sequence)
+struct change *history_at(const struct history *h, uint64_t sequence)
 {
     return &h->ring[sequence % h->max];
 }
@@ -48,7 +48,7 @@ static size_t change_bytes(const struct change *c)
 
 static void forget_first(struct history *h)
 {
-    struct change *c = change_at(h, h->first);
+    struct change *c = history_at(h, h->first);
     h->bytes -= change_bytes(c);
     h->floor_version = c->version;
     object_unref(c->before);
@@ -73,7 +73,7 @@ void history_push(struct store *s, struct room *room, uint64_t version, struct o
     while (h->next - h->first >= h->max || (h->bytes > h->bytes_max && h->first < h->next)) {
         forget_first(h);
     }
-    struct change *c = change_at(h, h->next++);
+    struct change *c = history_at(h, h->next++);
     c->version = version;
     c->room = room;
     c->before = before == NULL ? NULL : object_ref(before);
@@ -81,13 +81,12 @@ void history_push(struct store *s, struct room *room, uint64_t version, struct o
     h->bytes += change_bytes(c);
 }
 
-/* Sequence number of the first change with a version > from. */
-static uint64_t first_newer(const struct history *h, uint64_t from)
+uint64_t history_first_newer(const struct history *h, uint64_t from)
 {
     uint64_t low = h->first, high = h->next;
     while (low < high) {
         uint64_t mid = low + (high - low) / 2;
-        if (change_at(h, mid)->version <= from) {
+        if (history_at(h, mid)->version <= from) {
             low = mid + 1;
         } else {
             high = mid;
@@ -139,7 +138,7 @@ static void run_watch(struct store *s, struct store_watch *w)
             w->version = s->version;
             return;
         }
-        const struct change c = *change_at(h, w->position++);
+        const struct change c = *history_at(h, w->position++);
         struct store_event e = {0};
         bool is_event = make_event(w, &c, &e);
         w->version = c.version;
@@ -206,7 +205,7 @@ int store_watch_start(struct store *s, const struct store_selector *sel, uint64_
     w->room = room;
     w->ns =
         room->kind->namespaced && sel->ns != NULL && sel->ns[0] != '\0' ? xstrdup(sel->ns) : NULL;
-    w->position = first_newer(&s->history, from);
+    w->position = history_first_newer(&s->history, from);
     w->version = from;
     w->cb = cb;
     w->arg = arg;

@@ -262,7 +262,8 @@ def test_a_dry_run_writes_nothing(api):
     bad = ksvc("a")
     bad["spec"]["template"]["spec"]["containers"] = []
     status(api.request("POST", KSVC, bad, dryRun="All"), 400, "BadRequest")
-    status(api.request("POST", KSVC, ksvc("a"), dryRun="Some"), 400, "BadRequest")
+    body = status(api.request("POST", KSVC, ksvc("a"), dryRun="Some"), 422, "Invalid")
+    assert body["details"]["kind"] == "CreateOptions" and body["details"]["causes"][0]["field"] == "dryRun"
     assert api.get(CONFIGMAPS)["metadata"]["resourceVersion"] == version
 
 
@@ -330,8 +331,66 @@ def test_lists_select_and_page(api):
     everywhere = api.list("/api/v1/configmaps")
     assert len(everywhere) == 15
     assert api.get(CONFIGMAPS)["kind"] == "ConfigMapList"
-    api.ok("DELETE", CONFIGMAPS, labelSelector="odd=0")
+    gone = api.ok("DELETE", CONFIGMAPS, labelSelector="odd=0")
+    assert gone["kind"] == "ConfigMapList" and [o["metadata"]["name"] for o in gone["items"]] == ["c0", "c2", "c4", "c6"]
     assert names() == ["c1", "c3", "c5"]
+
+
+def test_the_pages_of_a_list_are_of_one_moment(local, api):
+    for i in range(6):
+        api.create(CONFIGMAPS, configmap(f"c{i}", labels={"v": "1"}))
+    first = api.ok("GET", CONFIGMAPS, limit=2)
+    assert first["metadata"]["remainingItemCount"] == 4
+    api.delete(f"{CONFIGMAPS}/c3")
+    api.create(CONFIGMAPS, configmap("c25"))
+    api.patch(f"{CONFIGMAPS}/c4", {"data": {"a": "new"}})
+    rest = api.ok("GET", CONFIGMAPS, **{"continue": first["metadata"]["continue"]})
+    assert [o["metadata"]["name"] for o in rest["items"]] == ["c2", "c3", "c4", "c5"]
+    assert rest["items"][2]["data"] == {"a": "b"}
+    version = first["metadata"]["resourceVersion"]
+    assert rest["metadata"]["resourceVersion"] == version
+    exact = api.ok("GET", CONFIGMAPS, resourceVersion=version, resourceVersionMatch="Exact")
+    assert [o["metadata"]["name"] for o in exact["items"]] == [f"c{i}" for i in range(6)]
+    assert [o["metadata"]["name"] for o in api.list(CONFIGMAPS)] == ["c0", "c1", "c2", "c25", "c4", "c5"]
+    body = status(api.request("GET", CONFIGMAPS, resourceVersion="999999"), 504, "Timeout")
+    assert body["details"]["causes"][0]["reason"] == "ResourceVersionTooLarge"
+
+    local.kill(signal.SIGTERM)  # the history is in memory
+    local.start()
+    local.api.create(CONFIGMAPS, configmap("later"))
+    body = status(local.api.request("GET", CONFIGMAPS, **{"continue": first["metadata"]["continue"]}), 410, "Expired")
+    assert body["message"].startswith("The provided continue parameter is too old to display a consistent list result.")
+    rest = local.api.ok("GET", CONFIGMAPS, **{"continue": body["metadata"]["continue"]})
+    assert [o["metadata"]["name"] for o in rest["items"]] == ["c2", "c25", "c4", "c5", "later"]
+
+
+def test_only_metadata(api):
+    api.create(CONFIGMAPS, configmap("c", labels={"x": "y"}))
+    accept = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1,application/json"
+    headers = {"Authorization": f"Bearer {api.token}"}
+    got = http_request(f"{api.server}{CONFIGMAPS}/c", headers={**headers, "Accept": accept.format("")},
+                       context=api.context).json()
+    assert (got["kind"], got["apiVersion"]) == ("PartialObjectMetadata", "meta.k8s.io/v1")
+    assert got["metadata"]["labels"] == {"x": "y"} and "data" not in got
+    all_ = http_request(f"{api.server}{CONFIGMAPS}", headers={**headers, "Accept": accept.format("List")},
+                        context=api.context).json()
+    assert all_["kind"] == "PartialObjectMetadataList" and all_["items"][0] == got
+
+
+def test_reviews_of_oneself(api):
+    access = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    got = api.create(access, {"spec": {"resourceAttributes": {"verb": "create", "resource": "pods"}}})
+    assert got["kind"] == "SelfSubjectAccessReview" and got["status"]["allowed"] is True
+    status(api.request("POST", access, {"spec": {}}), 422, "Invalid")
+    rules = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
+    got = api.create(rules, {"spec": {"namespace": "default"}})
+    assert got["status"]["resourceRules"] == [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]
+    status(api.request("POST", rules, {"spec": {}}), 400, "BadRequest")
+    got = api.create("/apis/authentication.k8s.io/v1/selfsubjectreviews", {})
+    assert got["status"]["userInfo"]["username"] == "lull-admin"
+    assert {r["name"] for r in api.get("/apis/authorization.k8s.io/v1")["resources"]} == \
+        {"selfsubjectaccessreviews", "selfsubjectrulesreviews"}
+    status(api.request("GET", access), 405, "MethodNotAllowed")
 
 
 def test_large_lists_are_streamed(api):
