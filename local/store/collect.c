@@ -3,7 +3,8 @@
 /*
  * What follows from a change without being asked for:
  *   an object goes: what it owned, and no living object owns beside it, goes too;
- *   an object is deleted in the foreground: what it owns goes first, then the object;
+ *   an object is deleted in the foreground: what it owns and says so (blockOwnerDeletion) goes
+ *     first, then the object, then the rest;
  *   an object comes whose owners are all gone: it goes;
  *   a Namespace is marked: its content goes, and then the Namespace;
  *   a kind has more objects than it may keep: the oldest go.
@@ -81,30 +82,76 @@ static void doom_dependents(struct store *s, const struct object *owner)
     }
 }
 
-/* All that it owns goes, because it waits for that. */
-static void doom_estate(struct store *s, const struct object *owner)
+/* Whether the owner with this uid waits for the object. */
+static bool is_blocker(const struct object *o, const char *uid)
 {
-    struct estate *estate = map_get(&s->estates, slice_str(owner->uid));
+    const struct object_full *f = object_full(o);
+    for (uint32_t i = 0; i < f->owners_count && i < 32; i++) {
+        if ((f->blocks & 1u << i) != 0 && strcmp(f->owners[i], uid) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool has_blockers(const struct store *s, const char *uid)
+{
+    struct estate *estate = map_get(&s->estates, slice_str(uid));
     if (estate == NULL) {
-        return;
+        return false;
     }
     list_foreach (node, &estate->links) {
-        doom(s, LIST_ENTRY(node, struct bond, owner_link)->entry, DOOM_DELETE_FOREGROUND);
+        if (is_blocker(LIST_ENTRY(node, struct bond, owner_link)->entry->visible, uid)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What the object waits for goes; when there is nothing of the kind it is let go. */
+static void doom_estate(struct store *s, struct entry *owner)
+{
+    const char *uid = owner->visible->uid;
+    struct estate *estate = map_get(&s->estates, slice_str(uid));
+    bool any = false;
+    if (estate != NULL) {
+        list_foreach (node, &estate->links) {
+            struct entry *e = LIST_ENTRY(node, struct bond, owner_link)->entry;
+            if (is_blocker(e->visible, uid)) {
+                doom(s, e, DOOM_DELETE_FOREGROUND);
+                any = true;
+            }
+        }
+    }
+    if (!any) {
+        doom(s, owner, DOOM_RELEASE);
     }
 }
 
-/* Owners that waited for their last dependent are let go. */
-static void release_owners(struct store *s, const struct object *gone)
+/* Owners that waited for this one last are let go: it has gone, or is not theirs any more. */
+static void release_owners(struct store *s, const struct object *before)
 {
-    const struct object_full *f = object_full(gone);
+    const struct object_full *f = object_full(before);
     for (uint32_t i = 0; i < f->owners_count; i++) {
-        struct slice uid = slice_str(f->owners[i]);
-        struct entry *owner = map_get(&s->uids, uid);
+        struct entry *owner = map_get(&s->uids, slice_str(f->owners[i]));
         if (owner != NULL && object_full(owner->visible)->foreground &&
-            map_get(&s->estates, uid) == NULL) {
+            !has_blockers(s, f->owners[i])) {
             doom(s, owner, DOOM_RELEASE);
         }
     }
+}
+
+/* It came when an owner was already waiting for what it owns. */
+static bool is_late(const struct store *s, const struct object *o)
+{
+    const struct object_full *f = object_full(o);
+    for (uint32_t i = 0; i < f->owners_count; i++) {
+        struct entry *owner = map_get(&s->uids, slice_str(f->owners[i]));
+        if (owner != NULL && object_full(owner->visible)->foreground) {
+            return is_blocker(o, f->owners[i]);
+        }
+    }
+    return false;
 }
 
 static void doom_content(struct store *s, const char *ns)
@@ -162,18 +209,17 @@ void collect_after(struct store *s, struct room *room, struct object *before, st
         }
         return;
     }
-    if (before == NULL && is_orphan(s, after)) {
-        struct entry *e = entry_find(room, after->ns, after->name);
-        doom(s, e, DOOM_DELETE);
+    if (before == NULL && (is_orphan(s, after) || is_late(s, after))) {
+        doom(s, entry_find(room, after->ns, after->name), DOOM_DELETE);
+    }
+    if (before != NULL) {
+        release_owners(s, before);
     }
     if (before == NULL && room->kind->keep_newest > 0 && room->visible > room->kind->keep_newest) {
         doom_oldest(s, room);
     }
     if (object_full(after)->foreground && (before == NULL || !object_full(before)->foreground)) {
-        doom_estate(s, after);
-        if (map_get(&s->estates, slice_str(after->uid)) == NULL) {
-            doom(s, entry_find(room, after->ns, after->name), DOOM_RELEASE);
-        }
+        doom_estate(s, entry_find(room, after->ns, after->name));
     }
     if (is_namespace && after->deleting && (before == NULL || !before->deleting)) {
         doom_content(s, after->name);
@@ -253,10 +299,7 @@ void collect_sweep(struct store *s)
                 doom(s, e, DOOM_DELETE);
             }
             if (object_full(e->visible)->foreground) {
-                doom_estate(s, e->visible);
-                if (map_get(&s->estates, slice_str(e->visible->uid)) == NULL) {
-                    doom(s, e, DOOM_RELEASE);
-                }
+                doom_estate(s, e);
             }
         }
         if (room->kind->keep_newest > 0 && room->visible > room->kind->keep_newest) {

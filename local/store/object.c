@@ -159,16 +159,19 @@ static uint32_t add_labels(struct texts *t, const json_t *metadata)
     return n;
 }
 
-static uint32_t add_owners(struct texts *t, const json_t *metadata)
+static uint32_t add_owners(struct texts *t, const json_t *metadata, uint32_t *out_blocks)
 {
     json_t *owners = json_object_get(metadata, "ownerReferences");
     size_t i;
     json_t *owner;
     uint32_t n = 0;
+    *out_blocks = 0;
     json_array_foreach(owners, i, owner)
     {
         const char *uid = json_string_value(json_object_get(owner, "uid"));
         if (uid != NULL) {
+            bool blocks = json_is_true(json_object_get(owner, "blockOwnerDeletion"));
+            *out_blocks |= blocks && n < 32 ? 1u << n : 0;
             texts_add(t, uid);
             n++;
         }
@@ -258,7 +261,7 @@ static int project(const struct store_kind *kind, const json_t *root, char *text
     texts_add(&t, string_at(metadata, "name"));
     texts_add(&t, string_at(metadata, "uid"));
     uint32_t labels = add_labels(&t, metadata);
-    uint32_t owners = add_owners(&t, metadata);
+    uint32_t blocks, owners = add_owners(&t, metadata, &blocks);
     for (size_t i = 0; i < fields; i++) {
         texts_add(&t, string_at(root, kind->fields[i]));
     }
@@ -272,6 +275,7 @@ static int project(const struct store_kind *kind, const json_t *root, char *text
     f->pub.json = slice_of(text, len);
     f->pub.generation = json_integer_value(json_object_get(metadata, "generation"));
     f->pub.deleting = json_object_get(metadata, "deletionTimestamp") != NULL;
+    f->blocks = blocks;
     f->foreground = f->pub.deleting && waits_for_dependents(metadata);
     f->finalizers = json_array_size(json_object_get(metadata, "finalizers")) > 0;
     int rc = find_version(f, err);

@@ -27,6 +27,7 @@ struct object_full {
     bool finalizers; /* there are some */
     uint32_t labels_count;
     uint32_t owners_count;
+    uint32_t blocks; /* bit i: its owner i waits for it (blockOwnerDeletion), for the first 32 */
     struct object_pair *labels;
     const char **owners; /* uids of ownerReferences */
     const char **fields; /* values of kind->fields, "" when absent; as many as the kind has */

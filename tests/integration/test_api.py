@@ -728,7 +728,8 @@ def test_kubectl(local, tmp_path):
     assert kubectl("get", "secret", "s", "-n", "n", "-o", "jsonpath={.data.a}") == "Yg=="
     kubectl("delete", "namespace", "n")
     uid = kubectl("get", "ksvc", "hello", "-o", "jsonpath={.metadata.uid}")
-    reference = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "hello", "uid": uid}
+    reference = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "hello", "uid": uid,
+                 "blockOwnerDeletion": True}
     local.api.create(CONFIGMAPS, configmap("owned", ownerReferences=[reference]))
     kubectl("delete", "ksvc", "hello", "--cascade=foreground")
     assert "NotFound" in kubectl("get", "cm", "owned", check=False)

@@ -596,17 +596,18 @@ static void the_foreground_waits_for_what_is_owned(void **state)
     create(loop, s, "pods", text);
     snprintf(text, sizeof(text),
              "{\"metadata\":{\"name\":\"slow\",\"ownerReferences\":[{\"apiVersion\":\"apps/v1\","
-             "\"kind\":\"Deployment\",\"name\":\"a\",\"uid\":\"%s\"}]},\"spec\":{\"nodeName\":"
-             "\"n\"}}",
+             "\"kind\":\"Deployment\",\"name\":\"a\",\"uid\":\"%s\",\"blockOwnerDeletion\":true}]"
+             "},\"spec\":{\"nodeName\":\"n\"}}",
              a.uid);
     create(loop, s, "pods", text);
     struct outcome out = drop(loop, s, "deployments.apps", "a", &foreground);
     assert_true(out.deleting);
-    LOOP_UNTIL(loop, store_get(s, "pods", "default", "p") == NULL &&
-                         store_get(s, "pods", "default", "slow")->deleting);
+    LOOP_UNTIL(loop, store_get(s, "pods", "default", "slow")->deleting);
     assert_non_null(store_get(s, "deployments.apps", "default", "a"));
     drop(loop, s, "pods", "slow", &(struct store_delete_options){.grace_s = 0});
     LOOP_UNTIL(loop, store_get(s, "deployments.apps", "default", "a") == NULL);
+    /* What nobody waits for follows. */
+    LOOP_UNTIL(loop, store_get(s, "pods", "default", "p") == NULL);
     /* Nothing to wait for: it goes at once. */
     create(loop, s, "deployments.apps", DEPLOYMENT("b"));
     drop(loop, s, "deployments.apps", "b", &foreground);
