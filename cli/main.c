@@ -37,6 +37,8 @@ static const struct command {
     {"delete", cmd_delete, "delete functions or other objects"},
     {"why", cmd_why, "why a function has the replicas it has"},
     {"completion", cmd_completion, "print a script that completes words in bash"},
+    {"backup", cmd_backup, "write all objects and bundles to one file"},
+    {"restore", cmd_restore, "replace the state by that of a backup"},
     {"version", cmd_version, "print the version"},
 };
 

@@ -29,6 +29,7 @@
 #include "json/jparse.h"
 #include "cli/leftovers.h"
 #include "cli/part.h"
+#include "cli/program.h"
 #include "cli/runtime_dir.h"
 
 #define START_MS   30000 // until every part is ready
@@ -361,33 +362,6 @@ static int ports_check(struct supervisor *s, struct error *err)
     int rc = port_check(&s->ports[0], "--public-port", err);
     rc = rc ? rc : port_check(&s->ports[1], "--local-port", err);
     return rc ? rc : port_check(&s->ports[2], "--api-port", err);
-}
-
-// A program beside us when installed, or in its own folder of a build tree.
-static char *program_find(const char *name, struct error *err)
-{
-    char self[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-    const char *folder = strcmp(name, "lull-replica") == 0 ? "local" : name + strlen("lull-");
-
-    self[n > 0 ? n : 0] = '\0';
-    char *slash = strrchr(self, '/');
-    if (slash) {
-        *slash = '\0';
-    }
-    const char *const forms[] = {"%s/%s", "%s/../libexec/lull/%s", "%s/../%s/%s"};
-    for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
-        char *path = i == 2   ? xasprintf("%s/../%s/%s", self, folder, name)
-                     : i == 1 ? xasprintf("%s/../libexec/lull/%s", self, name)
-                              : xasprintf("%s/%s", self, name);
-        if (access(path, X_OK) == 0) {
-            return path;
-        }
-        free(path);
-    }
-    error_set(err, ERR_NOT_FOUND, "%s is not beside %s: the installation is not complete", name,
-              self);
-    return NULL;
 }
 
 // lull-local looks for its helpers in one folder, wherever they are.

@@ -109,9 +109,11 @@ int settings_read(struct settings *settings, const char *name, const json_t *dat
     int rc = 0;
     if (strcmp(name, CONFIG_AUTOSCALER) == 0) {
         rc = autoscaler_config_from_json(data, &settings->autoscaler, err);
+        settings->defaults.autoscaler = settings->autoscaler; /* the bounds of annotations */
     } else if (strcmp(name, CONFIG_DEFAULTS) == 0) {
         struct serving_config next;
         serving_config_init(&next);
+        next.autoscaler = settings->autoscaler;
         rc = serving_config_read(&next, data, err);
         settings->defaults = rc == 0 ? next : settings->defaults;
     } else if (strcmp(name, CONFIG_NETWORK) == 0 || strcmp(name, CONFIG_DOMAIN) == 0) {

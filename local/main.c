@@ -7,11 +7,14 @@
  */
 
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -25,6 +28,7 @@
 #include "local/api/api.h"
 #include "local/bootstrap.h"
 #include "local/pki.h"
+#include "local/store/backup.h"
 
 #define USER "lull-admin"
 
@@ -38,6 +42,8 @@ struct config {
     int64_t local_port;
     int64_t max_replicas;
     uint64_t max_memory;
+    char *backup;
+    char *restore;
 };
 
 static const struct option_row rows[] = {
@@ -59,6 +65,10 @@ static const struct option_row rows[] = {
            .max = 100000, .help = "replicas that run at once; more stay Pending"),
     OPTION(struct config, max_memory, BYTES, "LULL_MAX_MEMORY", "max-memory", "0",
            .help = "sum of the replicas' memory requests; 0: no bound"),
+    OPTION(struct config, backup, STRING, NULL, "backup", NULL, .optional = true,
+           .help = "write the state to this file and exit; also while another lull-local runs"),
+    OPTION(struct config, restore, STRING, NULL, "restore", NULL, .optional = true,
+           .help = "replace the state by that of this file and exit; Lull must be stopped"),
 };
 
 static const struct option_table table = {
@@ -290,6 +300,34 @@ static int start_all(struct app *app, struct error *err)
     return rc;
 }
 
+/* What `lull backup` and `lull restore` run: their answer goes to people. */
+static int run_copy(struct app *app, struct error *err)
+{
+    const struct config *c = &app->config;
+    struct backup_report told;
+    char taken[CLOCK_RFC3339_MAX];
+    int rc = make_home(c->home, err);
+    if (rc == 0 && c->backup != NULL) {
+        rc = backup_write(c->home, c->backup, &told, err);
+    } else if (rc == 0) {
+        rc = backup_restore(c->home, c->restore, app->kinds->rows, KIND_COUNT, &told, err);
+    }
+    if (rc < 0) {
+        (void)fprintf(stderr, "lull: %s\n", err->msg);
+        return 1;
+    }
+    clock_format_rfc3339(told.taken_s * 1000000000, 0, taken, sizeof(taken));
+    (void)printf(c->backup != NULL ? "%" PRId64 " objects and %" PRId64 " bundles are in %s\n"
+                                   : "%" PRId64 " objects and %" PRId64 " bundles restored from %s",
+                 told.objects, told.bundles, c->backup != NULL ? c->backup : c->restore);
+    if (c->backup == NULL) {
+        (void)printf(
+            " (%s%s); the state before is in %s/lull.db-before-restore, if there was one\n",
+            told.taken_s > 0 ? "taken " : "a database", told.taken_s > 0 ? taken : "", c->home);
+    }
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     struct app app = {.lifeline_fd = -1};
@@ -301,6 +339,9 @@ int main(int argc, char **argv)
         return 1;
     }
     app.kinds = local_kinds_new();
+    if (app.config.backup != NULL || app.config.restore != NULL) {
+        return run_copy(&app, &err); /* the process ends here: nothing needs closing */
+    }
     if (start_all(&app, &err) < 0) {
         LOG_ERROR("cannot start", LOG_ERR(&err));
         app.exit_code = 1;

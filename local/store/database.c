@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * Plan: open takes a lock file, checks that the database is ours and of our version. WAL mode with
+ * Plan: open takes a lock file, has form.h make, check and update the tables. WAL mode with
  * synchronous=NORMAL: a transaction is in the log, not on the disk; database_sync does fdatasync
  * on a descriptor of its own. Checkpoints are the syncer's; when it cannot keep up, a commit
  * checkpoints the rest itself.
@@ -16,13 +16,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fs.h"
 #include "base/mem.h"
+#include "local/store/form.h"
 
-#define APPLICATION_ID   0x4c756c6c /* "Lull" */
-#define SCHEMA_VERSION   1
 #define CHECKPOINT_PAGES 1024
 #define OVERGROWN_PAGES  (CHECKPOINT_PAGES * 8)
 
@@ -38,98 +38,18 @@ struct database {
     atomic_int wal_pages;
 };
 
-/* --- errors -------------------------------------------------------------------------------- */
-
 static int from_sqlite(const struct database *d, sqlite3 *db, int rc, const char *what,
                        struct error *err)
 {
-    switch (rc & 0xff) {
-    case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-        return error_set(err, ERR_IO,
-                         "the database %s is damaged (%s): stop Lull, move it and its -wal, "
-                         "-shm and -redo files away, and start again with an empty state or a copy",
-                         d->path, db != NULL ? sqlite3_errmsg(db) : sqlite3_errstr(rc));
-    case SQLITE_CANTOPEN:
-    case SQLITE_READONLY:
-    case SQLITE_PERM:
-        return error_set(err, ERR_DENIED,
-                         "%s %s: %s: its folder must exist and be writable for this user", what,
-                         d->path, sqlite3_errstr(rc));
-    case SQLITE_FULL:
-        return error_set(err, ERR_UNAVAILABLE, "%s %s: the disk is full", what, d->path);
-    default:
-        return error_set(err, ERR_UNAVAILABLE, "%s %s: %s", what, d->path,
-                         db != NULL ? sqlite3_errmsg(db) : sqlite3_errstr(rc));
-    }
+    return sql_error(d->path, db, rc, what, err);
 }
 
 static int run_sql(const struct database *d, sqlite3 *db, const char *sql, struct error *err)
 {
-    int rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
-    return rc == SQLITE_OK ? 0 : from_sqlite(d, db, rc, "cannot prepare", err);
+    return sql_run(d->path, db, sql, err);
 }
 
 /* --- open ---------------------------------------------------------------------------------- */
-
-static int read_number(const struct database *d, const char *sql, int64_t *out, struct error *err)
-{
-    sqlite3_stmt *stmt = NULL;
-    int rc = sqlite3_prepare_v2(d->db, sql, -1, &stmt, NULL);
-    if (rc == SQLITE_OK) {
-        rc = sqlite3_step(stmt);
-    }
-    int code = 0;
-    if (rc == SQLITE_ROW) {
-        *out = sqlite3_column_int64(stmt, 0);
-    } else {
-        code = from_sqlite(d, d->db, rc, "cannot read", err);
-    }
-    (void)sqlite3_finalize(stmt);
-    return code;
-}
-
-static int check_schema(struct database *d, struct error *err)
-{
-    int64_t tables = 0, application = 0, version = 0;
-    int rc = read_number(d, "SELECT count(*) FROM sqlite_schema", &tables, err);
-    if (rc == 0) {
-        rc = read_number(d, "PRAGMA application_id", &application, err);
-    }
-    if (rc == 0) {
-        rc = read_number(d, "PRAGMA user_version", &version, err);
-    }
-    if (rc < 0) {
-        return rc;
-    }
-    if (tables == 0) {
-        char sql[512];
-        (void)snprintf(sql, sizeof(sql),
-                       "BEGIN;"
-                       "CREATE TABLE object(id INTEGER PRIMARY KEY, resource TEXT NOT NULL,"
-                       " namespace TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL,"
-                       " body TEXT NOT NULL);"
-                       "CREATE TABLE state(one INTEGER PRIMARY KEY CHECK(one=1),"
-                       " version INTEGER NOT NULL);"
-                       "INSERT INTO state VALUES(1,0);"
-                       "PRAGMA application_id=%d; PRAGMA user_version=%d;"
-                       "COMMIT",
-                       APPLICATION_ID, SCHEMA_VERSION);
-        return run_sql(d, d->db, sql, err);
-    }
-    if (application != APPLICATION_ID) {
-        return error_set(err, ERR_INVALID,
-                         "%s is a database of another program: choose another state directory",
-                         d->path);
-    }
-    if (version > SCHEMA_VERSION) {
-        return error_set(err, ERR_UNSUPPORTED,
-                         "%s was written by a newer Lull (schema %lld, this one knows %d): start "
-                         "the newer version, or choose another state directory",
-                         d->path, (long long)version, SCHEMA_VERSION);
-    }
-    return 0;
-}
 
 int database_load(struct database *d, database_row_cb cb, void *arg, struct error *err)
 {
@@ -227,6 +147,12 @@ static int open_files(struct database *d, struct error *err)
     if (rc < 0) {
         return error_prefix(err, rc, "cannot take the database %s", d->path);
     }
+    CLEANUP(cleanup_free) char *redo = xasprintf("%s-redo", d->path);
+    bool used = fs_exists(d->path) && fs_exists(redo); /* made after the tables */
+    struct stat st;
+    if (used && stat(d->path, &st) == 0 && st.st_size == 0) {
+        return form_lost(d->path, err); /* before SQLite makes something of it */
+    }
     int fd = open(d->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600); /* SQLite would use 0644 */
     if (fd < 0) {
         return error_from_errno(err, errno, "cannot open the database %s", d->path);
@@ -234,7 +160,7 @@ static int open_files(struct database *d, struct error *err)
     (void)close(fd); /* before SQLite has it open: closing drops the process's record locks */
     rc = open_database(d, &d->db, err);
     if (rc == 0) {
-        rc = check_schema(d, err);
+        rc = form_open(d->path, d->db, used, err);
     }
     if (rc == 0) {
         rc = open_database(d, &d->checkpoint_db, err);
@@ -295,9 +221,9 @@ void database_close(struct database *d)
 int database_version(struct database *d, uint64_t *out, struct error *err)
 {
     int64_t version = 0, newest = 0;
-    int rc = read_number(d, "SELECT version FROM state", &version, err);
+    int rc = sql_number(d->path, d->db, "SELECT version FROM state", &version, err);
     if (rc == 0) {
-        rc = read_number(d, "SELECT ifnull(max(version),0) FROM object", &newest, err);
+        rc = sql_number(d->path, d->db, "SELECT ifnull(max(version),0) FROM object", &newest, err);
     }
     *out = (uint64_t)(version > newest ? version : newest);
     return rc;

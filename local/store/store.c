@@ -183,8 +183,8 @@ static int load_row(const struct database_row *row, void *arg, struct error *err
     int rc = object_load(room->kind, row->body, &o, err);
     if (rc < 0) {
         return error_prefix(err, rc,
-                            "the database is damaged (%.60s \"%.60s\"): start again with an empty "
-                            "state directory or a copy",
+                            "the database is damaged (%.60s \"%.60s\"): bring a backup back with "
+                            "`lull restore FILE`, or start again with an empty state directory",
                             row->resource, row->name);
     }
     struct entry *e = entry_get(s, room, o->ns, o->name);

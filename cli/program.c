@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Looked for relative to this very file, so that a tree can be moved.
+#include "cli/program.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+
+char *program_find(const char *name, struct error *err)
+{
+    char self[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    const char *folder = strcmp(name, "lull-replica") == 0 ? "local" : name + strlen("lull-");
+
+    self[n > 0 ? n : 0] = '\0';
+    char *slash = strrchr(self, '/');
+    if (slash) {
+        *slash = '\0';
+    }
+    const char *const forms[] = {"%s/%s", "%s/../libexec/lull/%s", "%s/../%s/%s"};
+    for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
+        char *path = i == 2   ? xasprintf("%s/../%s/%s", self, folder, name)
+                     : i == 1 ? xasprintf("%s/../libexec/lull/%s", self, name)
+                              : xasprintf("%s/%s", self, name);
+        if (access(path, X_OK) == 0) {
+            return path;
+        }
+        free(path);
+    }
+    error_set(err, ERR_NOT_FOUND, "%s is not beside %s: the installation is not complete", name,
+              self);
+    return NULL;
+}
+
+int program_become(const char *name, const char *const argv[], struct error *err)
+{
+    CLEANUP(cleanup_free) char *program = program_find(name, err);
+    if (!program) {
+        return err->code;
+    }
+    execv(program, (char *const *)(uintptr_t)argv); // which changes nothing of them
+    return error_from_errno(err, errno, "cannot execute %s", program);
+}

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/* Where the other programs of Lull stand. */
+
+#include "base/error.h"
+
+/*
+ * The path of "lull-local" and its like, in new memory: beside us when installed, or in its own
+ * folder of a build tree. NULL: it is nowhere.
+ */
+char *program_find(const char *name, struct error *err);
+/* Runs it in our place with these arguments (NULL-terminated, argv[0] included); returns only on
+ * failure. */
+MUST_CHECK int program_become(const char *name, const char *const argv[], struct error *err);
