@@ -14,12 +14,13 @@ static bool is_prefix(struct slice name, struct slice prefix)
     return name.len >= prefix.len && slice_eq_nocase(slice_sub(name, 0, prefix.len), prefix);
 }
 
-/* The client may not say these; X-Forwarded-For is written anew. */
+/* The client may not say these; the last two are written anew. */
 static const bool never[HTTP_H_N] = {
     [HTTP_H_K_ORIGINAL_HOST] = true, [HTTP_H_K_PROXY_REQUEST] = true,
     [HTTP_H_K_NETWORK_PROBE] = true, [HTTP_H_K_NETWORK_HASH] = true,
     [HTTP_H_K_KUBELET_PROBE] = true, [HTTP_H_K_PASSTHROUGH_LB] = true,
     [HTTP_H_K_LULL_REFUSED] = true,  [HTTP_H_X_FORWARDED_FOR] = true,
+    [HTTP_H_LULL_HOPS] = true,
 };
 
 /* These only when a trusted proxy stands in front. */
@@ -34,16 +35,21 @@ static bool dropped(const struct http_header *h, bool trust_forwarded)
     if (h->id != HTTP_H_OTHER) {
         return never[h->id] || (unless_trusted[h->id] && !trust_forwarded);
     }
-    return is_prefix(h->name, SLICE_LIT("k-lull-")) ||
-           slice_eq_nocase(h->name, SLICE_LIT(HEADER_HOPS)) || /* written anew */
-           is_prefix(h->name, SLICE_LIT("knative-serving-")) ||
-           is_prefix(h->name, SLICE_LIT("x-forwarded-prefix")) ||
-           (!trust_forwarded && is_prefix(h->name, SLICE_LIT("x-forwarded-")));
+    switch (h->name.ptr[0] | 0x20) {
+    case 'k':
+        return is_prefix(h->name, SLICE_LIT("k-lull-")) ||
+               is_prefix(h->name, SLICE_LIT("knative-serving-"));
+    case 'x':
+        return is_prefix(h->name, SLICE_LIT("x-forwarded-prefix")) ||
+               (!trust_forwarded && is_prefix(h->name, SLICE_LIT("x-forwarded-")));
+    default:
+        return false;
+    }
 }
 
 unsigned headers_hops(const struct http_head *in)
 {
-    const struct http_header *h = http_head_find(in, SLICE_LIT(HEADER_HOPS));
+    const struct http_header *h = http_head_find_id(in, HTTP_H_LULL_HOPS);
     uint64_t hops = 0;
     if (h != NULL && num_parse_u64(h->value, 0, HEADER_HOPS_MAX, &hops, NULL) < 0) {
         return HEADER_HOPS_MAX;
@@ -51,12 +57,17 @@ unsigned headers_hops(const struct http_head *in)
     return (unsigned)hops;
 }
 
+static bool may_have_chain(const struct http_head *head)
+{
+    return http_head_may_have(head, HTTP_ID_BIT(HTTP_H_X_FORWARDED_FOR));
+}
+
 /* "came in, came in, peer"; empty when nothing is to be said. */
 static struct slice forwarded_for(const struct http_head *in, const struct headers_context *ctx,
                                   struct strbuf *scratch)
 {
     size_t from = scratch->len;
-    if (ctx->trust_forwarded) {
+    if (ctx->trust_forwarded && may_have_chain(in)) {
         for (size_t i = 0; i < in->n_headers; i++) {
             if (in->headers[i].id == HTTP_H_X_FORWARDED_FOR) {
                 strbuf_append_str(scratch, scratch->len > from ? ", " : "");
@@ -71,16 +82,17 @@ static struct slice forwarded_for(const struct http_head *in, const struct heade
     return slice_of(scratch->ptr + from, scratch->len - from);
 }
 
-static int add(struct http_head *out, struct slice name, struct slice value, int rc)
+static int add(struct http_head *out, enum http_header_id id, struct slice name, struct slice value,
+               int rc)
 {
-    return rc < 0 ? rc : slice_empty(value) ? 0 : http_head_add(out, name, value);
+    return rc < 0 ? rc : slice_empty(value) ? 0 : http_head_add_id(out, id, name, value);
 }
 
 int headers_to_replica(struct http_head *out, const struct headers_context *ctx,
                        struct strbuf *scratch, struct error *err)
 {
     size_t need = SCRATCH_ROOM;
-    for (size_t i = 0; i < out->n_headers; i++) {
+    for (size_t i = 0; i < out->n_headers && may_have_chain(out); i++) {
         if (out->headers[i].id == HTTP_H_X_FORWARDED_FOR) {
             need += out->headers[i].value.len + 2;
         }
@@ -99,29 +111,27 @@ int headers_to_replica(struct http_head *out, const struct headers_context *ctx,
     struct slice hops = slice_of(scratch->ptr + hops_at, scratch->len - hops_at);
 
     size_t kept = 0;
-    bool has_host = false;
-    bool has_proto = false;
     for (size_t i = 0; i < out->n_headers; i++) {
         struct http_header *h = &out->headers[i];
         if (!dropped(h, ctx->trust_forwarded)) {
-            has_host = has_host || h->id == HTTP_H_X_FORWARDED_HOST;
-            has_proto = has_proto || h->id == HTTP_H_X_FORWARDED_PROTO;
             out->headers[kept++] = *h;
         }
     }
     out->n_headers = kept;
     http_head_check_trace(out);
-    int rc = add(out, SLICE_LIT("K-Proxy-Request"), SLICE_LIT("activator"), 0);
-    rc = add(out, SLICE_LIT("K-Original-Host"), ctx->host, rc);
-    rc = add(out, SLICE_LIT(HEADER_HOPS), hops, rc);
-    rc = add(out, SLICE_LIT("X-Forwarded-For"), xff, rc);
-    rc = add(out, SLICE_LIT("X-Forwarded-Host"), has_host ? SLICE_EMPTY : ctx->host, rc);
-    rc = add(out, SLICE_LIT("X-Forwarded-Proto"),
-             has_proto  ? SLICE_EMPTY
-             : ctx->tls ? SLICE_LIT("https")
-                        : SLICE_LIT("http"),
-             rc);
-    rc = add(out, SLICE_LIT("X-Forwarded-Prefix"), ctx->path_name, rc);
+    bool has_host = http_head_find_id(out, HTTP_H_X_FORWARDED_HOST) != NULL;
+    bool has_proto = http_head_find_id(out, HTTP_H_X_FORWARDED_PROTO) != NULL;
+    struct slice proto = ctx->tls ? SLICE_LIT("https") : SLICE_LIT("http");
+    int rc =
+        add(out, HTTP_H_K_PROXY_REQUEST, SLICE_LIT("K-Proxy-Request"), SLICE_LIT("activator"), 0);
+    rc = add(out, HTTP_H_K_ORIGINAL_HOST, SLICE_LIT("K-Original-Host"), ctx->host, rc);
+    rc = add(out, HTTP_H_LULL_HOPS, SLICE_LIT("Lull-Hops"), hops, rc);
+    rc = add(out, HTTP_H_X_FORWARDED_FOR, SLICE_LIT("X-Forwarded-For"), xff, rc);
+    rc = add(out, HTTP_H_X_FORWARDED_HOST, SLICE_LIT("X-Forwarded-Host"),
+             has_host ? SLICE_EMPTY : ctx->host, rc);
+    rc = add(out, HTTP_H_X_FORWARDED_PROTO, SLICE_LIT("X-Forwarded-Proto"),
+             has_proto ? SLICE_EMPTY : proto, rc);
+    rc = add(out, HTTP_H_OTHER, SLICE_LIT("X-Forwarded-Prefix"), ctx->path_name, rc);
     return rc < 0 ? error_set(err, ERR_TOO_BIG, "too many headers to pass on") : 0;
 }
 

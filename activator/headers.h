@@ -13,7 +13,6 @@
 #include "base/strbuf.h"
 #include "http/head.h"
 
-#define HEADER_HOPS     "Lull-Hops"
 #define HEADER_HOPS_MAX 32
 
 struct headers_context {

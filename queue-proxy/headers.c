@@ -23,12 +23,21 @@ static bool is_prober(struct slice agent)
     return false;
 }
 
+/* Headers that headers_classify looks at. */
+#define TELLING                                                                  \
+    (HTTP_ID_BIT(HTTP_H_K_PROXY_REQUEST) | HTTP_ID_BIT(HTTP_H_K_NETWORK_PROBE) | \
+     HTTP_ID_BIT(HTTP_H_K_NETWORK_HASH) | HTTP_ID_BIT(HTTP_H_K_KUBELET_PROBE) |  \
+     HTTP_ID_BIT(HTTP_H_USER_AGENT))
+
 void headers_classify(const struct http_head *in, struct request_class *out)
 {
     bool kubelet = false;
     bool prober = false;
     bool probe = false;
     *out = (struct request_class){.kind = REQUEST_PLAIN};
+    if (!http_head_may_have(in, TELLING)) {
+        return;
+    }
     for (size_t i = 0; i < in->n_headers; i++) {
         const struct http_header *h = &in->headers[i];
         if (h->id == HTTP_H_K_PROXY_REQUEST) {
@@ -56,19 +65,14 @@ void headers_classify(const struct http_head *in, struct request_class *out)
 
 static bool is_internal(const struct http_header *h)
 {
-    switch ((int)h->id) {
-    case HTTP_H_K_PROXY_REQUEST:
-    case HTTP_H_K_ORIGINAL_HOST:
-    case HTTP_H_K_NETWORK_PROBE:
-    case HTTP_H_K_NETWORK_HASH:
-    case HTTP_H_K_KUBELET_PROBE:
-    case HTTP_H_K_PASSTHROUGH_LB:
-    case HTTP_H_K_LULL_REFUSED:
-        return true;
-    case HTTP_H_OTHER:
-        break;
-    default:
-        return false;
+    static const bool internal[HTTP_H_N] = {
+        [HTTP_H_K_PROXY_REQUEST] = true, [HTTP_H_K_ORIGINAL_HOST] = true,
+        [HTTP_H_K_NETWORK_PROBE] = true, [HTTP_H_K_NETWORK_HASH] = true,
+        [HTTP_H_K_KUBELET_PROBE] = true, [HTTP_H_K_PASSTHROUGH_LB] = true,
+        [HTTP_H_K_LULL_REFUSED] = true,
+    };
+    if (h->id != HTTP_H_OTHER) {
+        return internal[h->id];
     }
     return (h->name.ptr[0] | 0x20) == 'k' && (has_prefix(h->name, SLICE_LIT("knative-serving-")) ||
                                               has_prefix(h->name, SLICE_LIT("k-lull-")));
@@ -165,7 +169,8 @@ static int write_chain(struct http_head *out, struct slice peer, struct slice *c
 {
     struct text t = {.buf = room->forwarded_for, .size = sizeof(room->forwarded_for)};
     size_t lines = 0;
-    for (size_t i = 0; i < out->n_headers; i++) {
+    bool may_have = http_head_may_have(out, HTTP_ID_BIT(HTTP_H_X_FORWARDED_FOR));
+    for (size_t i = 0; i < out->n_headers && may_have; i++) {
         if (out->headers[i].id == HTTP_H_X_FORWARDED_FOR) {
             lines++;
             put(&t, t.len > 0 ? SLICE_LIT(", ") : SLICE_EMPTY);
@@ -175,10 +180,11 @@ static int write_chain(struct http_head *out, struct slice peer, struct slice *c
     if (lines <= 1 && slice_empty(peer)) {
         return 0;
     }
-    put(&t, t.len > 0 && !slice_empty(peer) ? SLICE_LIT(", ") : SLICE_EMPTY);
-    put(&t, peer);
-    *chain = t.full ? peer : slice_of(t.buf, t.len);
+    *chain = peer;
     if (lines > 0) {
+        put(&t, t.len > 0 && !slice_empty(peer) ? SLICE_LIT(", ") : SLICE_EMPTY);
+        put(&t, peer);
+        *chain = t.full ? peer : slice_of(t.buf, t.len);
         http_head_remove(out, SLICE_LIT("x-forwarded-for"));
     }
     return slice_empty(*chain) ? 0
@@ -191,9 +197,6 @@ int headers_to_function(const struct http_head *in, struct http_head *out,
                         struct header_room *room)
 {
     struct slice chain = {0};
-    bool has_forwarded = false;
-    bool has_host = false;
-    bool has_proto = false;
     size_t kept = 0;
     for (size_t i = 0; i < out->n_headers; i++) {
         const struct http_header *h = &out->headers[i];
@@ -203,9 +206,6 @@ int headers_to_function(const struct http_head *in, struct http_head *out,
             }
             continue;
         }
-        has_forwarded = has_forwarded || h->id == HTTP_H_FORWARDED;
-        has_host = has_host || h->id == HTTP_H_X_FORWARDED_HOST;
-        has_proto = has_proto || h->id == HTTP_H_X_FORWARDED_PROTO;
         if (h->id == HTTP_H_X_FORWARDED_FOR) {
             chain = h->value;
         }
@@ -216,6 +216,9 @@ int headers_to_function(const struct http_head *in, struct http_head *out,
     }
     out->n_headers = kept;
     http_head_check_trace(out);
+    bool has_forwarded = http_head_find_id(out, HTTP_H_FORWARDED) != NULL;
+    bool has_host = http_head_find_id(out, HTTP_H_X_FORWARDED_HOST) != NULL;
+    bool has_proto = http_head_find_id(out, HTTP_H_X_FORWARDED_PROTO) != NULL;
     bool says_peer = !cls->proxied && !slice_eq(peer, SLICE_LIT("unix"));
     int rc = write_chain(out, says_peer ? peer : SLICE_EMPTY, &chain, room);
     if (rc == 0 && !cls->proxied && !has_proto) {

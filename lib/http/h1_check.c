@@ -91,14 +91,11 @@ static int check_target(struct h1_message *m, const char **out_text)
         *out_text = "CONNECT is not served here";
         return 405;
     }
-    if (slice_find(t, '#') >= 0) {
-        *out_text = "the request target has a fragment";
-        return 400;
-    }
     for (size_t i = 0; i < t.len; i++) {
         unsigned char c = (unsigned char)t.ptr[i];
-        if (c <= 0x20 || c >= 0x7f) {
-            *out_text = "the request target has a byte that does not belong there";
+        if (c <= 0x20 || c >= 0x7f || c == '#') {
+            *out_text = c == '#' ? "the request target has a fragment"
+                                 : "the request target has a byte that does not belong there";
             return 400;
         }
     }
@@ -153,6 +150,10 @@ static int check_coding(const struct http_head *head, const char **out_text)
     size_t n_te = 0;
     size_t n_cl = 0;
     bool known = true;
+    if (!http_head_may_have(head, HTTP_ID_BIT(HTTP_H_TRANSFER_ENCODING) |
+                                      HTTP_ID_BIT(HTTP_H_CONTENT_LENGTH))) {
+        return 0;
+    }
     for (size_t i = 0; i < head->n_headers; i++) {
         if (head->headers[i].id == HTTP_H_TRANSFER_ENCODING) {
             n_te++;
@@ -183,6 +184,9 @@ static int check_coding(const struct http_head *head, const char **out_text)
 static int check_expect(struct http_head *head, const char **out_text)
 {
     bool expects = false;
+    if (!http_head_may_have(head, HTTP_ID_BIT(HTTP_H_EXPECT))) {
+        return 0; /* expect_continue is false since http_head_init */
+    }
     for (size_t i = 0; i < head->n_headers; i++) {
         const struct http_header *h = &head->headers[i];
         if (h->id != HTTP_H_EXPECT) {

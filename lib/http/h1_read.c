@@ -229,12 +229,34 @@ static int on_value_complete(llhttp_t *ll)
     *h = (struct http_header){.name = name, .value = slice_trim(value), .id = http_header_id(name)};
     if (!p->head_done || http_trailer_allowed(h)) {
         head->n_headers++;
+        head->ids |= HTTP_ID_BIT(h->id);
     } else {
         m->len = p->name_at; /* as if it had not been sent */
     }
     p->name_len = 0;
     p->value_len = 0;
     return 0;
+}
+
+static void fill_method(struct http_head *head, llhttp_method_t method)
+{
+    static const struct {
+        struct slice name;
+        enum http_method_id id;
+    } usual[] = {
+        [HTTP_DELETE] = {{"DELETE", 6}, HTTP_METHOD_DELETE},
+        [HTTP_GET] = {{"GET", 3}, HTTP_METHOD_GET},
+        [HTTP_HEAD] = {{"HEAD", 4}, HTTP_METHOD_HEAD},
+        [HTTP_POST] = {{"POST", 4}, HTTP_METHOD_POST},
+        [HTTP_PUT] = {{"PUT", 3}, HTTP_METHOD_PUT},
+    };
+    if (method < ARRAY_LEN(usual)) {
+        head->method = usual[method].name;
+        head->method_id = usual[method].id;
+        return;
+    }
+    head->method = slice_str(llhttp_method_name(method));
+    head->method_id = http_method_id(head->method);
 }
 
 /* The fields that llhttp knows, into the head. */
@@ -244,9 +266,7 @@ static void fill_head(struct h1_parser *p)
     const llhttp_t *ll = &p->ll;
     head->version = ll->http_major * 10 + ll->http_minor;
     if (ll->type == HTTP_REQUEST) {
-        const char *name = llhttp_method_name((llhttp_method_t)ll->method);
-        head->method = slice_str(name);
-        head->method_id = http_method_id(head->method);
+        fill_method(head, (llhttp_method_t)ll->method);
     } else {
         head->status = ll->status_code;
     }
@@ -276,6 +296,9 @@ static void fill_response_body(struct http_head *head)
 static void find_close(struct h1_parser *p)
 {
     const struct http_head *head = &p->msg->head;
+    if (!http_head_may_have(head, HTTP_ID_BIT(HTTP_H_CONNECTION))) {
+        return;
+    }
     for (size_t i = 0; i < head->n_headers; i++) {
         if (head->headers[i].id == HTTP_H_CONNECTION &&
             http_list_has(head->headers[i].value, SLICE_LIT("close"))) {

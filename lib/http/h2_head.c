@@ -77,8 +77,9 @@ static void add_header(struct h1_message *m, struct slice name, struct slice val
     reserve(m, name.len + value.len);
     struct slice n = keep(m, name);
     struct slice v = keep(m, value);
-    head->headers[head->n_headers++] =
-        (struct http_header){.name = n, .value = v, .id = http_header_id(n)};
+    enum http_header_id id = http_header_id(n);
+    head->headers[head->n_headers++] = (struct http_header){.name = n, .value = v, .id = id};
+    head->ids |= HTTP_ID_BIT(id);
 }
 
 static int add_pseudo(struct h1_message *m, struct slice name, struct slice value,

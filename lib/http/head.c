@@ -16,9 +16,9 @@ static const char header_names[HTTP_H_N][HEADER_LEN_MAX + 1] = {HTTP_HEADER_MAP(
 
 /* The first row of each length (0 … HEADER_LEN_MAX + 1) in HTTP_HEADER_MAP. A test tries every row.
  */
-static const uint8_t first_of_len[HEADER_LEN_MAX + 2] = {1,  1,  1,  2,  2,  4,  4,  8,  10, 10, 11,
-                                                         14, 15, 16, 17, 21, 26, 29, 31, 32, 33};
-_Static_assert(HTTP_H_N == 33, "first_of_len must follow the table");
+static const uint8_t first_of_len[HEADER_LEN_MAX + 2] = {1,  1,  1,  2,  2,  4,  4,  8,  10, 10, 12,
+                                                         15, 16, 17, 18, 22, 27, 30, 32, 33, 34};
+_Static_assert(HTTP_H_N == 34, "first_of_len must follow the table");
 
 static inline unsigned char lower(unsigned char c)
 {
@@ -166,7 +166,7 @@ const char *http_status_text(int status)
 
 const struct http_header *http_head_find_id(const struct http_head *head, enum http_header_id id)
 {
-    for (size_t i = 0; i < head->n_headers; i++) {
+    for (size_t i = 0; i < head->n_headers && http_head_may_have(head, HTTP_ID_BIT(id)); i++) {
         if (head->headers[i].id == id) {
             return &head->headers[i];
         }
@@ -213,12 +213,7 @@ void http_head_init(struct http_head *head, struct http_header *room, size_t cap
 
 int http_head_add(struct http_head *head, struct slice name, struct slice value)
 {
-    if (head->n_headers >= head->cap_headers) {
-        return ERR_TOO_BIG;
-    }
-    head->headers[head->n_headers++] =
-        (struct http_header){.name = name, .value = value, .id = http_header_id(name)};
-    return 0;
+    return http_head_add_id(head, http_header_id(name), name, value);
 }
 
 int http_head_add_id(struct http_head *head, enum http_header_id id, struct slice name,
@@ -228,6 +223,7 @@ int http_head_add_id(struct http_head *head, enum http_header_id id, struct slic
         return ERR_TOO_BIG;
     }
     head->headers[head->n_headers++] = (struct http_header){.name = name, .value = value, .id = id};
+    head->ids |= HTTP_ID_BIT(id);
     return 0;
 }
 
@@ -373,10 +369,19 @@ static size_t listed_names(const struct http_head *in, struct slice *names)
     return n;
 }
 
+/* Whether a Connection header names it. */
+static bool is_named(const struct http_head *in, struct slice name, const struct slice *listed,
+                     size_t n_listed)
+{
+    return n_listed > LISTED_MAX ? may_be_listed(name) && is_listed(in, name)
+                                 : is_one_of(name, listed, n_listed);
+}
+
 int http_head_copy(const struct http_head *in, struct http_head *out)
 {
     UNINITIALIZED struct slice listed[LISTED_MAX]; /* only those below n_listed are read */
-    size_t n_listed = listed_names(in, listed);
+    size_t n_listed =
+        http_head_may_have(in, HTTP_ID_BIT(HTTP_H_CONNECTION)) ? listed_names(in, listed) : 0;
     struct http_header *room = out->headers;
     size_t cap = out->cap_headers;
     *out = *in;
@@ -385,13 +390,8 @@ int http_head_copy(const struct http_head *in, struct http_head *out)
     out->n_headers = 0;
     for (size_t i = 0; i < in->n_headers; i++) {
         const struct http_header *h = &in->headers[i];
-        bool drop = left_out(h->id) || (h->id == HTTP_H_TRAILER && in->body != HTTP_BODY_STREAM);
-        if (n_listed > LISTED_MAX) {
-            drop = drop || (may_be_listed(h->name) && is_listed(in, h->name));
-        } else {
-            drop = drop || is_one_of(h->name, listed, n_listed);
-        }
-        if (drop) {
+        if (left_out(h->id) || (h->id == HTTP_H_TRAILER && in->body != HTTP_BODY_STREAM) ||
+            (n_listed > 0 && is_named(in, h->name, listed, n_listed))) {
             continue;
         }
         if (out->n_headers >= cap) {
@@ -462,6 +462,9 @@ void http_head_check_trace(struct http_head *head)
 {
     const struct http_header *found = NULL;
     bool good = true;
+    if (!http_head_may_have(head, HTTP_ID_BIT(HTTP_H_TRACEPARENT))) {
+        return;
+    }
     for (size_t i = 0; i < head->n_headers && good; i++) {
         if (head->headers[i].id == HTTP_H_TRACEPARENT) {
             good = found == NULL && http_traceparent_valid(head->headers[i].value);

@@ -29,6 +29,7 @@
     X(HTTP_H_TRAILER, "trailer")                       \
     X(HTTP_H_UPGRADE, "upgrade")                       \
     X(HTTP_H_FORWARDED, "forwarded")                   \
+    X(HTTP_H_LULL_HOPS, "lull-hops")                   \
     X(HTTP_H_CONNECTION, "connection")                 \
     X(HTTP_H_KEEP_ALIVE, "keep-alive")                 \
     X(HTTP_H_USER_AGENT, "user-agent")                 \
@@ -104,7 +105,18 @@ struct http_head {
     struct http_header *headers;
     size_t n_headers;
     size_t cap_headers; /* room in headers, for http_head_add */
+    uint64_t ids;       /* private: http_head_may_have */
 };
+
+#define HTTP_ID_BIT(id) (1ull << (id))
+_Static_assert(HTTP_H_N <= 64, "one bit for each id");
+
+/* False: no header has one of these ids (HTTP_ID_BIT each). So most passes over headers are saved.
+ */
+static inline bool http_head_may_have(const struct http_head *head, uint64_t id_bits)
+{
+    return (head->ids & id_bits) != 0;
+}
 
 /* The id of a name, HTTP_H_OTHER when it is not in the map. */
 enum http_header_id http_header_id(struct slice name);

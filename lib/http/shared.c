@@ -48,15 +48,16 @@ struct slice http_shared_date(struct http_shared *s)
 {
     static const char days[] = "SunMonTueWedThuFriSat";
     static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    int64_t now = clock_wall_ns() / (int64_t)CLOCK_NS_PER_S;
-    if (now != s->date_s) {
+    uint64_t now_ns = loop_now_ns(s->loop);
+    if (now_ns >= s->date_until_ns) {
+        int64_t wall_ns = clock_wall_ns();
         struct tm tm;
-        time_t t = (time_t)now;
+        time_t t = (time_t)(wall_ns / (int64_t)CLOCK_NS_PER_S);
         gmtime_r(&t, &tm);
         snprintf(s->date, sizeof(s->date), "%.3s, %02d %.3s %04d %02d:%02d:%02d GMT",
                  days + 3 * (tm.tm_wday % 7), tm.tm_mday % 100, months + 3 * (tm.tm_mon % 12),
                  (tm.tm_year + 1900) % 10000, tm.tm_hour % 100, tm.tm_min % 100, tm.tm_sec % 100);
-        s->date_s = now;
+        s->date_until_ns = now_ns + CLOCK_NS_PER_S - (uint64_t)wall_ns % CLOCK_NS_PER_S;
     }
     return slice_str(s->date);
 }

@@ -25,7 +25,7 @@ struct http_shared {
     char *read_buf;
     struct strbuf gather;
     struct http_out *owner; /* whose bytes are gathered */
-    int64_t date_s;
+    uint64_t date_until_ns; /* by the loop's clock: the text holds for so long */
     char date[64];
     unsigned refs;
 };

@@ -89,6 +89,9 @@ void loop_io_remove(struct loop *loop, struct loop_io *io)
 static void run_tasks(struct list *tasks)
 {
     struct list batch;
+    if (list_empty(tasks)) {
+        return;
+    }
     list_init(&batch);
     list_splice_back(&batch, tasks);
     struct list *node;
