@@ -105,6 +105,17 @@ static struct slice tag_of(const struct handler *h, const struct http_head *head
     return tag == NULL ? SLICE_EMPTY : tag->value;
 }
 
+/* The revision of a match: looked up by name once, until any revision goes. */
+static struct revision *revision_of(struct handler *h, const struct route_match *match)
+{
+    struct route_memo *memo = match->memo;
+    if (memo->epoch != h->throttler.epoch) {
+        memo->value = throttler_revision(&h->throttler, match->ns, match->revision, true);
+        memo->epoch = h->throttler.epoch;
+    }
+    return memo->value;
+}
+
 static void route(struct handler *h, struct http_exchange *ex, enum route_listener listener)
 {
     const struct http_head *head = http_exchange_request(ex);
@@ -134,7 +145,7 @@ static void route(struct handler *h, struct http_exchange *ex, enum route_listen
         return;
     case ROUTE_FOUND:
         rq->path_skip = (uint32_t)match.path_skip;
-        admit(rq, throttler_revision(&h->throttler, match.ns, match.revision, true));
+        admit(rq, revision_of(h, &match));
         return;
     }
 }

@@ -246,7 +246,7 @@ void request_forward(struct request *rq)
 {
     struct handler *h = rq->h;
     struct replica *p = rq->ticket.replica;
-    struct error err;
+    UNINITIALIZED struct error err; /* only read when something fails */
     struct http_pool *pool;
     int rc = upstream_pool(h, p, &pool, &err);
     if (rc == 0) {

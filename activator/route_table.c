@@ -19,6 +19,7 @@ enum { NAMES_MAIN, NAMES_TAG };
 
 struct weighted {
     char *revision; /* owned */
+    struct route_memo memo;
     int32_t weight;
     int32_t current; /* smooth weighted round robin */
 };
@@ -462,6 +463,7 @@ enum route_result route_table_match(struct route_table *t, const struct route_re
         return ROUTE_NO_TARGET;
     }
     out->revision = slice_str(w->revision);
+    out->memo = &w->memo;
     return ROUTE_FOUND;
 }
 

@@ -59,6 +59,12 @@ enum route_result {
     ROUTE_NO_TARGET, /* the Route is there, but no revision of it takes traffic yet */
 };
 
+/* What the caller found for a target, kept for its next match; NULL and 0 at first. */
+struct route_memo {
+    void *value;
+    uint64_t epoch; /* the caller's: whether value still holds */
+};
+
 /* Borrowed from the table until the next put or remove. */
 struct route_match {
     struct slice ns;
@@ -66,6 +72,7 @@ struct route_match {
     struct slice revision; /* empty unless ROUTE_FOUND */
     struct slice tag;      /* the tag that was asked for; empty for the main name */
     size_t path_skip;      /* leading bytes of the path that named the function, 0 for host calls */
+    struct route_memo *memo; /* of the target; NULL unless ROUTE_FOUND */
 };
 
 struct route_table {

@@ -21,7 +21,8 @@
 
 void throttler_init(struct throttler *t, const struct throttler_limits *limits, uint64_t seed)
 {
-    *t = (struct throttler){.limits = *limits, .next_seq = 1, .max_in_flight = UINT32_MAX};
+    *t = (struct throttler){
+        .limits = *limits, .epoch = 1, .next_seq = 1, .max_in_flight = UINT32_MAX};
     map_init(&t->revisions, MAP_BORROW_KEYS);
     list_init(&t->held);
     list_init(&t->runnable);
@@ -42,6 +43,7 @@ void throttler_set_release(struct throttler *t, replica_release_cb release, void
 
 static void revision_free(struct throttler *t, struct revision *r)
 {
+    t->epoch++;
     while (r->replica_count > 0) {
         revision_remove_replica(t, r, slice_str(r->replicas[r->replica_count - 1]->uid));
     }

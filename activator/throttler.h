@@ -173,6 +173,7 @@ typedef void (*replica_release_cb)(void *ctx, struct replica *replica);
 struct throttler {
     struct throttler_limits limits;
     struct map revisions; /* "ns/name" -> struct revision, owned */
+    uint64_t epoch;       /* never 0; another one after each revision that went */
     struct list held;     /* private */
     struct list runnable; /* private */
     struct list pokes;    /* private */

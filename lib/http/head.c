@@ -26,8 +26,8 @@ static inline unsigned char lower(unsigned char c)
 }
 
 /*
- * Eight bytes at once: letters of `text` in any case, all else exactly. `text` has lower-case
- * letters, digits and '-' only: of these just the letters have the bit 0x40.
+ * Eight bytes at once, or four: letters of `text` in any case, all else exactly. `text` has
+ * lower-case letters, digits and '-' only: of these just the letters have the bit 0x40.
  */
 static inline bool eq_lower8(const char *ptr, const char *text)
 {
@@ -36,6 +36,15 @@ static inline bool eq_lower8(const char *ptr, const char *text)
     memcpy(&a, ptr, sizeof(a));
     memcpy(&b, text, sizeof(b));
     return ((a ^ b) & ~((b & 0x4040404040404040ull) >> 1)) == 0;
+}
+
+static inline bool eq_lower4(const char *ptr, const char *text)
+{
+    uint32_t a;
+    uint32_t b;
+    memcpy(&a, ptr, sizeof(a));
+    memcpy(&b, text, sizeof(b));
+    return ((a ^ b) & ~((b & 0x40404040u) >> 1)) == 0;
 }
 
 static inline bool eq_lower(const char *ptr, const char *text, size_t len)
@@ -48,6 +57,9 @@ static inline bool eq_lower(const char *ptr, const char *text, size_t len)
     }
     if (len >= 8) {
         return eq_lower8(ptr + len - 8, text + len - 8);
+    }
+    if (len >= 4) {
+        return eq_lower4(ptr, text) && eq_lower4(ptr + len - 4, text + len - 4);
     }
     for (; i < len; i++) {
         if (lower((unsigned char)ptr[i]) != (unsigned char)text[i]) {

@@ -27,11 +27,11 @@ struct http_exchange *server_take_exchange(struct http_server *server, struct sc
         h1_message_init(&ex->msg);
         strbuf_init(&ex->held, (size_t)l->hold_body_bytes + 2 * HTTP_READ_SIZE);
     }
-    struct h1_message msg = ex->msg;
-    struct strbuf held = ex->held;
     const struct http_limits *limits = &server->options.limits;
-    *ex = (struct http_exchange){.conn = conn, .msg = msg, .held = held};
+    size_t kept = offsetof(struct http_exchange, conn);
+    memset((char *)ex + kept, 0, sizeof(*ex) - kept);
     list_init(&ex->link);
+    ex->conn = conn;
     ex->out = (struct http_out){
         .shared = server->shared, .stream = &conn->stream, .high = limits->out_high_bytes};
     server->n_active++;

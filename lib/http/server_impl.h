@@ -58,22 +58,22 @@ struct sconn {
 };
 
 struct http_exchange {
-    struct sconn *conn;
-    struct h2_stream *h2; /* NULL: HTTP/1.1 */
-    struct list link;     /* server->free, server->finished, or alone */
+    struct list link; /* server->free, server->finished, or alone */
     struct h1_message msg;
+    struct strbuf held;   /* body: kept from its start, or what waits for resume */
+    struct sconn *conn;   /* from here on: cleared for each request */
+    struct h2_stream *h2; /* NULL: HTTP/1.1 */
     const struct http_exchange_events *events;
     void *arg;
     const struct http_head *trailers; /* of the request; NULL without */
     struct http_out out;
-    struct strbuf held; /* body: kept from its start, or what waits for resume */
-    size_t held_pos;    /* of held: delivered so far */
-    uint64_t bytes_in;  /* body bytes arrived */
-    uint64_t to_write;  /* answer bytes that its length still promises */
-    uint64_t begun_ns;  /* when the head came; only for on_over */
-    void *note;         /* the handler's */
-    uint16_t status;    /* of the answer; 0: not begun */
-    bool announced;     /* on_request was called */
+    size_t held_pos;   /* of held: delivered so far */
+    uint64_t bytes_in; /* body bytes arrived */
+    uint64_t to_write; /* answer bytes that its length still promises */
+    uint64_t begun_ns; /* when the head came; only for on_over */
+    void *note;        /* the handler's */
+    uint16_t status;   /* of the answer; 0: not begun */
+    bool announced;    /* on_request was called */
     bool resumed;
     bool keep;     /* held is not let go when delivered */
     bool dropped;  /* the start of the body is no longer held */

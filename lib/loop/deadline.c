@@ -88,8 +88,10 @@ void deadline_set(struct deadlines *d, struct deadline *deadline)
     REQUIRE(!uv_is_closing((const uv_handle_t *)&d->timer.uv));
     list_remove(&deadline->link);
     deadline->due_ms = loop_now_ms(d->timer.loop) + d->length_ms;
+    bool first = list_empty(&d->list);
     list_push_back(&d->list, &deadline->link);
-    if (!timer_active(&d->timer)) {
+    if (first &&
+        !timer_active(&d->timer)) { /* behind another one the timer runs, or on_tick arms */
         timer_start(&d->timer, d->length_ms);
     }
 }

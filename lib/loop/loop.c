@@ -262,19 +262,9 @@ uint64_t loop_now_fresh_ns(struct loop *loop)
     return loop->now_ns;
 }
 
-uint64_t loop_now_ns(struct loop *loop)
-{
-    return loop->now_ns != 0 ? loop->now_ns : loop_now_fresh_ns(loop);
-}
-
 uint64_t loop_now_us(struct loop *loop)
 {
     return loop_now_ns(loop) / 1000;
-}
-
-uint64_t loop_now_ms(struct loop *loop)
-{
-    return loop_now_ns(loop) / CLOCK_NS_PER_MS;
 }
 
 void loop_task_init(struct loop_task *task, loop_task_cb cb, void *data)

@@ -83,12 +83,18 @@ int loop_poll_ms(struct loop *loop);
 /* All handles must be closed by now; ERR_IN_USE when one is left (the loop stays usable). */
 MUST_CHECK int loop_fini(struct loop *loop, struct error *err);
 
-/* Monotonic time of this turn: read on first use after the loop waited. */
-uint64_t loop_now_ns(struct loop *loop);
-uint64_t loop_now_us(struct loop *loop);
-uint64_t loop_now_ms(struct loop *loop);
 /* Monotonic time, read now. Renews the time of this turn. */
 uint64_t loop_now_fresh_ns(struct loop *loop);
+/* Monotonic time of this turn: read on first use after the loop waited. */
+static inline uint64_t loop_now_ns(struct loop *loop)
+{
+    return loop->now_ns != 0 ? loop->now_ns : loop_now_fresh_ns(loop);
+}
+uint64_t loop_now_us(struct loop *loop);
+static inline uint64_t loop_now_ms(struct loop *loop)
+{
+    return loop_now_ns(loop) / 1000000;
+}
 
 void loop_task_init(struct loop_task *task, loop_task_cb cb, void *data);
 /* Runs the task once on the next turn; nothing happens when it is waiting already. */
