@@ -21,6 +21,7 @@
 
 struct check {
     json_t *causes; // NULL until the first
+    size_t skip;    // so much of the path is not in the sentences
     size_t len;
     char path[PATH_LEN_MAX];
 };
@@ -64,6 +65,11 @@ static void add_cause(struct check *c, const char *reason, const char *message)
     }
 }
 
+static const char *body_path(const struct check *c)
+{
+    return c->path + (c->skip < c->len ? c->skip : c->len);
+}
+
 static const char *type_name(const json_t *value)
 {
     switch (json_typeof(value)) {
@@ -90,7 +96,7 @@ static void bad_type(struct check *c, const char *wanted, const char *is)
 {
     CLEANUP(cleanup_free)
     char *message = xasprintf("Invalid value: \"%s\": %s in body must be of type %s: \"%s\"", is,
-                              c->path, wanted, is);
+                              body_path(c), wanted, is);
     add_cause(c, "FieldValueTypeInvalid", message);
 }
 
@@ -99,17 +105,9 @@ static bool is_whole(const json_t *value)
     return json_is_real(value) && rint(json_real_value(value)) == json_real_value(value);
 }
 
-static void check_integer(struct check *c, const struct schema_field *field, const json_t *value)
+static void check_integer(struct check *c, const json_t *value)
 {
-    const char *format = field->type == SCHEMA_TYPE_INT32 ? "int32" : "int64";
-    if (json_is_integer(value) || is_whole(value)) {
-        return;
-    }
-    if (json_is_real(value)) {
-        bad_type(c, format, "double");
-    } else if (json_is_boolean(value)) {
-        bad_type(c, format, "boolean");
-    } else {
+    if (!json_is_integer(value) && !is_whole(value)) {
         bad_type(c, "integer", type_name(value));
     }
 }
@@ -167,7 +165,7 @@ static void check_quantity(struct check *c, const json_t *value)
     if (json_is_string(value) && !is_quantity(json_string_value(value))) {
         CLEANUP(cleanup_free)
         char *message = xasprintf("Invalid value: \"%s\": %s in body should match '%s'",
-                                  json_string_value(value), c->path, SCHEMA_QUANTITY_PATTERN);
+                                  json_string_value(value), body_path(c), SCHEMA_QUANTITY_PATTERN);
         add_cause(c, "FieldValueInvalid", message);
     }
 }
@@ -193,7 +191,7 @@ static void check_scalar(struct check *c, const struct schema_field *field, cons
         break;
     case SCHEMA_TYPE_INT32:
     case SCHEMA_TYPE_INT64:
-        check_integer(c, field, value);
+        check_integer(c, value);
         break;
     case SCHEMA_TYPE_BOOL:
         if (!json_is_boolean(value)) {
@@ -283,6 +281,19 @@ json_t *schema_check(const struct kind *kind, const json_t *object)
 {
     struct check c = {0};
     check_object(&c, schema_of(kind), object);
+    return c.causes;
+}
+
+json_t *schema_check_status(const struct kind *kind, const json_t *object)
+{
+    struct check c = {0};
+    const struct schema_field *f = schema_field(schema_of(kind), SLICE_LIT("status"), true);
+    const json_t *status = json_object_get(object, "status");
+    if (f != NULL && status != NULL) {
+        (void)push_key(&c, f->name);
+        c.skip = c.len + 1;
+        check_field(&c, f, status);
+    }
     return c.causes;
 }
 
@@ -478,14 +489,34 @@ static bool decode_object(struct decode *d, const struct schema *schema, const j
     return true;
 }
 
+// Kubernetes reads the metadata of custom kinds on its own, so the path begins in it.
+static bool decode_metadata(const struct kind *kind, const json_t *metadata, struct strbuf *out)
+{
+    bool custom = kind_is_custom(kind);
+    if (json_is_object(metadata)) {
+        struct decode d = {.out = out, .len = custom ? 0 : sizeof("metadata") - 1};
+        (void)snprintf(d.path, sizeof(d.path), "%s", custom ? "" : "metadata");
+        return decode_object(&d, schema_row(SCHEMA_OBJECT_META), metadata);
+    }
+    const char *is = type_name(metadata);
+    is = json_is_number(metadata) ? "number" : json_is_boolean(metadata) ? "bool" : is;
+    if (custom) {
+        (void)strbuf_appendf(out, "json: cannot unmarshal %s into Go value of type v1.ObjectMeta",
+                             is);
+    } else {
+        (void)strbuf_appendf(out,
+                             "json: cannot unmarshal %s into Go struct field %s.metadata of type "
+                             "v1.ObjectMeta",
+                             is, kind->kind);
+    }
+    return false;
+}
+
 bool schema_decodes(const struct kind *kind, const json_t *object, struct strbuf *out)
 {
     const json_t *metadata = json_object_get(object, "metadata");
-    if (json_is_object(metadata)) {
-        struct decode d = {.out = out, .len = 8, .path = "metadata"};
-        if (!decode_object(&d, schema_row(SCHEMA_OBJECT_META), metadata)) {
-            return false;
-        }
+    if (metadata != NULL && !json_is_null(metadata) && !decode_metadata(kind, metadata, out)) {
+        return false;
     }
     struct decode d = {.out = out};
     return kind_is_custom(kind) || decode_object(&d, schema_of(kind), object);

@@ -17,6 +17,8 @@
 // For custom kinds. NULL when all is well, else a JSON array (the caller's) of
 // {"reason":"FieldValueTypeInvalid","message":"Invalid value: …","field":"spec.x"}.
 json_t *schema_check(const struct kind *kind, const json_t *object);
+// The same for the status alone, as the status subresource is judged.
+json_t *schema_check_status(const struct kind *kind, const json_t *object);
 
 // Appends the causes as one text: "spec.x: Required value", several as "[…, …]".
 void schema_causes_text(const json_t *causes, struct strbuf *out);

@@ -34,6 +34,7 @@ static void free_call(struct call *c)
     json_decref(c->body);
     json_decref(c->duplicates);
     json_decref(c->warnings);
+    json_decref(c->causes);
     free(c->refusal);
     free(c);
 }

@@ -66,6 +66,7 @@ struct call {
     json_t *body;            /* owned; parsed request body or NULL */
     json_t *duplicates;      /* owned; names that stand twice in the body, or NULL */
     json_t *warnings;        /* owned; sentences about unknown and duplicate fields, or NULL */
+    json_t *causes;          /* owned; of a refusal, or NULL */
     char *refusal;           /* owned; the sentence of an error that may be long, or NULL */
     struct victims *victims; /* of a delete of a collection, while it is under way */
 };
@@ -78,7 +79,8 @@ void respond_status(struct http_simple_request *rq, int status, const char *reas
 /* prefix may be NULL. */
 void respond_error(struct http_simple_request *rq, const struct error *err, const char *prefix);
 /* As respond_error, with a sentence of any length. */
-void respond_refusal(struct http_simple_request *rq, enum err_code code, const char *message);
+void respond_refusal(struct http_simple_request *rq, enum err_code code, const char *message,
+                     const json_t *causes);
 /* Status Success of a delete. */
 void respond_deleted(struct http_simple_request *rq, const struct route *route,
                      const struct object *object);

@@ -87,10 +87,13 @@ static void add_sentences(json_t *to, const char *what, const json_t *names)
 
 static int check_types(struct call *c, const json_t *object, struct error *err)
 {
-    CLEANUP(jfree) json_t *causes = schema_check(c->route.kind, object);
+    json_t *causes = c->route.sub == ROUTE_SUB_STATUS ? schema_check_status(c->route.kind, object)
+                                                      : schema_check(c->route.kind, object);
     if (causes == NULL) {
         return 0;
     }
+    json_decref(c->causes);
+    c->causes = causes;
     CLEANUP(strbuf_fini) struct strbuf out;
     strbuf_init(&out, MESSAGE_MAX);
     const char *name =

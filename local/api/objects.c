@@ -36,7 +36,7 @@ static enum store_class class_of(const struct call *c)
 static void answer_error(struct call *c, const struct error *err, const char *prefix)
 {
     if (c->rq != NULL && c->refusal != NULL) {
-        respond_refusal(c->rq, err->code, c->refusal);
+        respond_refusal(c->rq, err->code, c->refusal, c->causes);
     } else if (c->rq != NULL) {
         respond_error(c->rq, err, prefix);
     }

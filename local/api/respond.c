@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "json/jparse.h"
 #include "serving/schema_prune.h"
 #include "local/api/call.h"
 
@@ -110,7 +111,8 @@ static bool append_subject(struct strbuf *out, const char *message, bool *first)
 }
 
 /* A bad request has no details on Kubernetes; an error about an object names it. */
-static void append_details(struct strbuf *out, int status, const char *message)
+static void append_details(struct strbuf *out, int status, const char *message,
+                           const json_t *causes)
 {
     if (status == 400 || status == 401 || status == 413 || status == 500) {
         return;
@@ -120,7 +122,12 @@ static void append_details(struct strbuf *out, int status, const char *message)
     if (status == 403 || status == 404 || status == 409 || status == 422) {
         (void)append_subject(out, message, &first);
     }
-    if (status == 422 || status == 504) {
+    struct error err;
+    if (causes != NULL) {
+        (void)strbuf_appendf(out, "%s\"causes\":", first ? "" : ",");
+        REQUIRE(jdump(causes, out, &err) == 0 || !strbuf_ok(out));
+        first = false;
+    } else if (status == 422 || status == 504) {
         first = !append_causes(out, message, first) && first;
     }
     if (status == 429 || status >= 503) {
@@ -129,8 +136,8 @@ static void append_details(struct strbuf *out, int status, const char *message)
     (void)strbuf_append_str(out, "},");
 }
 
-void respond_status(struct http_simple_request *rq, int status, const char *reason,
-                    const char *message)
+static void respond_failure(struct http_simple_request *rq, int status, const char *reason,
+                            const char *message, const json_t *causes)
 {
     CLEANUP(strbuf_fini) struct strbuf out;
     strbuf_init(&out, 64 << 10);
@@ -138,9 +145,15 @@ void respond_status(struct http_simple_request *rq, int status, const char *reas
                                   "\"status\":\"Failure\",\"message\":");
     (void)strbuf_append_json(&out, slice_str(message));
     (void)strbuf_appendf(&out, ",\"reason\":\"%s\",", reason);
-    append_details(&out, status, message);
+    append_details(&out, status, message, causes);
     (void)strbuf_appendf(&out, "\"code\":%d}", status);
     respond_text(rq, status, &out);
+}
+
+void respond_status(struct http_simple_request *rq, int status, const char *reason,
+                    const char *message)
+{
+    respond_failure(rq, status, reason, message, NULL);
 }
 
 static const struct reason {
@@ -163,7 +176,8 @@ static const struct reason {
     {ERR_UNAVAILABLE, 503, "ServiceUnavailable"},
 };
 
-void respond_refusal(struct http_simple_request *rq, enum err_code code, const char *message)
+void respond_refusal(struct http_simple_request *rq, enum err_code code, const char *message,
+                     const json_t *causes)
 {
     int status = 500;
     const char *reason = "InternalError";
@@ -173,7 +187,7 @@ void respond_refusal(struct http_simple_request *rq, enum err_code code, const c
             reason = reasons[i].reason;
         }
     }
-    respond_status(rq, status, reason, message);
+    respond_failure(rq, status, reason, message, causes);
 }
 
 void respond_error(struct http_simple_request *rq, const struct error *err, const char *prefix)
@@ -183,7 +197,7 @@ void respond_error(struct http_simple_request *rq, const struct error *err, cons
         respond_status(rq, 400, "BadRequest", message);
         return;
     }
-    respond_refusal(rq, err->code, err->msg);
+    respond_refusal(rq, err->code, err->msg, NULL);
 }
 
 void respond_deleted(struct http_simple_request *rq, const struct route *route,

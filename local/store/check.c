@@ -174,6 +174,18 @@ static int check_map(const struct store_kind *kind, const char *name, const json
     return 0;
 }
 
+/* A name of Kubernetes' own, or one with the domain of who made it up. */
+static bool is_finalizer(struct slice name)
+{
+    static const char *const standard[] = {"kubernetes", "orphan", "foregroundDeletion"};
+    for (size_t i = 0; i < ARRAY_LEN(standard); i++) {
+        if (slice_eq_str(name, standard[i])) {
+            return true;
+        }
+    }
+    return is_label_key(name) && slice_find(name, '/') >= 0;
+}
+
 static int check_lists(const struct store_kind *kind, const char *name, const json_t *metadata,
                        struct error *err)
 {
@@ -194,11 +206,15 @@ static int check_lists(const struct store_kind *kind, const char *name, const js
             bool fine = owners
                             ? jpeek_str(item, "uid").len > 0 && jpeek_str(item, "kind").len > 0 &&
                                   jpeek_str(item, "name").len > 0
-                            : json_string_length(item) > 0;
+                            : is_finalizer(slice_str(json_string_value(item)));
             if (!fine) {
-                char what[120];
-                (void)snprintf(what, sizeof(what), "metadata.%s[%zu]: Invalid value",
-                               list_members[m], i);
+                char what[200];
+                (void)snprintf(what, sizeof(what), "metadata.%s[%zu]: Invalid value%s%.40s%s",
+                               list_members[m], i, owners ? "" : ": \"",
+                               owners ? "" : json_string_value(item),
+                               owners ? ""
+                                      : "\": name is neither a standard finalizer name nor is it "
+                                        "fully qualified");
                 return check_invalid(err, kind, name, what);
             }
         }

@@ -26,6 +26,10 @@
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or " \
     "'.', and must start and end with an alphanumeric character"
 
+#define LABEL_RULE                                                                               \
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and " \
+    "must start and end with an alphanumeric character"
+
 /* What a client may set, in the order in which it is written. */
 static const char *const members[] = {"labels", "annotations", "ownerReferences", "finalizers"};
 
@@ -152,13 +156,14 @@ static int choose_name(const struct store_kind *kind, const json_t *metadata,
     }
     bool fits = given.len <= CHECK_NAME_MAX && check_is_name(slice_str(name)) &&
                 strlen(name) == (given.len > 0 ? given.len : strlen(name));
-    if (strcmp(kind->kind, "Namespace") == 0) {
+    bool label = strcmp(kind->kind, "Namespace") == 0;
+    if (label) {
         fits = fits && strlen(name) <= CHECK_LABEL_MAX && strchr(name, '.') == NULL;
     }
     if (!fits) {
         char what[240];
-        (void)snprintf(what, sizeof(what), "metadata.name: Invalid value: \"%.40s\": " NAME_RULE,
-                       name);
+        (void)snprintf(what, sizeof(what), "metadata.name: Invalid value: \"%.40s\": %s", name,
+                       label ? LABEL_RULE : NAME_RULE);
         char shown[64];
         (void)snprintf(shown, sizeof(shown), "%.60s", name);
         return check_invalid(err, kind, shown, what);
@@ -249,7 +254,8 @@ static int check_finalizers(const struct store_kind *kind, const json_t *old,
         return 0;
     }
     const json_t *before = jget(old, "metadata.finalizers");
-    size_t i, k;
+    char fresh[120] = "";
+    size_t i, k, n = 0;
     json_t *item, *other;
     json_array_foreach(json_object_get(metadata, "finalizers"), i, item)
     {
@@ -258,14 +264,20 @@ static int check_finalizers(const struct store_kind *kind, const json_t *old,
         {
             there = there || json_equal(item, other);
         }
-        if (!there) {
-            return check_invalid(
-                err, kind, jpeek_cstr(old, "metadata.name"),
-                "metadata.finalizers: Forbidden: no new finalizers can be added if the "
-                "object is being deleted");
+        if (!there && n < sizeof(fresh)) {
+            n += (size_t)snprintf(fresh + n, sizeof(fresh) - n, "%s\"%.60s\"", n > 0 ? ", " : "",
+                                  json_string_value(item));
         }
     }
-    return 0;
+    if (n == 0) {
+        return 0;
+    }
+    char what[280];
+    (void)snprintf(what, sizeof(what),
+                   "metadata.finalizers: Forbidden: no new finalizers can be added if the object "
+                   "is being deleted, found new finalizers []string{%s}",
+                   fresh);
+    return check_invalid(err, kind, jpeek_cstr(old, "metadata.name"), what);
 }
 
 /* Equal but for metadata (and status, where it is separate). */

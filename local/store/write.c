@@ -361,19 +361,21 @@ static int check_preconditions(const struct entry *e, const struct store_delete_
                                struct error *err)
 {
     const struct object *latest = e->latest;
+    char kind[RULES_KIND_MAX];
+    rules_kind_text(e->room->kind, kind, sizeof(kind));
     if (o->uid != NULL && o->uid[0] != '\0' && strcmp(o->uid, latest->uid) != 0) {
         return error_set(err, ERR_CONFLICT,
                          "Operation cannot be fulfilled on %s \"%s\": the UID in the precondition "
                          "(%.40s) does not match the UID in record (%s). The object might have "
                          "been deleted and then recreated",
-                         latest->resource, latest->name, o->uid, latest->uid);
+                         kind, latest->name, o->uid, latest->uid);
     }
     if (o->version != 0 && o->version != latest->version) {
         return error_set(err, ERR_CONFLICT,
                          "Operation cannot be fulfilled on %s \"%s\": the ResourceVersion in the "
                          "precondition (%llu) does not match the ResourceVersion in record (%llu). "
                          "The object might have been modified",
-                         latest->resource, latest->name, (unsigned long long)o->version,
+                         kind, latest->name, (unsigned long long)o->version,
                          (unsigned long long)latest->version);
     }
     return 0;

@@ -65,11 +65,21 @@ class Api:
         conf = yaml.safe_load(pathlib.Path(kubeconfig).read_text())
         cluster, user = conf["clusters"][0]["cluster"], conf["users"][0]["user"]
         self.server, self.token = cluster["server"].rstrip("/"), user.get("token")
-        self.context = ssl.create_default_context(
-            cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
+        if "certificate-authority" in cluster:
+            self.context = ssl.create_default_context(cafile=cluster["certificate-authority"])
+        else:
+            self.context = ssl.create_default_context(
+                cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
+        if "client-certificate" in user:
+            self.context.load_cert_chain(user["client-certificate"], user["client-key"])
 
-    def request(self, method, path, body=None, content_type="application/json", **query):
-        headers = {"Accept": "application/json", "Authorization": f"Bearer {self.token}"}
+    def request(self, method, path, body=None, content_type="application/json", accept="application/json",
+                if_none_match=None, **query):
+        headers = {"Accept": accept}
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
+        if if_none_match:
+            headers["If-None-Match"] = if_none_match
         data = None
         if body is not None:
             data = body if isinstance(body, bytes) else json.dumps(body).encode()

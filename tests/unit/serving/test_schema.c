@@ -170,7 +170,7 @@ static void types_of_kubernetes_kinds(void **state)
          "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type "
          "int32"},
         {KIND_SERVICE, "{\"metadata\":{\"labels\":{\"a\":1}},\"spec\":7}",
-         "json: cannot unmarshal number into Go struct field ObjectMeta.metadata.labels of type "
+         "json: cannot unmarshal number into Go struct field ObjectMeta.labels of type "
          "string"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
