@@ -325,6 +325,7 @@ void api_close(struct api *api, void (*cb)(void *arg), void *arg)
         return;
     }
     api->closing = true;
+    accounts_stop(api);
     api->close_cb = cb;
     api->close_arg = arg;
     api->closers = 2;
@@ -387,6 +388,7 @@ int api_start(struct api **out, const struct api_options *options, struct error 
         api_close(api, NULL, NULL);
         return error_prefix(err, rc, "the API server cannot listen on %s", options->listen);
     }
+    accounts_start(api);
     *out = api;
     return 0;
 }

@@ -34,6 +34,7 @@ struct api {
     struct list watches;         /* of struct feed, list.c */
     size_t watches_count;
     struct timer bookmarks;
+    struct store_watch *namespaces, *accounts; /* accounts.c */
     uint64_t requests;
     struct openapi_hashes *openapi; /* owned; NULL: nobody has asked yet */
     bool closing;
@@ -128,6 +129,10 @@ MUST_CHECK int scale_apply(json_t *object, const json_t *wanted, struct error *e
 /* --- podlog.c --- */
 void podlog_start(struct api *api, struct http_simple_request *rq, const struct route *route);
 
+/* --- accounts.c --- */
+void accounts_start(struct api *api);
+void accounts_stop(struct api *api);
+
 /* --- admit.c --- */
 /*
  * Defaults and checks `object` in place. old: NULL on a create. *out_prefix is set to what stands
@@ -148,6 +153,8 @@ bool documents_handle(struct api *api, struct http_simple_request *rq);
 MUST_CHECK int coerce(struct call *c, json_t *object, bool patched, struct error *err);
 
 /* --- patch.c --- */
+/* Whether a kind takes patches of this content type; ERR_UNSUPPORTED with what to use. */
+MUST_CHECK int patch_check(enum kind_id id, struct slice content_type, struct error *err);
 /* The new object that a patch of this content type makes of `target`; the caller's. */
 MUST_CHECK int patch_apply(enum kind_id id, struct slice content_type, const json_t *target,
                            const json_t *patch, json_t **out, struct error *err);

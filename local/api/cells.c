@@ -199,6 +199,108 @@ static void event_object(const json_t *o, struct strbuf *out)
     (void)strbuf_append_json(out, slice_str(text));
 }
 
+static void nothing(const json_t *o, struct strbuf *out)
+{
+    (void)strbuf_append_str(out, "\"<none>\"");
+}
+
+/* Appends the texts as one, or <none>. */
+static void append_joined(const struct strbuf *text, struct strbuf *out)
+{
+    (void)strbuf_append_json(out, text->len > 0 ? strbuf_slice(text) : SLICE_LIT("<none>"));
+}
+
+static void event_source(const json_t *o, struct strbuf *out)
+{
+    struct slice part = jpeek_str(o, "source.component"), host = jpeek_str(o, "source.host");
+    CLEANUP(strbuf_fini) struct strbuf text;
+    strbuf_init(&text, 4096);
+    (void)strbuf_append_slice(&text, part.len > 0 ? part : jpeek_str(o, "reportingComponent"));
+    (void)strbuf_appendf(&text, "%s%.*s", host.len > 0 ? ", " : "", SLICE_FMT(host));
+    (void)strbuf_append_json(out, strbuf_slice(&text));
+}
+
+static void append_labels(const json_t *labels, struct strbuf *out)
+{
+    CLEANUP(strbuf_fini) struct strbuf text;
+    strbuf_init(&text, 64u << 10);
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)labels, key, value)
+    {
+        (void)strbuf_appendf(&text, "%s%s=%s", text.len > 0 ? "," : "", key,
+                             json_is_string(value) ? json_string_value(value) : "");
+    }
+    append_joined(&text, out);
+}
+
+static void service_selector(const json_t *o, struct strbuf *out)
+{
+    append_labels(jpeek_obj(o, "spec.selector"), out);
+}
+
+static void deployment_selector(const json_t *o, struct strbuf *out)
+{
+    append_labels(jpeek_obj(o, "spec.selector.matchLabels"), out);
+}
+
+static void append_members(const json_t *list, const char *path, struct strbuf *out)
+{
+    CLEANUP(strbuf_fini) struct strbuf text;
+    strbuf_init(&text, 64u << 10);
+    size_t i;
+    json_t *item;
+    json_array_foreach(list, i, item)
+    {
+        struct slice member = jpeek_str(item, path);
+        (void)strbuf_appendf(&text, "%s%.*s", i > 0 ? "," : "", SLICE_FMT(member));
+    }
+    append_joined(&text, out);
+}
+
+static void deployment_containers(const json_t *o, struct strbuf *out)
+{
+    append_members(jpeek_arr(o, "spec.template.spec.containers"), "name", out);
+}
+
+static void deployment_images(const json_t *o, struct strbuf *out)
+{
+    append_members(jpeek_arr(o, "spec.template.spec.containers"), "image", out);
+}
+
+static void service_address(const json_t *o, struct strbuf *out)
+{
+    struct slice ip = jpeek_str(o, "spec.clusterIP");
+    (void)strbuf_append_json(out, ip.len > 0 ? ip : SLICE_LIT("<none>"));
+}
+
+static void service_external(const json_t *o, struct strbuf *out)
+{
+    struct slice name = jpeek_str(o, "spec.externalName");
+    struct slice ip = jpeek_str(o, "spec.externalIPs[0]");
+    (void)strbuf_append_json(out, name.len > 0 ? name : ip.len > 0 ? ip : SLICE_LIT("<none>"));
+}
+
+static void service_ports(const json_t *o, struct strbuf *out)
+{
+    CLEANUP(strbuf_fini) struct strbuf text;
+    strbuf_init(&text, 64u << 10);
+    size_t i;
+    json_t *port;
+    json_array_foreach(jpeek_arr(o, "spec.ports"), i, port)
+    {
+        struct slice protocol = jpeek_str(port, "protocol");
+        int64_t node = jpeek_i64(port, "nodePort");
+        (void)strbuf_appendf(&text, "%s%" PRId64, i > 0 ? "," : "", jpeek_i64(port, "port"));
+        if (node > 0) {
+            (void)strbuf_appendf(&text, ":%" PRId64, node);
+        }
+        (void)strbuf_appendf(&text, "/%.*s",
+                             SLICE_FMT(protocol.len > 0 ? protocol : SLICE_LIT("TCP")));
+    }
+    append_joined(&text, out);
+}
+
 static const struct computed {
     enum kind_id kind;
     const char *column;
@@ -212,6 +314,16 @@ static const struct computed {
     {KIND_SECRET, "Data", data_count},
     {KIND_SERVICEACCOUNT, "Secrets", secrets_count},
     {KIND_EVENT, "Object", event_object},
+    {KIND_EVENT, "Source", event_source},
+    {KIND_POD, "Nominated Node", nothing},
+    {KIND_POD, "Readiness Gates", nothing},
+    {KIND_DEPLOYMENT, "Containers", deployment_containers},
+    {KIND_DEPLOYMENT, "Images", deployment_images},
+    {KIND_DEPLOYMENT, "Selector", deployment_selector},
+    {KIND_CORE_SERVICE, "Cluster-IP", service_address},
+    {KIND_CORE_SERVICE, "External-IP", service_external},
+    {KIND_CORE_SERVICE, "Port(s)", service_ports},
+    {KIND_CORE_SERVICE, "Selector", service_selector},
 };
 
 static void append_computed(const struct kind *kind, const char *column, const json_t *o,
@@ -228,18 +340,33 @@ static void append_computed(const struct kind *kind, const char *column, const j
 
 /* --- the table ----------------------------------------------------------------------------- */
 
+/* Events are called by what they say: their name stands among the wide columns. */
+static bool names_itself(const struct kind *kind)
+{
+    for (size_t i = 0; i < kind->n_columns; i++) {
+        if (strcmp(kind->columns[i].name, "Name") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void cells_columns(const struct kind *kind, struct strbuf *out)
 {
-    (void)strbuf_append_str(out, "\"columnDefinitions\":[{\"name\":\"Name\",\"type\":\"string\","
-                                 "\"format\":\"name\",\"description\":\"Name\",\"priority\":0}");
+    bool first = names_itself(kind);
+    (void)strbuf_appendf(out, "\"columnDefinitions\":[%s",
+                         first ? ""
+                               : "{\"name\":\"Name\",\"type\":\"string\",\"format\":\"name\","
+                                 "\"description\":\"Name\",\"priority\":0}");
     for (size_t i = 0; i < kind->n_columns; i++) {
         const struct kind_column *c = &kind->columns[i];
         bool date = strcmp(c->type, "date") == 0;
-        (void)strbuf_appendf(out, ",{\"name\":\"%s\",\"type\":\"%s\",\"format\":\"%s\",", c->name,
-                             date ? "string" : c->type, c->format);
+        (void)strbuf_appendf(out, "%s{\"name\":\"%s\",\"type\":\"%s\",\"format\":\"%s\",",
+                             first ? "" : ",", c->name, date ? "string" : c->type, c->format);
         (void)strbuf_append_str(out, "\"description\":");
         (void)strbuf_append_json(out, slice_str(c->description));
         (void)strbuf_appendf(out, ",\"priority\":%d}", c->priority);
+        first = false;
     }
     (void)strbuf_append_char(out, ']');
 }
@@ -284,10 +411,14 @@ void cells_row(const struct kind *kind, const json_t *object, enum cells_include
                int64_t wall_ns, struct strbuf *out)
 {
     (void)strbuf_append_str(out, "{\"cells\":[");
-    (void)strbuf_append_json(out, jpeek_str(object, "metadata.name"));
+    bool first = names_itself(kind);
+    if (!first) {
+        (void)strbuf_append_json(out, jpeek_str(object, "metadata.name"));
+    }
     for (size_t i = 0; i < kind->n_columns; i++) {
         const struct kind_column *c = &kind->columns[i];
-        (void)strbuf_append_char(out, ',');
+        (void)strbuf_append_str(out, first ? "" : ",");
+        first = false;
         if (c->path[0] == '\0') {
             append_computed(kind, c->name, object, out);
         } else if (strcmp(c->type, "date") == 0) {

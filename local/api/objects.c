@@ -268,9 +268,15 @@ void objects_update(struct call *c)
 
 void objects_patch(struct call *c)
 {
-    if (read_options(c) && call_body(c)) {
-        struct slice type = http_head_get(c->rq->head, SLICE_LIT("content-type"));
-        start_change(c, type.len > 0 ? type : SLICE_LIT("none"));
+    struct slice type = http_head_get(c->rq->head, SLICE_LIT("content-type"));
+    struct error err;
+    if (!read_options(c)) {
+        return;
+    }
+    if (patch_check(c->route.kind->id, type, &err) < 0) {
+        answer_error(c, &err, NULL);
+    } else if (call_body(c)) {
+        start_change(c, type);
     }
 }
 

@@ -197,26 +197,39 @@ static int refuse_type(struct slice type, enum kind_id id, struct error *err)
     return error_set(err, ERR_UNSUPPORTED, ACCEPTED "%s%s", strategic, hint);
 }
 
+static struct slice media_type(struct slice content_type)
+{
+    ptrdiff_t semicolon = slice_find(content_type, ';');
+    return slice_trim(semicolon < 0 ? content_type : slice_sub(content_type, 0, (size_t)semicolon));
+}
+
+int patch_check(enum kind_id id, struct slice content_type, struct error *err)
+{
+    struct slice type = media_type(content_type);
+    bool fine = slice_eq_str(type, "application/json-patch+json") ||
+                slice_eq_str(type, "application/merge-patch+json") ||
+                (slice_eq_str(type, "application/strategic-merge-patch+json") &&
+                 strategic_type_of(id) != NULL);
+    return fine ? 0 : refuse_type(type, id, err);
+}
+
 int patch_apply(enum kind_id id, struct slice content_type, const json_t *target,
                 const json_t *patch, json_t **out, struct error *err)
 {
-    ptrdiff_t semicolon = slice_find(content_type, ';');
-    struct slice type =
-        slice_trim(semicolon < 0 ? content_type : slice_sub(content_type, 0, (size_t)semicolon));
+    int rc = patch_check(id, content_type, err);
+    if (rc < 0) {
+        return rc;
+    }
+    struct slice type = media_type(content_type);
     if (slice_eq_str(type, "application/json-patch+json")) {
         return json_patch(target, patch, out, err);
-    }
-    const struct strategic_type *kind = strategic_type_of(id);
-    bool strategic = kind != NULL && slice_eq_str(type, "application/strategic-merge-patch+json");
-    if (!strategic && !slice_eq_str(type, "application/merge-patch+json")) {
-        return refuse_type(type, id, err);
     }
     if (!json_is_object(patch)) {
         return error_set(err, ERR_PROTOCOL, "error decoding patch: it must be a JSON object, is %s",
                          jtype_name(patch));
     }
-    if (strategic) {
-        return strategic_merge(kind, target, patch, out, err);
+    if (slice_eq_str(type, "application/strategic-merge-patch+json")) {
+        return strategic_merge(strategic_type_of(id), target, patch, out, err);
     }
     *out = jmerge_patch(target, patch);
     return 0;
