@@ -14,7 +14,7 @@
 
 #define TEXT_KEEP     1024 /* a message's memory that is kept from one use to the next */
 #define TEXT_FIRST    256
-#define HEADERS_FIRST 6
+#define HEADERS_FIRST 4
 #define HEADERS_KEEP  32
 /* Bytes around the body that one byte of it pays for ("1\r\na\r\n" takes 5), and how many more may
    come, in max_head_bytes: head, trailers, what pads them. */
