@@ -88,7 +88,7 @@ static void print_scalar(FILE *out, int indent, const struct schema_field *f)
         break;
     case SCHEMA_TYPE_QUANTITY:
         print_line(out, indent, "pattern", "'" SCHEMA_QUANTITY_PATTERN "'");
-        // fall through
+        __attribute__((fallthrough));
     case SCHEMA_TYPE_INT_OR_STRING:
         fprintf(out, "%*sanyOf:\n%*s- type: integer\n%*s- type: string\n", indent, "", indent, "",
                 indent, "");

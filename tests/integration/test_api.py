@@ -727,6 +727,12 @@ def test_kubectl(local, tmp_path):
     kubectl("create", "secret", "generic", "s", "--from-literal=a=b", "-n", "n")
     assert kubectl("get", "secret", "s", "-n", "n", "-o", "jsonpath={.data.a}") == "Yg=="
     kubectl("delete", "namespace", "n")
+    told = kubectl("explain", "ksvc.spec.template.spec.containers")
+    assert "readinessProbe" in told and "lifecycle" not in told
+    assert "lifecycle" in kubectl("explain", "pod.spec.containers")
+    assert "containerPort" in kubectl("explain", "--output=plaintext-openapiv2", "deploy.spec.template.spec.containers.ports")
+    typo = json.dumps({**ksvc("typo"), "sepc": {}})
+    assert 'unknown field "sepc"' in kubectl("apply", "-f", "-", input=typo, check=False)
     uid = kubectl("get", "ksvc", "hello", "-o", "jsonpath={.metadata.uid}")
     reference = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "hello", "uid": uid,
                  "blockOwnerDeletion": True}
