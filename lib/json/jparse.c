@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "base/num.h"
+#include "json/jread.h"
 
 /* Deepest tree that is printed: more than jparse lets in, and a stop for a cycle. */
 #define DUMP_DEPTH_MAX 256
@@ -42,6 +43,11 @@ static int parse(struct slice text, size_t max, size_t flags, json_t **out, stru
         return error_set(err, ERR_TOO_BIG, "JSON of %zu bytes, at most %zu are allowed", text.len,
                          max);
     }
+    json_t *value = jread(text, (flags & JSON_REJECT_DUPLICATES) != 0, JPARSE_DEPTH_MAX);
+    if (value != NULL) {
+        *out = value;
+        return 0;
+    }
     if (too_deep(text)) {
         return error_set(err, ERR_TOO_BIG, "JSON is nested deeper than %d levels",
                          JPARSE_DEPTH_MAX);
@@ -50,7 +56,7 @@ static int parse(struct slice text, size_t max, size_t flags, json_t **out, stru
         return error_set(err, ERR_INVALID, "JSON is empty");
     }
     json_error_t why;
-    json_t *value = json_loadb(text.ptr, text.len, flags | JSON_DECODE_ANY, &why);
+    value = json_loadb(text.ptr, text.len, flags | JSON_DECODE_ANY, &why);
     if (value == NULL) {
         return error_set(err, ERR_INVALID, "JSON: line %d, column %d: %s", why.line, why.column,
                          why.text);

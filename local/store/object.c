@@ -15,6 +15,7 @@
 
 #include "base/mem.h"
 #include "base/strbuf.h"
+#include "json/jread.h"
 
 #define DEPTH_MAX   100
 #define VERSION_KEY "\"resourceVersion\":\""
@@ -74,7 +75,10 @@ json_t *object_tree(const struct object *o)
 
 json_t *object_parse(const struct object *o)
 {
-    json_t *root = json_loadb(o->json.ptr, o->json.len, JSON_ALLOW_NUL, NULL);
+    json_t *root = jread(o->json, false, DEPTH_MAX);
+    if (root == NULL) {
+        root = json_loadb(o->json.ptr, o->json.len, JSON_ALLOW_NUL, NULL);
+    }
     REQUIRE(root != NULL);
     return root;
 }
@@ -333,7 +337,17 @@ int object_load(const struct store_kind *kind, struct slice text, struct object 
                 struct error *err)
 {
     json_error_t problem;
-    json_t *root = json_loadb(text.ptr, text.len, JSON_ALLOW_NUL, &problem);
+    json_t *root = NULL;
+    if (object_fields_count(kind) == 0) { /* all that is projected stands in there */
+        json_t *metadata = jread_member(text, "metadata", DEPTH_MAX);
+        root = metadata == NULL ? NULL : json_pack("{s:o}", "metadata", metadata);
+    }
+    if (root == NULL) {
+        root = jread(text, false, DEPTH_MAX);
+    }
+    if (root == NULL) {
+        root = json_loadb(text.ptr, text.len, JSON_ALLOW_NUL, &problem);
+    }
     if (root == NULL) {
         return error_set(err, ERR_PROTOCOL, "not JSON: %s", problem.text);
     }
