@@ -21,7 +21,9 @@ struct admin {
     struct metric *version;
     struct metric *requests;
     struct metric *watches;
+    struct metric *serialisations;
     double requests_seen;
+    double serialisations_seen;
     void (*close_cb)(void *arg);
     void *close_arg;
 };
@@ -40,6 +42,9 @@ static void read_numbers(void *data)
     double requests = (double)api_requests(a->api);
     metric_add(a->requests, requests - a->requests_seen);
     a->requests_seen = requests;
+    double texts = (double)(store_serialisations(a->store) + api_serialisations(a->api));
+    metric_add(a->serialisations, texts - a->serialisations_seen);
+    a->serialisations_seen = texts;
     metric_set(a->version, (double)store_version(a->store));
     metric_set(a->watches, (double)api_watches(a->api));
 }
@@ -57,6 +62,12 @@ static void make_metrics(struct admin *a)
         NULL);
     a->watches = metric_with(
         metric_gauge(&a->metrics, "lull_local_api_watches", "Watches that are open.", NULL), NULL);
+    a->serialisations = metric_with(
+        metric_counter(&a->metrics, "lull_local_serialisations_total",
+                       "Objects made into text: one for each version, and one for each row of a "
+                       "table.",
+                       NULL),
+        NULL);
     metric_on_expose(&a->metrics, &a->hook, read_numbers, a);
 }
 

@@ -122,6 +122,8 @@ void store_close(struct store *s, store_close_cb cb, void *arg);
 uint64_t store_version(const struct store *s);
 /* Number of objects of a kind (visible ones). */
 size_t store_count(const struct store *s, const char *resource);
+/* Objects that were made into text since the start: one for each version, whoever watches. */
+uint64_t store_serialisations(const struct store *s);
 /* NULL when the store has no such kind. */
 const struct store_kind *store_kind_find(const struct store *s, const char *resource);
 

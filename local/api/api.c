@@ -10,6 +10,7 @@
 #include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -127,7 +128,7 @@ bool query_is_true(const struct http_simple_request *rq, const char *name)
     if (!http_query_get(rq->query, name, &buf)) {
         return false;
     }
-    return strcmp(buf.ptr, "true") == 0 || strcmp(buf.ptr, "1") == 0 || buf.len == 0;
+    return strcasecmp(buf.ptr, "false") != 0 && strcmp(buf.ptr, "0") != 0; /* as Kubernetes */
 }
 
 /* --- authentication ------------------------------------------------------------------------ */
@@ -406,6 +407,11 @@ void api_set_logs(struct api *api, const struct logs_provider *logs)
 uint64_t api_requests(const struct api *api)
 {
     return api->requests;
+}
+
+uint64_t api_serialisations(const struct api *api)
+{
+    return api->serialisations;
 }
 
 size_t api_watches(const struct api *api)

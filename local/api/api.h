@@ -39,3 +39,5 @@ void api_close(struct api *api, void (*cb)(void *arg), void *arg);
 /* Requests that were answered, and watches that are open; for metrics. */
 uint64_t api_requests(const struct api *api);
 size_t api_watches(const struct api *api);
+/* Rows of tables and metadata that were made into text; whole objects the store counts. */
+uint64_t api_serialisations(const struct api *api);

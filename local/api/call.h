@@ -36,6 +36,7 @@ struct api {
     struct timer bookmarks;
     struct store_watch *namespaces, *accounts; /* accounts.c */
     uint64_t requests;
+    uint64_t serialisations;
     struct openapi_hashes *openapi; /* owned; NULL: nobody has asked yet */
     bool closing;
     unsigned closers;

@@ -102,6 +102,14 @@ static void put(struct feed *f, struct slice text)
     }
 }
 
+/* An object in another form than its own, which it has as text already. */
+static void append_form(struct feed *f, const struct object *o, uint64_t version,
+                        struct strbuf *out)
+{
+    f->api->serialisations++;
+    respond_append(f->route.kind, &f->form, o, version, out);
+}
+
 /* --- selection ----------------------------------------------------------------------------- */
 
 static bool take_object(struct object *o, void *arg)
@@ -264,7 +272,7 @@ static void list_run(struct feed *f)
             put(f, o->json);
         } else {
             strbuf_clear(&row);
-            respond_append(f->route.kind, &f->form, o, o->version, &row);
+            append_form(f, o, o->version, &row);
             put(f, strbuf_slice(&row));
         }
         object_unref(o);
@@ -289,7 +297,7 @@ static void list_whole(struct feed *f)
         if (f->form.what == FORM_OBJECT) {
             (void)strbuf_append_slice(&out, f->objects[i]->json);
         } else {
-            respond_append(f->route.kind, &f->form, f->objects[i], f->objects[i]->version, &out);
+            append_form(f, f->objects[i], f->objects[i]->version, &out);
         }
     }
     (void)strbuf_append_str(&out, "]}");
@@ -354,7 +362,7 @@ static void put_event(struct feed *f, const char *type, const struct object *o, 
     (void)strbuf_appendf(&out, "{\"type\":\"%s\",\"object\":", type);
     http_exchange_cork(f->rq->exchange);
     if (f->form.what == FORM_META) {
-        respond_append(f->route.kind, &f->form, o, version, &out);
+        append_form(f, o, version, &out);
         (void)strbuf_append_str(&out, "}\n");
         put(f, strbuf_slice(&out));
     } else if (f->form.what == FORM_TABLE) {
@@ -370,7 +378,7 @@ static void put_event(struct feed *f, const char *type, const struct object *o, 
             (void)strbuf_append_str(&out, "\"columnDefinitions\":null,");
         }
         (void)strbuf_append_str(&out, "\"rows\":[");
-        respond_append(f->route.kind, &f->form, o, version, &out);
+        append_form(f, o, version, &out);
         (void)strbuf_append_str(&out, "]}}\n");
         put(f, strbuf_slice(&out));
     } else {

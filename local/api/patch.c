@@ -14,7 +14,8 @@
 #include "local/api/strategic.h"
 
 #define OPERATIONS_MAX 10000
-#define VALUES_MAX     1000000 /* put in by one patch */
+#define COST_MAX       (16u << 20) /* bytes put in by one patch */
+#define VALUE_COST     8u
 #define DEPTH_MAX      100
 
 static struct slice pointer_of(const json_t *operation, const char *key)
@@ -62,21 +63,24 @@ static int add_value(json_t **root, struct slice pointer, json_t *value, bool in
     return jpointer_set(*root, pointer, value, err);
 }
 
-/* Counts the values in it; gives up (false) below depth 0 or beyond the budget. */
+/* Takes what it costs off the budget; gives up (false) below depth 0 or beyond the budget. */
 static bool measure(const json_t *value, int depth, size_t *budget)
 {
-    if (depth <= 0 || *budget == 0) {
+    size_t cost = VALUE_COST + json_string_length(value);
+    if (depth <= 0 || *budget < cost) {
         return false;
     }
-    --*budget;
+    *budget -= cost;
     const char *key;
     json_t *item;
     size_t i;
     json_object_foreach((json_t *)(uintptr_t)value, key, item)
     {
-        if (!measure(item, depth - 1, budget)) {
+        size_t name = strlen(key);
+        if (*budget < name || !measure(item, depth - 1, budget)) {
             return false;
         }
+        *budget -= *budget < name ? *budget : name;
     }
     json_array_foreach(value, i, item)
     {
@@ -166,7 +170,7 @@ static int json_patch(const json_t *target, const json_t *patch, json_t **out, s
                          OPERATIONS_MAX, json_array_size(patch));
     }
     json_t *root = json_deep_copy(target);
-    size_t i, budget = VALUES_MAX;
+    size_t i, budget = COST_MAX;
     json_t *operation;
     json_array_foreach(patch, i, operation)
     {

@@ -99,6 +99,7 @@ struct store {
     size_t writing; /* of these, not yet written */
     struct history history;
     struct object_trees trees;
+    uint64_t serialisations;
     struct list watches;
     struct list dead_watches; /* closed during dispatch */
     bool dispatching;

@@ -324,6 +324,11 @@ uint64_t store_version(const struct store *s)
     return s->version;
 }
 
+uint64_t store_serialisations(const struct store *s)
+{
+    return s->serialisations;
+}
+
 size_t store_count(const struct store *s, const char *resource)
 {
     struct room *room = room_find(s, resource);

@@ -187,6 +187,7 @@ static int submit_tree(struct store *s, struct entry *e, json_t *root, const str
 {
     rules_set_version(root, s->assigned + 1);
     struct object *object;
+    s->serialisations++;
     int rc = object_make(e->room->kind, root, s->options.object_bytes_max, &object, err);
     if (rc == 0) {
         object_trees_add(&s->trees, object, root);
