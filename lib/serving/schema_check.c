@@ -43,9 +43,23 @@ static size_t push(struct check *c, const char *format, ...)
     return before;
 }
 
+// The path grows by a name; as this is done for every field of every write, without a format.
+static size_t append_key(char path[PATH_LEN_MAX], size_t *len, const char *key)
+{
+    size_t before = *len, n = strlen(key);
+    if (before + n + 2 <= PATH_LEN_MAX) {
+        if (before > 0) {
+            path[(*len)++] = '.';
+        }
+        memcpy(path + *len, key, n + 1);
+        *len += n;
+    }
+    return before;
+}
+
 static size_t push_key(struct check *c, const char *key)
 {
-    return push(c, "%s%s", c->len > 0 ? "." : "", key);
+    return append_key(c->path, &c->len, key);
 }
 
 static void pop(struct check *c, size_t before)
@@ -267,10 +281,14 @@ static void check_object(struct check *c, const struct schema *schema, const jso
     const struct schema_field *f;
     while ((f = schema_next(schema, true, &at)) != NULL) {
         const json_t *value = json_object_get(object, f->name);
+        bool required = value == NULL && schema_is_required(f, true);
+        if (value == NULL && !required) {
+            continue;
+        }
         size_t before = push_key(c, f->name);
         if (value != NULL) {
             check_field(c, f, value);
-        } else if (schema_is_required(f, true)) {
+        } else {
             add_cause(c, "FieldValueRequired", "Required value");
         }
         pop(c, before);
@@ -473,13 +491,7 @@ static bool decode_object(struct decode *d, const struct schema *schema, const j
         if (field == NULL || json_is_null(value)) {
             continue;
         }
-        size_t before = d->len;
-        int n = snprintf(d->path + before, sizeof(d->path) - before, "%s%s", before > 0 ? "." : "",
-                         key);
-        d->len += n < 0 ? 0 : (size_t)n;
-        if (d->len >= sizeof(d->path)) {
-            d->len = sizeof(d->path) - 1;
-        }
+        size_t before = append_key(d->path, &d->len, key);
         if (!decode_field(d, schema, field, value)) {
             return false;
         }

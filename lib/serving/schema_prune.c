@@ -28,12 +28,13 @@ static void prune_object(struct walk *w, const struct schema *schema, json_t *ob
 
 static size_t push_key(struct walk *w, const char *key)
 {
-    size_t before = w->len;
-    int n =
-        snprintf(w->path + w->len, sizeof(w->path) - w->len, "%s%s", w->len > 0 ? "." : "", key);
-    w->len += n < 0 ? 0 : (size_t)n;
-    if (w->len >= sizeof(w->path)) {
-        w->len = sizeof(w->path) - 1;
+    size_t before = w->len, n = strlen(key);
+    if (before + n + 2 <= sizeof(w->path)) {
+        if (before > 0) {
+            w->path[w->len++] = '.';
+        }
+        memcpy(w->path + w->len, key, n + 1);
+        w->len += n;
     }
     return before;
 }
