@@ -6,9 +6,9 @@
  * annotations autoscaling.knative.dev/... of one revision, with bounds and defaults.
  * Pure: text in, structs and sentences out. Owns nothing.
  *
- * Two ways through the annotations: autoscaler_annotations_check() for the API (every problem, in
- * Knative's words) and scaling_spec_resolve() for the autoscaler, which must live with what is
- * there (a value that is out of bounds is left at its default).
+ * Two ways through the annotations: serving/defaults.h for the API (every problem, in Knative's
+ * words) and scaling_spec_resolve() for the autoscaler, which must live with what is there (a value
+ * that is out of bounds is left at its default).
  */
 
 #include "base/error.h"
@@ -58,14 +58,6 @@ void autoscaler_config_default(struct autoscaler_config *out);
  */
 MUST_CHECK int autoscaler_config_parse(const struct config_pair *pairs, size_t count,
                                        struct autoscaler_config *out, struct error *err);
-
-/*
- * Checks the autoscaling annotations of a revision. Appends one line "message: path" per problem,
- * each path being `path` + "." + annotation (`path` may be ""). Returns the number of problems.
- */
-size_t autoscaler_annotations_check(const struct config_pair *pairs, size_t count,
-                                    const struct autoscaler_config *config, const char *path,
-                                    struct strbuf *problems);
 
 enum scaling_metric { SCALING_CONCURRENCY, SCALING_RPS };
 

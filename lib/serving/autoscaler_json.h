@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * serving/autoscaler_config.h over JSON objects of texts: a ConfigMap's data, an object's
- * annotations. Pure. Owns nothing. A file of its own so that the rest needs no JSON library.
+ * serving/autoscaler_config.h over a JSON object of texts, a ConfigMap's data. Pure. Owns nothing.
+ * A file of its own so that the rest needs no JSON library.
  */
 
 #include <jansson.h>
@@ -13,11 +13,3 @@
 /* data (NULL: none) of the ConfigMap config-autoscaler. As autoscaler_config_parse. */
 MUST_CHECK int autoscaler_config_from_json(const json_t *data, struct autoscaler_config *out,
                                            struct error *err);
-
-/*
- * annotations (NULL: none) of a revision's template. ERR_INVALID with all problems, one a line as
- * far as they fit: "message: path.annotation".
- */
-MUST_CHECK int autoscaler_annotations_validate(const json_t *annotations,
-                                               const struct autoscaler_config *config,
-                                               const char *path, struct error *err);

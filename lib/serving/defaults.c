@@ -1,120 +1,90 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * What an object leaves open is filled in here, as Knative's webhook does.
- * Happy path: Service, Configuration and Revision get their pod template completed, Service and
- * Route their traffic. Failure modes: a shape that cannot be completed (a list where an object
- * belongs) is ERR_INVALID with its path; missing parts are left for serving_validate to name.
+ * Happy path: the spec is checked for its shape, brought into its normal form and completed: pod
+ * template, traffic, who made it. Failure modes: a value of a wrong type is ERR_INVALID with its
+ * path, before anything is changed; missing parts are left for serving_validate to name.
  */
 #include "serving/defaults.h"
 
-#include "base/num.h"
-#include "json/jedit.h"
-#include "json/jget.h"
-#include "serving/domain_mapping.h"
+#include "base/mem.h"
+#include "json/jparse.h"
+#include "serving/name_template.h"
 #include "serving/names.h"
-
-enum {
-    TIMEOUT_S = 300,
-    TIMEOUT_MAX_S = 600,
-    CONCURRENCY_MAX = 1000,
-};
-
-void serving_config_init(struct serving_config *config)
-{
-    *config = (struct serving_config){
-        .timeout_s = TIMEOUT_S,
-        .max_timeout_s = TIMEOUT_MAX_S,
-        .max_concurrency = CONCURRENCY_MAX,
-        .allow_concurrency_zero = true,
-    };
-    autoscaler_config_default(&config->autoscaler);
-}
-
-static int read_int(const json_t *data, const char *key, int64_t min, int64_t *out,
-                    struct error *err)
-{
-    const json_t *value = json_object_get(data, key);
-    if (value == NULL) {
-        return 0;
-    }
-    int rc = num_parse_i64(slice_str(json_string_value(value)), min, INT64_C(1) << 31, out, err);
-    return rc < 0 ? error_prefix(err, rc, "%s", key) : 0;
-}
-
-int serving_config_read(struct serving_config *config, const json_t *data, struct error *err)
-{
-    struct serving_config next = *config;
-    int rc = read_int(data, "revision-timeout-seconds", 1, &next.timeout_s, err);
-    if (rc == 0) {
-        rc = read_int(data, "max-revision-timeout-seconds", 1, &next.max_timeout_s, err);
-    }
-    if (rc == 0) {
-        rc = read_int(data, "revision-response-start-timeout-seconds", 0,
-                      &next.response_start_timeout_s, err);
-    }
-    if (rc == 0) {
-        rc = read_int(data, "revision-idle-timeout-seconds", 0, &next.idle_timeout_s, err);
-    }
-    if (rc == 0) {
-        rc = read_int(data, "container-concurrency", 0, &next.concurrency, err);
-    }
-    if (rc == 0) {
-        rc = read_int(data, "container-concurrency-max-limit", 1, &next.max_concurrency, err);
-    }
-    const json_t *zero = json_object_get(data, "allow-container-concurrency-zero");
-    if (rc == 0 && zero != NULL) {
-        rc = num_parse_bool(slice_str(json_string_value(zero)), &next.allow_concurrency_zero, err);
-        rc = rc < 0 ? error_prefix(err, rc, "allow-container-concurrency-zero") : 0;
-    }
-    if (rc == 0 && next.timeout_s > next.max_timeout_s) {
-        rc = error_set(err, ERR_INVALID,
-                       "revision-timeout-seconds (%lld) is above max-revision-timeout-seconds "
-                       "(%lld)",
-                       (long long)next.timeout_s, (long long)next.max_timeout_s);
-    }
-    if (rc == 0) {
-        *config = next;
-    }
-    return rc;
-}
-
-/* --- the pod template
- * ------------------------------------------------------------------------------ */
+#include "serving/object_types.h"
+#include "serving/rules.h"
 
 static void set_int(json_t *object, const char *key, int64_t value)
 {
-    json_object_set_new(object, key, json_integer(value));
+    REQUIRE(json_object_set_new(object, key, json_integer(value)) == 0);
 }
 
-static bool absent(const json_t *object, const char *key)
+static void set_text(json_t *object, const char *key, const char *value)
 {
-    const json_t *value = json_object_get(object, key);
-    return value == NULL || json_is_null(value);
+    REQUIRE(json_object_set_new(object, key, json_string(value)) == 0);
 }
 
-static void default_probe(json_t *container)
+static void set_bool(json_t *object, const char *key, bool value)
 {
-    json_t *probe = json_object_get(container, "readinessProbe");
-    if (!json_is_object(probe)) {
-        if (!absent(container, "readinessProbe")) {
-            return; /* of a wrong type: validation says so */
+    REQUIRE(json_object_set_new(object, key, json_boolean(value)) == 0);
+}
+
+/* The object at key, made when it is missing. */
+static json_t *member(json_t *object, const char *key)
+{
+    json_t *value = json_object_get(object, key);
+    if (!json_is_object(value)) {
+        value = json_object();
+        REQUIRE(json_object_set_new(object, key, value) == 0);
+    }
+    return value;
+}
+
+/* --- containers ---------------------------------------------------------------------------- */
+
+static void default_resources(const struct serving_config *config, json_t *container)
+{
+    static const char *const names[RESOURCE_COUNT] = {"cpu", "memory", "ephemeral-storage"};
+    json_t *resources = member(container, "resources");
+    for (size_t i = 0; i < RESOURCE_COUNT; i++) {
+        const char *const values[] = {config->requests[i], config->limits[i]};
+        static const char *const keys[] = {"requests", "limits"};
+        for (size_t k = 0; k < ARRAY_LEN(keys); k++) {
+            if (values[k][0] != '\0' &&
+                json_object_get(rule_member(resources, keys[k]), names[i]) == NULL) {
+                set_text(member(resources, keys[k]), names[i], values[k]);
+            }
         }
-        json_object_set_new(container, "readinessProbe", json_object());
-        probe = json_object_get(container, "readinessProbe");
     }
-    if (absent(probe, "httpGet") && absent(probe, "tcpSocket") && absent(probe, "exec") &&
-        absent(probe, "grpc")) {
-        json_object_set_new(probe, "tcpSocket", json_pack("{s:i}", "port", 0));
+}
+
+static void default_probes(json_t *container, bool serving)
+{
+    static const char *const handlers[] = {"tcpSocket", "httpGet", "exec", "grpc"};
+    static const char *const probes[] = {"readinessProbe", "livenessProbe", "startupProbe"};
+    json_t *probe = serving ? member(container, probes[0]) : rule_member(container, probes[0]);
+    bool handled = false;
+    for (size_t i = 0; i < ARRAY_LEN(handlers); i++) {
+        handled = handled || rule_member(probe, handlers[i]) != NULL;
     }
-    if (jpeek_i64(probe, "successThreshold") == 0) {
+    if (serving && !handled) {
+        REQUIRE(json_object_set_new(probe, "tcpSocket", json_pack("{s:i}", "port", 0)) == 0);
+    }
+    if (probe != NULL && rule_int(probe, "successThreshold") == 0) {
         set_int(probe, "successThreshold", 1);
     }
-    if (jpeek_i64(probe, "periodSeconds") != 0) {
-        if (jpeek_i64(probe, "failureThreshold") == 0) {
+    if (probe != NULL && rule_int(probe, "periodSeconds") != 0) {
+        if (rule_int(probe, "failureThreshold") == 0) {
             set_int(probe, "failureThreshold", 3);
         }
-        if (jpeek_i64(probe, "timeoutSeconds") == 0) {
+        if (rule_int(probe, "timeoutSeconds") == 0) {
             set_int(probe, "timeoutSeconds", 1);
+        }
+    }
+    for (size_t i = 0; i < ARRAY_LEN(probes); i++) {
+        json_t *grpc = rule_member(rule_member(container, probes[i]), "grpc");
+        if (grpc != NULL && rule_member(grpc, "service") == NULL) {
+            set_text(grpc, "service", "");
         }
     }
 }
@@ -126,167 +96,314 @@ static void default_mounts(const json_t *spec, json_t *container)
     json_t *mount;
     json_array_foreach(json_object_get(container, "volumeMounts"), i, mount)
     {
+        struct slice name = rule_text(mount, "name");
+        bool writable = false;
         size_t j;
         const json_t *volume;
         json_array_foreach(json_object_get(spec, "volumes"), j, volume)
         {
-            bool same = slice_eq(jpeek_str(volume, "name"), jpeek_str(mount, "name"));
-            if (same && absent(volume, "emptyDir") && absent(volume, "persistentVolumeClaim") &&
-                absent(volume, "ephemeral") && json_is_object(mount)) {
-                json_object_set_new(mount, "readOnly", json_true());
-            }
+            writable = writable ||
+                       (rule_volume_writable(volume) && slice_eq(rule_text(volume, "name"), name));
+        }
+        if (!writable) {
+            set_bool(mount, "readOnly", true);
         }
     }
 }
 
-static bool name_taken(const json_t *containers, const char *name)
+/* The names that users gave, in both lists. */
+static json_t *names_taken(const json_t *spec)
 {
+    static const char *const lists[] = {"containers", "initContainers"};
+    json_t *names = json_object();
+    for (size_t l = 0; l < ARRAY_LEN(lists); l++) {
+        size_t i;
+        const json_t *container;
+        json_array_foreach(json_object_get(spec, lists[l]), i, container)
+        {
+            const json_t *name = rule_member(container, "name");
+            const char *text = name == NULL ? "" : json_string_value(name);
+            REQUIRE(json_object_set_new(names, text, json_true()) == 0);
+        }
+    }
+    return names;
+}
+
+static void default_names(json_t *containers, const json_t *taken, const char *template,
+                          const json_t *metadata)
+{
+    CLEANUP(strbuf_fini) struct strbuf base;
+    strbuf_init(&base, 1024);
+    name_template_print(slice_str(template), metadata, &base);
+    size_t next = 0;
     size_t i;
-    const json_t *container;
+    json_t *container;
     json_array_foreach(containers, i, container)
     {
-        if (slice_eq_str(jpeek_str(container, "name"), name)) {
+        if (rule_text(container, "name").len > 0) {
+            continue;
+        }
+        if (json_array_size(containers) == 1 && json_object_get(taken, base.ptr) == NULL) {
+            set_text(container, "name", base.ptr);
+            continue;
+        }
+        char name[NAME_BUF];
+        do {
+            char suffix[24];
+            snprintf(suffix, sizeof(suffix), "-%zu", next++);
+            name_child(name, base.ptr, suffix);
+        } while (json_object_get(taken, name) != NULL);
+        set_text(container, "name", name);
+    }
+}
+
+/* --- secure-pod-defaults ------------------------------------------------------------------- */
+
+static bool needs_low_port(const json_t *container)
+{
+    size_t i;
+    const json_t *port;
+    json_array_foreach(json_object_get(container, "ports"), i, port)
+    {
+        if (rule_int(port, "containerPort") < 1024) {
             return true;
         }
     }
     return false;
 }
 
-static void default_container_name(const json_t *containers, json_t *container, size_t *next)
+static void default_security(const struct serving_config *config, const json_t *pod,
+                             json_t *container)
 {
-    char name[NAME_BUF];
-    if (jpeek_str(container, "name").len > 0) {
+    if (!rule_secure_defaults(&config->features)) {
         return;
     }
-    bool alone = json_array_size(containers) == 1;
-    snprintf(name, sizeof(name), alone ? USER_CONTAINER_NAME : USER_CONTAINER_NAME "-%zu", *next);
-    while (name_taken(containers, name)) {
-        snprintf(name, sizeof(name), USER_CONTAINER_NAME "-%zu", ++*next);
+    json_t *context = member(container, "securityContext");
+    if (rule_member(context, "allowPrivilegeEscalation") == NULL) {
+        set_bool(context, "allowPrivilegeEscalation", false);
     }
-    ++*next;
-    json_object_set_new(container, "name", json_string(name));
+    if (rule_text(rule_member(pod, "seccompProfile"), "type").len == 0) {
+        json_t *profile = member(context, "seccompProfile");
+        if (rule_text(profile, "type").len == 0) {
+            set_text(profile, "type", "RuntimeDefault");
+        }
+    }
+    if (rule_member(context, "capabilities") == NULL) {
+        json_t *capabilities = member(context, "capabilities");
+        if (needs_low_port(container)) {
+            REQUIRE(json_object_set_new(capabilities, "add",
+                                        json_pack("[s]", "NET_BIND_SERVICE")) == 0);
+        }
+        REQUIRE(json_object_set_new(capabilities, "drop", json_pack("[s]", "ALL")) == 0);
+    }
+    if (feature_enabled(&config->features, FEATURE_SECURE_POD_DEFAULTS) &&
+        rule_member(pod, "runAsNonRoot") == NULL && rule_member(context, "runAsNonRoot") == NULL) {
+        set_bool(context, "runAsNonRoot", true);
+    }
 }
 
-static int default_containers(json_t *spec, const char *path, struct error *err)
-{
-    json_t *containers = json_object_get(spec, "containers");
-    size_t next = 0;
-    size_t i;
-    json_t *container;
-    json_array_foreach(containers, i, container)
-    {
-        if (!json_is_object(container)) {
-            return error_set(err, ERR_INVALID, "%s.containers[%zu]: must be an object, is %s", path,
-                             i, jtype_name(container));
-        }
-        default_container_name(containers, container, &next);
-        if (absent(container, "resources")) {
-            json_object_set_new(container, "resources", json_object());
-        }
-        if (json_array_size(containers) == 1 || jpeek_arr(container, "ports") != NULL) {
-            default_probe(container);
-        }
-        default_mounts(spec, container);
-    }
-    return 0;
-}
+/* --- a revision ---------------------------------------------------------------------------- */
 
-static int default_revision_spec(const struct serving_config *config, json_t *spec,
-                                 const char *path, bool creating, struct error *err)
+static void default_timeouts(const struct serving_config *config, json_t *spec)
 {
-    if (jpeek_i64(spec, "timeoutSeconds") == 0 &&
-        (absent(spec, "timeoutSeconds") ||
-         json_is_integer(json_object_get(spec, "timeoutSeconds")))) {
+    if (rule_int(spec, "timeoutSeconds") == 0) {
         set_int(spec, "timeoutSeconds", config->timeout_s);
     }
-    int64_t timeout_s = jpeek_i64(spec, "timeoutSeconds");
-    if (absent(spec, "responseStartTimeoutSeconds") && config->response_start_timeout_s != 0 &&
-        config->response_start_timeout_s < timeout_s) {
-        set_int(spec, "responseStartTimeoutSeconds", config->response_start_timeout_s);
-    }
-    if (absent(spec, "idleTimeoutSeconds") && config->idle_timeout_s != 0 &&
+    int64_t timeout_s = rule_int(spec, "timeoutSeconds");
+    if (rule_member(spec, "idleTimeoutSeconds") == NULL && config->idle_timeout_s != 0 &&
         config->idle_timeout_s < timeout_s) {
         set_int(spec, "idleTimeoutSeconds", config->idle_timeout_s);
     }
-    if (absent(spec, "containerConcurrency")) {
+    if (rule_member(spec, "responseStartTimeoutSeconds") == NULL &&
+        config->response_start_timeout_s != 0 && config->response_start_timeout_s < timeout_s) {
+        set_int(spec, "responseStartTimeoutSeconds", config->response_start_timeout_s);
+    }
+    if (rule_member(spec, "containerConcurrency") == NULL) {
         set_int(spec, "containerConcurrency", config->concurrency);
     }
-    if (creating && absent(spec, "enableServiceLinks")) {
-        json_object_set_new(spec, "enableServiceLinks", json_false());
-    }
-    return default_containers(spec, path, err);
 }
 
-/* The same named revision stays as it is, whatever the defaults say today. */
-static bool same_named_revision(const json_t *object, const json_t *old)
+/* metadata: of the Service or Configuration around it, for names; NULL: none. */
+static void default_revision_spec(const struct serving_config *config, json_t *spec,
+                                  const json_t *metadata, bool creating)
 {
-    struct slice name = jpeek_str(object, "spec.template.metadata.name");
-    return old != NULL && name.len > 0 &&
-           slice_eq(name, jpeek_str(old, "spec.template.metadata.name")) &&
-           jequal(jget(object, "spec.template"), jget(old, "spec.template"));
-}
-
-static int default_template(const struct serving_config *config, json_t *object, const json_t *old,
-                            struct error *err)
-{
-    json_t *spec = jpeek_obj(object, "spec.template.spec");
-    if (spec == NULL || same_named_revision(object, old)) {
-        return 0;
-    }
-    return default_revision_spec(config, spec, "spec.template.spec", old == NULL, err);
-}
-
-/* --- traffic
- * ----------------------------------------------------------------------------------------- */
-
-static void default_traffic(json_t *object, bool fill)
-{
-    json_t *spec = json_object_get(object, "spec");
-    if (!json_is_object(spec)) {
-        return;
-    }
-    json_t *traffic = json_object_get(spec, "traffic");
-    if (fill &&
-        (absent(spec, "traffic") || (json_is_array(traffic) && json_array_size(traffic) == 0))) {
-        json_object_set_new(spec, "traffic",
-                            json_pack("[{s:b,s:i}]", "latestRevision", 1, "percent", 100));
-        return;
-    }
+    json_t *containers = rule_member(spec, "containers");
+    json_t *init = rule_member(spec, "initContainers");
+    const json_t *pod = rule_member(spec, "securityContext");
+    CLEANUP(jfree) json_t *taken = names_taken(spec);
     size_t i;
-    json_t *target;
-    json_array_foreach(traffic, i, target)
+    json_t *container;
+    default_timeouts(config, spec);
+    default_names(containers, taken, config->container_name, metadata);
+    default_names(init, taken, config->init_container_name, metadata);
+    json_array_foreach(containers, i, container)
     {
-        if (json_is_object(target) && absent(target, "latestRevision")) {
-            bool named = jpeek_str(target, "revisionName").len > 0;
-            json_object_set_new(target, "latestRevision", json_boolean(!named));
+        bool serving = json_array_size(containers) == 1 ||
+                       json_array_size(json_object_get(container, "ports")) > 0;
+        default_resources(config, container);
+        default_probes(container, serving);
+        default_mounts(spec, container);
+        default_security(config, pod, container);
+        if (creating && config->service_links_set &&
+            rule_member(spec, "enableServiceLinks") == NULL) {
+            set_bool(spec, "enableServiceLinks", config->service_links);
         }
     }
+    json_array_foreach(init, i, container)
+    {
+        default_security(config, pod, container);
+    }
+}
+
+/* A revision that the user named stays as it is, whatever the defaults say today. */
+static bool keeps_name(const json_t *template, const json_t *old_template)
+{
+    struct slice name = rule_text(rule_member(template, "metadata"), "name");
+    return name.len > 0 && slice_eq(name, rule_text(rule_member(old_template, "metadata"), "name"));
+}
+
+static void default_template(const struct serving_config *config, json_t *spec,
+                             const json_t *old_spec, const json_t *metadata, bool creating)
+{
+    json_t *template = member(spec, "template");
+    if (old_spec == NULL || !keeps_name(template, rule_member(old_spec, "template"))) {
+        default_revision_spec(config, member(template, "spec"), metadata, creating);
+    }
+}
+
+/* --- traffic ------------------------------------------------------------------------------- */
+
+static void default_traffic(json_t *spec, bool in_service)
+{
+    json_t *traffic = rule_member(spec, "traffic");
+    size_t i;
+    json_t *target;
+    if (in_service && json_array_size(traffic) == 0) {
+        REQUIRE(json_object_set_new(
+                    spec, "traffic",
+                    json_pack("[{s:b,s:i}]", "latestRevision", 1, "percent", 100)) == 0);
+        return;
+    }
+    json_array_foreach(traffic, i, target)
+    {
+        if (rule_member(target, "latestRevision") == NULL) {
+            set_bool(target, "latestRevision", rule_text(target, "revisionName").len == 0);
+        }
+        if (rule_member(target, "percent") == NULL) {
+            set_int(target, "percent", 0);
+        }
+    }
+}
+
+/* --- kinds --------------------------------------------------------------------------------- */
+
+static void default_spec(const struct serving_config *config, enum object_type type, json_t *object,
+                         const json_t *old_spec, bool creating, bool updating)
+{
+    json_t *spec = member(object, "spec");
+    const json_t *metadata = rule_member(object, "metadata");
+    switch (type) {
+    case OBJECT_SERVICE:
+        default_template(config, spec, old_spec, metadata, creating);
+        default_traffic(spec, true);
+        break;
+    case OBJECT_CONFIGURATION:
+        default_template(config, spec, old_spec, metadata, creating);
+        break;
+    case OBJECT_REVISION:
+        if (!updating) {
+            default_revision_spec(config, spec, NULL, creating);
+        }
+        break;
+    case OBJECT_ROUTE:
+        default_traffic(spec, false);
+        break;
+    case OBJECT_DOMAIN_MAPPING: {
+        json_t *ref = member(spec, "ref");
+        struct slice ns = rule_text(metadata, "namespace");
+        if (rule_text(ref, "namespace").len == 0 && ns.len > 0) {
+            REQUIRE(json_object_set_new(ref, "namespace", json_stringn(ns.ptr, ns.len)) == 0);
+        }
+        break;
+    }
+    case OBJECT_POD_AUTOSCALER:
+    case OBJECT_OTHER:
+        break;
+    }
+}
+
+static void default_scaling_class(const struct serving_config *config, json_t *object)
+{
+    json_t *annotations = member(member(object, "metadata"), "annotations");
+    if (json_object_get(annotations, ANNOTATION_CLASS) == NULL) {
+        set_text(annotations, ANNOTATION_CLASS, config->autoscaler.pod_autoscaler_class);
+    }
+    if (json_object_get(annotations, ANNOTATION_METRIC) == NULL) {
+        struct slice class = rule_text(annotations, ANNOTATION_CLASS);
+        set_text(annotations, ANNOTATION_METRIC,
+                 slice_eq_str(class, CLASS_KPA)   ? "concurrency"
+                 : slice_eq_str(class, CLASS_HPA) ? "cpu"
+                                                  : "");
+    }
+}
+
+/* Who made it and who changed it last. A Configuration or Route that something owns is not a
+ * user's. old_spec: NULL on a create. */
+static void note_user(enum object_type type, json_t *object, const json_t *old_spec,
+                      const char *user)
+{
+    bool owned =
+        json_array_size(json_object_get(rule_member(object, "metadata"), "ownerReferences")) > 0;
+    bool noted = type == OBJECT_SERVICE || type == OBJECT_DOMAIN_MAPPING ||
+                 ((type == OBJECT_CONFIGURATION || type == OBJECT_ROUTE) && !owned);
+    if (!noted || user == NULL) {
+        return;
+    }
+    bool same = old_spec != NULL &&
+                type_equal(old_spec, json_object_get(object, "spec"), object_spec_type(type));
+    if (same) {
+        return;
+    }
+    json_t *annotations = member(member(object, "metadata"), "annotations");
+    if (old_spec == NULL) {
+        set_text(annotations, ANNOTATION_CREATOR, user);
+    }
+    set_text(annotations, ANNOTATION_LAST_MODIFIER, user);
+}
+
+int serving_default_request(const struct serving_config *config,
+                            const struct serving_request *request, json_t *object,
+                            struct error *err)
+{
+    enum object_type type = object_type(request->kind);
+    bool updating = request->old != NULL;
+    if (type == OBJECT_OTHER) {
+        return 0;
+    }
+    int rc = object_check_types(type, object, err);
+    if (rc < 0) {
+        return rc;
+    }
+    /* What is stored counts as it would be defaulted today: the user changed nothing there. */
+    CLEANUP(jfree) json_t *old = NULL;
+    if (updating && object_check_types(type, request->old, NULL) == 0) {
+        old = json_deep_copy(request->old);
+        type_normalise(member(old, "spec"), object_spec_type(type));
+        default_spec(config, type, old, NULL, false, false);
+    }
+    const json_t *old_spec = rule_member(old, "spec");
+    type_normalise(member(object, "spec"), object_spec_type(type));
+    default_spec(config, type, object, old_spec, !updating, updating);
+    if (type == OBJECT_POD_AUTOSCALER) {
+        default_scaling_class(config, object);
+    }
+    note_user(type, object, old_spec, request->user);
+    return 0;
 }
 
 int serving_default(const struct serving_config *config, const struct kind *kind, json_t *object,
                     const json_t *old, struct error *err)
 {
-    if (!json_is_object(object)) {
-        return error_set(err, ERR_INVALID, "must be an object, is %s", jtype_name(object));
-    }
-    switch ((int)kind->id) {
-    case KIND_SERVICE:
-        default_traffic(object, true);
-        return default_template(config, object, old, err);
-    case KIND_CONFIGURATION:
-        return default_template(config, object, old, err);
-    case KIND_ROUTE:
-        default_traffic(object, false);
-        return 0;
-    case KIND_REVISION: {
-        json_t *spec = jpeek_obj(object, "spec");
-        return old == NULL && spec != NULL ? default_revision_spec(config, spec, "spec", true, err)
-                                           : 0;
-    }
-    case KIND_DOMAINMAPPING:
-        domain_mapping_default(object);
-        return 0;
-    default:
-        return 0;
-    }
+    struct serving_request request = {.kind = kind, .old = old};
+    return serving_default_request(config, &request, object, err);
 }

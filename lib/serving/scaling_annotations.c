@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Plan. The annotations of one revision, declared in serving/autoscaler_config.h. Each is looked up
- * under its kebab-case name first, then under its older camelCase name. check_* functions append
- * a line per problem in Knative's words; the resolver parses the same way and falls back.
- * Failure modes: a value that does not parse or is out of bounds; two that contradict each other.
+ * under its kebab-case name first, then under its older camelCase name, and is read as the rules
+ * (rules_scaling.c) read it. Failure modes: a value that does not parse or is out of bounds is left
+ * at its default.
  */
 #include <math.h>
 
 #include "base/num.h"
 #include "serving/autoscaler_config.h"
+#include "serving/gotext.h"
 #include "serving/names.h"
 
 #define MS_NS 1000000
@@ -59,211 +60,9 @@ static const struct config_pair *lookup(struct annotations a, struct names names
     return p != NULL ? p : find(a, names.camel);
 }
 
-/* --- checking ------------------------------------------------------------------------------ */
-
-struct check {
-    struct annotations all;
-    const struct autoscaler_config *config;
-    const char *path;
-    struct strbuf *problems;
-    size_t count;
-};
-
-static void problem(struct check *c, struct slice key, const char *fmt, ...) PRINTF_LIKE(3, 4);
-
-static void problem(struct check *c, struct slice key, const char *fmt, ...)
-{
-    if (c->count++ > 0) {
-        strbuf_append_char(c->problems, '\n');
-    }
-    va_list ap;
-    va_start(ap, fmt);
-    strbuf_vappendf(c->problems, fmt, ap);
-    va_end(ap);
-    strbuf_appendf(c->problems, ": %s%s%.*s", c->path, c->path[0] == '\0' ? "" : ".",
-                   SLICE_FMT(key));
-}
-
-static void invalid_value(struct check *c, const struct config_pair *p)
-{
-    problem(c, p->key, "invalid value: %.*s", SLICE_FMT(p->value));
-}
-
-/* Whether text is a whole number that only does not fit. */
-static bool all_digits(struct slice text)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        bool sign = i == 0 && text.len > 1 && (text.ptr[0] == '-' || text.ptr[0] == '+');
-        if (!sign && (text.ptr[i] < '0' || text.ptr[i] > '9')) {
-            return false;
-        }
-    }
-    return text.len > 0;
-}
-
-static int32_t check_scale(struct check *c, struct names names)
-{
-    const struct config_pair *p = lookup(c->all, names);
-    int64_t value;
-    if (p == NULL) {
-        return 0;
-    }
-    if (num_parse_i64(p->value, 0, INT32_MAX, &value, NULL) == 0) {
-        return (int32_t)value;
-    }
-    if (all_digits(p->value)) {
-        problem(c, p->key, "expected 0 <= %.*s <= %d", SLICE_FMT(p->value), INT32_MAX);
-    } else {
-        invalid_value(c, p);
-    }
-    return 0;
-}
-
-static void check_max_limit(struct check *c, int32_t max)
-{
-    const struct config_pair *p = lookup(c->all, MAX_SCALE);
-    int32_t limit = c->config->max_scale_limit;
-    if (p == NULL || limit == 0) {
-        return;
-    }
-    if (max > limit) {
-        problem(c, p->key, "expected 1 <= %d <= %d", max, limit);
-    } else if (max == 0) {
-        problem(c, p->key, "max-scale=0 (unlimited), must be less than %d", limit);
-    }
-}
-
-static void check_scales(struct check *c)
-{
-    int32_t min = check_scale(c, MIN_SCALE);
-    int32_t max = check_scale(c, MAX_SCALE);
-    if (max != 0 && max < min) {
-        problem(c, slice_str(ANNOTATION_MAX_SCALE ", " ANNOTATION_MIN_SCALE),
-                "max-scale=%d is less than min-scale=%d", max, min);
-    }
-    check_max_limit(c, max);
-
-    const struct config_pair *p = lookup(c->all, ACTIVATION);
-    int64_t activation;
-    if (p != NULL) {
-        if (num_parse_i64(p->value, INT32_MIN, INT32_MAX, &activation, NULL) < 0) {
-            invalid_value(c, p);
-        } else if (activation < 2) {
-            problem(c, p->key, "activation-scale=%d must be greater than 1", (int)activation);
-        } else if (max != 0 && max < activation) {
-            problem(c, p->key, "max-scale=%d is less than activation-scale=%d", max,
-                    (int)activation);
-        }
-    }
-
-    p = lookup(c->all, INITIAL_SCALE);
-    int64_t initial;
-    if (p != NULL) {
-        if (num_parse_i64(p->value, INT32_MIN, INT32_MAX, &initial, NULL) < 0) {
-            invalid_value(c, p);
-        } else if (initial < 0) {
-            problem(c, p->key, "invalid value: %d, must be at least 0", (int)initial);
-        } else if (initial == 0 && !c->config->allow_zero_initial_scale) {
-            problem(c, p->key, "invalid value: 0, initial-scale=0 not allowed by cluster");
-        }
-    }
-}
-
-static void check_double(struct check *c, struct names names, double min, double max)
-{
-    const struct config_pair *p = lookup(c->all, names);
-    double value;
-    if (p == NULL) {
-        return;
-    }
-    if (num_parse_double(p->value, -1e300, 1e300, &value, NULL) < 0) {
-        invalid_value(c, p);
-    } else if (value < min || value > max) {
-        problem(c, p->key, "expected %g <= %.*s <= %g", min, SLICE_FMT(p->value), max);
-    }
-}
-
-static void check_targets(struct check *c)
-{
-    check_double(c, PANIC_WINDOW, 1, 100);
-    check_double(c, PANIC_THRESHOLD, 110, 1000);
-    check_double(c, UTILIZATION, 1, 100);
-    const struct config_pair *p = lookup(c->all, TARGET);
-    double value;
-    if (p != NULL) {
-        if (num_parse_double(p->value, -1e300, 1e300, &value, NULL) < 0) {
-            invalid_value(c, p);
-        } else if (value < AUTOSCALER_TARGET_MIN) {
-            problem(c, p->key, "target %.*s should be at least %g", SLICE_FMT(p->value),
-                    AUTOSCALER_TARGET_MIN);
-        }
-    }
-    p = lookup(c->all, BURST_CAPACITY);
-    if (p != NULL &&
-        (num_parse_double(p->value, -1, 1e300, &value, NULL) < 0 || (value < 0 && value != -1))) {
-        invalid_value(c, p);
-    }
-}
-
-static void check_duration(struct check *c, struct names names, int64_t min_ms, bool whole)
-{
-    const struct config_pair *p = lookup(c->all, names);
-    int64_t ns;
-    if (p == NULL) {
-        return;
-    }
-    if (num_parse_duration_ns(p->value, &ns, NULL) < 0) {
-        invalid_value(c, p);
-    } else if (ns < min_ms * MS_NS || ns > (int64_t)AUTOSCALER_WINDOW_MAX_MS * MS_NS) {
-        char least[NUM_DURATION_MAX];
-        problem(c, p->key, "expected %s <= %.*s <= 1h0m0s",
-                num_format_duration_ns(min_ms * MS_NS, least, sizeof(least)), SLICE_FMT(p->value));
-    } else if (whole && ns % (1000 * (int64_t)MS_NS) != 0) {
-        problem(c, p->key, "must be specified with at most second precision");
-    }
-}
-
 static bool is_text(const struct config_pair *p, const char *text)
 {
     return p != NULL && slice_eq_str(p->value, text);
-}
-
-static void check_words(struct check *c)
-{
-    const struct config_pair *class = lookup(c->all, CLASS);
-    bool known = class == NULL || is_text(class, CLASS_KPA) || is_text(class, CLASS_HPA);
-    if (!known && slice_ends_with(class->value, SLICE_LIT("autoscaling.knative.dev"))) {
-        invalid_value(c, class);
-    }
-    bool kpa = class == NULL || is_text(class, CLASS_KPA);
-    bool hpa = is_text(class, CLASS_HPA);
-    const struct config_pair *p = lookup(c->all, METRIC);
-    if (p != NULL) {
-        bool kpa_metric = is_text(p, "concurrency") || is_text(p, "rps");
-        if ((kpa && !kpa_metric) || (hpa && slice_empty(p->value))) {
-            invalid_value(c, p);
-        }
-    }
-    p = lookup(c->all, ALGORITHM);
-    if (kpa && p != NULL && !slice_empty(p->value) && !is_text(p, "linear") &&
-        !is_text(p, "weighted-exponential") && !is_text(p, "weightedExponential")) {
-        invalid_value(c, p);
-    }
-}
-
-size_t autoscaler_annotations_check(const struct config_pair *pairs, size_t count,
-                                    const struct autoscaler_config *config, const char *path,
-                                    struct strbuf *problems)
-{
-    struct check c = {.all = {pairs, count}, .config = config, .path = path, .problems = problems};
-    check_words(&c);
-    check_scales(&c);
-    check_targets(&c);
-    check_duration(&c, WINDOW, config->allow_unsafe_windows ? 1000 : AUTOSCALER_WINDOW_MIN_MS,
-                   true);
-    check_duration(&c, RETENTION, 0, false);
-    check_duration(&c, DOWN_DELAY, 0, true);
-    return c.count;
 }
 
 /* --- resolving ----------------------------------------------------------------------------- */
@@ -273,7 +72,9 @@ static double get_double(struct annotations a, struct names names, double min, d
 {
     const struct config_pair *p = lookup(a, names);
     double value;
-    return p != NULL && num_parse_double(p->value, min, max, &value, NULL) == 0 ? value : otherwise;
+    return p != NULL && go_parse_float(p->value, &value) && value >= min && value <= max
+               ? value
+               : otherwise;
 }
 
 static int32_t get_scale(struct annotations a, struct names names, int32_t min, int32_t otherwise)

@@ -40,7 +40,6 @@ void traffic_host(const struct network_config *config, const char *ns, const cha
 void traffic_address(const struct network_config *config, const char *ns, const char *name,
                      struct strbuf *out);
 
-/* Percents 0..100 that add up to 100, tags valid and unique, one of revisionName and
- * latestRevision/configurationName. path: where the list stands ("spec.traffic"), for the message.
+/* The rules of a Route's traffic. path: where the list stands ("spec.traffic"), for the messages.
  */
 MUST_CHECK int traffic_validate(const json_t *traffic, const char *path, struct error *err);

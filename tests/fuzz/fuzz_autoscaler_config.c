@@ -34,17 +34,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct config_pair notes[PAIRS_MAX];
     struct autoscaler_config parsed;
     struct scaling_spec spec;
-    CLEANUP(strbuf_fini) struct strbuf problems;
     struct error err;
     size_t n_notes;
     size_t n = split((struct slice){(const char *)data, size}, config, notes, &n_notes);
 
-    strbuf_init(&problems, 64u * 1024);
     if (autoscaler_config_parse(config, n, &parsed, &err) < 0) {
         MUST_HOLD(err.msg[0] != '\0');
         autoscaler_config_default(&parsed);
     }
-    (void)autoscaler_annotations_check(notes, n_notes, &parsed, "metadata.annotations", &problems);
     scaling_spec_resolve(&parsed, notes, n_notes, size % 3, &spec);
     MUST_HOLD(spec.target >= 0.01 && spec.total > 0);
     MUST_HOLD(spec.stable_window_s >= 1 && spec.panic_window_s >= 1);

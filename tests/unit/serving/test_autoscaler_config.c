@@ -111,89 +111,6 @@ static void bounds_of_the_config(void **state)
     }
 }
 
-static void annotations_are_checked(void **state)
-{
-    static const struct {
-        const char *pairs[4];
-        const char *says; /* "": valid */
-    } rows[] = {
-        {{"unrelated=x"}, ""},
-        {{"autoscaling.knative.dev/min-scale=2", "autoscaling.knative.dev/max-scale=5"}, ""},
-        {{"autoscaling.knative.dev/min-scale=-1"},
-         "expected 0 <= -1 <= 2147483647: a.autoscaling.knative.dev/min-scale"},
-        {{"autoscaling.knative.dev/minScale=x"},
-         "invalid value: x: a.autoscaling.knative.dev/minScale"},
-        {{"autoscaling.knative.dev/min-scale=5", "autoscaling.knative.dev/max-scale=2"},
-         "max-scale=2 is less than min-scale=5: a.autoscaling.knative.dev/max-scale, "
-         "autoscaling.knative.dev/min-scale"},
-        {{"autoscaling.knative.dev/activation-scale=1"},
-         "activation-scale=1 must be greater than 1: a.autoscaling.knative.dev/activation-scale"},
-        {{"autoscaling.knative.dev/activation-scale=9", "autoscaling.knative.dev/max-scale=2"},
-         "max-scale=2 is less than activation-scale=9: "
-         "a.autoscaling.knative.dev/activation-scale"},
-        {{"autoscaling.knative.dev/initial-scale=0"},
-         "invalid value: 0, initial-scale=0 not allowed by cluster: "
-         "a.autoscaling.knative.dev/initial-scale"},
-        {{"autoscaling.knative.dev/window=5s"},
-         "expected 6s <= 5s <= 1h0m0s: a.autoscaling.knative.dev/window"},
-        {{"autoscaling.knative.dev/window=6s"}, ""},
-        {{"autoscaling.knative.dev/window=6.5s"},
-         "must be specified with at most second precision: a.autoscaling.knative.dev/window"},
-        {{"autoscaling.knative.dev/window=60"},
-         "invalid value: 60: a.autoscaling.knative.dev/window"},
-        {{"autoscaling.knative.dev/scale-down-delay=2h"},
-         "expected 0s <= 2h <= 1h0m0s: a.autoscaling.knative.dev/scale-down-delay"},
-        {{"autoscaling.knative.dev/metric=cpu"},
-         "invalid value: cpu: a.autoscaling.knative.dev/metric"},
-        {{"autoscaling.knative.dev/metric=cpu",
-          "autoscaling.knative.dev/class=hpa.autoscaling.knative.dev"},
-         ""},
-        {{"autoscaling.knative.dev/class=x.autoscaling.knative.dev"},
-         "invalid value: x.autoscaling.knative.dev: a.autoscaling.knative.dev/class"},
-        {{"autoscaling.knative.dev/class=mine.example.com"}, ""},
-        {{"autoscaling.knative.dev/target=0.001"},
-         "target 0.001 should be at least 0.01: a.autoscaling.knative.dev/target"},
-        {{"autoscaling.knative.dev/target-utilization-percentage=0"},
-         "expected 1 <= 0 <= 100: a.autoscaling.knative.dev/target-utilization-percentage"},
-        {{"autoscaling.knative.dev/panic-threshold-percentage=109"},
-         "expected 110 <= 109 <= 1000: a.autoscaling.knative.dev/panic-threshold-percentage"},
-        {{"autoscaling.knative.dev/target-burst-capacity=-2"},
-         "invalid value: -2: a.autoscaling.knative.dev/target-burst-capacity"},
-        {{"autoscaling.knative.dev/metric-aggregation-algorithm=median"},
-         "invalid value: median: a.autoscaling.knative.dev/metric-aggregation-algorithm"},
-    };
-    struct autoscaler_config config;
-    autoscaler_config_default(&config);
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct config_pair pairs[MAX_PAIRS];
-        size_t n = pairs_of(rows[i].pairs, pairs);
-        CLEANUP(strbuf_fini) struct strbuf problems;
-        strbuf_init(&problems, 4096);
-        size_t count = autoscaler_annotations_check(pairs, n, &config, "a", &problems);
-        if (strcmp(problems.ptr, rows[i].says) != 0 || count != (rows[i].says[0] != '\0')) {
-            fail_msg("%s: \"%s\"", rows[i].pairs[0], problems.ptr);
-        }
-    }
-}
-
-static void several_problems_are_all_named(void **state)
-{
-    static const char *const texts[] = {"autoscaling.knative.dev/window=1s",
-                                        "autoscaling.knative.dev/target=zero", NULL};
-    struct config_pair pairs[MAX_PAIRS];
-    struct autoscaler_config config;
-    autoscaler_config_default(&config);
-    CLEANUP(strbuf_fini) struct strbuf problems;
-    strbuf_init(&problems, 4096);
-    size_t n = pairs_of(texts, pairs);
-    assert_int_equal(autoscaler_annotations_check(pairs, n, &config, "", &problems), 2);
-    assert_string_equal(problems.ptr,
-                        "invalid value: zero: autoscaling.knative.dev/target\n"
-                        "expected 6s <= 1s <= 1h0m0s: autoscaling.knative.dev/window");
-    config.allow_unsafe_windows = true;
-    assert_int_equal(autoscaler_annotations_check(pairs, n, &config, "", &problems), 1);
-}
-
 static struct scaling_spec resolve(const char *const *texts, int64_t concurrency, bool unsafe)
 {
     struct config_pair pairs[MAX_PAIRS];
@@ -274,8 +191,6 @@ int main(void)
         cmocka_unit_test(the_defaults_are_valid),
         cmocka_unit_test(keys_are_read),
         cmocka_unit_test(bounds_of_the_config),
-        cmocka_unit_test(annotations_are_checked),
-        cmocka_unit_test(several_problems_are_all_named),
         cmocka_unit_test(targets_follow_metric_limit_and_annotation),
         cmocka_unit_test(windows_are_resolved),
         cmocka_unit_test(kebab_case_wins_over_camel_case),
