@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Rules of PodAutoscaler and DomainMapping. */
 #include "base/mem.h"
+#include "serving/domain_mapping.h"
 #include "serving/gotext.h"
 #include "serving/rules.h"
 
@@ -114,4 +115,21 @@ void rules_domain_name(struct rules *r, struct slice name)
                     "\"cluster.local\"",
                     quoted);
     }
+}
+
+int domain_name_validate(const char *name, struct error *err)
+{
+    CLEANUP(strbuf_fini) struct strbuf text;
+    struct problems p;
+    struct rules r = {.p = &p};
+    int rc = 0;
+    strbuf_init(&text, PROBLEMS_PRINTED_MAX);
+    problems_init(&p);
+    rules_domain_name(&r, slice_str(name));
+    problems_via(&p, 0, "metadata");
+    if (problems_print(&p, PROBLEM_ERROR, &text) > 0) {
+        rc = error_set(err, ERR_INVALID, "%s", text.ptr);
+    }
+    problems_fini(&p);
+    return rc;
 }

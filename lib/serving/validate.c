@@ -164,12 +164,25 @@ static void check_object(struct rules *r, enum object_type type,
     }
 }
 
+/* A claim says one thing: for which namespace. */
+static int check_claim(const json_t *object, struct serving_report *report)
+{
+    if (rule_text(rule_member(object, "spec"), "namespace").len > 0) {
+        return 0;
+    }
+    strbuf_append_str(&report->errors, "missing field(s): spec.namespace");
+    return ERR_INVALID;
+}
+
 int serving_validate_request(const struct serving_config *config,
                              const struct serving_request *request, const json_t *object,
                              struct serving_report *report)
 {
     enum object_type type = object_type(request->kind);
     struct error err;
+    if (request->kind->id == KIND_CLUSTERDOMAINCLAIM) {
+        return check_claim(object, report);
+    }
     if (type == OBJECT_OTHER) {
         return 0;
     }

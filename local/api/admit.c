@@ -132,8 +132,8 @@ static json_t *changed_config(struct api *api, const char *name, uint64_t *versi
     return o == NULL ? NULL : object_parse(o);
 }
 
-/* config-defaults and config-autoscaler are read again when they have changed; a bad one is ignored
- * with a line. */
+/* config-defaults, config-autoscaler and config-features are read again when they have changed; a
+ * bad one is ignored with a line. */
 static void refresh_config(struct api *api)
 {
     bool gone;
@@ -143,6 +143,7 @@ static void refresh_config(struct api *api)
         struct serving_config fresh;
         serving_config_init(&fresh);
         fresh.autoscaler = api->serving.autoscaler;
+        fresh.features = api->serving.features;
         if (serving_config_read(&fresh, jpeek_obj(tree, "data"), &err) < 0) {
             LOG_WARN("config-defaults is not usable, the last one stays", LOG_ERR(&err));
         } else {
@@ -156,64 +157,46 @@ static void refresh_config(struct api *api)
         LOG_WARN("config-autoscaler is not usable, the last one stays", LOG_ERR(&err));
     }
     json_decref(tree);
+    tree = changed_config(api, CONFIG_FEATURES, &api->features_version, &gone);
+    if (tree != NULL || gone) {
+        features_read(&api->serving.features, jpeek_obj(tree, "data"));
+    }
+    json_decref(tree);
 }
 
-/* Service, and Configuration or Route that no Service made, carry who made and changed them. */
-static void note_user(const struct api *api, const struct kind *kind, json_t *object,
-                      const json_t *old)
+/* What the rules of a kind refuse is answered in the words of an admission webhook. */
+static int refuse(struct call *c, const char *webhook, const char *why, struct error *err)
 {
-    bool ours = kind->id == KIND_SERVICE || kind->id == KIND_CONFIGURATION ||
-                kind->id == KIND_ROUTE || kind->id == KIND_DOMAINMAPPING;
-    const json_t *metadata = json_object_get(object, "metadata");
-    if (!ours || json_array_size(json_object_get(metadata, "ownerReferences")) > 0) {
-        return;
-    }
-    json_t *annotations = member(member(object, "metadata"), "annotations");
-    if (old == NULL) {
-        set_text(annotations, ANNOTATION_CREATOR, api->user);
-        set_text(annotations, ANNOTATION_LAST_MODIFIER, api->user);
-        return;
-    }
-    const json_t *before = jget(old, "metadata.annotations");
-    const char *creator = json_string_value(json_object_get(before, ANNOTATION_CREATOR));
-    const char *modifier = json_string_value(json_object_get(before, ANNOTATION_LAST_MODIFIER));
-    bool same = jequal(json_object_get(object, "spec"), json_object_get(old, "spec"));
-    if (creator != NULL) {
-        set_text(annotations, ANNOTATION_CREATOR, creator);
-    }
-    if (!same) {
-        set_text(annotations, ANNOTATION_LAST_MODIFIER, api->user);
-    } else if (modifier != NULL) {
-        set_text(annotations, ANNOTATION_LAST_MODIFIER, modifier);
-    }
+    free(c->refusal);
+    c->refusal = xasprintf("%s%s", webhook, why);
+    c->unrelated = true;
+    return error_set(err, ERR_PROTOCOL, "%s", why);
 }
 
-static int admit_serving(struct api *api, const struct kind *kind, json_t *object,
-                         const json_t *old, const char **out_prefix, struct error *err)
+static int admit_serving(struct call *c, json_t *object, const json_t *old, struct error *err)
 {
-    refresh_config(api);
-    int rc = serving_default(&api->serving, kind, object, old, err);
-    if (rc == 0) {
-        rc = serving_validate(&api->serving, kind, object, old, err);
-    }
+    struct serving_request request = {.kind = c->route.kind, .old = old, .user = c->api->user};
+    struct serving_report report;
+    refresh_config(c->api);
+    serving_report_init(&report);
+    int rc = serving_admit(&c->api->serving, &request, object, &report);
     if (rc < 0) {
-        *out_prefix = VALIDATION_WEBHOOK;
-        return rc;
+        rc = refuse(c, VALIDATION_WEBHOOK, report.errors.ptr, err);
     }
-    note_user(api, kind, object, old);
-    return 0;
+    serving_report_fini(&report);
+    return rc;
 }
 
 /* A config-defaults or config-autoscaler that could not be read is refused, as Knative's webhook
  * does. */
-static int admit_configmap(const struct api *api, const json_t *object, const char **out_prefix,
-                           struct error *err)
+static int admit_configmap(struct call *c, const json_t *object, struct error *err)
 {
     int rc = check_data(object, "data", err);
     if (rc == 0) {
         rc = check_data(object, "binaryData", err);
     }
-    if (rc < 0 || !slice_eq_str(jpeek_str(object, "metadata.namespace"), api->system_namespace)) {
+    if (rc < 0 ||
+        !slice_eq_str(jpeek_str(object, "metadata.namespace"), c->api->system_namespace)) {
         return rc;
     }
     const json_t *data = jpeek_obj(object, "data");
@@ -227,16 +210,16 @@ static int admit_configmap(const struct api *api, const json_t *object, const ch
         rc = autoscaler_config_from_json(data, &fresh, err);
     }
     if (rc < 0) {
-        *out_prefix = CONFIG_WEBHOOK;
+        char why[ERROR_MSG_MAX];
+        snprintf(why, sizeof(why), "%s", err->msg);
+        rc = refuse(c, CONFIG_WEBHOOK, why, err);
     }
     return rc;
 }
 
-int admit(struct api *api, const struct kind *kind, json_t *object, const json_t *old,
-          const char **out_prefix, struct error *err)
+int admit(struct call *c, json_t *object, const json_t *old, struct error *err)
 {
-    *out_prefix = NULL;
-    switch (kind->id) {
+    switch (c->route.kind->id) {
     case KIND_NAMESPACE:
         admit_namespace(object, old);
         return 0;
@@ -245,7 +228,7 @@ int admit(struct api *api, const struct kind *kind, json_t *object, const json_t
         return rc < 0 ? rc : check_data(object, "data", err);
     }
     case KIND_CONFIGMAP:
-        return admit_configmap(api, object, out_prefix, err);
+        return admit_configmap(c, object, err);
     case KIND_DEPLOYMENT:
         return admit_deployment(object, err);
     case KIND_SERVICE:
@@ -255,7 +238,7 @@ int admit(struct api *api, const struct kind *kind, json_t *object, const json_t
     case KIND_DOMAINMAPPING:
     case KIND_CLUSTERDOMAINCLAIM:
     case KIND_PODAUTOSCALER:
-        return admit_serving(api, kind, object, old, out_prefix, err);
+        return admit_serving(c, object, old, err);
     case KIND_SERVICEACCOUNT:
     case KIND_POD:
     case KIND_CORE_SERVICE:

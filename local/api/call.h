@@ -31,6 +31,7 @@ struct api {
     struct serving_config serving;
     uint64_t serving_version;    /* of the ConfigMap that it was read from */
     uint64_t autoscaler_version; /* the same for config-autoscaler */
+    uint64_t features_version;   /* and for config-features */
     struct list watches;         /* of struct feed, list.c */
     size_t watches_count;
     struct timer bookmarks;
@@ -136,11 +137,10 @@ void accounts_stop(struct api *api);
 
 /* --- admit.c --- */
 /*
- * Defaults and checks `object` in place. old: NULL on a create. *out_prefix is set to what stands
- * before the sentence of an error when the rules of a kind refuse it.
+ * Defaults and checks `object`, of the call's kind, in place. old: NULL on a create. What the rules
+ * of a kind refuse stands in c->refusal.
  */
-MUST_CHECK int admit(struct api *api, const struct kind *kind, json_t *object, const json_t *old,
-                     const char **out_prefix, struct error *err);
+MUST_CHECK int admit(struct call *c, json_t *object, const json_t *old, struct error *err);
 
 /* --- documents.c --- */
 /* /version and /openapi/…; false: it is another path. */

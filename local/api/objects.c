@@ -150,14 +150,13 @@ void objects_create(struct call *c)
     if ((c->route.kind->subresources & KIND_SUB_STATUS) != 0) {
         (void)json_object_del(c->body, "status");
     }
-    const char *prefix = NULL;
     struct error err;
     int rc = coerce(c, c->body, false, &err);
     if (rc == 0) {
-        rc = admit(c->api, c->route.kind, c->body, NULL, &prefix, &err);
+        rc = admit(c, c->body, NULL, &err);
     }
     if (rc < 0) {
-        answer_error(c, &err, prefix);
+        answer_error(c, &err, NULL);
         return;
     }
     c->ok_status = 201;
@@ -173,7 +172,6 @@ void objects_create(struct call *c)
 
 struct edit {
     struct call *call;
-    const char *prefix;      /* of an error that the kind's rules raised */
     struct slice patch_type; /* empty: a whole object */
 };
 
@@ -218,7 +216,7 @@ static int change_object(json_t *object, void *arg, struct error *err)
     }
     if (rc == 0 && c->route.sub == ROUTE_SUB_NONE) {
         json_t *old = json_copy(object);
-        rc = admit(c->api, c->route.kind, fresh, old, &edit->prefix, err);
+        rc = admit(c, fresh, old, err);
         json_decref(old);
     }
     if (rc == 0) {
@@ -255,7 +253,7 @@ static void start_change(struct call *c, struct slice patch_type)
         store_change(store_of(c), c->resource, c->route.ns, c->route.name, sub,
                      c->scale ? change_scale : change_object, &edit, class_of(c), on_done, c, &err);
     if (rc < 0) {
-        answer_error(c, &err, edit.prefix);
+        answer_error(c, &err, NULL);
     }
 }
 

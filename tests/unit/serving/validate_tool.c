@@ -30,16 +30,13 @@ struct answer {
 
 static const struct kind *kind_of(const char *name)
 {
-    static const struct kind others[] = {
-        {.group = "serving.knative.dev", .kind = "DomainMapping"},
-    };
     for (size_t i = 0; i < KIND_COUNT; i++) {
         const struct kind *kind = kind_row((enum kind_id)i);
         if (strcmp(kind->kind, name) == 0) {
             return kind;
         }
     }
-    return strcmp(name, others[0].kind) == 0 ? &others[0] : NULL;
+    return NULL;
 }
 
 static int configure(const json_t *config, struct serving_config *out, struct error *err)
