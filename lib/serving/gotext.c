@@ -125,11 +125,11 @@ static bool special_form(struct slice s, double *out)
     bool sign = s.len > 0 && (s.ptr[0] == '-' || s.ptr[0] == '+');
     struct slice word = slice_sub(s, sign ? 1 : 0, s.len);
     if (slice_eq_nocase(word, SLICE_LIT("inf")) || slice_eq_nocase(word, SLICE_LIT("infinity"))) {
-        *out = sign && s.ptr[0] == '-' ? -INFINITY : INFINITY;
+        *out = sign && s.ptr[0] == '-' ? -HUGE_VAL : HUGE_VAL;
         return true;
     }
     if (!sign && slice_eq_nocase(s, SLICE_LIT("nan"))) {
-        *out = NAN;
+        *out = nan("");
         return true;
     }
     return false;

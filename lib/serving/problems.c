@@ -44,6 +44,8 @@ void problems_drop(struct problems *p, size_t mark)
     p->dropped = 0;
 }
 
+static char *bounded_text(const char *fmt, va_list ap) PRINTF_LIKE(1, 0);
+
 static char *bounded_text(const char *fmt, va_list ap)
 {
     char *text = xmalloc(PROBLEM_TEXT_MAX);

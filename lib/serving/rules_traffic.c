@@ -122,7 +122,11 @@ int traffic_validate(const json_t *traffic, const char *path, struct error *err)
     CLEANUP(jfree) json_t *spec = json_pack("{s:O?}", "traffic", traffic);
     struct problems p;
     struct rules r = {.p = &p};
-    int rc = type_check(spec, TYPE_RouteSpec, "", err);
+    struct slice parent =
+        slice_sub(slice_str(path), 0, (size_t)(slice_rfind(slice_str(path), '.') + 1));
+    CLEANUP(cleanup_free)
+    char *above = slice_dup(slice_sub(parent, 0, parent.len > 0 ? parent.len - 1 : 0));
+    int rc = type_check(spec, TYPE_RouteSpec, above, err);
     if (rc < 0) {
         return rc;
     }

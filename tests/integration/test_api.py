@@ -70,7 +70,7 @@ def api(local):
 
 
 def ksvc(name, **env):
-    container = {"image": "dev.local/hello@sha256:00", "env": [{"name": k, "value": v} for k, v in env.items()]}
+    container = {"image": "dev.local/hello@sha256:" + "0" * 64, "env": [{"name": k, "value": v} for k, v in env.items()]}
     return {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": {"name": name},
             "spec": {"template": {"spec": {"containers": [container]}}}}
 

@@ -494,6 +494,7 @@ def container():
                   "aa b", "hello world.com/x", "aa:" + "t" * 129, "a" * 256, "[::1]:5000/aa", "[::1/aa", "user@host.com/aa", "é/aa", "host.é/aa",
                   "/aa", "aa/", "ko://github.com/x", "dev.local/hello" + sha, "quote\"d", "tab\there", "h.x?/aa", "h.x%41/aa"):
         case(f"image {value[:40]} {len(value)}", "Service", {ONE + ".image": value})
+    case("image of a bundle with a short name", "Service", {ONE + ".image": "dev.local/x" + sha}, ours="")
     for resources in ({"limits": {"cpu": "1000m", "memory": "1024Mi"}}, {"requests": {"cpu": 0.5, "memory": 1000000}},
                       {"claims": [{"name": "x"}]}, {"limits": {"cpu": "1500m", "memory": "0.5Gi", "x": "1e3", "y": "100000", "z": "0"}},
                       {"limits": {"a": "1Ki", "b": "1023", "c": "1025Ki", "d": "1.5Gi", "e": "0.1n", "f": "-1500m", "g": "12E", "h": "1e-3",

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"regexp"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -32,7 +33,7 @@ type question struct {
 	User   string                       `json:"user,omitempty"`
 	Status bool                         `json:"status,omitempty"` // an update of the status
 	Warn   bool                         `json:"warn,omitempty"`   // warnings are of interest
-	Ours   string                       `json:"ours,omitempty"`   // our error, where it is another on purpose
+	Ours   *string                      `json:"ours,omitempty"`   // our error, where it is another on purpose
 	Loose  bool                         `json:"loose,omitempty"`  // details are printed in another way by us
 	Config map[string]map[string]string `json:"config,omitempty"`
 	Old    json.RawMessage              `json:"old,omitempty"`
@@ -44,6 +45,9 @@ type question struct {
 	Error    string          `json:"error,omitempty"`
 	Warnings string          `json:"warnings,omitempty"`
 }
+
+// Go prints where a pointer points to; that is another place each time.
+var address = regexp.MustCompile("0x[0-9a-f]{6,}")
 
 func object(kind string) (crd, error) {
 	switch kind {
@@ -130,7 +134,7 @@ func answer(q *question) error {
 	}
 	result := sent.Validate(user(validating))
 	if errors := result.Filter(apis.ErrorLevel); errors != nil {
-		q.Error = errors.Error()
+		q.Error = address.ReplaceAllString(errors.Error(), "ADDRESS")
 	}
 	if q.Error != "" {
 		q.Out = nil // what is refused is not stored

@@ -21,11 +21,12 @@ static json_t *parse(const char *text)
 
 static void put_service(struct world *w, const char *image)
 {
-    json_t *service = json_pack(
-        "{s:{s:s,s:{s:s},s:{s:s,s:s}},s:{s:{s:{s:{s:s}},s:{s:[{s:s,s:[{s:i}]}],s:i}}}}", "metadata",
-        "name", "hello", "labels", "team", "a", "annotations", "note", "b", ANNOTATION_LAST_APPLIED,
-        "{}", "spec", "template", "metadata", "annotations", ANNOTATION_TARGET, "5", "spec",
-        "containers", "image", image, "ports", "containerPort", 7000, "containerConcurrency", 3);
+    json_t *service =
+        json_pack("{s:{s:s,s:{s:s},s:{s:s,s:s}},s:{s:{s:{s:{s:s}},s:{s:[{s:s+,s:[{s:i}]}],s:i}}}}",
+                  "metadata", "name", "hello", "labels", "team", "a", "annotations", "note", "b",
+                  ANNOTATION_LAST_APPLIED, "{}", "spec", "template", "metadata", "annotations",
+                  ANNOTATION_TARGET, "5", "spec", "containers", "image", "test/", image, "ports",
+                  "containerPort", 7000, "containerConcurrency", 3);
     assert_non_null(service);
     world_put(w, KIND_SERVICE, service);
 }
@@ -34,7 +35,7 @@ static void set_image(struct world *w, const char *image)
 {
     json_t *service = world_get(w, KIND_SERVICE, "hello");
     json_t *container = jget(service, "spec.template.spec.containers[0]");
-    json_object_set_new(container, "image", json_string(image));
+    json_object_set_new(container, "image", json_sprintf("test/%s", image));
     json_int_t generation = jpeek_i64(service, "metadata.generation") + 1;
     json_object_set_new(json_object_get(service, "metadata"), "generation",
                         json_integer(generation));
@@ -283,7 +284,7 @@ static void a_bad_spec_is_told(void **state)
     c = condition_get(world_get(&w, KIND_REVISION, "by-hand"), "Ready");
     assert_string_equal(c.message, "missing field(s): spec.containers");
     c = condition_get(world_get(&w, KIND_ROUTE, "way"), "AllTrafficAssigned");
-    assert_string_equal(c.message, "missing field(s): spec.traffic");
+    assert_string_equal(c.message, "spec.traffic: must be a list, is \"all\"");
     world_fini(&w);
 }
 

@@ -18,7 +18,7 @@ static void put_service(struct world *w, const char *name, const char *template_
     json_t *service =
         json_pack("{s:{s:s,s:{s:s},s:{s:s}},s:{s:{s:{s:s},s:{s:[{s:s}]}}}}", "metadata", "name",
                   name, "labels", "team", "a", "annotations", "note", "b", "spec", "template",
-                  "metadata", "name", template_name, "spec", "containers", "image", "i");
+                  "metadata", "name", template_name, "spec", "containers", "image", "test/i");
     if (template_name[0] == '\0') {
         json_object_del(jget(service, "spec.template"), "metadata");
     }
@@ -28,8 +28,8 @@ static void put_service(struct world *w, const char *name, const char *template_
 static void set_image(struct world *w, const char *name, const char *image)
 {
     char patch[256];
-    snprintf(patch, sizeof(patch), "{'spec':{'template':{'spec':{'containers':[{'image':'%s'}]}}}}",
-             image);
+    snprintf(patch, sizeof(patch),
+             "{'spec':{'template':{'spec':{'containers':[{'image':'test/%s'}]}}}}", image);
     world_patch(w, KIND_SERVICE, name, patch);
 }
 

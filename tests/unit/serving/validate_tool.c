@@ -127,11 +127,12 @@ static bool same_text(const char *name, const char *what, const char *want, cons
 static bool compare(const json_t *line, const struct answer *a)
 {
     const char *name = jpeek_cstr(line, "name");
+    bool other = json_object_get(line, "ours") != NULL;
     const char *ours = jpeek_cstr(line, "ours");
     const char *refused = jpeek_cstr(line, "refused");
     bool loose = jpeek_bool(line, "loose");
     if (refused[0] != '\0' || a->refused) {
-        return same_text(name, "configuration", ours[0] != '\0' ? ours : refused,
+        return same_text(name, "configuration", other ? ours : refused,
                          a->refused ? a->err.msg : "", loose);
     }
     if (jpeek_cstr(line, "decode")[0] != '\0' || a->decode) {
@@ -143,8 +144,8 @@ static bool compare(const json_t *line, const struct answer *a)
         CLEANUP(cleanup_free) char *got = canonical(a->out);
         same = same_text(name, "defaulted", want, got, false);
     }
-    same = same_text(name, "error", ours[0] != '\0' ? ours : jpeek_cstr(line, "error"),
-                     a->report.errors.ptr, loose) &&
+    same = same_text(name, "error", other ? ours : jpeek_cstr(line, "error"), a->report.errors.ptr,
+                     loose) &&
            same;
     if (jpeek_bool(line, "warn")) {
         same = same_text(name, "warnings", jpeek_cstr(line, "warnings"), a->report.warnings.ptr,
