@@ -82,10 +82,10 @@ void rules_name_change(struct rules *r, const json_t *revision_template, const j
     struct slice name = rule_text(rule_member(revision_template, "metadata"), "name");
     struct slice before = rule_text(rule_member(old, "metadata"), "name");
     CLEANUP(strbuf_fini) struct strbuf diff;
+    strbuf_init(&diff, PROBLEM_TEXT_MAX);
     if (name.len == 0 || !slice_eq(name, before)) {
         return;
     }
-    strbuf_init(&diff, PROBLEM_TEXT_MAX);
     if (!type_equal(old, revision_template, TYPE_RevisionTemplateSpec)) {
         type_diff(old, revision_template, TYPE_RevisionTemplateSpec, "{*v1.RevisionTemplateSpec}",
                   &diff);

@@ -122,6 +122,7 @@ int traffic_validate(const json_t *traffic, const char *path, struct error *err)
     CLEANUP(jfree) json_t *spec = json_pack("{s:O?}", "traffic", traffic);
     struct problems p;
     struct rules r = {.p = &p};
+    strbuf_init(&text, PROBLEMS_PRINTED_MAX);
     struct slice parent =
         slice_sub(slice_str(path), 0, (size_t)(slice_rfind(slice_str(path), '.') + 1));
     CLEANUP(cleanup_free)
@@ -130,7 +131,6 @@ int traffic_validate(const json_t *traffic, const char *path, struct error *err)
     if (rc < 0) {
         return rc;
     }
-    strbuf_init(&text, PROBLEMS_PRINTED_MAX);
     problems_init(&p);
     rules_traffic(&r, traffic, false);
     problems_via(&p, 0, path);

@@ -169,7 +169,6 @@ static int refuse(struct call *c, const char *webhook, const char *why, struct e
 {
     free(c->refusal);
     c->refusal = xasprintf("%s%s", webhook, why);
-    c->unrelated = true;
     return error_set(err, ERR_PROTOCOL, "%s", why);
 }
 
