@@ -110,7 +110,7 @@ def ns(k, request):
 
 def ksvc(name, **labels):
     return {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": {"name": name, "labels": labels},
-            "spec": {"template": {"spec": {"containers": [{"image": "dev.local/hello@sha256:00"}]}}}}
+            "spec": {"template": {"spec": {"containers": [{"image": "dev.local/hello@sha256:" + "0" * 64}]}}}}
 
 
 def service(target, *more):
