@@ -368,12 +368,13 @@ def test_every_wrong_type_is_told(space):
 def test_defaults_and_nulls_of_schemas(space):
     server = space.server
     obj = revision(ports=[{"containerPort": 8080}],
-                   env=[{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}}])
+                   env=[{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}}],
+                   volumeMounts=[{"name": "v", "mountPath": "/v"}])
     obj["spec"]["serviceAccountName"] = None
-    obj["spec"]["affinity"] = {"any": {"thing": [1]}}
+    obj["spec"]["volumes"] = [{"name": "v", "emptyDir": {"any": {"thing": [1]}}}]
     kept = server.create(space.rev(), obj)["spec"]
     assert kept["containers"][0]["ports"][0]["protocol"] == "TCP"
-    assert kept["affinity"] == {"any": {"thing": [1]}} and kept.get("serviceAccountName") is None
+    assert kept["volumes"][0]["emptyDir"] == {"any": {"thing": [1]}} and kept.get("serviceAccountName") is None
 
 
 # --- lists -----------------------------------------------------------------------------------------------------------
