@@ -13,6 +13,7 @@
 
 #include "base/mem.h"
 #include "json/jbuild.h"
+#include "serving/feature_flags.h"
 #include "serving/names.h"
 
 struct bootstrap {
@@ -88,6 +89,10 @@ static json_t *config_data(const struct bootstrap *b, const char *name)
     }
     if (strcmp(name, CONFIG_DOMAIN) == 0) {
         return json_pack("{s:s}", "localhost", "");
+    }
+    if (strcmp(name, CONFIG_FEATURES) == 0) {
+        /* The node agent knows the fields of a Pod, so that variables may be made of them. */
+        return json_pack("{s:s}", feature_key(FEATURE_FIELD_REF), "enabled");
     }
     return json_object();
 }

@@ -172,7 +172,7 @@ MOUNTS = [
     {"name": "conf", "mountPath": "/etc/lull-test/conf"}, {"name": "some", "mountPath": "/lull-test-root/some"},
     {"name": "sec", "mountPath": "/var/run/secrets/lull-test"}, {"name": "none", "mountPath": "/mnt"},
     {"name": "all", "mountPath": "/lull-test-root/all/in/one"}, {"name": "scratch", "mountPath": "/lull-test-root/scratch"},
-    {"name": "scratch", "mountPath": "/lull-test-root/part", "subPathExpr": "of/$(WHO)"},
+    {"name": "scratch", "mountPath": "/lull-test-root/part", "subPath": "of/me"},
     {"name": "conf", "mountPath": "/lull-test-root/one.txt", "subPath": "a"}]
 
 

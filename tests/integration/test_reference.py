@@ -22,7 +22,7 @@ def test_golden_has_all_questions():
     questions = [json.loads(line) for line in asked.splitlines()]
     assert len(questions) > 1000
     assert [q["name"] for q in questions] == list(answers), "run tests/reference/regenerate"
-    stale = [q["name"] for q in questions if any(answers[q["name"]].get(k) != v for k, v in q.items() if v != "" or k == "ours")]
+    stale = [q["name"] for q in questions if any(answers[q["name"]].get(k) != v for k, v in q.items() if v not in ("", False) or k == "ours")]
     assert not stale, "run tests/reference/regenerate"
 
 
