@@ -255,8 +255,8 @@ static int root_enter(struct view *v)
 {
     const char *at = v->spec->mount_root;
 
-    if (chdir(at) != 0 || mkdir(OLD_ROOT + 1, 0700) != 0 ||
-        syscall(SYS_pivot_root, ".", OLD_ROOT + 1) != 0 || chdir("/") != 0) {
+    if (chdir(at) != 0 || mkdir(&OLD_ROOT[1], 0700) != 0 ||
+        syscall(SYS_pivot_root, ".", &OLD_ROOT[1]) != 0 || chdir("/") != 0) {
         return fail(v, "enter the root at", at);
     }
     v->new_root = true;
