@@ -234,3 +234,64 @@ def test_a_service_that_breaks_a_rule_is_refused(parts):
     with pytest.raises(ApiError) as refused:
         parts.api.create(SERVICES, bad)
     assert "missing field(s): spec.template.spec.containers[0].image" in str(refused.value)
+
+
+def test_every_name_has_its_placeholder(parts):
+    parts.deploy("hello", traffic=[{"latestRevision": True, "percent": 100, "tag": "a"}])
+    assert parts.wait_ready("hello")["status"]["traffic"][0]["url"].startswith("http://a-hello.default.localhost")
+    path = "/api/v1/namespaces/default/services"
+    names = wait_for(lambda: (got := {s["metadata"]["name"]: s for s in parts.api.list(path)}) and len(got) == 2 and got,
+                     10, "two placeholders")
+    assert set(names) == {"hello", "a-hello"}
+    for name, service in names.items():
+        assert service["spec"]["type"] == "ExternalName" and service["spec"]["externalName"] == f"{name}.default.localhost"
+        assert service["metadata"]["labels"]["serving.knative.dev/route"] == "hello"
+        assert service["metadata"]["annotations"]["serving.knative.dev/creator"]
+    # One name for inside only, by the label on its placeholder.
+    parts.api.patch(f"{path}/a-hello", {"metadata": {"labels": {"networking.knative.dev/visibility": "cluster-local"}}})
+    wait_for(lambda: parts.get("hello")["status"]["traffic"][0]["url"] == "http://a-hello.default.svc.cluster.local", 10,
+             "the tag has its inner name")
+    assert parts.get("hello")["status"]["url"].startswith("http://hello.default.localhost")
+    parts.api.patch(f"{SERVICES}/hello", {"spec": {"traffic": [{"latestRevision": True, "percent": 100}]}})
+    wait_for(lambda: [s["metadata"]["name"] for s in parts.api.list(path)] == ["hello"], 10, "the tag's placeholder goes")
+    parts.api.patch(f"{SERVICES}/hello", {"metadata": {"labels": {"networking.knative.dev/visibility": "cluster-local"}}})
+    wait_for(lambda: parts.get("hello")["status"]["url"] == "http://hello.default.svc.cluster.local", 10, "an inner name")
+
+
+def test_a_rollout_goes_on_after_a_kill(parts):
+    parts.deploy("hello")
+    parts.wait_ready("hello")
+    parts.api.patch(f"{SERVICES}/hello", {"metadata": {"annotations": {"serving.knative.dev/rollout-duration": "5s"}}})
+    parts.api.patch(f"{SERVICES}/hello", {"spec": parts.service("hello", env=[{"name": "A", "value": "1"}])["spec"]})
+    seen = []
+
+    def split():
+        traffic = parts.get("hello")["status"].get("traffic", [])
+        got = [(t["revisionName"], t["percent"]) for t in traffic]
+        if not seen or seen[-1] != got:
+            seen.append(got)
+        return got
+    wait_for(lambda: split() == [("hello-00001", 99), ("hello-00002", 1)], 20, "one percent")
+    route = parts.get("hello", "routes")
+    assert conditions(route)["IngressReady"]["reason"] == "RolloutInProgress"
+    assert "networking.internal.knative.dev/rollout" in route["metadata"]["annotations"]
+    parts.stop_controller(signal.SIGKILL)
+    parts.start_controller()
+    wait_for(lambda: split() == [("hello-00002", 100)], 60, "all of it")
+    parts.wait_ready("hello")
+    shares = [dict(got)["hello-00002"] for got in seen if len(got) == 2]
+    assert shares == sorted(shares) and all(sum(p for _, p in got) == 100 for got in seen), seen
+    assert shares[0] == 1, seen
+    wait_for(lambda: "networking.internal.knative.dev/rollout" not in parts.get("hello", "routes")["metadata"]["annotations"],
+             10, "the state is gone")
+
+
+def test_a_taken_name_and_a_foreign_revision(parts):
+    parts.deploy("one")
+    parts.deploy("two")
+    parts.wait_ready("one")
+    parts.wait_ready("two")
+    parts.api.patch(f"{SERVICES}/one", {"spec": {"traffic": [{"revisionName": "two-00001", "percent": 100}]}})
+    parts.wait_condition("one", ("False", "RevisionNotOwned",
+                                 'Revision "two-00001" belongs to Service "two", not Service "one".'))
+    assert parts.get("one")["status"]["traffic"][0]["revisionName"] == "one-00001"

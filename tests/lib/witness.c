@@ -3,7 +3,7 @@
 // witness: a function that tells on its proxies. It counts the requests that are in it and says
 // with every answer which replica it is, how many it has served and how many were in it at most:
 //
-//     {"replica": "…", "pid": 1, "served": 1, "most": 1}
+//     {"replica": "…", "revision": "…", "pid": 1, "served": 1, "most": 1}
 //
 // GET /?ms=N answers after N milliseconds. As a function that works and does not look whether its
 // client is still there, it works on to the end also when the connection is closed.
@@ -79,11 +79,13 @@ static void drop(struct conn *c)
 
 static bool answer(struct server *s, struct conn *c)
 {
-    const char *replica = getenv("LULL_REPLICA");
-    char body[256], text[512];
+    const char *replica = getenv("LULL_REPLICA"), *revision = getenv("K_REVISION");
+    char body[512], text[768];
     int n = snprintf(body, sizeof(body),
-                     "{\"replica\": \"%.100s\", \"pid\": %d, \"served\": %lu, \"most\": %u}\n",
-                     replica != NULL ? replica : "", getpid(), s->served, s->most);
+                     "{\"replica\": \"%.100s\", \"revision\": \"%.100s\", \"pid\": %d, "
+                     "\"served\": %lu, \"most\": %u}\n",
+                     replica != NULL ? replica : "", revision != NULL ? revision : "", getpid(),
+                     s->served, s->most);
     int len = snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n%s\r\n%s", n,
                        c->closing ? "Connection: close\r\n" : "", body);
     return send(c->fd, text, (size_t)len, MSG_NOSIGNAL) == len && !c->closing;
