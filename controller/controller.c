@@ -10,6 +10,8 @@
  */
 #include "controller/controller.h"
 
+#include <malloc.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -334,6 +336,7 @@ static void on_synced(void *arg)
     struct controller *c = arg;
     struct error err = {0};
     work_queue_open(c->queue);
+    malloc_trim(0); /* the first lists were large; what they took is free again */
     LOG_INFO("ready", LOG_UINT("services", objects_count(&c->objects, KIND_SERVICE)));
     if (notify_send(NOTIFY_READY, &err) < 0) {
         LOG_WARN("cannot say that we are ready", LOG_ERR(&err));

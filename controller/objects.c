@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Caches to keys. An object is kept as compact JSON text without what no reconciler reads (managed
+ * Caches to keys. An object is kept as packed JSON text without what no reconciler reads (managed
  * fields, a Deployment's template), a Pod as a few facts. A change of an object concerns itself,
  * its controller, and what refers to it. Failure modes: an object that cannot be written as text
  * within its bound is left out (its cache logs it).
@@ -14,13 +14,15 @@
 #include "json/jget.h"
 #include "json/jparse.h"
 #include "controller/meta.h"
+#include "controller/object_sample.h"
 #include "controller/pods.h"
 
 enum { OBJECT_TEXT_MAX = 2 << 20 };
 
 /* What is kept of an object (all kinds but Pod). */
 struct kept {
-    char *text;
+    char *packed; /* its text, by pack_text */
+    size_t len;
     enum kind_id owner_kind; /* KIND_COUNT: none of ours */
     char *owner;
     /* Of a Route the Revisions that spec and status name, of a Configuration the latest ones. */
@@ -69,6 +71,9 @@ static json_t *slim_metadata(const json_t *metadata, enum kind_id kind)
                                        NULL};
     json_t *slim = json_object();
     copy_members(slim, metadata, keys);
+    if (kind == KIND_DEPLOYMENT || kind == KIND_PODAUTOSCALER) {
+        json_object_del(slim, "labels");
+    }
     json_t *annotations = json_object_get(slim, "annotations");
     if (kind == KIND_DEPLOYMENT || kind == KIND_PODAUTOSCALER) {
         json_object_del(slim, "annotations");
@@ -84,15 +89,19 @@ static json_t *slim(const json_t *object, enum kind_id kind)
 {
     static const char *const whole[] = {"spec", "status", "data", NULL};
     static const char *const replicas[] = {"replicas", NULL};
+    static const char *const reachability[] = {"reachability", NULL};
     static const char *const target[] = {"type", "externalName", NULL};
     static const char *const conditions[] = {"conditions", NULL};
+    const char *const *members = kind == KIND_DEPLOYMENT      ? replicas
+                                 : kind == KIND_PODAUTOSCALER ? reachability
+                                 : kind == KIND_CORE_SERVICE  ? target
+                                                              : NULL;
     json_t *out = json_object();
     json_object_set_new(out, "metadata", slim_metadata(json_object_get(object, "metadata"), kind));
     copy_members(out, object, whole);
-    if (kind == KIND_DEPLOYMENT || kind == KIND_CORE_SERVICE) {
+    if (members != NULL) {
         json_t *spec = json_object();
-        copy_members(spec, json_object_get(object, "spec"),
-                     kind == KIND_DEPLOYMENT ? replicas : target);
+        copy_members(spec, json_object_get(object, "spec"), members);
         json_object_set_new(out, "spec", spec);
     }
     if (kind == KIND_DEPLOYMENT || kind == KIND_PODAUTOSCALER) {
@@ -174,7 +183,7 @@ static int project(void *arg, const json_t *object, void *value, struct error *e
     const json_t *owner = meta_controller(object);
     const struct kind *owner_kind =
         kind_by_object(jpeek_cstr(owner, "apiVersion"), jpeek_cstr(owner, "kind"));
-    kept->text = xstrndup(text.ptr, text.len);
+    kept->packed = pack_text(&ca->o->pack, strbuf_slice(&text), &kept->len);
     kept->owner_kind = owner_kind == NULL ? KIND_COUNT : owner_kind->id;
     kept->owner = owner == NULL ? NULL : xstrdup(jpeek_cstr(owner, "name"));
     if (ca->kind == KIND_ROUTE) {
@@ -197,6 +206,19 @@ static int project(void *arg, const json_t *object, void *value, struct error *e
     return 0;
 }
 
+/* NULL when it cannot be read; that would be our own fault. */
+static json_t *unpacked(const struct objects *o, const struct kept *kept)
+{
+    json_t *object = NULL;
+    CLEANUP(strbuf_fini) struct strbuf text;
+    strbuf_init(&text, OBJECT_TEXT_MAX);
+    if (unpack_text(&o->pack, slice_of(kept->packed, kept->len), &text, NULL) < 0 ||
+        jparse(strbuf_slice(&text), OBJECT_TEXT_MAX, &object, NULL) < 0) {
+        return NULL;
+    }
+    return object;
+}
+
 static void release(void *arg, void *value)
 {
     const struct objects_cache_arg *ca = arg;
@@ -204,7 +226,7 @@ static void release(void *arg, void *value)
         return;
     }
     struct kept *kept = value;
-    free(kept->text);
+    free(kept->packed);
     free(kept->owner);
     free(kept->target);
     names_free(kept->revisions);
@@ -340,8 +362,8 @@ static void config_changed(struct objects *o, const struct kube_entry *entry,
                            const struct kept *kept)
 {
     CLEANUP(jfree) json_t *map = NULL;
-    if (kept != NULL && jparse(slice_str(kept->text), OBJECT_TEXT_MAX, &map, NULL) < 0) {
-        map = NULL;
+    if (kept != NULL) {
+        map = unpacked(o, kept);
     }
     o->events.on_config(o->events.arg, entry->name,
                         kept == NULL ? NULL : json_object_get(map, "data"));
@@ -464,6 +486,7 @@ int objects_start(struct objects *o, struct kube_client *client, const char *sys
                   const struct objects_events *events, struct error *err)
 {
     *o = (struct objects){.client = client, .events = *events, .n_unsynced = ARRAY_LEN(watched)};
+    pack_init(&o->pack, slice_str(object_sample));
     for (size_t i = 0; i < REFS_COUNT; i++) {
         ref_index_init(&o->refs[i]);
     }
@@ -545,11 +568,7 @@ json_t *objects_get(void *arg, enum kind_id kind, const char *ns, const char *na
 {
     const struct objects *o = arg;
     const struct kept *kept = kube_cache_value(o->caches[kind], ns_of(kind, ns), name);
-    json_t *object = NULL;
-    if (kept == NULL || jparse(slice_str(kept->text), OBJECT_TEXT_MAX, &object, NULL) < 0) {
-        return NULL;
-    }
-    return object;
+    return kept == NULL ? NULL : unpacked(o, kept);
 }
 
 const char *objects_version(void *arg, enum kind_id kind, const char *ns, const char *name)

@@ -8,6 +8,7 @@
  */
 
 #include "kube/cache.h"
+#include "controller/pack.h"
 #include "controller/reconcile.h"
 #include "controller/ref_index.h"
 
@@ -34,6 +35,7 @@ struct objects {
     struct kube_cache *caches[KIND_COUNT];
     struct objects_cache_arg args[KIND_COUNT];
     struct objects_events events;
+    struct pack pack;
     struct ref_index refs[REFS_COUNT];
     struct ref_index pods_by_revision;
     struct ref_index revisions_by_owner; /* Configuration ← Revisions */
