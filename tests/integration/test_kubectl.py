@@ -158,13 +158,14 @@ def test_get_in_every_form(k):
 
 
 def test_get_watches(k, ns):
+    k("create", "configmap", "first", "--from-literal=a=b", *ns)
     with k.follow("get", "cm", "-w", "--output-watch-events", *ns) as lines:
-        wait_for(lambda: any("EVENT" in l for l in lines()) or len(lines()) == 0, 30, "the watch has begun")
+        seen = lambda: [l.split()[:2] for l in lines()][1:]  # noqa: E731
+        wait_for(lambda: seen() == [["ADDED", "first"]], 60, "what was there")
         k("create", "configmap", "c", "--from-literal=a=b", *ns)
         k("label", "cm", "c", "x=y", *ns)
         k("delete", "cm", "c", *ns)
-        wait_for(lambda: [l.split()[:2] for l in lines()][1:] == [["ADDED", "c"], ["MODIFIED", "c"], ["DELETED", "c"]],
-                 30, "the watch shows what was done")
+        wait_for(lambda: seen()[1:] == [["ADDED", "c"], ["MODIFIED", "c"], ["DELETED", "c"]], 60, "what was done")
 
 
 def test_what_the_server_has(k):
@@ -185,11 +186,11 @@ def test_waits_and_logs(k, up):
     assert "successfully rolled out" in k("rollout", "status", "deployment/hello-00001-deployment", "--timeout=60s")
     assert up.get("hello", "/one").status == 200
     pod = k("get", "pods", "-l", "serving.knative.dev/service=hello", "-o", "name").split()[0]
-    wait_for(lambda: k("logs", pod, "-c", "user-container").splitlines()[-2:] == ["begun", "said /one"], 30, "what it said")
+    wait_for(lambda: k("logs", pod, "-c", "user-container").splitlines()[-2:] == ["begun", "said /one"], 60, "what it said")
     with k.follow("logs", "-f", "--tail=1", "-c", "user-container", pod) as lines:
-        wait_for(lambda: lines() == ["said /one"], 30, "the last line")
+        wait_for(lambda: lines() == ["said /one"], 60, "the last line")
         assert up.get("hello", "/two").status == 200
-        wait_for(lambda: lines() == ["said /one", "said /two"], 30, "the next line")
+        wait_for(lambda: lines() == ["said /one", "said /two"], 60, "the next line")
     k("logs", pod, "-c", "queue-proxy", "--tail=1")
     k("logs", "deployment/hello-00001-deployment", "--limit-bytes=10", "-c", "user-container")
     assert "not found" in k.bad("logs", "nope")
@@ -205,7 +206,7 @@ def test_create(k, ns):
     assert k.path("secret", "s", ".data.a", *ns) == "Yg=="
     k("create", "serviceaccount", "robot", *ns)
     wait_for(lambda: k("get", "sa", "-o", "name", *ns).split() ==
-             ["serviceaccount/default", "serviceaccount/robot"], 20, "both accounts")
+             ["serviceaccount/default", "serviceaccount/robot"], 60, "both accounts")
     k("create", "deployment", "d", "--image=x", "--replicas=0", "--port=80", *ns)
     assert k.path("deploy", "d", ".spec.template.spec.containers[0].ports[0].containerPort", *ns) == "80"
     k("create", "service", "clusterip", "s", "--tcp=80:8080", *ns)
@@ -288,7 +289,7 @@ def test_deletes_with_each_cascade(k, ns):
         k("delete", "cm", mode, f"--cascade={mode}", *ns)
         if mode == "foreground":
             assert "configmap/foreground-child" not in there()
-    wait_for(lambda: there() == ["configmap/orphan-child"], 20, "all but the orphan have gone")
+    wait_for(lambda: there() == ["configmap/orphan-child"], 60, "all but the orphan have gone")
     assert k.path("cm", "orphan-child", ".metadata.ownerReferences", *ns) == ""
     assert "NotFound" in k.bad("delete", "cm", "nope", *ns)
     k("delete", "cm", "nope", "--ignore-not-found", *ns)
