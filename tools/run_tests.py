@@ -199,7 +199,11 @@ def stage_asan(stage):
 
 
 def stage_integration(stage):
-    pytest(stage, "build", "not soak", timeout=2400)
+    pytest(stage, "build", "not soak and not clients", timeout=2400)
+
+
+def stage_clients(stage):
+    pytest(stage, "build", "clients and not soak", timeout=2400)
 
 
 def stage_integration_quick(stage):
@@ -290,6 +294,7 @@ STAGES = {  # name: (function, what it is)
     "fuzz": (stage_fuzz, f"each fuzz target for {FUZZ_SECONDS} s"),
     "bench": (stage_bench, "the benchmarks, small, to see that they run"),
     "setup": (stage_setup, "set-up and build in a new Debian 12 root"),
+    "clients": (stage_clients, "clients of others that are built first"),
     "cluster": (stage_cluster, "a real Kubernetes cluster"),
 }
 QUICK = ["build", "lint", "unit", "quick"]
