@@ -78,8 +78,9 @@ static bool there(const json_t *revisions, const char *name)
 static int change(void *arg, json_t *service, struct error *err)
 {
     struct traffic *t = arg;
-    struct traffic_changes changes = {
-        .to = t->to.items, .tag = t->tag.items, .untag = t->untag.items};
+    struct traffic_changes changes = {.to = (const char *const *)t->to.items,
+                                      .tag = (const char *const *)t->tag.items,
+                                      .untag = (const char *const *)t->untag.items};
     size_t i;
     json_t *target;
 

@@ -97,7 +97,7 @@ static int cut(char *word, const char *flag, char **out_rest, struct error *err)
     return 0;
 }
 
-static int shares(json_t *list, char *const *words, struct error *err)
+static int shares(json_t *list, const char *const *words, struct error *err)
 {
     uint64_t percent = 0, sum = 0;
     size_t i;
@@ -168,7 +168,7 @@ static int tag_on(json_t *list, const char *text, struct error *err)
                : error_set(err, ERR_INVALID, "--tag: is not UTF-8");
 }
 
-static int tags_off(json_t *list, char *const *tags, struct error *err)
+static int tags_off(json_t *list, const char *const *tags, struct error *err)
 {
     for (; tags && *tags; tags++) {
         size_t i;

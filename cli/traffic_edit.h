@@ -12,9 +12,9 @@
 #define TRAFFIC_LATEST "@latest"
 
 struct traffic_changes {
-    char *const *to;    /* "WHICH=PERCENT"; NULL ends; an empty list leaves the shares */
-    char *const *tag;   /* "WHICH=TAG" */
-    char *const *untag; /* "TAG" */
+    const char *const *to;    /* "WHICH=PERCENT"; NULL ends; an empty list leaves the shares */
+    const char *const *tag;   /* "WHICH=TAG" */
+    const char *const *untag; /* "TAG" */
 };
 
 /*

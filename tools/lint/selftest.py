@@ -110,10 +110,11 @@ expect("needed, too much", lint("needed", {}, build("int main(void) { return 0; 
 
 def reference(body):
     d = pathlib.Path(tempfile.mkdtemp())
-    for part in ("activator", "queue-proxy", "autoscaler", "controller", "local"):
+    for part in ("activator", "queue-proxy", "autoscaler", "controller", "local", "cli"):
         (d / part).mkdir()
-        (d / part / f"lull-{part}").write_text(f"#!/bin/sh\n{body}\n")
-        (d / part / f"lull-{part}").chmod(0o755)
+        program = d / part / ("lull" if part == "cli" else f"lull-{part}")
+        program.write_text(f"#!/bin/sh\n{body}\n")
+        program.chmod(0o755)
     got = subprocess.run([sys.executable, here / "../reference", "--check", d], capture_output=True, text=True,
                          check=False)
     return got.returncode, got.stdout + got.stderr
