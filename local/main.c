@@ -328,6 +328,22 @@ static int run_copy(struct app *app, struct error *err)
     return 0;
 }
 
+static void run_all(struct app *app)
+{
+    struct error err;
+    if (start_all(app, &err) < 0) {
+        LOG_ERROR("cannot start", LOG_ERR(&err));
+        app->exit_code = 1;
+        app->closing = true;
+        if (app->store != NULL) {
+            close_store(app);
+        } else {
+            on_store_closed(app);
+        }
+    }
+    loop_run(&app->loop);
+}
+
 int main(int argc, char **argv)
 {
     struct app app = {.lifeline_fd = -1};
@@ -340,19 +356,10 @@ int main(int argc, char **argv)
     }
     app.kinds = local_kinds_new();
     if (app.config.backup != NULL || app.config.restore != NULL) {
-        return run_copy(&app, &err); /* the process ends here: nothing needs closing */
+        app.exit_code = run_copy(&app, &err);
+    } else {
+        run_all(&app);
     }
-    if (start_all(&app, &err) < 0) {
-        LOG_ERROR("cannot start", LOG_ERR(&err));
-        app.exit_code = 1;
-        app.closing = true;
-        if (app.store != NULL) {
-            close_store(&app);
-        } else {
-            on_store_closed(&app);
-        }
-    }
-    loop_run(&app.loop);
     if (loop_fini(&app.loop, &err) < 0) {
         LOG_WARN("something was left open", LOG_ERR(&err));
     }

@@ -26,9 +26,10 @@
 #include "local/store/form.h"
 #include "local/store/object.h"
 
-#define FILE_MAX      (512u << 20) /* of one file of a bundle */
-#define DEPTH_MAX     70
-#define LINK_TEXT_MAX 4096
+#define FILE_MAX        (512u << 20) /* of one file of a bundle */
+#define DEPTH_MAX       70
+#define BUNDLE_NAME_LEN 71 /* "sha256-HEX" */
+#define LINK_TEXT_MAX   4096
 /* No Lull gives so many resourceVersions in a second. */
 #define VERSIONS_PER_S   1000000u
 #define CLOCK_IS_WRONG_S (366ll * 86400)
@@ -219,10 +220,15 @@ int backup_write(const char *home, const char *file, struct backup_report *out, 
 /* "sha256-HEX" or below it, and nothing that leads elsewhere. */
 static bool is_bundle_path(const char *path)
 {
-    size_t hex = strncmp(path, "sha256-", 7) == 0 ? strspn(path + 7, "0123456789abcdef") : 0;
     struct slice rest = slice_str(path), part;
-    if (hex != 64 || (path[71] != '\0' && path[71] != '/')) {
+    if (rest.len < BUNDLE_NAME_LEN || !slice_starts_with(rest, SLICE_LIT("sha256-")) ||
+        (rest.len > BUNDLE_NAME_LEN && rest.ptr[BUNDLE_NAME_LEN] != '/')) {
         return false;
+    }
+    for (size_t i = 7; i < BUNDLE_NAME_LEN; i++) {
+        if (memchr("0123456789abcdef", rest.ptr[i], 16) == NULL) {
+            return false;
+        }
     }
     while (slice_split(&rest, '/', &part)) {
         if (slice_empty(part) || slice_eq_str(part, ".") || slice_eq_str(part, "..")) {
@@ -279,7 +285,7 @@ static int unpack_rows(const char *path, sqlite3 *db, const char *name, const ch
                              path, rel == NULL ? "" : rel);
             break;
         }
-        CLEANUP(cleanup_free) char *to = xasprintf("%s%s", folder, rel + 71);
+        CLEANUP(cleanup_free) char *to = xasprintf("%s%s", folder, rel + BUNDLE_NAME_LEN);
         code = unpack_row(to, (unsigned)sqlite3_column_int64(stmt, 1),
                           slice_of(data == NULL ? "" : data, (size_t)sqlite3_column_bytes(stmt, 2)),
                           err);
@@ -296,7 +302,7 @@ static int unpack_bundle(const char *path, sqlite3 *db, const char *bundles, con
 {
     CLEANUP(cleanup_free) char *to = fs_join(bundles, name);
     CLEANUP(cleanup_free) char *temp = fs_join(bundles, ".new-restore");
-    if (!is_bundle_path(name) || strlen(name) != 71) {
+    if (!is_bundle_path(name) || strlen(name) != BUNDLE_NAME_LEN) {
         return error_set(err, ERR_INVALID, "%s is no backup of Lull: it has a bundle %.120s", path,
                          name);
     }
