@@ -207,12 +207,28 @@ static json_t *tidy(const json_t *list)
     return kept;
 }
 
+// The rules are those of a Route, where the newest revision has a Configuration that it is of.
+static int check(const json_t *list, struct error *err)
+{
+    CLEANUP(jfree) json_t *copy = json_deep_copy(list);
+    size_t i;
+    json_t *t;
+
+    json_array_foreach(copy, i, t)
+    {
+        if (is_latest(t)) {
+            json_object_set_new(t, "configurationName", json_string("own"));
+        }
+    }
+    return traffic_validate(copy, "spec.traffic", err);
+}
+
 static int put_back(json_t *service, json_t *list, int rc, struct error *err)
 {
     CLEANUP(jfree) json_t *kept = rc == 0 ? tidy(list) : NULL;
 
     json_decref(list);
-    rc = rc ? rc : traffic_validate(kept, "spec.traffic", err);
+    rc = rc ? rc : check(kept, err);
     if (rc == 0) {
         json_object_set(jpeek_obj(service, "spec"), "traffic", kept);
     }

@@ -102,7 +102,7 @@ static void test_refused(void **state)
     refused(&(struct traffic_changes){.to = WORDS("x-1=-1")}, "0 to 100");
     refused(&(struct traffic_changes){.tag = WORDS("x-2=v1")}, "--untag v1");
     refused(&(struct traffic_changes){.untag = WORDS("v2")}, "no such tag");
-    refused(&(struct traffic_changes){.tag = WORDS("x-2=No_Label")}, "tag");
+    refused(&(struct traffic_changes){.tag = WORDS("x-2=No_Label")}, "DNS 1035");
 }
 
 static void test_rollback(void **state)
