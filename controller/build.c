@@ -36,7 +36,7 @@ int64_t build_progress_deadline_s(const struct settings *settings, const json_t 
     int64_t ns = 0;
     if (text[0] == '\0' || num_parse_duration_ns(slice_str(text), &ns, NULL) < 0 ||
         ns < 1000000000) {
-        return settings->progress_deadline_s;
+        return settings->deployment.progress_deadline_s;
     }
     return ns / 1000000000;
 }
@@ -195,11 +195,11 @@ static json_t *queue_environment(const struct settings *settings, const json_t *
     if (strcasecmp(meta_annotation(revision, "lull.dev/knative-timeouts"), "true") == 0) {
         env_text(env, "LULL_KNATIVE_TIMEOUTS", "true");
     }
-    if (settings->request_log) {
+    if (settings->observability.request_log) {
         env_text(env, "SERVING_ENABLE_REQUEST_LOG", "true");
-        env_text(env, "SERVING_REQUEST_LOG_TEMPLATE", settings->request_log_template);
+        env_text(env, "SERVING_REQUEST_LOG_TEMPLATE", settings->observability.request_log_template);
         env_text(env, "SERVING_ENABLE_PROBE_REQUEST_LOG",
-                 settings->request_log_probes ? "true" : "false");
+                 settings->observability.request_log_probes ? "true" : "false");
     }
     env_text(env, "ENABLE_HTTP2_AUTO_DETECTION", "false");
     env_text(env, "ENABLE_MULTI_CONTAINER_PROBES", "false");
@@ -225,16 +225,33 @@ static json_t *queue_probe(const json_t *revision)
                      "timeoutSeconds", 10, "successThreshold", 1, "failureThreshold", 3);
 }
 
+/* config-deployment: queue-sidecar-… */
+static json_t *queue_resources(const struct settings *settings)
+{
+    static const char *const names[SIDECAR_RESOURCES] = {"cpu", "memory", "ephemeral-storage"};
+    json_t *requests = json_object();
+    json_t *limits = json_object();
+    for (size_t i = 0; i < SIDECAR_RESOURCES; i++) {
+        meta_set(requests, names[i], settings->deployment.requests[i]);
+        meta_set(limits, names[i], settings->deployment.limits[i]);
+    }
+    json_t *out = json_pack("{s:o}", "requests", requests);
+    if (json_object_size(limits) > 0) {
+        json_object_set(out, "limits", limits);
+    }
+    json_decref(limits);
+    return out;
+}
+
 static json_t *queue_container(const struct settings *settings, const json_t *revision)
 {
     json_t *security = json_pack("{s:b,s:b,s:b,s:{s:[s]},s:{s:s}}", "allowPrivilegeEscalation", 0,
                                  "readOnlyRootFilesystem", 1, "runAsNonRoot", 1, "capabilities",
                                  "drop", "ALL", "seccompProfile", "type", "RuntimeDefault");
-    return json_pack("{s:s,s:s,s:o,s:o,s:o,s:o,s:{s:{s:s}}}", "name", QUEUE_CONTAINER_NAME, "image",
+    return json_pack("{s:s,s:s,s:o,s:o,s:o,s:o,s:o}", "name", QUEUE_CONTAINER_NAME, "image",
                      settings->sidecar_image, "env", queue_environment(settings, revision), "ports",
                      queue_ports(revision), "readinessProbe", queue_probe(revision),
-                     "securityContext", security, "resources", "requests", "cpu",
-                     settings->sidecar_cpu);
+                     "securityContext", security, "resources", queue_resources(settings));
 }
 
 /* --- the Deployment

@@ -311,14 +311,7 @@ static void on_config(void *arg, const char *name, const json_t *data)
     if (!settings_wants(name)) {
         return;
     }
-    const char *pair = strcmp(name, CONFIG_NETWORK) == 0  ? CONFIG_DOMAIN
-                       : strcmp(name, CONFIG_DOMAIN) == 0 ? CONFIG_NETWORK
-                                                          : NULL;
-    CLEANUP(jfree)
-    json_t *other =
-        pair == NULL ? NULL
-                     : objects_get(&c->objects, KIND_CONFIGMAP, c->config->system_namespace, pair);
-    if (settings_read(&c->settings, name, data, json_object_get(other, "data"), &err) < 0) {
+    if (settings_read(&c->settings, name, data, &err) < 0) {
         bad_config(c, name, &err);
         return;
     }
@@ -418,6 +411,7 @@ static void on_objects_closed(void *arg)
 {
     struct controller *c = arg;
     expect_fini(&c->expectations);
+    settings_fini(&c->settings);
     kube_client_close(c->client, NULL, NULL);
     c->client = NULL;
 }

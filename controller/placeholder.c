@@ -9,6 +9,7 @@
 #include "json/jedit.h"
 #include "json/jget.h"
 #include "json/jparse.h"
+#include "serving/traffic.h"
 #include "controller/meta.h"
 
 enum {
@@ -31,10 +32,10 @@ static bool name_of(const json_t *route, const char *tag, char out[static OBJECT
 bool placeholder_is_local(const struct reconcile_env *env, const json_t *route, const char *tag)
 {
     char name[OBJECT_BUF];
-    char inside[300];
-    snprintf(inside, sizeof(inside), "svc.%s", env->settings->network.cluster_domain);
+    struct network_config network =
+        network_of(&env->settings->network, json_object_get(route, "metadata"));
     if (strcmp(meta_label(route, LABEL_VISIBILITY), VISIBILITY_CLUSTER_LOCAL) == 0 ||
-        strcmp(env->settings->network.domain, inside) == 0) {
+        network_is_local(&network)) {
         return true;
     }
     if (!name_of(route, tag, name)) {
@@ -48,13 +49,14 @@ bool placeholder_is_local(const struct reconcile_env *env, const json_t *route, 
 /* Where the name leads: on a cluster to the ingress inside, on one machine to itself. */
 static json_t *spec_of(const struct reconcile_env *env, const json_t *route, const char *tag)
 {
-    const struct network_config *network = &env->settings->network;
+    struct network_config network =
+        network_of(&env->settings->network, json_object_get(route, "metadata"));
     CLEANUP(strbuf_fini) struct strbuf host;
     strbuf_init(&host, OBJECT_BUF * 3);
-    if (network->address_template[0] == '\0') {
+    if (network.address_template[0] == '\0') {
         strbuf_append_str(&host, env->settings->local_gateway);
     } else {
-        traffic_host(network, meta_ns(route), meta_name(route), tag, &host);
+        traffic_host(&network, meta_ns(route), meta_name(route), tag, &host);
     }
     return json_pack("{s:s,s:s,s:s,s:[{s:s,s:s,s:i,s:i}]}", "type", "ExternalName", "externalName",
                      host.ptr, "sessionAffinity", "None", "ports", "name", "http", "protocol",

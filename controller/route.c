@@ -11,6 +11,7 @@
 #include "base/num.h"
 #include "json/jget.h"
 #include "json/jparse.h"
+#include "serving/traffic.h"
 #include "controller/conditions.h"
 #include "controller/meta.h"
 #include "controller/placeholder.h"
@@ -34,12 +35,13 @@ struct view {
 static void url_of(void *arg, const char *tag, struct strbuf *out)
 {
     const struct view *v = arg;
-    const struct network_config *network = &v->env->settings->network;
+    struct network_config network =
+        network_of(&v->env->settings->network, json_object_get(v->route, "metadata"));
     if (placeholder_is_local(v->env, v->route, tag)) {
         strbuf_appendf(out, "http://%s%s%s.%s.svc.%s", tag, tag[0] == '\0' ? "" : "-",
-                       meta_name(v->route), meta_ns(v->route), network->cluster_domain);
+                       meta_name(v->route), meta_ns(v->route), network.cluster_domain);
     } else {
-        traffic_url(network, meta_ns(v->route), meta_name(v->route), tag, out);
+        traffic_url(&network, meta_ns(v->route), meta_name(v->route), tag, out);
     }
 }
 

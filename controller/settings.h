@@ -10,22 +10,19 @@
 
 #include "base/error.h"
 #include "serving/autoscaler_config.h"
+#include "serving/config_deployment.h"
 #include "serving/config_gc.h"
+#include "serving/config_network.h"
+#include "serving/config_observability.h"
 #include "serving/defaults.h"
-#include "serving/traffic.h"
-
-#define REQUEST_LOG_TEMPLATE_MAX 4096
 
 struct settings {
     struct serving_config defaults;
     struct network_config network;
     struct autoscaler_config autoscaler;
     struct gc_config gc;
-    int64_t progress_deadline_s; /* config-deployment: progress-deadline */
-    char sidecar_cpu[32];        /* config-deployment: queue-sidecar-cpu-request */
-    bool request_log;            /* config-observability: logging.enable-request-log */
-    bool request_log_probes;     /* … logging.enable-probe-request-log */
-    char request_log_template[REQUEST_LOG_TEMPLATE_MAX]; /* "": Knative's default */
+    struct deployment_config deployment;
+    struct observability_config observability;
     char sidecar_image[512]; /* "": the node agent supplies it (one machine) */
     char local_gateway[600]; /* host name of the cluster-local ingress */
 };
@@ -34,12 +31,13 @@ struct settings {
 void settings_init(struct settings *settings, const char *sidecar_image,
                    const char *system_namespace);
 
+void settings_fini(struct settings *settings);
+
 /* The names of the ConfigMaps that settings_read understands. */
 bool settings_wants(const char *name);
 /*
- * Reads the data of the ConfigMap `name`; config-network and config-domain are read together,
- * `other` being the data of the other one (may be NULL). data NULL: the defaults again.
- * ERR_INVALID: nothing was changed, the error names ConfigMap and key.
+ * Reads the data of the ConfigMap `name`; NULL: the defaults again. ERR_INVALID: nothing was
+ * changed, the error names ConfigMap and key.
  */
 MUST_CHECK int settings_read(struct settings *settings, const char *name, const json_t *data,
-                             const json_t *other, struct error *err);
+                             struct error *err);

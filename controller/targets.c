@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "json/jget.h"
 #include "json/jparse.h"
+#include "serving/traffic.h"
 #include "controller/meta.h"
 
 enum { URL_MAX = 1024 };

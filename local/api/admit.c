@@ -12,7 +12,9 @@
 #include "json/jbuild.h"
 #include "json/jedit.h"
 #include "json/jget.h"
+#include "http/log_template.h"
 #include "serving/autoscaler_json.h"
+#include "serving/config_check.h"
 #include "serving/names.h"
 #include "local/api/base64.h"
 #include "local/api/call.h"
@@ -186,8 +188,7 @@ static int admit_serving(struct call *c, json_t *object, const json_t *old, stru
     return rc;
 }
 
-/* A config-defaults or config-autoscaler that could not be read is refused, as Knative's webhook
- * does. */
+/* A ConfigMap of the system that its parts could not read is refused, as Knative's webhook does. */
 static int admit_configmap(struct call *c, const json_t *object, struct error *err)
 {
     int rc = check_data(object, "data", err);
@@ -199,14 +200,13 @@ static int admit_configmap(struct call *c, const json_t *object, struct error *e
         return rc;
     }
     const json_t *data = jpeek_obj(object, "data");
-    struct slice name = jpeek_str(object, "metadata.name");
-    if (slice_eq_str(name, CONFIG_DEFAULTS)) {
-        struct serving_config fresh;
-        serving_config_init(&fresh);
-        rc = serving_config_read(&fresh, data, err);
-    } else if (slice_eq_str(name, CONFIG_AUTOSCALER)) {
-        struct autoscaler_config fresh;
-        rc = autoscaler_config_from_json(data, &fresh, err);
+    const char *name = jpeek_cstr(object, "metadata.name");
+    rc = config_check(name, data, err);
+    if (rc == 0 && strcmp(name, CONFIG_OBSERVABILITY) == 0) {
+        struct log_template *compiled = NULL;
+        rc = log_template_new(jpeek_str(data, "`logging.request-log-template`"), &compiled, err);
+        rc = rc < 0 ? error_prefix(err, rc, "logging.request-log-template") : 0;
+        log_template_free(compiled);
     }
     if (rc < 0) {
         char why[ERROR_MSG_MAX];

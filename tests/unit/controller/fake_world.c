@@ -29,6 +29,7 @@ void world_fini(struct world *w)
     for (size_t i = 0; i < w->count; i++) {
         json_decref(w->objects[i]);
     }
+    settings_fini(&w->settings);
 }
 
 static size_t find(const struct world *w, enum kind_id kind, const char *name)

@@ -343,14 +343,14 @@ static void config_maps(void **state)
     CLEANUP(jfree) json_t *good = parse("{\"progress-deadline\":\"30s\"}");
     CLEANUP(jfree) json_t *bad = parse("{\"progress-deadline\":\"soon\"}");
     CLEANUP(jfree) json_t *scale = parse("{\"initial-scale\":\"2\"}");
-    ASSERT_OK(settings_read(&s, CONFIG_DEPLOYMENT, good, NULL, &err));
-    assert_int_equal(s.progress_deadline_s, 30);
-    ASSERT_ERR(ERR_INVALID, settings_read(&s, CONFIG_DEPLOYMENT, bad, NULL, &err));
+    ASSERT_OK(settings_read(&s, CONFIG_DEPLOYMENT, good, &err));
+    assert_int_equal(s.deployment.progress_deadline_s, 30);
+    ASSERT_ERR(ERR_INVALID, settings_read(&s, CONFIG_DEPLOYMENT, bad, &err));
     ASSERT_MSG("config-deployment");
-    assert_int_equal(s.progress_deadline_s, 30);
-    ASSERT_OK(settings_read(&s, CONFIG_DEPLOYMENT, NULL, NULL, &err));
-    assert_int_equal(s.progress_deadline_s, 600);
-    ASSERT_OK(settings_read(&s, CONFIG_AUTOSCALER, scale, NULL, &err));
+    assert_int_equal(s.deployment.progress_deadline_s, 30);
+    ASSERT_OK(settings_read(&s, CONFIG_DEPLOYMENT, NULL, &err));
+    assert_int_equal(s.deployment.progress_deadline_s, 600);
+    ASSERT_OK(settings_read(&s, CONFIG_AUTOSCALER, scale, &err));
     assert_int_equal(s.autoscaler.initial_scale, 2);
     CLEANUP(jfree)
     json_t *log = parse("{\"logging.enable-request-log\":\"true\","
@@ -359,16 +359,16 @@ static void config_maps(void **state)
     json_t *no_log = parse("{\"logging.enable-request-log\":\"false\","
                            "\"logging.request-log-template\":\"{{.Nope}}\"}");
     CLEANUP(jfree) json_t *odd_log = parse("{\"logging.enable-probe-request-log\":\"maybe\"}");
-    ASSERT_OK(settings_read(&s, CONFIG_OBSERVABILITY, log, NULL, &err));
-    assert_true(s.request_log && !s.request_log_probes);
-    assert_string_equal(s.request_log_template, "{{.TraceID}}");
-    ASSERT_ERR(ERR_INVALID, settings_read(&s, CONFIG_OBSERVABILITY, no_log, NULL, &err));
+    ASSERT_OK(settings_read(&s, CONFIG_OBSERVABILITY, log, &err));
+    assert_true(s.observability.request_log && !s.observability.request_log_probes);
+    assert_string_equal(s.observability.request_log_template, "{{.TraceID}}");
+    ASSERT_ERR(ERR_INVALID, settings_read(&s, CONFIG_OBSERVABILITY, no_log, &err));
     ASSERT_MSG("logging.request-log-template");
-    ASSERT_ERR(ERR_INVALID, settings_read(&s, CONFIG_OBSERVABILITY, odd_log, NULL, &err));
+    ASSERT_ERR(ERR_INVALID, settings_read(&s, CONFIG_OBSERVABILITY, odd_log, &err));
     ASSERT_MSG("logging.enable-probe-request-log");
-    assert_true(s.request_log); /* as before */
-    ASSERT_OK(settings_read(&s, CONFIG_OBSERVABILITY, NULL, NULL, &err));
-    assert_false(s.request_log);
+    assert_true(s.observability.request_log); /* as before */
+    ASSERT_OK(settings_read(&s, CONFIG_OBSERVABILITY, NULL, &err));
+    assert_false(s.observability.request_log);
     assert_true(settings_wants(CONFIG_OBSERVABILITY));
     assert_true(settings_wants(CONFIG_NETWORK));
     assert_false(settings_wants("other"));

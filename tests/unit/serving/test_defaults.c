@@ -264,16 +264,18 @@ static void addresses(void **state)
               "{{.Namespace}}/{{.Name}}\"}");
     CLEANUP(jfree)
     json_t *domain = parse("{\"_example\":\"\",\"localhost\":\"\",\"z.org\":\"selector: {a: b}\"}");
-    ASSERT_OK(network_config_read(&config, network, domain, &err));
+    ASSERT_OK(network_config_read(&config, network, &err));
+    ASSERT_OK(domain_config_read(&config, domain, &err));
     strbuf_clear(&out);
     traffic_url(&config, "ns", "a", "t", &out);
     strbuf_append_char(&out, ' ');
     traffic_address(&config, "ns", "a", &out);
     assert_string_equal(out.ptr, "http://t-a.ns.localhost:8080 http://127.0.0.1:8081/_lull/ns/a");
     CLEANUP(jfree) json_t *bad = parse("{\"external-port\":\"0\"}");
-    ASSERT_ERR(ERR_INVALID, network_config_read(&config, bad, NULL, &err));
+    ASSERT_ERR(ERR_INVALID, network_config_read(&config, bad, &err));
     ASSERT_MSG("external-port");
     assert_int_equal(config.external_port, 8080);
+    network_config_fini(&config);
 }
 
 int main(void)
