@@ -9,7 +9,7 @@
 
 enum {
     PORT_WORDS = 48,
-    LISTEN_NOTICE_MS = 10000, /* a function that runs so long and does not listen is worth a word */
+    LISTEN_NOTICE_MS = 5000, /* a function that runs so long and does not listen is worth a word */
 };
 
 static const struct condition resources_ok = {"ResourcesAvailable", STATUS_TRUE, "", "", false};
@@ -29,6 +29,36 @@ static void say(struct health *out, const char *reason, const char *message)
 static void resources(struct health *out, const char *status)
 {
     set(&out->resources, "ResourcesAvailable", status, out);
+}
+
+/*
+ * There is nothing to run: no image, or no command in it. On one machine that is certain and said
+ * at once; on a cluster a pull may work the next time, and Kubernetes' own words are passed on.
+ */
+static bool container_missing(const struct health_input *in, struct health *out)
+{
+    static const char *const pulls[] = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName"};
+    const struct replicas *r = &in->replicas;
+    bool no_image = false;
+    for (size_t i = 0; i < ARRAY_LEN(pulls); i++) {
+        no_image |= r->trouble == TROUBLE_WAITING && strcmp(r->reason, pulls[i]) == 0;
+    }
+    bool no_command = r->trouble == TROUBLE_EXITED && strcmp(r->reason, "StartError") == 0;
+    if (!in->one_machine || !(no_image || no_command)) {
+        return false;
+    }
+    snprintf(out->reason, sizeof(out->reason), "ContainerMissing");
+    if (no_image) {
+        snprintf(out->message, sizeof(out->message), "Unable to fetch image \"%.200s\": %.250s",
+                 jpeek_cstr(in->revision, "spec.containers[0].image"), r->message);
+    } else {
+        snprintf(out->message, sizeof(out->message),
+                 "%s. Is the command right, is the file among those that were deployed, and may it "
+                 "be executed?",
+                 r->message);
+    }
+    set(&out->container, "ContainerHealthy", STATUS_FALSE, out);
+    return true;
 }
 
 /* What the pods complain about. False when they do not. */
@@ -104,6 +134,8 @@ static void still_deploying(const struct health_input *in, struct health *out)
     if (in->replicas.running > 0 && in->age_ms >= LISTEN_NOTICE_MS) {
         snprintf(out->message, sizeof(out->message),
                  "The container runs, but nothing listens on %s yet", port);
+        snprintf(out->reason, sizeof(out->reason), "NotListening");
+        out->silent = true;
     } else if (LISTEN_NOTICE_MS - in->age_ms < next_ms) {
         next_ms = in->age_ms < LISTEN_NOTICE_MS ? LISTEN_NOTICE_MS - in->age_ms : 1000;
     }
@@ -146,8 +178,8 @@ void health_decide(const struct health_input *in, struct health *out)
         keep(in, out);
         return;
     }
-    if (in->replicas.ready == 0 &&
-        (pod_trouble(&in->replicas, out) || deployment_trouble(in->deployment, out))) {
+    if (in->replicas.ready == 0 && (container_missing(in, out) || pod_trouble(&in->replicas, out) ||
+                                    deployment_trouble(in->deployment, out))) {
         return;
     }
     if (was_ready) {

@@ -17,12 +17,14 @@ struct health_input {
     int64_t initial_scale;
     int64_t age_ms;      /* since the revision was made */
     int64_t deadline_ms; /* progress deadline */
+    bool one_machine;    /* our node agent says what is missing, and what to do */
     int64_t port;        /* where the function is to listen; 0: each replica has its own */
 };
 
 struct health {
     struct condition resources;
     struct condition container;
+    bool silent;       /* it runs and does not listen, for a while */
     uint64_t again_ms; /* look again after so long; 0: no need */
     char reason[64];   /* private: what the conditions point at */
     char message[2 * ERROR_MSG_MAX];

@@ -86,6 +86,9 @@ static void set_status(const struct reconcile_env *env, const json_t *revision,
     struct condition ready = conditions_ready(conditions, 3);
     if (!was_ready && strcmp(ready.status, STATUS_TRUE) == 0) {
         plan_event(plan, false, "RevisionReady", "Revision becomes ready");
+    } else if (health.silent &&
+               strcmp(condition_get(revision, "ResourcesAvailable").message, health.message) != 0) {
+        plan_event(plan, true, "NotListening", "%s", health.message);
     } else if (strcmp(ready.status, STATUS_FALSE) == 0 &&
                !condition_is(revision, "Ready", STATUS_FALSE)) {
         plan_event(plan, true, ready.reason, "%s", ready.message);
@@ -144,6 +147,7 @@ void reconcile_revision(const struct reconcile_env *env, const json_t *revision,
         .initial_scale = build_initial_scale(env->settings, revision),
         .age_ms = age_ms(env, revision),
         .deadline_ms = build_progress_deadline_s(env->settings, revision) * 1000,
+        .one_machine = env->settings->sidecar_image[0] == '\0',
         .port = env->settings->sidecar_image[0] == '\0' ? 0 : build_user_port(revision),
     };
     env->replicas(env->arg, ns, meta_name(revision), &in.replicas);

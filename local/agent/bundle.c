@@ -46,9 +46,7 @@ int bundle_read(const char *home, const char *image, struct bundle *out, struct 
     rc = fs_read_file(path, BUNDLE_JSON_MAX, &text, err);
     if (rc < 0) {
         return error_set(err, rc,
-                         "bundle of image \"%.100s\" is not in this state directory: deploy the "
-                         "function again",
-                         image);
+                         "its bundle is not in this state directory: deploy the function again");
     }
     rc = jparse_object(strbuf_slice(&text), BUNDLE_JSON_MAX, &b.root, err);
     if (rc < 0) {

@@ -34,6 +34,7 @@ int replica_state_parse(const char *line, size_t len, struct replica_state *out,
     s.ready_ns = jpeek_i64(root, "readyAt");
     s.code = (int)jpeek_i64(root, "code");
     s.signal = (int)jpeek_i64(root, "signal");
+    s.oom = jpeek_bool(root, "oom");
     (void)slice_copy(slice_sub(jpeek_str(root, "message"), 0, sizeof s.message - 1), s.message,
                      sizeof s.message);
     json_decref(root);
@@ -126,7 +127,11 @@ static void terminated_add(struct jbuild *b, const struct replica_state *s, cons
         jbuild_i64(b, path, numbers[i].value);
     }
     snprintf(path, sizeof path, "status.containerStatuses[-1].%s.terminated.reason", where);
-    jbuild_str(b, path, s->code < 0 ? "StartError" : s->code == 0 ? "Completed" : "Error");
+    jbuild_str(b, path,
+               s->oom         ? "OOMKilled"
+               : s->code < 0  ? "StartError"
+               : s->code == 0 ? "Completed"
+                              : "Error");
     snprintf(path, sizeof path, "status.containerStatuses[-1].%s.terminated.message", where);
     jbuild_json(b, path, jstring_lossy(slice_str(s->message)));
 }

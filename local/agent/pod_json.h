@@ -29,6 +29,7 @@ struct replica_state {
     int64_t ready_ns;
     int code; /* of its last end; -1: could not be executed */
     int signal;
+    bool oom; /* it ended for want of memory */
     char message[256];
 };
 

@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -66,8 +67,10 @@ struct replica {
     uint64_t started_ms;  // monotonic, of the function's last start
     uint64_t deadline_ms; // of BACKOFF, DRAINING, TERMINATING; 0 = none
     uint64_t proxy_retry_ms;
-    uint64_t delay_ms; // next restart delay
-    int code, signal;  // of the function's last end; -1 = could not be executed
+    uint64_t delay_ms;  // next restart delay
+    bool oom;           // the function's last end was for want of memory
+    uint64_t oom_kills; // of the whole machine, at the function's last start
+    int code, signal;   // of the function's last end; -1 = could not be executed
     char message[REPLICA_MESSAGE_MAX];
     char told[STATE_MAX]; // the newest state line that was sent
     struct order {
@@ -86,6 +89,21 @@ static uint64_t clock_ns(clockid_t id)
 static uint64_t now_ms(void)
 {
     return clock_ns(CLOCK_MONOTONIC) / 1000000u;
+}
+
+// How many processes the kernel has killed for want of memory since it started; 0: it does not say.
+static uint64_t oom_kills(void)
+{
+    static const char KEY[] = "\noom_kill ";
+    char text[16384];
+    int fd = open("/proc/vmstat", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0) {
+        close(fd);
+    }
+    text[n < 0 ? 0 : n] = '\0';
+    const char *at = strstr(text, KEY);
+    return at == NULL ? 0 : strtoull(at + sizeof KEY - 1, NULL, 10);
 }
 
 // ---- state to the agent
@@ -120,10 +138,10 @@ static void state_line(const struct replica *r, char line[STATE_MAX])
     (void)snprintf(line, STATE_MAX,
                    "{\"phase\":\"%s\",\"ready\":%s,\"pid\":%d,\"proxyPid\":%d,\"restarts\":%" PRIu64
                    ",\"startedAt\":%" PRIu64 ",\"readyAt\":%" PRIu64
-                   ",\"code\":%d,\"signal\":%d,\"message\":\"%s\"}\n",
+                   ",\"code\":%d,\"signal\":%d,\"oom\":%s,\"message\":\"%s\"}\n",
                    PHASE_NAMES[r->phase], r->ready ? "true" : "false", (int)r->pid,
                    (int)r->proxy_pid, r->restarts, r->started_wall_ns, r->ready_wall_ns, r->code,
-                   r->signal, message);
+                   r->signal, r->oom ? "true" : "false", message);
 }
 
 // A client that does not read its few lines is cut off; it connects again and gets the newest
@@ -186,6 +204,8 @@ static void function_end(struct replica *r, struct replica_start *start)
     pid_t pid = replica_start_end(start);
     if (pid > 0) {
         r->pid = pid;
+        r->oom = false;
+        r->oom_kills = oom_kills();
         if (r->restarts > 0 && r->proxy_pid > 0) {
             kill(r->proxy_pid, SIGHUP); // probe again, and say READY again
         }
@@ -286,17 +306,37 @@ static void stop(struct replica *r, uint64_t grace_ms)
 
 static void output_drain(struct replica *r);
 
-static void function_ended(struct replica *r, int status)
+// Whether it ended because there was no more memory: the kernel killed it, or it came up to its own
+// limit and did not survive that. peak_bytes: the most that it had in use.
+static bool out_of_memory(const struct replica *r, uint64_t peak_bytes)
+{
+    if (r->signal == SIGKILL && !r->orphaned && oom_kills() > r->oom_kills) {
+        return true;
+    }
+    return r->code != 0 && r->spec.memory_bytes > 0 &&
+           peak_bytes >= r->spec.memory_bytes - r->spec.memory_bytes / 8;
+}
+
+static void function_ended(struct replica *r, int status, uint64_t peak_bytes)
 {
     // What it wrote last belongs into the message.
     r->pid = 0;
     output_drain(r);
     r->code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     r->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    r->oom = out_of_memory(r, peak_bytes);
     replica_log_end_line(&r->log);
     snprintf(r->message, sizeof r->message, "%s",
              r->orphaned ? "ended with its queue-proxy: its limit of requests is counted there"
                          : r->log.last_line);
+    if (r->oom && r->spec.memory_bytes > 0) {
+        snprintf(r->message, sizeof r->message,
+                 "out of memory: its limit is %" PRIu64 " MiB (resources.limits.memory); %.120s",
+                 r->spec.memory_bytes >> 20, r->log.last_line);
+    } else if (r->oom) {
+        snprintf(r->message, sizeof r->message, "out of memory: this machine had none left; %.120s",
+                 r->log.last_line);
+    }
     r->orphaned = false;
     if (r->phase == PHASE_TERMINATING) {
         all_end(r);
@@ -327,6 +367,7 @@ static void children_reap(struct replica *r)
 {
     struct signalfd_siginfo info;
     siginfo_t ended;
+    struct rusage used;
     int status;
 
     while (read(r->fds[FD_SIGNAL].fd, &info, sizeof info) == sizeof info) {
@@ -343,11 +384,11 @@ static void children_reap(struct replica *r)
         if (pid == r->pid) {
             kill(-pid, SIGKILL); // what it forked goes with it; its number is ours until waitpid
         }
-        if (waitpid(pid, &status, WNOHANG) != pid) {
+        if (wait4(pid, &status, WNOHANG, &used) != pid) {
             break;
         }
         if (pid == r->pid) {
-            function_ended(r, status);
+            function_ended(r, status, (uint64_t)used.ru_maxrss * 1024);
         } else if (pid == r->proxy_pid) {
             proxy_ended(r);
         }

@@ -159,11 +159,12 @@ static void health_by_time(void **state)
     health_decide(&in, &out);
     assert_string_equal(out.resources.status, "Unknown");
     assert_string_equal(out.resources.reason, "Deploying");
-    assert_int_equal(out.again_ms, 10000);
+    assert_int_equal(out.again_ms, 5000);
     in.age_ms = 12000;
     in.replicas.running = 1;
     health_decide(&in, &out);
     assert_non_null(strstr(out.resources.message, "nothing listens on port 80"));
+    assert_string_equal(out.resources.reason, "NotListening");
     assert_int_equal(out.again_ms, 48000);
     in.age_ms = 60000;
     health_decide(&in, &out);

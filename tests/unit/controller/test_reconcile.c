@@ -206,7 +206,7 @@ static void latest_ready_never_goes_back(void **state)
         jpeek_cstr(world_get(&w, KIND_SERVICE, "hello"), "status.latestReadyRevisionName"),
         "hello-00002");
     assert_string_equal(condition_get(world_get(&w, KIND_REVISION, "hello-00003"), "Ready").reason,
-                        "ErrImagePull");
+                        "ContainerMissing");
     world_fini(&w);
 }
 
