@@ -40,9 +40,18 @@ static int read_defaults(struct settings *s, const json_t *data, struct error *e
     struct serving_config next;
     serving_config_init(&next);
     next.autoscaler = s->autoscaler;
+    next.features = s->defaults.features;
     int rc = serving_config_read(&next, data, err);
     s->defaults = rc == 0 ? next : s->defaults;
     return rc;
+}
+
+/* Values that nobody knows leave the defaults, as in Knative. */
+static int read_features(struct settings *s, const json_t *data, struct error *err)
+{
+    (void)err;
+    features_read(&s->defaults.features, data);
+    return 0;
 }
 
 static int read_network(struct settings *s, const json_t *data, struct error *err)
@@ -88,6 +97,7 @@ static const struct reader {
 } readers[] = {
     {CONFIG_AUTOSCALER, read_autoscaler},
     {CONFIG_DEFAULTS, read_defaults},
+    {CONFIG_FEATURES, read_features},
     {CONFIG_NETWORK, read_network},
     {CONFIG_DOMAIN, read_domain},
     {CONFIG_DEPLOYMENT, read_deployment},

@@ -11,7 +11,6 @@
 #include "base/num.h"
 #include "json/jget.h"
 #include "serving/config_keys.h"
-#include "serving/domain_mapping.h"
 #include "serving/host_template.h"
 #include "serving/names.h"
 #include "serving/traffic.h"

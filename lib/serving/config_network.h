@@ -11,6 +11,8 @@
 #include "base/error.h"
 #include "base/strbuf.h"
 
+#define CLUSTER_DOMAIN "cluster.local"
+
 #define DOMAINS_MAX  256
 #define TEMPLATE_MAX 512
 #define HOST_ROOM    254 /* a DNS name, with its NUL */

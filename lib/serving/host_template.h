@@ -14,7 +14,7 @@
 #include "base/slice.h"
 #include "base/strbuf.h"
 
-    struct host_values {
+struct host_values {
     const char *name;
     const char *ns;            /* NULL: the template may not ask for it */
     const char *domain;        /* likewise */

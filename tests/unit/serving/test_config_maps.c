@@ -91,17 +91,19 @@ static void domains(void **state)
     struct error err = {0};
     network_config_init(&config);
     CLEANUP(jfree)
-    json_t *data = parse("{\"z.org\":\"\",\"b.org\":\"selector:\\n  app: shop\\n\","
-                         "\"a.org\":\"{\\\"selector\\\":{\\\"app\\\":\\\"shop\\\"}}\","
-                         "\"c.org\":\"selector:\\n  app: shop\\n  env: prod\\n\","
-                         "\"y.org\":\"type: wildcard\",\"_example\":\"no: [yaml\"}");
+    json_t *data = parse("{\"z.example.org\":\"\",\"b.example.org\":\"selector:\\n  app: shop\\n\","
+                         "\"a.example.org\":\"{\\\"selector\\\":{\\\"app\\\":\\\"shop\\\"}}\","
+                         "\"c.example.org\":\"selector:\\n  app: shop\\n  env: prod\\n\","
+                         "\"y.example.org\":\"type: wildcard\",\"_example\":\"no: [yaml\"}");
     ASSERT_OK(domain_config_read(&config, data, &err));
-    url_of(&config, "{}", NULL, "http://a.ns.y.org");
-    url_of(&config, "{\"labels\":{\"app\":\"shop\"}}", NULL, "http://a.ns.a.org");
-    url_of(&config, "{\"labels\":{\"app\":\"shop\",\"env\":\"prod\"}}", "t", "http://t-a.ns.c.org");
-    url_of(&config, "{\"labels\":{\"app\":\"other\",\"env\":\"prod\"}}", NULL, "http://a.ns.y.org");
+    url_of(&config, "{}", NULL, "http://a.ns.y.example.org");
+    url_of(&config, "{\"labels\":{\"app\":\"shop\"}}", NULL, "http://a.ns.a.example.org");
+    url_of(&config, "{\"labels\":{\"app\":\"shop\",\"env\":\"prod\"}}", "t",
+           "http://t-a.ns.c.example.org");
+    url_of(&config, "{\"labels\":{\"app\":\"other\",\"env\":\"prod\"}}", NULL,
+           "http://a.ns.y.example.org");
     /* Without a default what fits nothing is only inside. */
-    CLEANUP(jfree) json_t *none = parse("{\"b.org\":\"selector: {app: shop}\"}");
+    CLEANUP(jfree) json_t *none = parse("{\"b.example.org\":\"selector: {app: shop}\"}");
     ASSERT_OK(domain_config_read(&config, none, &err));
     url_of(&config, "{}", NULL, "http://a.ns.svc.cluster.local");
     struct network_config outside = network_of(&config, NULL);
@@ -119,7 +121,7 @@ static void network_templates(void **state)
     struct network_config config;
     struct error err = {0};
     network_config_init(&config);
-    CLEANUP(jfree) json_t *domain = parse("{\"x.org\":\"\"}");
+    CLEANUP(jfree) json_t *domain = parse("{\"x.example.org\":\"\"}");
     CLEANUP(jfree)
     json_t *data = parse("{\"domain-template\":\"{{.Name}}-{{.Namespace}}.{{index .Labels "
                          "\\\"team\\\"}}.{{.Domain}}\",\"tag-template\":\"{{.Name}}-{{.Tag}}\","
@@ -128,10 +130,10 @@ static void network_templates(void **state)
     ASSERT_OK(domain_config_read(&config, domain, &err));
     ASSERT_OK(network_config_read(&config, data, &err));
     assert_int_equal(config.rollout_duration_s, 90);
-    url_of(&config, "{\"labels\":{\"team\":\"red\"}}", NULL, "https://a-ns.red.x.org");
-    url_of(&config, "{\"labels\":{\"team\":\"red\"}}", "t", "https://a-t-ns.red.x.org");
+    url_of(&config, "{\"labels\":{\"team\":\"red\"}}", NULL, "https://a-ns.red.x.example.org");
+    url_of(&config, "{\"labels\":{\"team\":\"red\"}}", "t", "https://a-t-ns.red.x.example.org");
     ASSERT_OK(network_config_read(&config, NULL, &err));
-    url_of(&config, "{}", "t", "http://t-a.ns.x.org");
+    url_of(&config, "{}", "t", "http://t-a.ns.x.example.org");
     network_config_fini(&config);
 }
 
@@ -160,12 +162,13 @@ static void refused(void **state)
         {"config-network", "{\"system-internal-tls\":\"some\"}",
          "system-internal-tls with value: \"some\" in config-network ConfigMap is not supported"},
         {"config-domain", "{\"No_Domain\":\"\"}", "No_Domain: is no domain name"},
-        {"config-domain", "{\"a.org\":\"selector: [\"}", "a.org: line "},
-        {"config-domain", "{\"a.org\":\"- a\"}", "a.org: must be empty or have a selector"},
-        {"config-domain", "{\"a.org\":\"selector: x\"}", "must be a map of labels"},
-        {"config-domain", "{\"a.org\":\"selector: {a: 3}\"}", "selector.a: must be a text"},
-        {"config-domain", "{\"a.org\":\"a: b\\n---\\nc: d\"}", "one YAML document"},
-        {"config-domain", "{\"a.org\":3}", "must be a text"},
+        {"config-domain", "{\"a.example.org\":\"selector: [\"}", "a.example.org: line "},
+        {"config-domain", "{\"a.example.org\":\"- a\"}",
+         "a.example.org: must be empty or have a selector"},
+        {"config-domain", "{\"a.example.org\":\"selector: x\"}", "must be a map of labels"},
+        {"config-domain", "{\"a.example.org\":\"selector: {a: 3}\"}", "selector.a: must be a text"},
+        {"config-domain", "{\"a.example.org\":\"a: b\\n---\\nc: d\"}", "one YAML document"},
+        {"config-domain", "{\"a.example.org\":3}", "must be a text"},
         {"config-deployment", "{\"progress-deadline\":\"0s\"}",
          "progress-deadline cannot be a non-positive duration, was 0s"},
         {"config-deployment", "{\"progress-deadline\":\"1500ms\"}",
