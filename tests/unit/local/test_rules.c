@@ -145,7 +145,8 @@ static void updates_keep_what_is_not_theirs(void **state)
 
 static void marks_for_deletion(void **state)
 {
-    json_t *o = create("{\"metadata\":{\"name\":\"a\",\"finalizers\":[\"x\"]}}"), *marked, *again;
+    json_t *o = create("{\"metadata\":{\"name\":\"a\",\"finalizers\":[\"example.com/x\"]}}"),
+           *marked, *again;
     bool changed;
     assert_false(rules_is_finished(o));
     rules_mark(o, 0, 30, &marked, &changed);
@@ -160,7 +161,7 @@ static void marks_for_deletion(void **state)
 
     struct error err;
     json_t *out;
-    json_t *body = tree("{\"metadata\":{\"finalizers\":[\"x\",\"y\"]}}");
+    json_t *body = tree("{\"metadata\":{\"finalizers\":[\"example.com/x\",\"example.com/y\"]}}");
     ASSERT_ERR(ERR_INVALID, rules_update(&kind, again, STORE_SUB_NONE, body, &out, &changed, &err));
     ASSERT_MSG("no new finalizers can be added");
     json_decref(body);
