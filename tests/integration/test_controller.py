@@ -174,7 +174,7 @@ def test_a_failing_function_says_why(parts, digest, want):
     if digest == CRASH:
         assert revision["ContainerHealthy"]["reason"] == "ExitCode3", revision
     else:
-        assert revision["ResourcesAvailable"]["status"] == "False", revision
+        assert revision["ContainerHealthy"]["reason"] == "ContainerMissing", revision
     # A good revision repairs it, without a stop in between.
     parts.api.patch(f"{SERVICES}/bad", {"spec": parts.service("bad")["spec"]})
     assert parts.wait_ready("bad")["status"]["latestReadyRevisionName"] == "bad-00002"
