@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "base/num.h"
+#include "json/jedit.h"
 #include "json/jget.h"
 #include "serving/names.h"
 #include "cli/cli.h"
@@ -89,17 +90,10 @@ static int limit_set(json_t *service, const char *text, struct error *err)
 static int change(void *arg, json_t *service, struct error *err)
 {
     const struct scale *s = arg;
-    json_t *template = jpeek_obj(service, "spec.template");
-    json_t *meta = json_object_get(template, "metadata");
+    json_t *template = jobject_at(jobject_at(service, "spec"), "template");
+    json_t *meta = jobject_at(template, "metadata");
+    json_t *annotations = jobject_at(meta, "annotations");
 
-    if (!meta) {
-        meta = json_object();
-        json_object_set_new(template, "metadata", meta);
-    }
-    if (!json_is_object(json_object_get(meta, "annotations"))) {
-        json_object_set_new(meta, "annotations", json_object());
-    }
-    json_t *annotations = json_object_get(meta, "annotations");
     for (size_t i = 0; i < ARRAY_LEN(SETTINGS); i++) {
         const char *text = text_of(s, &SETTINGS[i]);
         if (!text) {

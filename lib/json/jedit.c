@@ -196,3 +196,20 @@ int jpointer_remove(json_t *root, struct slice pointer, struct error *err)
     return failed ? error_set(err, ERR_NOT_FOUND, "\"%.*s\": nothing there", SLICE_FMT(pointer))
                   : 0;
 }
+
+/* --- members ------------------------------------------------------------------------------- */
+
+json_t *jobject_at(json_t *object, const char *key)
+{
+    json_t *value = json_object_get(object, key);
+    if (!json_is_object(value)) {
+        value = json_object();
+        REQUIRE(json_object_set_new(object, key, value) == 0);
+    }
+    return value;
+}
+
+void jset_text(json_t *object, const char *key, const char *text)
+{
+    REQUIRE(json_object_set_new(object, key, json_string(text)) == 0);
+}

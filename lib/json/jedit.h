@@ -19,6 +19,11 @@ json_t *jmerge_diff(const json_t *from, const json_t *to);
 /* Same type and value all the way down; 1 and 1.0 differ. Two NULLs are equal. */
 bool jequal(const json_t *a, const json_t *b);
 
+/* The object at key, made (in the place of anything else) when it is not there. Borrowed. */
+json_t *jobject_at(json_t *object, const char *key);
+/* text must be UTF-8. */
+void jset_text(json_t *object, const char *key, const char *text);
+
 /* RFC 6901: "/spec/containers/0/image"; "" is the root. NULL when absent. Borrowed. */
 json_t *jpointer_get(const json_t *root, struct slice pointer);
 /* Sets or replaces; takes the reference to value. "-" appends. The parent must exist. */

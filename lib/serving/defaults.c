@@ -8,6 +8,7 @@
 #include "serving/defaults.h"
 
 #include "base/mem.h"
+#include "json/jedit.h"
 #include "json/jparse.h"
 #include "serving/name_template.h"
 #include "serving/names.h"
@@ -19,25 +20,9 @@ static void set_int(json_t *object, const char *key, int64_t value)
     REQUIRE(json_object_set_new(object, key, json_integer(value)) == 0);
 }
 
-static void set_text(json_t *object, const char *key, const char *value)
-{
-    REQUIRE(json_object_set_new(object, key, json_string(value)) == 0);
-}
-
 static void set_bool(json_t *object, const char *key, bool value)
 {
     REQUIRE(json_object_set_new(object, key, json_boolean(value)) == 0);
-}
-
-/* The object at key, made when it is missing. */
-static json_t *member(json_t *object, const char *key)
-{
-    json_t *value = json_object_get(object, key);
-    if (!json_is_object(value)) {
-        value = json_object();
-        REQUIRE(json_object_set_new(object, key, value) == 0);
-    }
-    return value;
 }
 
 /* --- containers ---------------------------------------------------------------------------- */
@@ -45,14 +30,14 @@ static json_t *member(json_t *object, const char *key)
 static void default_resources(const struct serving_config *config, json_t *container)
 {
     static const char *const names[RESOURCE_COUNT] = {"cpu", "memory", "ephemeral-storage"};
-    json_t *resources = member(container, "resources");
+    json_t *resources = jobject_at(container, "resources");
     for (size_t i = 0; i < RESOURCE_COUNT; i++) {
         const char *const values[] = {config->requests[i], config->limits[i]};
         static const char *const keys[] = {"requests", "limits"};
         for (size_t k = 0; k < ARRAY_LEN(keys); k++) {
             if (values[k][0] != '\0' &&
                 json_object_get(rule_member(resources, keys[k]), names[i]) == NULL) {
-                set_text(member(resources, keys[k]), names[i], values[k]);
+                jset_text(jobject_at(resources, keys[k]), names[i], values[k]);
             }
         }
     }
@@ -62,7 +47,7 @@ static void default_probes(json_t *container, bool serving)
 {
     static const char *const handlers[] = {"tcpSocket", "httpGet", "exec", "grpc"};
     static const char *const probes[] = {"readinessProbe", "livenessProbe", "startupProbe"};
-    json_t *probe = serving ? member(container, probes[0]) : rule_member(container, probes[0]);
+    json_t *probe = serving ? jobject_at(container, probes[0]) : rule_member(container, probes[0]);
     bool handled = false;
     for (size_t i = 0; i < ARRAY_LEN(handlers); i++) {
         handled = handled || rule_member(probe, handlers[i]) != NULL;
@@ -84,7 +69,7 @@ static void default_probes(json_t *container, bool serving)
     for (size_t i = 0; i < ARRAY_LEN(probes); i++) {
         json_t *grpc = rule_member(rule_member(container, probes[i]), "grpc");
         if (grpc != NULL && rule_member(grpc, "service") == NULL) {
-            set_text(grpc, "service", "");
+            jset_text(grpc, "service", "");
         }
     }
 }
@@ -144,7 +129,7 @@ static void default_names(json_t *containers, const json_t *taken, const char *t
             continue;
         }
         if (json_array_size(containers) == 1 && json_object_get(taken, base.ptr) == NULL) {
-            set_text(container, "name", base.ptr);
+            jset_text(container, "name", base.ptr);
             continue;
         }
         char name[NAME_BUF];
@@ -153,7 +138,7 @@ static void default_names(json_t *containers, const json_t *taken, const char *t
             snprintf(suffix, sizeof(suffix), "-%zu", next++);
             name_child(name, base.ptr, suffix);
         } while (json_object_get(taken, name) != NULL);
-        set_text(container, "name", name);
+        jset_text(container, "name", name);
     }
 }
 
@@ -178,18 +163,18 @@ static void default_security(const struct serving_config *config, const json_t *
     if (!rule_secure_defaults(&config->features)) {
         return;
     }
-    json_t *context = member(container, "securityContext");
+    json_t *context = jobject_at(container, "securityContext");
     if (rule_member(context, "allowPrivilegeEscalation") == NULL) {
         set_bool(context, "allowPrivilegeEscalation", false);
     }
     if (rule_text(rule_member(pod, "seccompProfile"), "type").len == 0) {
-        json_t *profile = member(context, "seccompProfile");
+        json_t *profile = jobject_at(context, "seccompProfile");
         if (rule_text(profile, "type").len == 0) {
-            set_text(profile, "type", "RuntimeDefault");
+            jset_text(profile, "type", "RuntimeDefault");
         }
     }
     if (rule_member(context, "capabilities") == NULL) {
-        json_t *capabilities = member(context, "capabilities");
+        json_t *capabilities = jobject_at(context, "capabilities");
         if (needs_low_port(container)) {
             REQUIRE(json_object_set_new(capabilities, "add",
                                         json_pack("[s]", "NET_BIND_SERVICE")) == 0);
@@ -265,9 +250,9 @@ static bool keeps_name(const json_t *template, const json_t *old_template)
 static void default_template(const struct serving_config *config, json_t *spec,
                              const json_t *old_spec, const json_t *metadata, bool creating)
 {
-    json_t *template = member(spec, "template");
+    json_t *template = jobject_at(spec, "template");
     if (old_spec == NULL || !keeps_name(template, rule_member(old_spec, "template"))) {
-        default_revision_spec(config, member(template, "spec"), metadata, creating);
+        default_revision_spec(config, jobject_at(template, "spec"), metadata, creating);
     }
 }
 
@@ -300,7 +285,7 @@ static void default_traffic(json_t *spec, bool in_service)
 static void default_spec(const struct serving_config *config, enum object_type type, json_t *object,
                          const json_t *old_spec, bool creating, bool updating)
 {
-    json_t *spec = member(object, "spec");
+    json_t *spec = jobject_at(object, "spec");
     const json_t *metadata = rule_member(object, "metadata");
     switch (type) {
     case OBJECT_SERVICE:
@@ -319,7 +304,7 @@ static void default_spec(const struct serving_config *config, enum object_type t
         default_traffic(spec, false);
         break;
     case OBJECT_DOMAIN_MAPPING: {
-        json_t *ref = member(spec, "ref");
+        json_t *ref = jobject_at(spec, "ref");
         struct slice ns = rule_text(metadata, "namespace");
         if (rule_text(ref, "namespace").len == 0 && ns.len > 0) {
             REQUIRE(json_object_set_new(ref, "namespace", json_stringn(ns.ptr, ns.len)) == 0);
@@ -334,16 +319,16 @@ static void default_spec(const struct serving_config *config, enum object_type t
 
 static void default_scaling_class(const struct serving_config *config, json_t *object)
 {
-    json_t *annotations = member(member(object, "metadata"), "annotations");
+    json_t *annotations = jobject_at(jobject_at(object, "metadata"), "annotations");
     if (json_object_get(annotations, ANNOTATION_CLASS) == NULL) {
-        set_text(annotations, ANNOTATION_CLASS, config->autoscaler.pod_autoscaler_class);
+        jset_text(annotations, ANNOTATION_CLASS, config->autoscaler.pod_autoscaler_class);
     }
     if (json_object_get(annotations, ANNOTATION_METRIC) == NULL) {
         struct slice class = rule_text(annotations, ANNOTATION_CLASS);
-        set_text(annotations, ANNOTATION_METRIC,
-                 slice_eq_str(class, CLASS_KPA)   ? "concurrency"
-                 : slice_eq_str(class, CLASS_HPA) ? "cpu"
-                                                  : "");
+        jset_text(annotations, ANNOTATION_METRIC,
+                  slice_eq_str(class, CLASS_KPA)   ? "concurrency"
+                  : slice_eq_str(class, CLASS_HPA) ? "cpu"
+                                                   : "");
     }
 }
 
@@ -364,11 +349,11 @@ static void note_user(enum object_type type, json_t *object, const json_t *old_s
     if (same) {
         return;
     }
-    json_t *annotations = member(member(object, "metadata"), "annotations");
+    json_t *annotations = jobject_at(jobject_at(object, "metadata"), "annotations");
     if (old_spec == NULL) {
-        set_text(annotations, ANNOTATION_CREATOR, user);
+        jset_text(annotations, ANNOTATION_CREATOR, user);
     }
-    set_text(annotations, ANNOTATION_LAST_MODIFIER, user);
+    jset_text(annotations, ANNOTATION_LAST_MODIFIER, user);
 }
 
 int serving_default_request(const struct serving_config *config,
@@ -388,11 +373,11 @@ int serving_default_request(const struct serving_config *config,
     CLEANUP(jfree) json_t *old = NULL;
     if (updating && object_check_types(type, request->old, NULL) == 0) {
         old = json_deep_copy(request->old);
-        type_normalise(member(old, "spec"), object_spec_type(type));
+        type_normalise(jobject_at(old, "spec"), object_spec_type(type));
         default_spec(config, type, old, NULL, false, false);
     }
     const json_t *old_spec = rule_member(old, "spec");
-    type_normalise(member(object, "spec"), object_spec_type(type));
+    type_normalise(jobject_at(object, "spec"), object_spec_type(type));
     default_spec(config, type, object, old_spec, !updating, updating);
     if (type == OBJECT_POD_AUTOSCALER) {
         default_scaling_class(config, object);

@@ -25,39 +25,24 @@
     "admission webhook \"validation.webhook.serving.knative.dev\" denied the request: " \
     "validation failed: "
 
-static json_t *member(json_t *object, const char *key)
-{
-    json_t *value = json_object_get(object, key);
-    if (!json_is_object(value)) {
-        value = json_object();
-        REQUIRE(json_object_set_new(object, key, value) == 0);
-    }
-    return value;
-}
-
-static void set_text(json_t *object, const char *key, const char *value)
-{
-    REQUIRE(json_object_set_new(object, key, json_string(value)) == 0);
-}
-
 /* --- Kubernetes' own kinds ----------------------------------------------------------------- */
 
 static void admit_namespace(json_t *object, const json_t *old)
 {
-    set_text(member(member(object, "metadata"), "labels"), "kubernetes.io/metadata.name",
-             jpeek_cstr(old == NULL ? object : old, "metadata.name"));
+    jset_text(jobject_at(jobject_at(object, "metadata"), "labels"), "kubernetes.io/metadata.name",
+              jpeek_cstr(old == NULL ? object : old, "metadata.name"));
     if (old == NULL) {
         json_t *finalizers = json_array();
         REQUIRE(json_array_append_new(finalizers, json_string("kubernetes")) == 0);
-        REQUIRE(json_object_set_new(member(object, "spec"), "finalizers", finalizers) == 0);
-        set_text(member(object, "status"), "phase", "Active");
+        REQUIRE(json_object_set_new(jobject_at(object, "spec"), "finalizers", finalizers) == 0);
+        jset_text(jobject_at(object, "status"), "phase", "Active");
     }
 }
 
 static int admit_secret(json_t *object, struct error *err)
 {
     if (jpeek_str(object, "type").len == 0) {
-        set_text(object, "type", "Opaque");
+        jset_text(object, "type", "Opaque");
     }
     json_t *plain = json_object_get(object, "stringData");
     const char *key;
@@ -68,7 +53,7 @@ static int admit_secret(json_t *object, struct error *err)
             return error_set(err, ERR_PROTOCOL, "stringData.%.80s: must be a string", key);
         }
         struct slice text = slice_of(json_string_value(value), json_string_length(value));
-        REQUIRE(json_object_set_new(member(object, "data"), key, base64_json(text)) == 0);
+        REQUIRE(json_object_set_new(jobject_at(object, "data"), key, base64_json(text)) == 0);
     }
     (void)json_object_del(object, "stringData");
     return 0;
@@ -97,7 +82,7 @@ static int check_data(const json_t *object, const char *key, struct error *err)
 
 static int admit_deployment(json_t *object, struct error *err)
 {
-    json_t *spec = member(object, "spec");
+    json_t *spec = jobject_at(object, "spec");
     json_t *replicas = json_object_get(spec, "replicas");
     if (replicas == NULL || json_is_null(replicas)) {
         REQUIRE(json_object_set_new(spec, "replicas", json_integer(1)) == 0);

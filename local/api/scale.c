@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "json/jbuild.h"
+#include "json/jedit.h"
 #include "json/jget.h"
 #include "json/jparse.h"
 #include "local/api/call.h"
@@ -74,11 +75,6 @@ int scale_apply(json_t *object, const json_t *wanted, struct error *err)
         (void)json_object_set_new(metadata, "resourceVersion",
                                   json_stringn(version.ptr, version.len));
     }
-    json_t *spec = json_object_get(object, "spec");
-    if (!json_is_object(spec)) {
-        spec = json_object();
-        (void)json_object_set_new(object, "spec", spec);
-    }
-    (void)json_object_set_new(spec, "replicas", json_integer(n));
+    (void)json_object_set_new(jobject_at(object, "spec"), "replicas", json_integer(n));
     return 0;
 }
