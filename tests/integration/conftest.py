@@ -3,6 +3,7 @@
 
 No test sleeps for a while and hopes: `wait_for` polls a condition until a deadline. Everything a test
 started ends with it; `lull` fails the test when a process of its Lull is still there afterwards."""
+import contextlib
 import json
 import os
 import pathlib
@@ -36,13 +37,34 @@ def examples():
     return ROOT / "examples"
 
 
-@pytest.fixture
-def home():
+@contextlib.contextmanager
+def state_directory():
     """A state directory with a short path (unix sockets have room for 107 bytes)."""
     path = pathlib.Path(tempfile.mkdtemp(prefix="lull-", dir="/tmp"))
     os.chmod(path, 0o711)
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def home():
+    with state_directory() as path:
+        yield path
+
+
+@contextlib.contextmanager
+def running_lull(*options):
+    """A Lull of its own, for the fixture of a module; its logs are printed at the end."""
+    with state_directory() as home:
+        it = Lull(home)
+        try:
+            it.up(*options)
+            yield it
+        finally:
+            print_logs(home)
+            it.down()
 
 
 def free_ports(n):
@@ -61,6 +83,18 @@ def free_ports(n):
     finally:
         for s in held:
             s.close()
+
+
+def answering(it, deadline):
+    """The API of a lull-local, once it answers. `it` has home, whose `out` is what it prints, and process."""
+    def api():
+        assert it.process.poll() is None, (it.home / "out").read_text()
+        try:
+            found = Api(it.home / "kubeconfig")
+            return found.get("/version") and found
+        except OSError:
+            return None
+    return wait_for(api, deadline, "the API")
 
 
 class Lull:

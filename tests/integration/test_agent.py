@@ -7,8 +7,7 @@ import signal
 import subprocess
 
 import pytest
-from conftest import ROOT, binary, wait_for
-from lull_client import Api
+from conftest import ROOT, answering, binary, wait_for
 
 pytestmark = pytest.mark.quick
 PODS = "/api/v1/namespaces/default/pods"
@@ -43,14 +42,7 @@ class Node:
         return self.connect()
 
     def connect(self):
-        def answers():
-            assert self.process.poll() is None, (self.home / "out").read_text()
-            try:
-                self.api = Api(self.home / "kubeconfig")
-                return self.api.get("/version")
-            except OSError:
-                return None
-        wait_for(answers, 20, "the API")
+        self.api = answering(self, 20)
         return self
 
     def kill(self, signum=signal.SIGKILL):

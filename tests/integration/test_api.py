@@ -56,12 +56,18 @@ class Local:
         return code
 
 
-@pytest.fixture
-def local(home):
-    it = Local(home)
+@contextlib.contextmanager
+def ends_well(it):
+    """What still runs at the end of a test ends as it should."""
     yield it
     if it.process.poll() is None:
-        assert it.kill(signal.SIGTERM) == 0, (home / "log").read_text()
+        assert it.kill(signal.SIGTERM) == 0, (it.home / "log").read_text()
+
+
+@pytest.fixture
+def local(home):
+    with ends_well(Local(home)) as it:
+        yield it
 
 
 @pytest.fixture

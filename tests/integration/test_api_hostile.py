@@ -13,17 +13,15 @@ import time
 import exposition
 import pytest
 from lull_client import wait_for
-from test_api import CONFIGMAPS, Local, Watch, configmap, status
+from test_api import CONFIGMAPS, Local, Watch, configmap, ends_well, status
 
 MERGE = "application/merge-patch+json"
 
 
 @pytest.fixture
 def local(home):
-    it = Local(home, "--admin-listen", f"unix:{home}/admin.sock")
-    yield it
-    if it.process.poll() is None:
-        assert it.kill(signal.SIGTERM) == 0, (home / "log").read_text()
+    with ends_well(Local(home, "--admin-listen", f"unix:{home}/admin.sock")) as it:
+        yield it
 
 
 @pytest.fixture

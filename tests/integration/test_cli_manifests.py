@@ -10,7 +10,7 @@ import subprocess
 import threading
 
 import pytest
-from conftest import ROOT, Lull, binary, print_logs, unsafe_windows, wait_for
+from conftest import ROOT, binary, running_lull, unsafe_windows, wait_for
 
 pytestmark = pytest.mark.timeout(400)
 CONFIG = """apiVersion: v1
@@ -38,20 +38,11 @@ spec:
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
     """One Lull for the module, in a short path of its own, with a function `base` whose image others use."""
-    import tempfile
-    home = pathlib.Path(tempfile.mkdtemp(prefix="lull-", dir="/tmp"))
-    home.chmod(0o711)
-    it = Lull(home)
-    try:
-        it.up()
+    with running_lull() as it:
         unsafe_windows(it)
         it.cli("deploy", "base", "--source", ROOT / "examples/hello-c")
         it.image = it.json("get", "ksvc", "base")["spec"]["template"]["spec"]["containers"][0]["image"]
         yield it
-    finally:
-        print_logs(home)
-        it.down()
-        shutil.rmtree(home, ignore_errors=True)
 
 
 def said(lull, *args, stdin="", check=True):

@@ -1,11 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """ConfigMaps of the system namespace take effect while everything runs; bad ones are refused."""
-import pathlib
-import shutil
-import tempfile
-
 import pytest
-from conftest import ROOT, Lull, print_logs, wait_for
+from conftest import ROOT, running_lull, wait_for
 from lull_client import ApiError, http_request
 
 MAPS = "/api/v1/namespaces/lull-system/configmaps/config-"
@@ -14,17 +10,9 @@ SERVING = "/apis/serving.knative.dev/v1/namespaces/default"
 
 @pytest.fixture(scope="module")
 def lull():
-    home = pathlib.Path(tempfile.mkdtemp(prefix="lull-", dir="/tmp"))
-    home.chmod(0o711)
-    it = Lull(home)
-    try:
-        it.up()
+    with running_lull() as it:
         it.cli("deploy", "hello", "--source", ROOT / "examples/hello-c")
         yield it
-    finally:
-        print_logs(home)
-        it.down()
-        shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.fixture

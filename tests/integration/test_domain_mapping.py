@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Domains of one's own: a DomainMapping claims its domain for its namespace, and the ingress serves it."""
 import json
-import pathlib
-import shutil
 import subprocess
-import tempfile
 
 import pytest
-from conftest import Lull, print_logs, wait_for
+from conftest import running_lull, wait_for
 from lull_client import ApiError, http_request
 
 MAPPINGS = "/apis/serving.knative.dev/v1beta1/namespaces/{}/domainmappings"
@@ -29,19 +26,11 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Echo).se
 
 @pytest.fixture(scope="module")
 def lull():
-    home = pathlib.Path(tempfile.mkdtemp(prefix="lull-", dir="/tmp"))
-    home.chmod(0o711)
-    it = Lull(home)
-    try:
-        it.up()
+    with running_lull() as it:
         it.api().create("/api/v1/namespaces", {"metadata": {"name": "other"}})
         it.cli("deploy", "one", "--", "python3", "-c", ECHO)
         it.cli("deploy", "two", "--", "python3", "-c", ECHO)
         yield it
-    finally:
-        print_logs(home)
-        it.down()
-        shutil.rmtree(home, ignore_errors=True)
 
 
 def mapping(domain, service, kind="Service"):

@@ -13,8 +13,7 @@ import subprocess
 import tempfile
 
 import pytest
-from conftest import ROOT, Lull, binary, wait_for
-from lull_client import Api
+from conftest import ROOT, Lull, answering, binary, wait_for
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 FIXTURE = ROOT / "tests/fixtures/lull-schema1.db"  # made by the first version of the database, schema 1
@@ -36,15 +35,7 @@ class Store:
         with open(self.home / "out", "a") as out:
             self.process = subprocess.Popen([binary("lull-local"), "--home", self.home, "--api-listen", "127.0.0.1:0"],
                                             stdout=out, stderr=out, stdin=subprocess.DEVNULL)
-
-        def answers():
-            assert self.process.poll() is None, (self.home / "out").read_text()
-            try:
-                self.api = Api(self.home / "kubeconfig")
-                return self.api.get("/version")
-            except OSError:
-                return None
-        wait_for(answers, 30, "the API")
+        self.api = answering(self, 30)
         return self
 
     def stop(self, signum=signal.SIGTERM):

@@ -1,27 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What fails is told in the status of Revision, Configuration and Service, and by Events, with what to do."""
-import pathlib
-import shutil
-import tempfile
-
 import pytest
-from conftest import Lull, print_logs, wait_for
+from conftest import running_lull, wait_for
 
 SERVING = "/apis/serving.knative.dev/v1/namespaces/default"
 
 
 @pytest.fixture(scope="module")
 def lull():
-    home = pathlib.Path(tempfile.mkdtemp(prefix="lull-", dir="/tmp"))
-    home.chmod(0o711)
-    it = Lull(home)
-    try:
-        it.up("--max-memory", "8Gi")
+    with running_lull("--max-memory", "8Gi") as it:
         yield it
-    finally:
-        print_logs(home)
-        it.down()
-        shutil.rmtree(home, ignore_errors=True)
 
 
 def ready(lull, kind, name):

@@ -8,10 +8,9 @@ import os
 import pathlib
 import shutil
 import subprocess
-import tempfile
 
 import pytest
-from conftest import Lull, print_logs
+from conftest import running_lull
 from lull_client import wait_for
 
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
@@ -77,21 +76,13 @@ class Kubectl:
 @pytest.fixture(scope="module")
 def up():
     """One Lull for all of them, with a function that is ready."""
-    home = pathlib.Path(tempfile.mkdtemp(prefix="lull-", dir="/tmp"))
-    os.chmod(home, 0o711)
-    it = Lull(home)
-    try:
-        it.up()
-        source = home / "source"
+    with running_lull() as it:
+        source = it.home / "source"
         source.mkdir()
         (source / "talk.py").write_text(TALKER)
         (source / "lull.yaml").write_text('command: ["/usr/bin/python3", "-u", "talk.py"]\n')
         it.cli("deploy", "hello", "--source", source, "--min-scale", 1, timeout=150)
         yield it
-    finally:
-        print_logs(home)
-        it.down()
-        shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.fixture
