@@ -7,8 +7,8 @@
  * the caches and indexes. May not: write anything.
  */
 
+#include "base/pack.h"
 #include "kube/cache.h"
-#include "controller/pack.h"
 #include "controller/reconcile.h"
 #include "controller/ref_index.h"
 

@@ -14,14 +14,15 @@
 #include "base/slice.h"
 #include "base/strbuf.h"
 
-#define PACK_HASH_BITS 12
+#define PACK_HASH_BITS  12
+#define PACK_SAMPLE_MAX (32u << 10)
 
 struct pack {
     struct slice sample;                 /* private: borrowed */
     uint16_t heads[1 << PACK_HASH_BITS]; /* private: last place of each four bytes, plus one */
 };
 
-/* sample: at most 32 KiB, lives as long as pack. */
+/* sample: at most PACK_SAMPLE_MAX bytes, lives as long as pack. */
 void pack_init(struct pack *pack, struct slice sample);
 /* The packed text in new memory (the caller frees); *out_len its length. */
 char *pack_text(const struct pack *pack, struct slice text, size_t *out_len);
@@ -29,3 +30,6 @@ char *pack_text(const struct pack *pack, struct slice text, size_t *out_len);
  * full. */
 MUST_CHECK int unpack_text(const struct pack *pack, struct slice packed, struct strbuf *out,
                            struct error *err);
+/* The first `len` bytes of the text to out. ERR_INVALID when it is shorter or no packed text. */
+MUST_CHECK int unpack_first(const struct pack *pack, struct slice packed, char *out, size_t len,
+                            struct error *err);

@@ -3,11 +3,23 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "controller/object_sample.h"
-#include "controller/pack.h"
+#include "base/pack.h"
 #include "test.h"
 
 enum { TEXT_MAX = 1 << 20 };
+
+static const char object_sample[] =
+    "{\"metadata\":{\"name\":\"first\",\"namespace\":\"default\",\"uid\":"
+    "\"0c0d8d0e-4a52-4d4f-9a59-5d2f2a0c4d10\",\"generation\":1,\"creationTimestamp\":"
+    "\"2026-10-02T11:41:00Z\",\"labels\":{\"serving.knative.dev/service\":\"first\"},"
+    "\"annotations\":{\"serving.knative.dev/creator\":\"admin\","
+    "\"serving.knative.dev/lastModifier\":\"admin\"}},\"spec\":{\"traffic\":[{"
+    "\"latestRevision\":true,\"percent\":100,\"configurationName\":\"first\"}]},\"status\":{"
+    "\"observedGeneration\":1,\"conditions\":[{\"type\":\"AllTrafficAssigned\",\"status\":"
+    "\"True\",\"lastTransitionTime\":\"2026-10-02T11:41:01Z\"},{\"type\":"
+    "\"CertificateProvisioned\",\"status\":\"True\",\"lastTransitionTime\":"
+    "\"2026-10-02T11:41:00Z\",\"reason\":\"TLSNotEnabled\",\"message\":"
+    "\"external-domain-tls is not enabled\"}]}}";
 
 /* The packed length. */
 static size_t there_and_back(const struct pack *pack, struct slice text)
@@ -20,6 +32,14 @@ static size_t there_and_back(const struct pack *pack, struct slice text)
     ASSERT_OK(unpack_text(pack, slice_of(packed, len), &out, &err));
     assert_int_equal(out.len, text.len);
     assert_memory_equal(out.ptr, text.ptr, text.len);
+    char *first = xmalloc(text.len + 2);
+    for (size_t n = 0; n <= text.len; n += 1 + text.len / 7) {
+        ASSERT_OK(unpack_first(pack, slice_of(packed, len), first, n, &err));
+        assert_memory_equal(first, text.ptr, n);
+    }
+    assert_int_equal(unpack_first(pack, slice_of(packed, len), first, text.len + 1, &err),
+                     ERR_INVALID);
+    free(first);
     return len;
 }
 
@@ -66,6 +86,11 @@ static void odd_texts(void **state)
         }
         (void)there_and_back(pack, slice_of(text, len));
     }
+    for (size_t i = 0; i < 300000; i++) { /* no match at all: the longest packed text */
+        seed = seed * 1103515245 + 12345;
+        text[i] = (char)(unsigned char)(seed >> 16);
+    }
+    (void)there_and_back(pack, slice_of(text, 300000));
     /* A repetition that is too far back to be told. */
     for (size_t i = 0; i < 300000; i++) {
         seed = seed * 1103515245 + 12345;
@@ -97,6 +122,8 @@ static void bad_bytes(void **state)
         }
         strbuf_clear(&out);
         (void)!unpack_text(pack, slice_of(bytes, 1 + seed % sizeof(bytes)), &out, &err);
+        char first[64];
+        (void)!unpack_first(pack, slice_of(bytes, 1 + seed % sizeof(bytes)), first, 64, &err);
     }
     strbuf_clear(&out);
     static const char far[] = "\x00\xff\xff\x00"; /* a match from before the sample */
