@@ -27,9 +27,9 @@ static const char *long_of(const struct option_table *table, char letter)
     static const struct {
         char letter;
         const char *flag;
-    } SHORT[] = {{'o', "output"},    {'n', "namespace"},     {'f', "filename"},
-                 {'f', "follow"},    {'l', "selector"},      {'w', "watch"},
-                 {'R', "recursive"}, {'A', "all-namespaces"}};
+    } SHORT[] = {{'o', "output"},    {'n', "namespace"},      {'f', "filename"},
+                 {'f', "follow"},    {'l', "selector"},       {'w', "watch"},
+                 {'R', "recursive"}, {'A', "all-namespaces"}, {'p', "previous"}};
 
     for (size_t i = 0; i < ARRAY_LEN(SHORT); i++) {
         if (SHORT[i].letter == letter && row_of(table, SHORT[i].flag, strlen(SHORT[i].flag))) {

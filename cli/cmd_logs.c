@@ -2,7 +2,8 @@
 //
 // lull logs NAME [--follow]: the output of the function's replicas, through the API's Pod logs.
 // With several replicas, and when following, each line begins with its Pod. Following goes on with
-// the replicas that come, from none as well, until it is interrupted.
+// the replicas that come, from none as well, and with those that are started again, until it is
+// interrupted.
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,14 +20,21 @@
 
 struct logs {
     struct cli_common common;
-    bool follow;
+    bool follow, previous, timestamps;
     int64_t tail;
+    uint64_t since_ms;
 };
 static const struct option_row ROWS[] = {
     CLI_COMMON_ROWS(struct logs),
-    OPTION(struct logs, follow, BOOL, NULL, "follow", "false", .help = "go on as new lines come"),
+    OPTION(struct logs, follow, BOOL, NULL, "follow", "false", .help = "go on as new lines come; -f for short"),
     OPTION(struct logs, tail, INT, NULL, "tail", "-1", .min = -1, .max = 1000000,
            .help = "only the last lines of each replica; -1: all"),
+    OPTION(struct logs, since_ms, DURATION_MS, NULL, "since", "0s", .min = 0,
+           .max = 100.0 * 365 * 86400 * 1000, .help = "only lines that are not older; 0s: all"),
+    OPTION(struct logs, timestamps, BOOL, NULL, "timestamps", "false",
+           .help = "begin each line with its time"),
+    OPTION(struct logs, previous, BOOL, NULL, "previous", "false",
+           .help = "of the run before the last restart; -p for short"),
 };
 static const struct option_table TABLE = {.program = "lull logs",
                                           .summary = "prints what a function's replicas wrote",
@@ -38,7 +46,8 @@ struct stream {
     struct list node;
     struct strbuf line; // not printed yet
     char *pod;
-    bool prefix, json;
+    char *started; // when the run of its function began; "": it does not run
+    bool prefix, json, timestamps;
     bool done;
     int rc;
     struct error err;
@@ -46,11 +55,19 @@ struct stream {
 
 static void line_json(const struct stream *s, size_t len)
 {
-    json_t *line =
-        json_pack("{s:s, s:o}", "pod", s->pod, "line", jstring_lossy(slice_of(s->line.ptr, len)));
-    CLEANUP(cleanup_free) char *text = jdump_str(line);
+    struct slice text = slice_of(s->line.ptr, len), time = SLICE_EMPTY;
+    ptrdiff_t space = s->timestamps ? slice_find(text, ' ') : -1;
+    if (space > 0) {
+        time = slice_sub(text, 0, (size_t)space);
+        text = slice_sub(text, (size_t)space + 1, text.len);
+    }
+    json_t *line = json_pack("{s:s, s:o}", "pod", s->pod, "line", jstring_lossy(text));
+    if (time.len > 0) {
+        REQUIRE(json_object_set_new(line, "time", jstring_lossy(time)) == 0);
+    }
+    CLEANUP(cleanup_free) char *printed = jdump_str(line);
 
-    puts(text);
+    puts(printed);
     json_decref(line);
 }
 
@@ -104,18 +121,39 @@ static void on_done(void *arg, const struct error *err)
     s->done = true;
 }
 
+// Since when a Pod's function runs, as the API says it; "": it does not.
+static const char *running_since(const json_t *pod)
+{
+    size_t i;
+    json_t *c;
+    json_array_foreach(jpeek_arr(pod, "status.containerStatuses"), i, c)
+    {
+        if (slice_eq_str(jpeek_str(c, "name"), USER_CONTAINER_NAME)) {
+            const char *at = jpeek_cstr(c, "state.running.startedAt");
+            return at != NULL ? at : "";
+        }
+    }
+    return "";
+}
+
 static int stream_start(struct cli *cli, const struct logs *o, struct stream *s, bool later,
                         struct error *err)
 {
-    char tail[48] = "";
+    CLEANUP(strbuf_fini) struct strbuf path;
 
+    strbuf_init(&path, 4096);
+    (void)strbuf_appendf(&path, "/api/v1/namespaces/%s/pods/%s/log?container=%s%s%s%s", cli->ns,
+                         s->pod, USER_CONTAINER_NAME, o->follow ? "&follow=true" : "",
+                         o->previous ? "&previous=true" : "",
+                         o->timestamps ? "&timestamps=true" : "");
     if (o->tail >= 0 && !later) {
-        snprintf(tail, sizeof tail, "&tailLines=%lld", (long long)o->tail);
+        (void)strbuf_appendf(&path, "&tailLines=%lld", (long long)o->tail);
     }
-    CLEANUP(cleanup_free)
-    char *path = xasprintf("/api/v1/namespaces/%s/pods/%s/log?container=%s%s%s", cli->ns, s->pod,
-                           USER_CONTAINER_NAME, o->follow ? "&follow=true" : "", tail);
-    struct kube_stream_spec spec = {.path = path,
+    if (o->since_ms > 0 && !later) {
+        (void)strbuf_appendf(&path, "&sinceSeconds=%llu",
+                             (unsigned long long)(o->since_ms + 999) / 1000);
+    }
+    struct kube_stream_spec spec = {.path = path.ptr,
                                     .timeout_ms = o->follow ? 0 : 30000,
                                     .on_data = on_data,
                                     .on_done = on_done,
@@ -134,6 +172,22 @@ static struct stream *stream_find(struct list *streams, const char *pod)
     return NULL;
 }
 
+static void stream_drop(struct stream *s)
+{
+    list_remove(&s->node);
+    strbuf_fini(&s->line);
+    free(s->pod);
+    free(s->started);
+    free(s);
+}
+
+// The log of a run that has ended was given; its replica runs again since.
+static bool is_run_again(const struct stream *s, const json_t *pod)
+{
+    const char *since = running_since(pod);
+    return s->done && s->rc == 0 && since[0] != '\0' && strcmp(since, s->started) != 0;
+}
+
 // A stream for each Pod that has none. `later`: it has come since we began.
 static int streams_add(struct cli *cli, const struct logs *o, const json_t *items,
                        struct list *streams, bool later, struct error *err)
@@ -144,13 +198,20 @@ static int streams_add(struct cli *cli, const struct logs *o, const json_t *item
     json_array_foreach(items, i, pod)
     {
         const char *name = jpeek_cstr(pod, "metadata.name");
-        if (rc < 0 || stream_find(streams, name)) {
+        struct stream *old = stream_find(streams, name);
+        if (old != NULL && is_run_again(old, pod)) {
+            stream_drop(old);
+            old = NULL;
+        }
+        if (rc < 0 || old != NULL) {
             continue;
         }
         struct stream *s = NEW(struct stream);
         s->pod = xstrdup(name);
+        s->started = xstrdup(running_since(pod));
         s->prefix = o->follow || json_array_size(items) > 1;
         s->json = o->common.output == CLI_JSON;
+        s->timestamps = o->timestamps;
         strbuf_init(&s->line, LINE_MAX_BYTES);
         list_push_back(streams, &s->node);
         rc = stream_start(cli, o, s, later, err);
@@ -158,16 +219,8 @@ static int streams_add(struct cli *cli, const struct logs *o, const json_t *item
     return rc;
 }
 
-static void stream_drop(struct stream *s)
-{
-    list_remove(&s->node);
-    strbuf_fini(&s->line);
-    free(s->pod);
-    free(s);
-}
-
-// How many still run. A Pod that had no log yet is asked again when `again`; another failure of a
-// stream fails all.
+// How many still run. A Pod that has gone or had no log yet (Kubernetes' 400) is asked again
+// when `again`; another failure of a stream fails all.
 static size_t streams_look(struct list *streams, bool again, int *out_rc, struct error *err)
 {
     size_t open = 0;
@@ -176,7 +229,7 @@ static size_t streams_look(struct list *streams, bool again, int *out_rc, struct
         struct stream *s = LIST_ENTRY(node, struct stream, node);
         if (!s->done) {
             open++;
-        } else if (s->rc == ERR_NOT_FOUND && again) {
+        } else if ((s->rc == ERR_NOT_FOUND || s->rc == ERR_INVALID) && again) {
             stream_drop(s);
         } else if (s->rc < 0) {
             *out_rc = error_copy(err, &s->err);
@@ -229,7 +282,12 @@ int cmd_logs(struct cli *cli, int argc, char **argv)
     json_t *service = NULL, *pods = NULL;
 
     if (cli_parse(&TABLE, argc, argv, &o) != 1) {
-        return cli_usage("usage: lull logs NAME [--follow] [--tail N]");
+        return cli_usage("usage: lull logs NAME [--follow] [--tail N] [--since TIME] "
+                         "[--timestamps] [--previous]");
+    }
+    if (o.follow && o.previous) {
+        return cli_usage("lull logs: a run that has ended cannot be followed: --follow or "
+                         "--previous");
     }
     CLEANUP(cleanup_free) char *labels = xasprintf(LABEL_SERVICE "=%s", argv[1]);
     int rc = cli_connect(cli, &o.common, &err);

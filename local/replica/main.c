@@ -195,7 +195,7 @@ static void function_begin(struct replica *r, struct replica_start *start)
     r->deadline_ms = 0;
     r->started_ms = now_ms();
     r->started_wall_ns = clock_ns(CLOCK_REALTIME);
-    replica_log_forget(&r->log);
+    replica_log_next_run(&r->log);
     replica_start_begin(start, &r->spec, r->spec.argv, r->spec.envp, r->out_write, true);
 }
 
@@ -238,6 +238,7 @@ static void proxy_begin(struct replica *r, struct replica_start *start)
 {
     char *argv[] = {r->spec.proxy, NULL};
     r->proxy_retry_ms = 0;
+    replica_log_next_run(&r->proxy_log);
     replica_start_begin(start, &r->spec, argv, r->spec.proxy_envp, r->proxy_out_write, false);
 }
 

@@ -68,7 +68,11 @@ const char *replica_spec_parse(struct replica_spec *spec, char *text, size_t len
 // Whether the queue-proxy is to let only so many requests at once into the function.
 bool replica_spec_limited(const struct replica_spec *spec);
 
-// A bounded output file: `path`, and `path.1` when it was full.
+// "2006-01-02T15:04:05.000000000Z stdout ", before F or P, a space and a line's bytes.
+#define REPLICA_STAMP_LEN 38
+
+// A bounded output file: `path`, and `path.1` when it was full; those of the run before this one
+// are `path.previous` and `path.previous.1`.
 struct replica_log {
     const char *path;
     uint64_t max_bytes;
@@ -80,12 +84,13 @@ struct replica_log {
     char partial[REPLICA_MESSAGE_MAX];
 };
 
+/* What stands there already is of a run before. */
 int replica_log_open(struct replica_log *log, const char *path, uint64_t max_bytes);
 void replica_log_write(struct replica_log *log, const char *data, size_t len);
-/* For last_line: the unfinished line counts as one, at a program's end … */
+/* For last_line: the unfinished line counts as one, at a program's end. */
 void replica_log_end_line(struct replica_log *log);
-/* … and another program begins. */
-void replica_log_forget(struct replica_log *log);
+/* Another run of the program begins; nothing but last_line before the first open. */
+void replica_log_next_run(struct replica_log *log);
 
 // Starting one program, in two halves, so that two programs can be started side by side.
 struct replica_start {

@@ -3,6 +3,7 @@
 told in the Pod's status."""
 import json
 import os
+import re
 import signal
 import subprocess
 
@@ -198,6 +199,59 @@ def test_a_crash_loop_is_told(node):
     assert state["state"]["waiting"]["reason"] == "CrashLoopBackOff"
     assert state["lastState"]["terminated"]["exitCode"] == 5
     assert state["lastState"]["terminated"]["message"] == "it is broken"
+
+
+def test_logs_as_a_kubelet_gives_them(node):
+    node.bundle("c" * 64, ["sh", "-c", "if [ -e again ]; then echo second run; exec sleep 1000; fi; touch again 2>/dev/null; "
+                           "echo one; echo two; sleep 1.2; printf 'th'; printf 'ree\\nfour'; exit 5"], {})
+    (node.home / f"bundles/sha256-{'c' * 64}/files").chmod(0o777)
+    node.start().deploy("a", digest="c" * 64)
+    pod = wait_for(lambda: (p := node.pods("a")) and (s := function_state(p[0])) and s["restartCount"] >= 1 and p[0], 20,
+                   "a restart")
+    path = f"{PODS}/{pod['metadata']['name']}/log"
+
+    def logs(**query):
+        got = node.api.request("GET", path, **query)
+        assert got.status == 200, got
+        return got.text
+
+    first = "one\ntwo\nthree\nfour"
+    wait_for(lambda: logs() == "second run\n", 20, "the log of the second run")
+    assert logs(previous="true") == logs(previous="true", follow="true") == first
+    assert logs(previous="true", tailLines=2) == "three\nfour" and logs(previous="true", limitBytes=5) == "one\nt"
+    stamped = [line.split(" ", 1) for line in logs(previous="true", timestamps="true").split("\n")]
+    assert "\n".join(text for _, text in stamped) == first
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z", at) for at, _ in stamped)
+    at = [at for at, _ in stamped]
+    assert at == sorted(at) and at[1] < at[2]
+    assert logs(previous="true", sinceTime=at[2]) == "three\nfour" and logs(sinceTime=at[2]) == "second run\n"
+    assert logs(previous="true", sinceTime=at[2], tailLines=1) == "four"
+    assert logs(sinceSeconds=3600) == "second run\n" and logs(sinceTime="2100-01-01T00:00:00Z") == ""
+    assert logs(container="queue-proxy", tailLines=0) == ""
+
+    def bad(status, message, **query):
+        got = node.api.request("GET", path, **query)
+        assert got.status == status and message in got.json()["message"], got
+
+    name = pod["metadata"]["name"]
+    bad(422, f'PodLogOptions "{name}" is invalid: tailLines: Invalid value: -1: must be greater than or equal to 0', tailLines=-1)
+    bad(422, "limitBytes: Invalid value: 0: must be greater than 0", limitBytes=0)
+    bad(422, "sinceSeconds: Invalid value: 0: must be greater than 0", sinceSeconds=0)
+    bad(422, "at most one of `sinceTime` or `sinceSeconds` may be specified", sinceSeconds=1, sinceTime=at[0])
+    bad(400, 'parsing "x": invalid syntax', tailLines="x")
+    bad(400, "sinceTime", sinceTime="yesterday")
+    bad(400, f"container other is not valid for pod {name}", container="other")
+    bad(400, f'previous terminated container "queue-proxy" in pod "{name}" not found', container="queue-proxy", previous="true")
+
+
+def test_following_ends_with_the_run(node):
+    node.bundle("c" * 64, ["sh", "-c", "echo begun; sleep 1; echo last words; exit 1"], {})
+    node.start().deploy("a", digest="c" * 64)
+    pod = wait_for(lambda: (p := node.pods("a")) and function_state(p[0]) and p[0], 20, "a Pod that runs")
+    path = f"{PODS}/{pod['metadata']['name']}/log"
+    wait_for(lambda: node.api.request("GET", path).status == 200, 20, "its log")
+    got = node.api.request("GET", path, follow="true")
+    assert got.status == 200 and got.text == "begun\nlast words\n"
 
 
 def test_beyond_the_capacity_pods_wait_in_order(node):

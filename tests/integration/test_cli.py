@@ -2,6 +2,7 @@
 """The `lull` command against a running Lull: what it changes, what it leaves alone, what it says."""
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -71,14 +72,28 @@ def test_logs_follow_from_zero_through_new_replicas(lull):
         reader.start()
         try:
             for path in ("/first", "/second"):
-                assert lull.get("hello", path).status == 200
-                wait_for(lambda p=path: any(f"GET {p}" in line["line"] for line in lines), 15, f"the line of {path}")
+                # Again and again: the replica stays until its log is followed, however slow that is.
+                wait_for(lambda p=path: lull.get("hello", p).status == 200 and
+                         any(f"GET {p}" in line["line"] for line in lines), 60, f"the line of {path}")
                 lull.wait_zero("hello")
             assert follow.poll() is None
         finally:
             follow.send_signal(signal.SIGTERM)
             reader.join(timeout=10)
     assert len({line["pod"] for line in lines}) == 2
+
+
+def test_logs_with_times_and_since(lull):
+    lull.cli("deploy", "hello", "--min-scale", 1, "--source", "examples/hello-python")
+    assert lull.get("hello", "/one").status == 200
+    wait_for(lambda: "GET /one" in lull.cli("logs", "hello").stdout, 20, "the line of /one")
+    lines = lull.cli("logs", "hello", "--timestamps").stdout.splitlines()
+    assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z ", line) for line in lines), lines
+    told = [json.loads(line) for line in lull.cli("logs", "hello", "--timestamps", "-o", "json").stdout.splitlines()]
+    assert [f"{t['time']} {t['line']}" for t in told] == lines
+    assert lull.cli("logs", "hello", "--since", "1h", "--tail", 1).stdout.splitlines() == [told[-1]["line"]]
+    assert "previous terminated container" in lull.cli("logs", "hello", "-p", check=False).stderr
+    assert "cannot be followed" in lull.cli("logs", "hello", "-p", "-f", check=False).stderr
 
 
 def test_why_without_the_autoscaler(lull):

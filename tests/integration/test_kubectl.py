@@ -184,8 +184,25 @@ def test_waits_and_logs(k, up):
         wait_for(lambda: lines() == ["said /one", "said /two"], 60, "the next line")
     k("logs", pod, "-c", "queue-proxy", "--tail=1")
     k("logs", "deployment/hello-00001-deployment", "--limit-bytes=10", "-c", "user-container")
+    stamped = [line.split(" ", 1) for line in k("logs", pod, "-c", "user-container", "--timestamps").splitlines()]
+    assert [text for _, text in stamped] == ["begun", "said /one", "said /two"]
+    assert k("logs", pod, "-c", "user-container", f"--since-time={stamped[0][0]}").splitlines() == ["begun", "said /one", "said /two"]
+    assert k("logs", pod, "-c", "user-container", "--since-time=2100-01-01T00:00:00Z") == ""
+    assert k("logs", pod, "-c", "user-container", "--since=1h", "--tail=1") == "said /two\n"
+    assert "previous terminated container" in k.bad("logs", pod, "-c", "user-container", "--previous")
     assert "not found" in k.bad("logs", "nope")
     assert "timed out" in k.bad("wait", "--for=condition=Nope", "ksvc/hello", "--timeout=1s")
+
+
+def test_logs_of_the_run_before(k, up):
+    up.cli("deploy", "falls", "--no-wait", "--", "sh", "-c", "echo why it fell; exit 3")
+    pods = ("pods", "-l", "serving.knative.dev/service=falls", "-o")
+    restarts = "jsonpath={.items[*].status.containerStatuses[?(@.name=='user-container')].restartCount}"
+    wait_for(lambda: k("get", *pods, restarts).split()[:1] > ["0"], 60, "a restart")
+    name = k("get", *pods, "name").split()[0]
+    assert k("logs", name, "-c", "user-container", "--previous") == "why it fell\n"
+    assert "why it fell" in up.cli("logs", "falls", "--previous").stdout
+    up.cli("delete", "falls")
 
 
 # --- writing -----------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -79,11 +80,15 @@ class Replica:
     def order(self, text):
         self.ctl.sendall(text.encode() + b"\n")
 
-    def log(self):
+    def log(self, suffix=""):
+        """What the function wrote, out of the entries that container runtimes write."""
         try:
-            return (self.folder / "log").read_text()
+            text = (self.folder / f"log{suffix}").read_text()
         except FileNotFoundError:  # just being renamed to log.1
             return ""
+        entries = re.findall(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z stdout ([FP]) (.*\n)", text, re.M)
+        assert len(entries) == text.count("\n"), text[-300:]
+        return "".join(line if tag == "F" else line[:-1] for tag, line in entries)
 
     def close(self):
         if self.life_write is not None:
@@ -193,6 +198,15 @@ def test_logs_are_bounded(replica, home):
     r = replica(["sh", "-c", "i=0; while [ $i -lt 20000 ]; do echo line number $i; i=$((i+1)); done; exec sleep 1000"])
     wait_for(lambda: (home / "log").exists() and "line number 19999" in r.log(), 20, "the last line in the log")
     assert (home / "log").stat().st_size <= 65536 and (home / "log.1").stat().st_size <= 65536
+
+
+def test_each_run_has_its_own_log(replica, home):
+    r = replica(["sh", "-c", "n=$(cat runs 2>/dev/null || echo 0); echo $((n + 1)) > runs; printf 'run %s, ' $n; sleep 0.05; "
+                 "echo to its end; printf 'last words'; [ $n -lt 2 ] || exec sleep 1000; exit 3"])
+    state = r.until(lambda s: s["phase"] == "backoff")
+    assert state["message"] == "last words"
+    wait_for(lambda: r.log() == "run 2, to its end\nlast words", 10, "the third run's log")
+    assert r.log(".previous") == "run 1, to its end\nlast words" and not (home / "log.previous.1").exists()
 
 
 @pytest.mark.parametrize("records, wrong", [
