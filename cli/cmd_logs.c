@@ -26,7 +26,8 @@ struct logs {
 };
 static const struct option_row ROWS[] = {
     CLI_COMMON_ROWS(struct logs),
-    OPTION(struct logs, follow, BOOL, NULL, "follow", "false", .help = "go on as new lines come; -f for short"),
+    OPTION(struct logs, follow, BOOL, NULL, "follow", "false",
+           .help = "go on as new lines come; -f for short"),
     OPTION(struct logs, tail, INT, NULL, "tail", "-1", .min = -1, .max = 1000000,
            .help = "only the last lines of each replica; -1: all"),
     OPTION(struct logs, since_ms, DURATION_MS, NULL, "since", "0s", .min = 0,

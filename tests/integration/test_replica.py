@@ -65,7 +65,7 @@ class Replica:
 
     def connect(self):
         self.ctl = socket.socket(socket.AF_UNIX)
-        self.ctl.settimeout(10)
+        self.ctl.settimeout(40)
         self.ctl.connect(str(self.ctl_path))
         self.lines = self.ctl.makefile("r")
 
@@ -95,7 +95,7 @@ class Replica:
             os.close(self.life_write)
             self.life_write = None
         self.ctl.close()
-        return self.process.wait(timeout=5)
+        return self.process.wait(timeout=30)
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_stop_drains_the_proxy_first_then_the_function(replica):
     r.until(lambda s: s["phase"] == "terminating")
     assert not alive(state["proxyPid"])
     r.until(lambda s: s["phase"] == "ended")
-    assert r.process.wait(timeout=5) == 0
+    assert r.process.wait(timeout=30) == 0
     assert "told to stop" in r.log()
 
 
@@ -143,7 +143,7 @@ def test_a_function_that_ignores_the_signal_is_killed(replica):
     state = r.until(lambda s: s["ready"])
     r.order("stop 5000")
     r.until(lambda s: s["phase"] == "ended")
-    r.process.wait(timeout=5)
+    r.process.wait(timeout=30)
     assert not alive(state["pid"])
 
 
@@ -181,7 +181,7 @@ def test_killed_itself_it_leaves_no_direct_child(replica):
     r = replica(["sleep", "1000"])
     state = r.until(lambda s: s["ready"])
     r.process.send_signal(signal.SIGKILL)
-    r.process.wait(timeout=5)
+    r.process.wait(timeout=30)
     wait_for(lambda: not alive(state["pid"]) and not alive(state["proxyPid"]), 2, "children gone with it")
 
 
@@ -228,7 +228,7 @@ def test_an_order_may_come_in_pieces(replica):
         r.ctl.sendall(piece)
         assert r.process.poll() is None
     r.until(lambda s: s["phase"] == "ended")
-    assert r.process.wait(timeout=5) == 0
+    assert r.process.wait(timeout=30) == 0
 
 
 def test_an_order_that_is_none_is_not_obeyed(replica):
