@@ -16,6 +16,15 @@ static const struct metric_row counter_rows[] = {
                    "Writes that failed otherwise."),
 };
 
+static const struct metric_row webhook_rows[] = {
+    METRIC_COUNTER(struct webhook_counters, reviews, "lull_controller_webhook_reviews_total",
+                   "Admission reviews answered."),
+    METRIC_COUNTER(struct webhook_counters, refused, "lull_controller_webhook_refused_total",
+                   "Admission reviews answered with a refusal."),
+    METRIC_COUNTER(struct webhook_counters, malformed, "lull_controller_webhook_malformed_total",
+                   "Requests to the webhook that were no admission review."),
+};
+
 /* What is only known when somebody asks. */
 struct gauges {
     uint64_t queue_waiting;
@@ -47,6 +56,7 @@ static int metrics(void *arg, struct strbuf *out, struct error *err)
         .api_connected = objects_synced(&c->objects) && objects_trouble(&c->objects)[0] == '\0',
     };
     metric_rows_write(counter_rows, ARRAY_LEN(counter_rows), &c->counters, out);
+    metric_rows_write(webhook_rows, ARRAY_LEN(webhook_rows), &c->webhook.counters, out);
     metric_rows_write(gauge_rows, ARRAY_LEN(gauge_rows), &gauges, out);
     return 0;
 }
@@ -57,8 +67,14 @@ static bool ready(void *arg, struct strbuf *why)
     bool synced = c->objects_started && objects_synced(&c->objects);
     if (!synced) {
         strbuf_appendf(why, "not in sync yet: %s", objects_trouble(&c->objects));
+    } else if (c->draining) {
+        strbuf_append_str(why, "stopping");
+    } else if (c->config->webhook_listen[0] != '\0' && !webhook_ready(&c->webhook)) {
+        strbuf_append_str(why, "the webhook has no certificate yet");
+    } else {
+        return true;
     }
-    return synced;
+    return false;
 }
 
 static const struct http_admin_page pages[] = {

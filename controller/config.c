@@ -16,6 +16,12 @@ static const struct option_row rows[] = {
     OPTION(struct controller_config, queue_proxy_image, STRING, "LULL_QUEUE_PROXY_IMAGE",
            "queue-proxy-image", "",
            .help = "image of the sidecar; empty: the node agent supplies it (one machine)"),
+    OPTION(struct controller_config, webhook_listen, STRING, "LULL_WEBHOOK_LISTEN",
+           "webhook-listen", "",
+           .help = "address of the admission webhook: IP:PORT; empty: none (one machine)"),
+    OPTION(struct controller_config, webhook_drain_ms, DURATION_MS, "LULL_WEBHOOK_DRAIN",
+           "webhook-drain", "5s", .max = 300000,
+           .help = "after SIGTERM the webhook still answers for so long"),
 };
 
 const struct option_table controller_config_table = {

@@ -10,6 +10,8 @@ struct controller_config {
     char *admin_listen;
     char *system_namespace;
     char *queue_proxy_image;
+    char *webhook_listen;
+    uint64_t webhook_drain_ms;
 };
 
 extern const struct option_table controller_config_table;

@@ -340,10 +340,23 @@ static void on_synced(void *arg)
  * ----------------------------------------------------------------------------------------------------
  */
 
+static void on_drained(struct timer *timer)
+{
+    controller_stop(timer->data);
+}
+
+/* The API server may ask the webhook until it has heard that this replica goes. */
 static void on_signal(struct signals *signals, int signum)
 {
+    struct controller *c = signals->data;
     LOG_INFO("stopping", LOG_INT("signal", signum));
-    controller_stop(signals->data);
+    if (!webhook_ready(&c->webhook) || c->draining) {
+        controller_stop(c);
+        return;
+    }
+    c->draining = true;
+    work_queue_hold(c->queue);
+    timer_start(&c->drain, c->config->webhook_drain_ms);
 }
 
 static void on_lifeline(struct lifeline *lifeline)
@@ -366,6 +379,25 @@ static void on_link_check(struct timer *timer)
     c->link_lost = lost;
 }
 
+static bool is_synced(void *arg)
+{
+    const struct controller *c = arg;
+    return objects_synced(&c->objects);
+}
+
+static int start_webhook(struct controller *c, struct error *err)
+{
+    struct webhook_options options = {
+        .client = c->client,
+        .listen = c->config->webhook_listen,
+        .system_namespace = c->config->system_namespace,
+        .config = &c->settings.defaults,
+        .synced = is_synced,
+        .arg = c,
+    };
+    return options.listen[0] == '\0' ? 0 : webhook_start(&c->webhook, c->loop, &options, err);
+}
+
 static int start_api(struct controller *c, struct error *err)
 {
     struct kube_config config = {0};
@@ -386,7 +418,9 @@ static int start_api(struct controller *c, struct error *err)
     c->link_started = true;
     timer_init(&c->link, c->loop, on_link_check, c);
     timer_start_every(&c->link, LINK_CHECK_MS);
-    return objects_start(&c->objects, c->client, c->config->system_namespace, &events, err);
+    timer_init(&c->drain, c->loop, on_drained, c);
+    rc = objects_start(&c->objects, c->client, c->config->system_namespace, &events, err);
+    return rc < 0 ? rc : start_webhook(c, err);
 }
 
 int controller_start(struct controller *c, struct loop *loop,
@@ -416,10 +450,16 @@ static void on_objects_closed(void *arg)
     c->client = NULL;
 }
 
-static void on_queue_closed(void *arg)
+static void on_webhook_closed(void *arg)
 {
     struct controller *c = arg;
     objects_close(&c->objects, on_objects_closed, c);
+}
+
+static void on_queue_closed(void *arg)
+{
+    struct controller *c = arg;
+    webhook_close(&c->webhook, on_webhook_closed, c);
 }
 
 void controller_stop(struct controller *c)
@@ -435,6 +475,7 @@ void controller_stop(struct controller *c)
     }
     if (c->link_started) {
         timer_close(&c->link, NULL);
+        timer_close(&c->drain, NULL);
     }
     if (c->lifeline_started) {
         lifeline_close(&c->lifeline, NULL);

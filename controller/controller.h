@@ -16,6 +16,7 @@
 #include "controller/expect.h"
 #include "controller/objects.h"
 #include "controller/settings.h"
+#include "controller/webhook.h"
 #include "controller/work_queue.h"
 
 struct controller_counters {
@@ -37,9 +38,12 @@ struct controller {
     struct signals signals;
     struct lifeline lifeline;
     struct controller_counters counters;
-    struct timer link; /* looks after the link to the API, for the log */
+    struct timer link;      /* looks after the link to the API, for the log */
+    struct webhook webhook; /* only with an address to listen at */
+    struct timer drain;     /* after SIGTERM, until the webhook may go */
     bool link_lost;
     bool link_started;
+    bool draining;
     struct log_limit complaints;
     bool objects_started;
     bool signals_started;

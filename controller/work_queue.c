@@ -128,6 +128,11 @@ void work_queue_open(struct work_queue *q)
     loop_task_post(q->loop, &q->task);
 }
 
+void work_queue_hold(struct work_queue *q)
+{
+    q->open = false;
+}
+
 void work_queue_add(struct work_queue *q, enum kind_id kind, const char *ns, const char *name)
 {
     char text[KEY_MAX];
@@ -157,7 +162,7 @@ static void on_task(struct loop_task *task)
 {
     struct work_queue *q = task->data;
     closer_hold(&q->closer);
-    while (!q->closing && q->n_running < q->max_running && !list_empty(&q->waiting)) {
+    while (q->open && !q->closing && q->n_running < q->max_running && !list_empty(&q->waiting)) {
         struct work_item *item = LIST_ENTRY(list_pop_front(&q->waiting), struct work_item, link);
         q->n_waiting--;
         q->n_running++;

@@ -26,6 +26,8 @@ struct work_queue *work_queue_new(struct loop *loop, unsigned max_running, work_
                                   void *arg);
 /* Nothing runs before this. */
 void work_queue_open(struct work_queue *q);
+/* No further run starts until it is opened again; those under way go on. */
+void work_queue_hold(struct work_queue *q);
 /* On the next turn of the loop, or once its present run is done. */
 void work_queue_add(struct work_queue *q, enum kind_id kind, const char *ns, const char *name);
 /* The run is over. failed: again after the key's back-off; else again_ms > 0: again after so long.

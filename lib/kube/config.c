@@ -9,6 +9,7 @@
 
 #include <yaml.h>
 
+#include "base/base64.h"
 #include "base/fs.h"
 #include "base/mem.h"
 #include "base/slice.h"
@@ -77,43 +78,12 @@ static const yaml_node_t *yaml_named(const struct kubeconfig *k, const char *lis
 /* --- fields that are files or base64
  * -------------------------------------------------------------- */
 
-static int base64_value(char c)
-{
-    if (c >= 'A' && c <= 'Z') {
-        return c - 'A';
-    }
-    if (c >= 'a' && c <= 'z') {
-        return c - 'a' + 26;
-    }
-    if (c >= '0' && c <= '9') {
-        return c - '0' + 52;
-    }
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
 /* NULL when text is no base64. */
-static char *base64_decode(const char *text)
+static char *decoded(const char *text)
 {
     CLEANUP(strbuf_fini) struct strbuf out;
     strbuf_init(&out, FILE_BYTES_MAX);
-    uint32_t bits = 0;
-    unsigned have = 0;
-    for (; *text != '\0' && *text != '='; text++) {
-        int value = base64_value(*text);
-        if (*text == '\n' || *text == '\r' || *text == ' ') {
-            continue;
-        }
-        if (value < 0) {
-            return NULL;
-        }
-        bits = (bits << 6 | (uint32_t)value) & 0xffffff;
-        have += 6;
-        if (have >= 8) {
-            have -= 8;
-            strbuf_append_char(&out, (char)(uint8_t)(bits >> have));
-        }
-    }
-    return strbuf_ok(&out) ? strbuf_take(&out, NULL) : NULL;
+    return base64_decode(slice_str(text), &out, NULL) == 0 ? strbuf_take(&out, NULL) : NULL;
 }
 
 static int read_text(const char *path, char **out, struct error *err)
@@ -145,7 +115,7 @@ static int field_pem(const struct kubeconfig *k, const yaml_node_t *map, const c
     CLEANUP(cleanup_free) char *data_key = xasprintf("%s-data", key);
     const char *data = yaml_text(k, map, data_key);
     if (data != NULL) {
-        *out = base64_decode(data);
+        *out = decoded(data);
         return *out != NULL
                    ? 0
                    : error_set(err, ERR_INVALID, "%s: %s is not base64", k->path, data_key);

@@ -89,6 +89,12 @@
 #define CONFIG_DEPLOYMENT    "config-deployment"
 #define CONFIG_OBSERVABILITY "config-observability"
 
+// On Kubernetes: what the API server calls, and where its certificate is kept.
+#define WEBHOOK_SERVICE      "lull-webhook"
+#define WEBHOOK_CERTS_SECRET "lull-webhook-certs"
+#define WEBHOOK_DEFAULTING   "lull-defaulting"
+#define WEBHOOK_VALIDATION   "lull-validation"
+
 enum {
     QUEUE_PORT_HTTP1 = 8012,
     QUEUE_PORT_H2C = 8013,
