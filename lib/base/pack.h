@@ -2,29 +2,31 @@
 #pragma once
 
 /*
- * Small texts that look alike, kept small: what a text has in common with a sample of its kind, or
- * with itself, is kept as a reference. Owns: the sample's index. May not: lose a byte.
+ * Small texts that look alike, kept small: LZ4 with a sample of their kind as the dictionary. Owns:
+ * the sample's index. May not: lose a byte.
  *
- * A packed text is a row of  u8 (literals << 4 | match - 4) [u8 more literals …] literals
- * u16 distance [u8 more match …]; a nibble of 15 goes on in bytes of 255 until one is less. The
- * last item has no match. Distances count back in the sample followed by the text.
+ * A packed text is the text's length (u32, this machine's order) and one LZ4 block; it never leaves
+ * the process.
  */
+
+#include <lz4.h>
 
 #include "base/error.h"
 #include "base/slice.h"
 #include "base/strbuf.h"
 
-#define PACK_HASH_BITS  12
 #define PACK_SAMPLE_MAX (32u << 10)
+#define PACK_TEXT_MAX   (64u << 20)
 
 struct pack {
-    struct slice sample;                 /* private: borrowed */
-    uint16_t heads[1 << PACK_HASH_BITS]; /* private: last place of each four bytes, plus one */
+    struct slice sample; /* private: borrowed */
+    LZ4_stream_t index;  /* private: 16 KiB */
 };
 
 /* sample: at most PACK_SAMPLE_MAX bytes, lives as long as pack. */
 void pack_init(struct pack *pack, struct slice sample);
-/* The packed text in new memory (the caller frees); *out_len its length. */
+/* text: at most PACK_TEXT_MAX. The packed text in new memory (the caller frees); *out_len its
+ * length. */
 char *pack_text(const struct pack *pack, struct slice text, size_t *out_len);
 /* Appends the text. ERR_INVALID for bytes that pack_text did not make, ERR_TOO_BIG when out is
  * full. */

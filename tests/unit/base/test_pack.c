@@ -126,8 +126,8 @@ static void bad_bytes(void **state)
         (void)!unpack_first(pack, slice_of(bytes, 1 + seed % sizeof(bytes)), first, 64, &err);
     }
     strbuf_clear(&out);
-    static const char far[] = "\x00\xff\xff\x00"; /* a match from before the sample */
-    assert_int_equal(unpack_text(pack, slice_of(far, 4), &out, &err), ERR_INVALID);
+    static const char far[] = "\x04\0\0\0\x00\xff\xff\x00"; /* a match from before the sample */
+    assert_int_equal(unpack_text(pack, slice_of(far, sizeof(far) - 1), &out, &err), ERR_INVALID);
 }
 
 static int setup(void **state)
