@@ -21,11 +21,10 @@ const char *decider_rule_text(enum decider_rule rule)
 
 void decider_init(struct decider *d, uint64_t now_ms, int32_t ready)
 {
-    *d = (struct decider){0};
+    *d = (struct decider){.panic_most = ready};
     if (ready > 1) {
         d->panicking = true;
         d->panic_ms = now_ms;
-        d->panic_most = ready;
     }
 }
 

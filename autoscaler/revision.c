@@ -84,24 +84,25 @@ bool revision_unused(const struct revision *rev)
 
 /* --- observations -------------------------------------------------------------------------- */
 
-static void resize(struct window *w, uint32_t seconds)
+static void resize(struct window *w, uint32_t seconds, int64_t now)
 {
     if (w->seconds == 0) {
         window_init(w, seconds);
     } else {
-        window_resize(w, seconds);
+        window_resize(w, seconds, now);
     }
 }
 
 void revision_resolve(struct revision *rev, const struct pa_object *pa,
-                      const struct autoscaler_config *config)
+                      const struct autoscaler_config *config, uint64_t now_ms)
 {
+    int64_t now = second_of(now_ms);
     scaling_spec_resolve(config, pa->annotations, pa->annotation_count, pa->container_concurrency,
                          &rev->spec);
-    resize(&rev->concurrency_stable, rev->spec.stable_window_s);
-    resize(&rev->concurrency_panic, rev->spec.panic_window_s);
-    resize(&rev->rps_stable, rev->spec.stable_window_s);
-    resize(&rev->rps_panic, rev->spec.panic_window_s);
+    resize(&rev->concurrency_stable, rev->spec.stable_window_s, now);
+    resize(&rev->concurrency_panic, rev->spec.panic_window_s, now);
+    resize(&rev->rps_stable, rev->spec.stable_window_s, now);
+    resize(&rev->rps_panic, rev->spec.panic_window_s, now);
 }
 
 /* What the status remembers from before a restart; ages are clamped once, here. */
@@ -146,7 +147,7 @@ void revision_set_pa(struct revision *rev, struct pa_object *pa,
     rev->generation = pa->generation;
     rev->progress_deadline_ms =
         pa->progress_deadline_ms > 0 ? pa->progress_deadline_ms : PROGRESS_DEADLINE_MS;
-    revision_resolve(rev, pa, config);
+    revision_resolve(rev, pa, config, now_ms);
 }
 
 void revision_clear_pa(struct revision *rev)
@@ -260,10 +261,10 @@ void revision_record(struct revision *rev, uint64_t now_ms, unsigned missed, dou
         return;
     }
     for (int64_t second = second_of(now_ms) - missed; second <= second_of(now_ms); second++) {
-        window_fill(&rev->concurrency_stable, second, share(concurrency));
-        window_fill(&rev->concurrency_panic, second, share(concurrency));
-        window_fill(&rev->rps_stable, second, share(rps));
-        window_fill(&rev->rps_panic, second, share(rps));
+        window_record(&rev->concurrency_stable, second, share(concurrency));
+        window_record(&rev->concurrency_panic, second, share(concurrency));
+        window_record(&rev->rps_stable, second, share(rps));
+        window_record(&rev->rps_panic, second, share(rps));
     }
 }
 
@@ -290,7 +291,9 @@ bool revision_averages(const struct revision *rev, uint64_t now_ms, double *out_
         rev->spec.weighted ? window_weighted_average : window_average;
     *out_stable = average(stable, second);
     *out_panic = average(panic, second);
-    return !window_empty(stable, second);
+    /* Replicas that are not scraped have nothing to say: silence is a number then, as in Knative.
+     */
+    return !window_empty(stable, second) || rev->spec.target_burst_capacity < 0;
 }
 
 void revision_poked(struct revision *rev, double count, uint64_t now_ms)

@@ -104,7 +104,7 @@ void revision_set_pa(struct revision *rev, struct pa_object *pa,
 void revision_clear_pa(struct revision *rev);
 /* Settings anew: annotations or config have changed. */
 void revision_resolve(struct revision *rev, const struct pa_object *pa,
-                      const struct autoscaler_config *config);
+                      const struct autoscaler_config *config, uint64_t now_ms);
 
 /* The replica of a Pod; made when unknown. */
 void revision_set_pod(struct revision *rev, const char *pod_name, const struct pod_object *pod);

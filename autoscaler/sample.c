@@ -12,7 +12,7 @@ uint32_t sample_size(uint32_t ready)
     if (ready <= 3) {
         return ready;
     }
-    const double x = 1.96 * 1.96 * 100 / 25;
+    const double x = 15.3664; /* 1.96 * 1.96 * 100 / 25 */
     double n = (double)ready;
     return (uint32_t)ceil(n * x / (n + x - 1));
 }
@@ -45,7 +45,25 @@ void sample_order(const bool *old, uint32_t count, struct prng *prng, uint32_t *
     shuffle(out_order + first_young, n - first_young, prng);
 }
 
-double sample_scale(double sum, uint32_t answers, uint32_t ready)
+void sample_add(struct sample_sum *sum, const struct stat_sample *answer)
 {
-    return answers == 0 ? 0 : sum / (double)answers * (double)ready;
+    sum->answers++;
+    sum->concurrency += answer->concurrency;
+    sum->proxied_concurrency += fmin(answer->proxied_concurrency, answer->concurrency);
+    sum->rps += answer->request_count;
+    sum->proxied_rps += fmin(answer->proxied_request_count, answer->request_count);
+}
+
+void sample_scale(const struct sample_sum *sum, uint32_t ready, double *out_concurrency,
+                  double *out_rps)
+{
+    double n = sum->answers;
+    double all = ready;
+    *out_concurrency = 0;
+    *out_rps = 0;
+    if (sum->answers > 0) {
+        /* In this order in the reference: results agree to the bit. */
+        *out_concurrency = sum->concurrency / n * all - sum->proxied_concurrency / n * all;
+        *out_rps = sum->rps / n * all - sum->proxied_rps / n * all;
+    }
 }

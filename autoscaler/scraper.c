@@ -56,9 +56,10 @@ static void round_end(struct scrape_round *round)
     if (round->sum.answers >= round->wanted) {
         s->answered++;
         uint64_t now_ms = loop_now_ms(s->engine->loop);
-        revision_record(rev, now_ms, 0,
-                        sample_scale(round->sum.concurrency, round->sum.answers, round->ready),
-                        sample_scale(round->sum.rps, round->sum.answers, round->ready));
+        double concurrency;
+        double rps;
+        sample_scale(&round->sum, round->ready, &concurrency, &rps);
+        revision_record(rev, now_ms, 0, concurrency, rps);
     } else {
         s->failed++;
     }
@@ -79,9 +80,7 @@ static void on_answer(int rc, const struct http_client_answer *answer, const str
     round->running--;
     round->scraper->running--;
     if (rc == 0 && answer->head->status == 200 && stat_decode(answer->body, &sample, NULL) == 0) {
-        round->sum.answers++;
-        round->sum.concurrency += sample.concurrency - sample.proxied_concurrency;
-        round->sum.rps += sample.request_count - sample.proxied_request_count;
+        sample_add(&round->sum, &sample);
     } else {
         while (round->next < round->count && !ask_next(round)) {
         }

@@ -125,7 +125,7 @@ static void resolve_again(void *arg, const struct kube_entry *entry)
     struct engine *e = arg;
     struct revision *rev = engine_find(e, slice_str(entry->ns), slice_str(entry->name));
     if (rev != NULL && rev->has_pa) {
-        revision_resolve(rev, entry->value, &e->config);
+        revision_resolve(rev, entry->value, &e->config, loop_now_ms(e->loop));
         engine_evaluate(e, rev, ENGINE_CHANGED);
     }
 }

@@ -11,6 +11,9 @@
 
 #include "base/mem.h"
 
+/* After a resize of an empty window: the next write is the first one. */
+#define FIRST_UNKNOWN INT64_MAX
+
 static uint32_t slot(const struct window *w, int64_t second)
 {
     int64_t n = (int64_t)w->seconds;
@@ -34,23 +37,39 @@ void window_fini(struct window *w)
     w->buckets = NULL;
 }
 
-void window_resize(struct window *w, uint32_t seconds)
+/* The newest buckets, added up from the newest on: sums agree to the bit with the reference's. */
+static void copy_newest(const struct window *w, struct window *to)
+{
+    uint32_t kept = w->seconds < to->seconds ? w->seconds : to->seconds;
+    if (w->buckets == NULL) {
+        return;
+    }
+    to->buckets = xcalloc(to->seconds, sizeof(*to->buckets));
+    for (uint32_t i = 0; i < kept; i++) {
+        int64_t second = w->last_write - (int64_t)i;
+        to->buckets[slot(to, second)] = w->buckets[slot(w, second)];
+        to->total += w->buckets[slot(w, second)];
+    }
+}
+
+void window_resize(struct window *w, uint32_t seconds, int64_t now)
 {
     if (w->seconds == seconds) {
         return;
     }
-    struct window bigger;
-    window_init(&bigger, seconds);
+    struct window other;
+    window_init(&other, seconds);
     if (w->written) {
-        int64_t kept = w->seconds < seconds ? w->seconds : seconds;
-        int64_t from = w->last_write - kept + 1;
-        from = from < w->first_write ? w->first_write : from;
-        for (int64_t s = from; s <= w->last_write; s++) {
-            window_record(&bigger, s, bucket(w, s));
+        other.written = true;
+        other.last_write = w->last_write;
+        other.first_write = FIRST_UNKNOWN;
+        if (now - w->last_write <= (int64_t)w->seconds) {
+            copy_newest(w, &other);
+            other.first_write = w->last_write - ((int64_t)w->seconds - 1);
         }
     }
     window_fini(w);
-    *w = bigger;
+    *w = other;
 }
 
 /* Empties the buckets after last_write up to `second`. */
@@ -84,15 +103,6 @@ static void add(struct window *w, int64_t second, double value)
     w->total += value;
 }
 
-void window_fill(struct window *w, int64_t second, double value)
-{
-    if (!w->written || second >= w->last_write) {
-        window_record(w, second, value);
-    } else if (second >= w->first_write && second + (int64_t)w->seconds > w->last_write) {
-        add(w, second, value);
-    }
-}
-
 void window_record(struct window *w, int64_t second, double value)
 {
     if (!w->written) {
@@ -106,13 +116,13 @@ void window_record(struct window *w, int64_t second, double value)
         if (second < w->first_write) {
             w->first_write = second;
         }
-        if (second - w->last_write > (int64_t)w->seconds) {
+        if (second - w->last_write >= (int64_t)w->seconds) {
             forget_all(w);
             w->first_write = second;
         } else {
             forget_between(w, second);
         }
-        w->last_write = second;
+        w->last_write = second > w->last_write ? second : w->last_write;
     }
     add(w, second, value);
 }
@@ -148,8 +158,8 @@ double window_average(const struct window *w, int64_t second)
     for (int64_t i = 1; i <= gap; i++) {
         sum -= bucket(w, w->last_write + i);
     }
-    int64_t seen = w->last_write - w->first_write + 1;
     int64_t inside = (int64_t)w->seconds - gap;
+    int64_t seen = w->first_write == FIRST_UNKNOWN ? inside : w->last_write - w->first_write + 1;
     return round_micro(sum / (double)(seen < inside ? seen : inside));
 }
 
@@ -159,7 +169,7 @@ double window_weighted_average(const struct window *w, int64_t second)
         return 0;
     }
     double n = (double)w->seconds;
-    double smoothing = fmax(0.2, 1 - pow(1 - 0.9999, 1 / n));
+    double smoothing = fmax(0.2, 1 - pow(0.0001, 1 / n));
     double weight = smoothing;
     int64_t count = (int64_t)w->seconds;
     int64_t gap = second - w->last_write;

@@ -26,14 +26,17 @@ struct window {
 void window_init(struct window *w, uint32_t seconds);
 /* Releases; a zeroed struct is fine. */
 void window_fini(struct window *w);
-/* Changes the length and keeps the newest buckets that fit. */
-void window_resize(struct window *w, uint32_t seconds);
+/*
+ * Changes the length and keeps the newest buckets that fit, when something was recorded in the
+ * window that ends at `now`. As in the reference the whole old window then counts as seen.
+ */
+void window_resize(struct window *w, uint32_t seconds, int64_t now);
 
-/* Adds value to the bucket of `second`. A second that lies a whole window back is ignored. */
+/*
+ * Adds value to the bucket of `second`. One that has passed takes it in place, the window never
+ * moves back; one that lies a whole window back is ignored.
+ */
 void window_record(struct window *w, int64_t second, double value);
-
-/* As window_record, but never moves the window back: a second that has passed takes it in place. */
-void window_fill(struct window *w, int64_t second, double value);
 
 /* Zeros up to `second` where nothing was recorded since the last write; never goes back. */
 void window_touch(struct window *w, int64_t second);

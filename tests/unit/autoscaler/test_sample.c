@@ -37,8 +37,33 @@ static void old_replicas_come_first(void **state)
 
 static void answers_are_scaled_up(void **state)
 {
-    assert_true(sample_scale(30, 4, 10) == 75);
-    assert_true(sample_scale(0, 0, 10) == 0);
+    struct sample_sum sum = {0};
+    double concurrency;
+    double rps;
+    sample_scale(&sum, 10, &concurrency, &rps);
+    assert_true(concurrency == 0 && rps == 0);
+    for (int i = 0; i < 4; i++) {
+        struct stat_sample answer = {.concurrency = 10,
+                                     .proxied_concurrency = 2.5,
+                                     .request_count = 40,
+                                     .proxied_request_count = 10};
+        sample_add(&sum, &answer);
+    }
+    sample_scale(&sum, 10, &concurrency, &rps);
+    assert_true(concurrency == 75 && rps == 300);
+}
+
+static void one_answer_takes_nothing_from_the_others(void **state)
+{
+    struct sample_sum sum = {0};
+    double concurrency;
+    double rps;
+    struct stat_sample honest = {.concurrency = 10, .request_count = 20};
+    struct stat_sample liar = {.proxied_concurrency = 1e9, .proxied_request_count = 1e9};
+    sample_add(&sum, &honest);
+    sample_add(&sum, &liar);
+    sample_scale(&sum, 2, &concurrency, &rps);
+    assert_true(concurrency == 10 && rps == 20);
 }
 
 int main(void)
@@ -47,6 +72,7 @@ int main(void)
         cmocka_unit_test(sizes_converge_to_16),
         cmocka_unit_test(old_replicas_come_first),
         cmocka_unit_test(answers_are_scaled_up),
+        cmocka_unit_test(one_answer_takes_nothing_from_the_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

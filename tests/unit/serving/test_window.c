@@ -68,16 +68,6 @@ static void silence_shortens_the_window(void **state)
     window_fini(&w);
 }
 
-static void a_gap_as_long_as_the_window_keeps_the_first_write(void **state)
-{
-    struct window w;
-    window_init(&w, 6);
-    window_record(&w, T0, 6);
-    window_record(&w, T0 + 6, 12);
-    assert_true(window_average(&w, T0 + 6) == 2);
-    window_fini(&w);
-}
-
 static void averages_are_rounded_to_six_decimals(void **state)
 {
     struct window w;
@@ -104,14 +94,26 @@ static void a_passed_second_is_filled_in_place(void **state)
     window_init(&w, 6);
     window_record(&w, T0, 6);
     window_record(&w, T0 + 3, 6);
-    window_fill(&w, T0 + 2, 6);
-    window_fill(&w, T0 + 4, 2); /* not passed yet: as recorded */
+    window_record(&w, T0 + 2, 6);
+    window_record(&w, T0 + 4, 2);
     assert_true(window_average(&w, T0 + 4) == 4);
-    window_fill(&w, T0 - 2, 100); /* before the first, or out of the window */
-    window_touch(&w, T0 + 2);     /* goes nowhere */
+    window_record(&w, T0 - 2, 100); /* out of the window */
+    window_touch(&w, T0 + 2);       /* goes nowhere */
     assert_true(window_average(&w, T0 + 4) == 4);
     window_touch(&w, T0 + 5);
     assert_true(fabs(window_average(&w, T0 + 5) - 20.0 / 6) < 1e-6);
+    window_fini(&w);
+}
+
+static void a_whole_window_of_silence_starts_over(void **state)
+{
+    struct window w;
+    window_init(&w, 6);
+    window_record(&w, T0, 6);
+    window_record(&w, T0 + 6, 12);
+    assert_true(window_average(&w, T0 + 6) == 12);
+    window_record(&w, T0 + 3, 4); /* before the first, inside the window: it is the first now */
+    assert_true(window_average(&w, T0 + 6) == 4);
     window_fini(&w);
 }
 
@@ -157,12 +159,16 @@ static void a_resized_window_keeps_what_fits(void **state)
     for (int i = 0; i < 10; i++) {
         window_record(&w, T0 + i, i);
     }
-    window_resize(&w, 3);
+    window_resize(&w, 3, T0 + 9);
     assert_true(window_average(&w, T0 + 9) == 8);
-    window_resize(&w, 60);
+    window_resize(&w, 60, T0 + 9);
     assert_true(window_average(&w, T0 + 9) == 8);
     window_record(&w, T0 + 10, 4);
     assert_true(window_average(&w, T0 + 10) == 7);
+    window_resize(&w, 6, T0 + 71); /* nothing in the last 60 s: all is forgotten */
+    assert_true(window_average(&w, T0 + 10) == 0);
+    window_record(&w, T0 + 72, 5);
+    assert_true(window_average(&w, T0 + 72) == 5);
     window_fini(&w);
 }
 
@@ -195,10 +201,10 @@ int main(void)
         cmocka_unit_test(a_full_window_divides_by_its_length),
         cmocka_unit_test(two_reports_in_a_second_add_up),
         cmocka_unit_test(silence_shortens_the_window),
-        cmocka_unit_test(a_gap_as_long_as_the_window_keeps_the_first_write),
         cmocka_unit_test(averages_are_rounded_to_six_decimals),
         cmocka_unit_test(old_values_are_ignored),
         cmocka_unit_test(a_passed_second_is_filled_in_place),
+        cmocka_unit_test(a_whole_window_of_silence_starts_over),
         cmocka_unit_test(weights_fall_from_the_newest),
         cmocka_unit_test(zeros_cost_no_memory),
         cmocka_unit_test(a_resized_window_keeps_what_fits),
