@@ -86,6 +86,9 @@ void h1_parser_init(struct h1_parser *p, enum llhttp_type type, const struct htt
                     const struct h1_events *events, void *owner);
 /* Consumes what it can; *out_used says how much. */
 enum h1_result h1_feed(struct h1_parser *p, const char *bytes, size_t len, size_t *out_used);
+/* In on_head and later: whether the peer wants the connection to go on. Who says both, to close and
+   to keep it alive, wants it closed, which llhttp does not see in HTTP/1.0. */
+bool h1_keeps_alive(const struct h1_parser *p);
 /* The peer sent its last byte: H1_DONE when that ends the message rightly, H1_MORE when idle. */
 enum h1_result h1_finish(struct h1_parser *p);
 

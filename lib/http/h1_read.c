@@ -369,8 +369,8 @@ static int on_extension(llhttp_t *ll, const char *at, size_t len)
     return 0;
 }
 
-/* A value is a token or a quoted string; llhttp takes a token with a quoted string behind it, too.
- */
+/* A value is a token or a quoted string; llhttp takes a token with a quoted string behind it, too,
+   and DEL inside the quotes. */
 static int on_extension_value(llhttp_t *ll, const char *at, size_t len)
 {
     struct h1_parser *p = self(ll);
@@ -379,6 +379,9 @@ static int on_extension_value(llhttp_t *ll, const char *at, size_t len)
     }
     if (!p->quoted && memchr(at, '"', len) != NULL) {
         return refuse(p, 400, "a quote inside a chunk extension's value");
+    }
+    if (memchr(at, '\x7f', len) != NULL) {
+        return refuse(p, 400, "a control character in a chunk extension's value");
     }
     return on_extension(ll, at, len);
 }
@@ -391,13 +394,18 @@ static int on_extension_complete(llhttp_t *ll)
     return is_there ? 0 : refuse(p, 400, "a chunk extension without a name or value");
 }
 
+bool h1_keeps_alive(const struct h1_parser *p)
+{
+    return llhttp_should_keep_alive(&p->ll) && (p->ll.flags & F_CONNECTION_CLOSE) == 0;
+}
+
 static int on_message_complete(llhttp_t *ll)
 {
     struct h1_parser *p = self(ll);
     p->started = false;
     p->is_head = false;
     p->line_done = false;
-    p->keep_alive = llhttp_should_keep_alive(ll) && !p->tunnel;
+    p->keep_alive = h1_keeps_alive(p) && !p->tunnel;
     return HPE_PAUSED;
 }
 

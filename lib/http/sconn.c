@@ -267,7 +267,7 @@ static enum h1_go on_head(struct h1_parser *p, void *owner)
     struct http_exchange *ex = conn->ex;
     struct http_server *server = conn->server;
     ex->announced = true;
-    ex->keep_alive = llhttp_should_keep_alive(&p->ll);
+    ex->keep_alive = h1_keeps_alive(p);
     ex->continue_due = ex->msg.head.expect_continue;
     conn->requests++;
     if (server->options.on_over != NULL) {

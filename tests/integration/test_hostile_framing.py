@@ -10,6 +10,7 @@ import time
 
 import pytest
 import strict_http as strict
+from conftest import BUILD
 from hostile import PATIENCE, TARGETS, digest, mutation_seed
 from hostile_cases import CASES, GET
 
@@ -132,7 +133,8 @@ class Lab:
     def __init__(self, target, seed):
         self.target, self.rng = target, random.Random(seed)
         self.due, self.sent, self.seen = {}, 0, 0
-        self.recent = collections.deque(maxlen=64)
+        self.recent = collections.deque(maxlen=4096)  # (number, step, bytes), for what a finding has to tell
+        self.kept = BUILD / f"framing-{target.name}-{seed}.txt"
         target.function.answer = self.answer
 
     def may_come(self, requests):
@@ -146,30 +148,38 @@ class Lab:
         self.seen += 1
         left = self.due.get(request.key(), 0)
         if left == 0:
-            mark = request.target.partition(b"-")[0] + b"-"
-            sent = [d for d in self.recent if mark in d] or list(self.recent)
-            self.target.function.wrong.append(f"no strict reader sees {request.key()} in {sent}")
+            self.target.function.wrong.append(self.keep(f"no strict reader sees {request.key()}", request))
         self.due[request.key()] = left - 1
         return b"HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n" + digest(request)
+
+    def keep(self, what, request):
+        """A finding, with every byte that it may have come from: in the message the likeliest, in a file all."""
+        mark = request.target.partition(b"-")[0] + b"-"
+        likely = [m for m in self.recent if mark in m[2]] or list(self.recent)[-64:]
+        with self.kept.open("a") as f:
+            print(what, request, "trailers", request.trailers, "of message", self.sent, file=f)
+            print(*likely, "--- all of late ---", *self.recent, sep="\n", file=f)
+        return f"{what} in {likely}; {self.kept} has all"
 
     async def one(self):
         data = mutate(self.rng)
         mark = b"/m%d-" % self.sent
         data = data.replace(b" /", b" " + mark)  # where it is left whole, the path names the message
+        step = self.rng.choice((None, None, None, 1 if len(data) < 300 else 97))
+        self.recent.append((self.sent, step, data))
         self.sent += 1
         requests, why = strict.messages(data)
-        self.recent.append(data)
         self.may_come(requests)
         c = await self.target.connect()
         try:
-            await self.converse(c, data, requests, why)
+            await self.converse(c, data, step, requests, why)
         except strict.Malformed as e:
             raise AssertionError(f"malformed answer {e} to {data!r}: {c.data!r}") from e
         finally:
             c.close()
 
-    async def converse(self, c, data, requests, why):
-        await c.send(data, self.rng.choice((None, None, None, 1 if len(data) < 300 else 97)))
+    async def converse(self, c, data, step, requests, why):
+        await c.send(data, step)
         methods = [r.method for r in requests]
         assert await c.until(lambda _: len(c.replies(methods)) >= len(requests)), f"silent after {data!r}: {c.data!r}"
         if why == "malformed":

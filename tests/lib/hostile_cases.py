@@ -95,6 +95,7 @@ row("chunk: 13 digits", 200, CHUNKED + b"0" * 12 + b"3\r\nabc\r\n0\r\n\r\n")
 row("chunk: zeros for ever", (400, 413, 431), CHUNKED + b"0" * 1_000_000 + b"3\r\nabc\r\n0\r\n\r\n")
 row("chunk: zeros before three", 200, CHUNKED + b"00000000000000003\r\nabc\r\n0\r\n\r\n")
 row("chunk: a quote in a token", 400, CHUNKED + b'3;a=b"c"\r\nabc\r\n0\r\n\r\n')
+row("chunk: del in a quoted value", 400, CHUNKED + b'3;a="x;\\"\x7fy"\r\nabc\r\n0\r\n\r\n' + GET)
 row("chunk: zeros", 200, CHUNKED + b"0003\r\nabc\r\n0000\r\n\r\n")
 row("chunk: upper case", 200, CHUNKED + b"A\r\n0123456789\r\n0\r\n\r\n")
 for name, body in {"shorter": b"5\r\nabc\r\n0\r\n\r\n", "no last": b"3\r\nabc\r\n", "half a size": b"3", "half a line": b"3\r", "half an end": b"3\r\nabc\r",
@@ -173,6 +174,7 @@ row("row: after close nothing, 1.0", 200, b"GET / HTTP/1.0\r\n" + H + b"\r\n" + 
 row("row: close in a list", 200, G + H + b"Connection: x, Close\r\n\r\n" + GET)
 row("row: close between tabs", 200, G + H + b"Connection: x,\tclose\t\r\n\r\n" + GET)
 row("row: close in a second line", 200, G + H + b"Connection: keep-alive\r\nConnection: close\r\n\r\n" + GET)
+row("row: close and keep-alive, 1.0", 200, b"GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\nConnection: close\r\n\r\n" + GET)
 
 # ---- A10: bodies where none is expected -----------------------------------------------------------------------------
 

@@ -166,6 +166,8 @@ static void refuses_requests(void **state)
         {RQ "Expect: 100-continue\r\nExpect: x\r\n\r\n", H1_BAD, 417},
         {RQ "Transfer-Encoding: chunked\r\n\r\n1;=b\r\na\r\n0\r\n\r\n", H1_BAD, 400},
         {RQ "Transfer-Encoding: chunked\r\n\r\n1;a=\r\na\r\n0\r\n\r\n", H1_BAD, 400},
+        {RQ "Transfer-Encoding: chunked\r\n\r\n1;a=\"b\177\"\r\na\r\n0\r\n\r\n", H1_BAD, 400},
+        {RQ "Transfer-Encoding: chunked\r\n\r\n1;a=b\"c\"\r\na\r\n0\r\n\r\n", H1_BAD, 400},
     };
     run_all(rows, ARRAY_LEN(rows), HTTP_REQUEST, H1_GO);
 }
