@@ -19,6 +19,7 @@
 /* Such a rest of a request body is read away after an early answer; a larger one ends the
  * connection. */
 #define READ_AWAY_MAX (64 * 1024)
+#define IN_PLACE_MIN  (HTTP_READ_SIZE / 2) /* smaller pieces are copied: a whole block is kept */
 
 /* ---- request ---- */
 
@@ -116,11 +117,54 @@ static void settle(struct http_exchange *ex)
     }
 }
 
+void exchange_let_go_first(struct http_exchange *ex)
+{
+    http_shared_let_go(ex->out.shared, ex->block);
+    ex->block = NULL;
+    ex->first = SLICE_EMPTY;
+}
+
 static void let_go(struct http_exchange *ex)
 {
+    exchange_let_go_first(ex);
     strbuf_fini(&ex->held);
     ex->held_pos = 0;
     ex->dropped = true;
+}
+
+/* The first bytes of a large body stay where they were read: no copy. Whether they do. */
+static bool keep_in_place(struct http_exchange *ex, struct slice chunk)
+{
+    if (chunk.len < IN_PLACE_MIN || ex->bytes_in > chunk.len) {
+        return false;
+    }
+    ex->block = http_shared_keep(ex->out.shared, chunk);
+    ex->first = ex->block != NULL ? chunk : SLICE_EMPTY;
+    return ex->block != NULL;
+}
+
+/* They are to be delivered once more: copied in front of what is held. */
+static void copy_first(struct http_exchange *ex)
+{
+    struct strbuf all;
+    if (ex->block == NULL) {
+        return;
+    }
+    strbuf_init(&all, ex->held.max);
+    strbuf_append_slice(&all, ex->first);
+    strbuf_append_slice(&all, strbuf_slice(&ex->held));
+    REQUIRE(strbuf_ok(&all)); /* max has room for hold and two reads */
+    strbuf_fini(&ex->held);
+    ex->held = all;
+    exchange_let_go_first(ex);
+}
+
+static void deliver(struct http_exchange *ex, struct slice chunk)
+{
+    if (ex->events != NULL && ex->events->on_body != NULL) {
+        ex->batch = true;
+        ex->events->on_body(ex, chunk, ex->arg);
+    }
 }
 
 void exchange_got_body(struct http_exchange *ex, struct slice chunk)
@@ -132,11 +176,17 @@ void exchange_got_body(struct http_exchange *ex, struct slice chunk)
     bool direct = ex->resumed && ex->held_pos == ex->held.len;
     bool store = !direct || (ex->keep && !ex->dropped);
     size_t hold = ex->conn->server->options.limits.hold_body_bytes;
-    if (direct && store && ex->held.len + chunk.len > hold) {
+    if (direct && store && keep_in_place(ex, chunk)) {
+        deliver(ex, chunk);
+        return;
+    }
+    bool too_much = ex->first.len + ex->held.len + chunk.len > hold;
+    if (direct && store && too_much) {
         let_go(ex);
         store = false;
     }
-    if (!direct && ex->held_pos > 0 && ex->held.len + chunk.len > hold) {
+    if (!direct && ex->first.len + ex->held_pos > 0 && too_much) {
+        exchange_let_go_first(ex);
         strbuf_consume(&ex->held, ex->held_pos); /* no room to keep what was delivered */
         ex->held_pos = 0;
         ex->dropped = true;
@@ -153,10 +203,7 @@ void exchange_got_body(struct http_exchange *ex, struct slice chunk)
     } else {
         ex->dropped = true;
     }
-    if (ex->events != NULL && ex->events->on_body != NULL) {
-        ex->batch = true;
-        ex->events->on_body(ex, chunk, ex->arg);
-    }
+    deliver(ex, chunk);
 }
 
 static void deliver_end(struct http_exchange *ex)
@@ -219,10 +266,7 @@ void http_exchange_resume(struct http_exchange *ex)
     if (ex->held_pos < ex->held.len) {
         struct slice chunk = slice_sub(strbuf_slice(&ex->held), ex->held_pos, ex->held.len);
         ex->held_pos = ex->held.len;
-        if (ex->events != NULL && ex->events->on_body != NULL) {
-            ex->batch = true;
-            ex->events->on_body(ex, chunk, ex->arg);
-        }
+        deliver(ex, chunk);
         if (!ex->keep || ex->dropped) {
             let_go(ex);
         }
@@ -252,10 +296,9 @@ void http_exchange_pause(struct http_exchange *ex)
 void http_exchange_keep(struct http_exchange *ex, bool on)
 {
     ex->keep = on;
-    if (!on && ex->held_pos > 0 && ex->held_pos == ex->held.len) {
-        if (ex->held.len > 0) {
-            ex->dropped = true;
-        }
+    if (!on && ex->first.len + ex->held_pos > 0 && ex->held_pos == ex->held.len) {
+        ex->dropped = true;
+        exchange_let_go_first(ex);
         strbuf_clear(&ex->held);
         ex->held_pos = 0;
     }
@@ -272,6 +315,7 @@ int http_exchange_rewind(struct http_exchange *ex)
     if (ex->dropped) {
         return ERR_TOO_BIG;
     }
+    copy_first(ex);
     ex->held_pos = 0;
     ex->end_delivered = false;
     return 0;

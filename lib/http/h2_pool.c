@@ -138,7 +138,7 @@ static void run_task(struct loop_task *task)
 static struct stream_buffer on_buffer(struct stream *s)
 {
     struct h2_conn *conn = s->data;
-    return (struct stream_buffer){conn->pool->shared->read_buf, HTTP_READ_SIZE};
+    return http_shared_buffer(conn->pool->shared);
 }
 
 static void on_read(struct stream *s, char *bytes, size_t n)

@@ -322,7 +322,7 @@ static void run_task(struct loop_task *task)
 static struct stream_buffer on_buffer(struct stream *stream)
 {
     struct sconn *conn = stream->data;
-    return (struct stream_buffer){conn->server->shared->read_buf, HTTP_READ_SIZE};
+    return http_shared_buffer(conn->server->shared);
 }
 
 static void on_read(struct stream *stream, char *bytes, size_t n)

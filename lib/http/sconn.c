@@ -365,7 +365,7 @@ static void input(struct sconn *conn, const char *bytes, size_t n)
 static struct stream_buffer on_buffer(struct stream *s)
 {
     struct sconn *conn = s->data;
-    return (struct stream_buffer){conn->server->shared->read_buf, HTTP_READ_SIZE};
+    return http_shared_buffer(conn->server->shared);
 }
 
 static void on_read(struct stream *s, char *bytes, size_t n)

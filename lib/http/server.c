@@ -51,6 +51,7 @@ void server_give_exchange(struct http_server *server, struct http_exchange *ex)
         server->options.on_over(ex, server->options.arg);
     }
     http_out_drop(&ex->out);
+    exchange_let_go_first(ex);
     server->n_active--;
     if (server->n_free >= FREE_MAX) {
         free_exchange(ex);

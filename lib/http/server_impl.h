@@ -67,13 +67,16 @@ struct http_exchange {
     void *arg;
     const struct http_head *trailers; /* of the request; NULL without */
     struct http_out out;
-    size_t held_pos;   /* of held: delivered so far */
-    uint64_t bytes_in; /* body bytes arrived */
-    uint64_t to_write; /* answer bytes that its length still promises */
-    uint64_t begun_ns; /* when the head came; only for on_over */
-    void *note;        /* the handler's */
-    uint16_t status;   /* of the answer; 0: not begun */
-    bool announced;    /* on_request was called */
+    struct http_block *block; /* counted: where first lies; NULL without */
+    struct slice first;       /* the first bytes of the body, delivered and kept where they were
+                                 read; held has what follows them */
+    size_t held_pos;          /* of held: delivered so far */
+    uint64_t bytes_in;        /* body bytes arrived */
+    uint64_t to_write;        /* answer bytes that its length still promises */
+    uint64_t begun_ns;        /* when the head came; only for on_over */
+    void *note;               /* the handler's */
+    uint16_t status;          /* of the answer; 0: not begun */
+    bool announced;           /* on_request was called */
     bool resumed;
     bool keep;     /* held is not let go when delivered */
     bool dropped;  /* the start of the body is no longer held */
@@ -150,3 +153,5 @@ void exchange_got_body(struct http_exchange *ex, struct slice chunk);
 void exchange_got_end(struct http_exchange *ex);
 void exchange_flush_batch(struct http_exchange *ex);
 void exchange_drained(struct http_exchange *ex);
+/* The first bytes of the body are not kept any longer. */
+void exchange_let_go_first(struct http_exchange *ex);

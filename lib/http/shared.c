@@ -2,6 +2,9 @@
 /*
  * Shared buffers of a loop and the sending side of a connection.
  *
+ * Blocks: while requests with large bodies come, as many blocks go around as are kept at once, and
+ * none is allocated; what a whole second did not need is freed at the first read after it.
+ *
  * Happy path: small pieces are copied into the gather buffer, a flush hands them to the stream in
  * one send; a large piece goes out at once behind what is gathered, without a copy.
  * Failure: stream_write's error is remembered in `failed`; the stream's own on_error ends the
@@ -19,13 +22,84 @@
 #define GATHER_SEND (48 * 1024) /* sent when so much is gathered, corked or not */
 #define COPY_BELOW  (12 * 1024) /* smaller pieces are copied, larger ones sent from their place */
 
+static struct http_block *new_block(void)
+{
+    struct http_block *b = xmalloc(sizeof(*b));
+    list_init(&b->link);
+    b->refs = 1;
+    return b;
+}
+
+static void free_spare(struct http_shared *s, size_t n)
+{
+    for (; n > 0; n--, s->n_spare--) {
+        free(LIST_ENTRY(list_pop_front(&s->spare), struct http_block, link));
+    }
+}
+
+/* A second at a time: what was spare through all of it goes. */
+static void trim(struct http_shared *s)
+{
+    uint64_t now_ns = loop_now_ns(s->loop);
+    if (now_ns - s->trim_ns >= CLOCK_NS_PER_S) {
+        free_spare(s, s->least_spare);
+        s->trim_ns = now_ns;
+        s->least_spare = s->n_spare;
+    }
+}
+
+static struct http_block *take_block(struct http_shared *s)
+{
+    struct list *node = list_pop_front(&s->spare);
+    if (node == NULL) {
+        return new_block();
+    }
+    s->n_spare--;
+    s->least_spare = s->n_spare < s->least_spare ? s->n_spare : s->least_spare;
+    struct http_block *b = LIST_ENTRY(node, struct http_block, link);
+    b->refs = 1;
+    return b;
+}
+
+struct stream_buffer http_shared_buffer(struct http_shared *s)
+{
+    if (s->n_spare > 0) {
+        trim(s);
+    }
+    if (s->block->refs > 1) {
+        s->block->refs--; /* who keeps it gives it back */
+        s->block = take_block(s);
+    }
+    return (struct stream_buffer){s->block->bytes, HTTP_READ_SIZE};
+}
+
+struct http_block *http_shared_keep(struct http_shared *s, struct slice bytes)
+{
+    uintptr_t at = (uintptr_t)bytes.ptr;
+    uintptr_t start = (uintptr_t)s->block->bytes;
+    if (at < start || at >= start + HTTP_READ_SIZE) {
+        return NULL;
+    }
+    s->block->refs++;
+    return s->block;
+}
+
+void http_shared_let_go(struct http_shared *s, struct http_block *block)
+{
+    if (block != NULL && --block->refs == 0) {
+        list_push_front(&s->spare, &block->link);
+        s->n_spare++;
+    }
+}
+
 struct http_shared *http_shared_ref(struct loop *loop)
 {
     struct http_shared *s = loop->http;
     if (s == NULL) {
         s = NEW(struct http_shared);
         s->loop = loop;
-        s->read_buf = xmalloc(HTTP_READ_SIZE);
+        list_init(&s->spare);
+        s->block = new_block();
         strbuf_init(&s->gather, GATHER_MAX);
         loop->http = s;
     }
@@ -39,7 +113,9 @@ void http_shared_unref(struct http_shared *s)
         return;
     }
     s->loop->http = NULL;
-    free(s->read_buf);
+    REQUIRE(s->block->refs == 1);
+    free(s->block);
+    free_spare(s, s->n_spare);
     strbuf_fini(&s->gather);
     free(s);
 }

@@ -4,8 +4,9 @@
 /*
  * Private to lib/http: what all connections of a loop share, so that an idle one owns no buffer.
  *
- * http_shared: the read buffer (only ever used inside one read callback), the gather buffer, and
- * the text of Date. Counted by the servers and pools of the loop.
+ * http_shared: the block that is read into, the gather buffer, and the text of Date. Counted by the
+ * servers and pools of the loop. What was read may be used inside the read callback; who needs it
+ * longer takes a count of the block instead of a copy, and the next read goes into another one.
  *
  * http_out: the sending side of one connection. Small writes are gathered so that a head and
  * its first body bytes leave in one send. There is one gather buffer with one owner at a time;
@@ -16,13 +17,24 @@
 #include "loop/stream.h"
 #include "http/server.h"
 
-#define HTTP_READ_SIZE (64 * 1024)
+/* A request with a body of 64 KiB comes in one read, and is sent on in one. */
+#define HTTP_READ_SIZE (72 * 1024)
+
+struct http_block {
+    struct list link; /* shared->spare */
+    unsigned refs;
+    char bytes[HTTP_READ_SIZE];
+};
 
 struct http_out;
 
 struct http_shared {
     struct loop *loop;
-    char *read_buf;
+    struct http_block *block; /* read into */
+    struct list spare;        /* blocks; those that are not needed for a second are freed */
+    size_t n_spare;
+    size_t least_spare; /* since trim_ns */
+    uint64_t trim_ns;   /* when it was looked at last */
     struct strbuf gather;
     struct http_out *owner; /* whose bytes are gathered */
     uint64_t date_until_ns; /* by the loop's clock: the text holds for so long */
@@ -46,6 +58,12 @@ struct http_out {
 /* The loop's, made at first use. */
 struct http_shared *http_shared_ref(struct loop *loop);
 void http_shared_unref(struct http_shared *shared);
+/* Where to read into. */
+struct stream_buffer http_shared_buffer(struct http_shared *shared);
+/* A count of the block that was read into, if these bytes lie in it; else NULL. */
+struct http_block *http_shared_keep(struct http_shared *shared, struct slice bytes);
+/* Gives it back. NULL is fine. */
+void http_shared_let_go(struct http_shared *shared, struct http_block *block);
 /* Text for a Date header. */
 struct slice http_shared_date(struct http_shared *shared);
 

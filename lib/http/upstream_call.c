@@ -215,7 +215,7 @@ static void input(struct http_conn *conn, const char *bytes, size_t n)
 static struct stream_buffer on_buffer(struct stream *s)
 {
     struct http_conn *conn = s->data;
-    return (struct stream_buffer){conn->pool->shared->read_buf, HTTP_READ_SIZE};
+    return http_shared_buffer(conn->pool->shared);
 }
 
 static void on_read(struct stream *s, char *bytes, size_t n)
@@ -302,10 +302,10 @@ static bool take_early_answer(struct http_conn *conn)
 {
     bool retried = false;
     while (conn->call != NULL && conn->connected && !conn->tunnel && !conn->closing) {
-        char *buf = conn->pool->shared->read_buf;
-        ssize_t n = recv(stream_fd(&conn->stream), buf, HTTP_READ_SIZE, MSG_DONTWAIT);
+        struct stream_buffer buf = http_shared_buffer(conn->pool->shared);
+        ssize_t n = recv(stream_fd(&conn->stream), buf.ptr, buf.len, MSG_DONTWAIT);
         if (n > 0) {
-            input(conn, buf, (size_t)n);
+            input(conn, buf.ptr, (size_t)n);
         } else if (n < 0 && errno == ECONNRESET && !retried) {
             retried = true; /* said once, before the bytes */
         } else {
