@@ -77,8 +77,9 @@ def grown(target, before, beyond):
     return growth
 
 
-async def slowloris(target, n):
-    """n heads that never come to an end, a byte at a time. They end with 408; the others are served meanwhile."""
+async def slowloris(target, n, limit=0):
+    """n heads that never come to an end, a byte at a time. They end with 408, after `limit` seconds; the others are
+    served meanwhile."""
     await target.well(5)
     before = target.memory()
     with crowd(target, n, b"GET / HTTP/1.1\r\nHost: a\r\nX: ") as socks:
@@ -86,19 +87,19 @@ async def slowloris(target, n):
             say(socks, b"a")
             await target.well(5)
         grown(target, before, n * HELD_BYTES)
-        words = await last_words(socks)
+        words = await last_words(socks, limit + PATIENCE)
     assert all(w is not None and w.startswith(b"HTTP/1.1 408 ") for w in words), [w for w in words if not w or b" 408 " not in w][:3]
     await target.well(5)
 
 
-async def connect_and_idle(target, n):
-    """n connections on which nothing is ever said: closed in the end, without a word."""
+async def connect_and_idle(target, n, limit=0):
+    """n connections on which nothing is ever said: closed after `limit` seconds, without a word."""
     await target.well(5)
     before = target.memory()
     with crowd(target, n) as socks:
         await target.well(20)
         grown(target, before, n * IDLE_BYTES)
-        words = await last_words(socks)
+        words = await last_words(socks, limit + PATIENCE)
     assert words == [b""] * n, [w for w in words if w != b""][:3]
     await target.well(5)
 

@@ -27,12 +27,12 @@ def descriptors():
 
 @KINDS
 def test_slowloris_of_ten_thousand(kind):
-    with_target(make(kind, head="30s"), lambda t: storms.slowloris(t, 10_000))
+    with_target(make(kind, head="30s"), lambda t: storms.slowloris(t, 10_000, 30))
 
 
 @KINDS
 def test_fifteen_thousand_say_nothing(kind):
-    with_target(make(kind, head="30s"), lambda t: storms.connect_and_idle(t, 14_500))
+    with_target(make(kind, head="30s"), lambda t: storms.connect_and_idle(t, 14_500, 30))
 
 
 @KINDS

@@ -51,6 +51,7 @@ class FakeAutoscaler:
     def __init__(self, path):
         self.path = path
         self.hellos, self.reports, self.pokes = [], [], []
+        self.first_poke_after = None  # so many reports that told of something
         self.connections = []
         self.sock = None
 
@@ -95,6 +96,8 @@ class FakeAutoscaler:
                 if kind == HELLO:
                     self.hellos.append(json.loads(payload))
                 elif kind == POKE:
+                    if not self.pokes:
+                        self.first_poke_after = sum(bool(m) for _, m in self.reports)
                     self.pokes += messages(payload)
                 elif kind == STATS:
                     seq, part, of = struct.unpack_from(">QHH", payload)
