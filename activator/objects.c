@@ -115,15 +115,7 @@ int object_route(const json_t *object, struct route_object *out)
 /* The condition of this type, or NULL. */
 static json_t *condition(const json_t *object, const char *type)
 {
-    size_t i;
-    json_t *item;
-    json_array_foreach(jpeek_arr(object, "status.conditions"), i, item)
-    {
-        if (slice_eq_str(jpeek_str(item, "type"), type)) {
-            return item;
-        }
-    }
-    return NULL;
+    return jpeek_row(object, "status.conditions", "type", slice_str(type));
 }
 
 static bool condition_is(const json_t *cond, const char *status)

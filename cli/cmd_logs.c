@@ -125,16 +125,9 @@ static void on_done(void *arg, const struct error *err)
 // Since when a Pod's function runs, as the API says it; "": it does not.
 static const char *running_since(const json_t *pod)
 {
-    size_t i;
-    json_t *c;
-    json_array_foreach(jpeek_arr(pod, "status.containerStatuses"), i, c)
-    {
-        if (slice_eq_str(jpeek_str(c, "name"), USER_CONTAINER_NAME)) {
-            const char *at = jpeek_cstr(c, "state.running.startedAt");
-            return at != NULL ? at : "";
-        }
-    }
-    return "";
+    const json_t *c =
+        jpeek_row(pod, "status.containerStatuses", "name", SLICE_LIT(USER_CONTAINER_NAME));
+    return jpeek_cstr(c, "state.running.startedAt");
 }
 
 static int stream_start(struct cli *cli, const struct logs *o, struct stream *s, bool later,

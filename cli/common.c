@@ -120,15 +120,7 @@ void cli_print_yaml(const json_t *value)
 
 const json_t *cli_condition(const json_t *object, const char *type)
 {
-    size_t i;
-    json_t *c;
-    json_array_foreach(jpeek_arr(object, "status.conditions"), i, c)
-    {
-        if (slice_eq_str(jpeek_str(c, "type"), type)) {
-            return c;
-        }
-    }
-    return NULL;
+    return jpeek_row(object, "status.conditions", "type", slice_str(type));
 }
 
 // ---- waiting

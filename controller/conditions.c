@@ -10,15 +10,7 @@ enum { CONDITIONS_MAX = 8 };
 
 static const json_t *condition_find(const json_t *object, const char *type)
 {
-    size_t i;
-    const json_t *item;
-    json_array_foreach(jpeek_arr(object, "status.conditions"), i, item)
-    {
-        if (slice_eq_str(jpeek_str(item, "type"), type)) {
-            return item;
-        }
-    }
-    return NULL;
+    return jpeek_row(object, "status.conditions", "type", slice_str(type));
 }
 
 struct condition condition_get(const json_t *object, const char *type)

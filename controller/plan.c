@@ -65,15 +65,8 @@ size_t plan_room(const struct plan *plan)
 /* The status of condition Ready; "Unknown" where there is none. */
 static struct slice readiness(const json_t *status)
 {
-    size_t i;
-    const json_t *item;
-    json_array_foreach(jpeek_arr(status, "conditions"), i, item)
-    {
-        if (slice_eq_str(jpeek_str(item, "type"), "Ready")) {
-            return jpeek_str(item, "status");
-        }
-    }
-    return SLICE_LIT("Unknown");
+    const json_t *ready = jpeek_row(status, "conditions", "type", SLICE_LIT("Ready"));
+    return ready == NULL ? SLICE_LIT("Unknown") : jpeek_str(ready, "status");
 }
 
 /*

@@ -204,3 +204,18 @@ json_t *jpeek_arr(const json_t *root, const char *path)
     json_t *v = jget(root, path);
     return json_is_array(v) ? v : NULL;
 }
+
+json_t *jpeek_row(const json_t *root, const char *path, const char *key, struct slice value)
+{
+    size_t i;
+    json_t *row;
+    json_array_foreach(jpeek_arr(root, path), i, row)
+    {
+        const json_t *got = json_object_get(row, key);
+        if (json_is_string(got) &&
+            slice_eq(slice_of(json_string_value(got), json_string_length(got)), value)) {
+            return row;
+        }
+    }
+    return NULL;
+}

@@ -44,6 +44,9 @@ int64_t jpeek_i64(const json_t *root, const char *path);
 bool jpeek_bool(const json_t *root, const char *path);
 json_t *jpeek_obj(const json_t *root, const char *path);
 json_t *jpeek_arr(const json_t *root, const char *path);
+/* In the array of objects at path, the first whose string `key` is value ("Ready" among
+ * conditions); NULL: none. */
+json_t *jpeek_row(const json_t *root, const char *path, const char *key, struct slice value);
 
 /* "a string", "a number", … for sentences. */
 const char *jtype_name(const json_t *value);

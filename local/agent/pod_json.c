@@ -72,25 +72,11 @@ int pod_build(const json_t *deployment, const char *name, const char *replica_id
     return jbuild_take(&b, out, err);
 }
 
-// The condition of this type in an object's status, or NULL.
-static const json_t *condition_find(const json_t *object, const char *type)
-{
-    size_t i;
-    json_t *c;
-    json_array_foreach(jpeek_arr(object, "status.conditions"), i, c)
-    {
-        if (slice_eq_str(jpeek_str(c, "type"), type)) {
-            return c;
-        }
-    }
-    return NULL;
-}
-
 static void condition_add(struct jbuild *b, const json_t *object, const char *type, bool on,
                           const char *reason, const char *message, const char *now)
 {
     const char *status = on ? "True" : "False";
-    const json_t *old = condition_find(object, type);
+    const json_t *old = jpeek_row(object, "status.conditions", "type", slice_str(type));
     bool same = old && slice_eq_str(jpeek_str(old, "status"), status);
 
     jbuild_str(b, "status.conditions[+].type", type);

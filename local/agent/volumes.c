@@ -143,19 +143,6 @@ static int object_add(struct reader *r, const json_t *row, enum reference_kind k
 
 // ---- downwardAPI
 
-static const json_t *container_named(const json_t *pod, struct slice name)
-{
-    size_t i;
-    json_t *c;
-    json_array_foreach(jpeek_arr(pod, "spec.containers"), i, c)
-    {
-        if (slice_eq(jpeek_str(c, "name"), name)) {
-            return c;
-        }
-    }
-    return NULL;
-}
-
 static int downward_add(struct reader *r, const json_t *row)
 {
     size_t i;
@@ -165,11 +152,10 @@ static int downward_add(struct reader *r, const json_t *row)
         const json_t *field = jpeek_obj(item, "fieldRef");
         const json_t *resource = jpeek_obj(item, "resourceFieldRef");
         struct reference_value data = {0};
-        int rc =
-            field
-                ? reference_field(r->pod, jpeek_cstr(field, "fieldPath"), &data.ptr, r->err)
-                : reference_resource(container_named(r->pod, jpeek_str(resource, "containerName")),
-                                     resource, &data.ptr, r->err);
+        int rc = field ? reference_field(r->pod, jpeek_cstr(field, "fieldPath"), &data.ptr, r->err)
+                       : reference_resource(jpeek_row(r->pod, "spec.containers", "name",
+                                                      jpeek_str(resource, "containerName")),
+                                            resource, &data.ptr, r->err);
         if (rc == 0) {
             data.len = strlen(data.ptr);
             rc = file_add(r, jpeek_cstr(item, "path"), mode_of(item, "mode", r->mode), data);
@@ -238,18 +224,12 @@ static int files_read(struct reader *r, const json_t *row)
 
 static int volume_read(struct reader *r, struct volume_set *out, struct slice name, size_t *index)
 {
-    size_t i;
-    json_t *row, *found = NULL;
-
     for (*index = 0; *index < out->count; ++*index) {
         if (slice_eq_str(name, out->volumes[*index].name)) {
             return 0;
         }
     }
-    json_array_foreach(jpeek_arr(r->pod, "spec.volumes"), i, row)
-    {
-        found = slice_eq(jpeek_str(row, "name"), name) ? row : found;
-    }
+    json_t *found = jpeek_row(r->pod, "spec.volumes", "name", name);
     // Its name is a folder's.
     if (!found || slice_empty(name) || slice_find(name, '/') >= 0 || name.ptr[0] == '.') {
         return error_set(r->err, ERR_INVALID, "volumeMounts: there is no volume \"%.*s\"",

@@ -252,6 +252,17 @@ static void diff_is_the_smallest_patch(void **state)
     }
 }
 
+static void rows(void **state)
+{
+    CLEANUP(jfree)
+    json_t *root = parse(
+        "{\"c\":[1,{\"n\":7},{\"n\":\"b\",\"v\":1},{\"n\":\"a\",\"v\":2},{\"n\":\"a\",\"v\":3}]}");
+    assert_int_equal(jpeek_i64(jpeek_row(root, "c", "n", SLICE_LIT("a")), "v"), 2);
+    assert_null(jpeek_row(root, "c", "n", SLICE_LIT("7")));
+    assert_null(jpeek_row(root, "d", "n", SLICE_LIT("a")));
+    assert_null(jpeek_row(NULL, "c", "n", SLICE_LIT("a")));
+}
+
 static void pointers(void **state)
 {
     struct error err;
@@ -287,6 +298,7 @@ int main(void)
         cmocka_unit_test(building_fails_as_a_whole),
         cmocka_unit_test(merge_patches),
         cmocka_unit_test(diff_is_the_smallest_patch),
+        cmocka_unit_test(rows),
         cmocka_unit_test(pointers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
