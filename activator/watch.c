@@ -306,6 +306,18 @@ static int start_cache(struct watch *w, struct kube_client *client,
     return rc;
 }
 
+/* What activator/objects.c does not look at. */
+static const char *const route_without[] = {"metadata.managedFields",   "metadata.annotations",
+                                            "metadata.ownerReferences", "spec",
+                                            "status.conditions",        NULL};
+static const char *const revision_without[] = {
+    "metadata.managedFields",   "metadata.annotations",
+    "metadata.labels",          "metadata.ownerReferences",
+    "spec.containers",          "spec.volumes",
+    "status.containerStatuses", NULL};
+static const char *const pod_without[] = {"metadata.managedFields", "metadata.ownerReferences",
+                                          NULL};
+
 int watch_start(struct watch *w, const struct watch_options *o, struct error *err)
 {
     *w = (struct watch){
@@ -313,6 +325,7 @@ int watch_start(struct watch *w, const struct watch_options *o, struct error *er
     closer_init(&w->closer);
     prober_init(&w->prober, o->handler->loop, on_probed, w);
     struct kube_cache_options routes = {.kind = KUBE_KIND(kind_row(KIND_ROUTE)),
+                                        .without = route_without,
                                         .value_size = sizeof(struct route_object),
                                         .project = route_project,
                                         .release = route_release,
@@ -322,6 +335,7 @@ int watch_start(struct watch *w, const struct watch_options *o, struct error *er
                                         .on_synced = on_synced,
                                         .arg = w};
     struct kube_cache_options revisions = {.kind = KUBE_KIND(kind_row(KIND_REVISION)),
+                                           .without = revision_without,
                                            .value_size = sizeof(struct revision_object),
                                            .project = revision_project,
                                            .release = revision_release,
@@ -332,6 +346,7 @@ int watch_start(struct watch *w, const struct watch_options *o, struct error *er
                                            .arg = w};
     struct kube_cache_options pods = {.kind = KUBE_KIND(kind_row(KIND_POD)),
                                       .label_selector = LABEL_REVISION,
+                                      .without = pod_without,
                                       .value_size = sizeof(struct pod_object),
                                       .project = pod_project,
                                       .release = pod_release,

@@ -169,6 +169,20 @@ static void on_synced(void *arg)
 
 /* --- start and close ----------------------------------------------------------------------- */
 
+/* What autoscaler/objects.c does not look at. */
+static const char *const pa_without[] = {"metadata.managedFields", "metadata.labels",
+                                         "metadata.ownerReferences", NULL};
+static const char *const deployment_without[] = {"metadata.managedFields",
+                                                 "metadata.annotations",
+                                                 "metadata.ownerReferences",
+                                                 "spec.selector",
+                                                 "spec.strategy",
+                                                 "spec.template",
+                                                 "status",
+                                                 NULL};
+static const char *const pod_without[] = {"metadata.managedFields", "metadata.ownerReferences",
+                                          "spec", NULL};
+
 int engine_watch_start(struct engine *e, struct error *err)
 {
     struct kube_cache_options config = {
@@ -185,6 +199,7 @@ int engine_watch_start(struct engine *e, struct error *err)
     };
     struct kube_cache_options pas = {
         .kind = KUBE_KIND(kind_row(KIND_PODAUTOSCALER)),
+        .without = pa_without,
         .value_size = sizeof(struct pa_object),
         .project = pa_object_project,
         .release = pa_object_release,
@@ -197,6 +212,7 @@ int engine_watch_start(struct engine *e, struct error *err)
     struct kube_cache_options deployments = {
         .kind = KUBE_KIND(kind_row(KIND_DEPLOYMENT)),
         .label_selector = LABEL_REVISION,
+        .without = deployment_without,
         .value_size = sizeof(struct deployment_object),
         .project = deployment_object_project,
         .release = deployment_object_release,
@@ -209,6 +225,7 @@ int engine_watch_start(struct engine *e, struct error *err)
     struct kube_cache_options pods = {
         .kind = KUBE_KIND(kind_row(KIND_POD)),
         .label_selector = LABEL_REVISION,
+        .without = pod_without,
         .value_size = sizeof(struct pod_object),
         .project = project_pod,
         .release = pod_object_release,

@@ -458,6 +458,28 @@ static void on_synced(void *arg)
  * -------------------------------------------------------------------------------------------------------
  */
 
+/* What `slim` and the readers of Pods leave out anyway, where there is much of it. */
+static const char *const *without(enum kind_id kind)
+{
+    static const char *const any[] = {"metadata.managedFields", NULL};
+    static const char *const deployment[] = {"metadata.managedFields",
+                                             "metadata.labels",
+                                             "metadata.annotations",
+                                             "spec.selector",
+                                             "spec.strategy",
+                                             "spec.template",
+                                             NULL};
+    static const char *const pod_autoscaler[] = {"metadata.managedFields", "metadata.labels",
+                                                 "metadata.annotations", "status.lullDecisions",
+                                                 NULL};
+    static const char *const pod[] = {"metadata.managedFields", "metadata.annotations",
+                                      "metadata.ownerReferences", "spec", NULL};
+    return kind == KIND_DEPLOYMENT      ? deployment
+           : kind == KIND_PODAUTOSCALER ? pod_autoscaler
+           : kind == KIND_POD           ? pod
+                                        : any;
+}
+
 static int cache_start(struct objects *o, enum kind_id kind, const char *system_namespace,
                        struct error *err)
 {
@@ -468,6 +490,7 @@ static int cache_start(struct objects *o, enum kind_id kind, const char *system_
         .kind = KUBE_KIND(kind_row(kind)),
         .ns = kind == KIND_CONFIGMAP ? system_namespace : NULL,
         .label_selector = made_by_us ? LABEL_REVISION : NULL,
+        .without = without(kind),
         .value_size = kind == KIND_POD        ? sizeof(struct pod_kept)
                       : kind == KIND_REVISION ? sizeof(struct revision_kept)
                                               : sizeof(struct kept),

@@ -79,6 +79,11 @@ int strbuf_append_str(struct strbuf *buf, const char *text)
 
 int strbuf_append_char(struct strbuf *buf, char c)
 {
+    if (buf->len + 1 < buf->cap && !buf->failed) {
+        buf->ptr[buf->len++] = c;
+        buf->ptr[buf->len] = '\0';
+        return 0;
+    }
     return strbuf_append(buf, &c, 1);
 }
 
@@ -132,11 +137,27 @@ static size_t utf8_len(const unsigned char *p, size_t n)
     return overlong || outside ? 0 : len;
 }
 
+/* How many bytes at the front stand for themselves in JSON. */
+static size_t plain_len(const unsigned char *p, size_t n)
+{
+    size_t i = 0;
+    while (i < n && p[i] >= 0x20 && p[i] < 0x7f && p[i] != '"' && p[i] != '\\') {
+        i++;
+    }
+    return i;
+}
+
 int strbuf_append_json(struct strbuf *buf, struct slice s)
 {
     size_t before = buf->len;
     strbuf_append_char(buf, '"');
     for (size_t i = 0; i < s.len;) {
+        size_t plain = plain_len((const unsigned char *)s.ptr + i, s.len - i);
+        strbuf_append(buf, s.ptr + i, plain);
+        i += plain;
+        if (i == s.len) {
+            break;
+        }
         const unsigned char *p = (const unsigned char *)s.ptr + i;
         size_t n = utf8_len(p, s.len - i);
         if (n == 0) {

@@ -88,6 +88,19 @@ int jparse_object(struct slice text, size_t max, json_t **out, struct error *err
     return rc;
 }
 
+int jparse_object_without(struct slice text, size_t max, const char *const *without, json_t **out,
+                          struct error *err)
+{
+    struct slice rest = text;
+    json_t *value = text.len > max ? NULL : jread_front(&rest, without, JPARSE_DEPTH_MAX);
+    if (json_is_object(value) && slice_trim(rest).len == 0) {
+        *out = value;
+        return 0;
+    }
+    json_decref(value);
+    return jparse_object(text, max, out, err);
+}
+
 struct dump {
     struct strbuf *out;
     bool sorted;

@@ -22,6 +22,9 @@ MUST_CHECK int jparse(struct slice text, size_t max, json_t **out, struct error 
 MUST_CHECK int jparse_last(struct slice text, size_t max, json_t **out, struct error *err);
 /* As jparse, and the value must be an object. */
 MUST_CHECK int jparse_object(struct slice text, size_t max, json_t **out, struct error *err);
+/* As jparse_object; members that nobody needs may be missing: paths as in json/jread.h. */
+MUST_CHECK int jparse_object_without(struct slice text, size_t max, const char *const *without,
+                                     json_t **out, struct error *err);
 
 /* Compact, keys in the order of insertion. Fails with ERR_TOO_BIG when out is full. */
 MUST_CHECK int jdump(const json_t *value, struct strbuf *out, struct error *err);

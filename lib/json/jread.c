@@ -10,13 +10,21 @@
 
 #include "base/mem.h"
 
-#define DIGITS_MAX 18
+#define DIGITS_MAX  18
+#define WITHOUT_MAX 8
+
+/* What is left of the paths that lead on from here. */
+struct paths {
+    const char *rest[WITHOUT_MAX];
+    unsigned count;
+};
 
 struct cursor {
     const char *at;
     const char *end;
     unsigned depth; /* levels that are left */
     bool unique;
+    struct paths without;
 };
 
 static void skip_space(struct cursor *c)
@@ -138,15 +146,56 @@ static bool read_integer(struct cursor *c, json_int_t *out)
 }
 
 static json_t *read_value(struct cursor *c);
+static bool skip_value(struct cursor *c);
+
+/* The paths that go on through this member. True: one ends at it. */
+static bool follow(struct paths *paths, const struct text *key)
+{
+    unsigned kept = 0;
+    for (unsigned i = 0; i < paths->count; i++) {
+        const char *path = paths->rest[i];
+        if (strncmp(path, key->ptr, key->len) != 0) {
+            continue;
+        }
+        if (path[key->len] == '\0') {
+            return true;
+        }
+        if (path[key->len] == '.') {
+            paths->rest[kept++] = path + key->len + 1;
+        }
+    }
+    paths->count = kept;
+    return false;
+}
+
+static json_t *read_member(struct cursor *c, const struct text *key, bool *out_skipped)
+{
+    if (c->without.count == 0) {
+        return read_value(c);
+    }
+    struct paths outer = c->without;
+    json_t *value = NULL;
+    if (follow(&c->without, key)) {
+        *out_skipped = skip_value(c);
+    } else {
+        value = read_value(c);
+    }
+    c->without = outer;
+    return value;
+}
 
 static bool read_entry(struct cursor *c, json_t *object)
 {
     struct text key;
+    bool skipped = false;
     size_t before = json_object_size(object);
     if (!scan_string(c, &key) || key.escaped || !key.ascii || !take(c, ':')) {
         return false;
     }
-    json_t *value = read_value(c);
+    json_t *value = read_member(c, &key, &skipped);
+    if (skipped) {
+        return true;
+    }
     return value != NULL && json_object_setn_new_nocheck(object, key.ptr, key.len, value) == 0 &&
            (!c->unique || json_object_size(object) > before);
 }
@@ -200,7 +249,8 @@ static json_t *read_value(struct cursor *c)
 
 json_t *jread(struct slice text, bool unique, unsigned depth_max)
 {
-    struct cursor c = {text.ptr, text.ptr + text.len, depth_max, unique};
+    struct cursor c = {
+        .at = text.ptr, .end = text.ptr + text.len, .depth = depth_max, .unique = unique};
     json_t *value = read_value(&c);
     skip_space(&c);
     if (value != NULL && c.at < c.end) {
@@ -210,9 +260,22 @@ json_t *jread(struct slice text, bool unique, unsigned depth_max)
     return value;
 }
 
-/* --- one member ---------------------------------------------------------------------------- */
+json_t *jread_front(struct slice *text, const char *const *without, unsigned depth_max)
+{
+    struct cursor c = {
+        .at = text->ptr, .end = text->ptr + text->len, .depth = depth_max, .unique = true};
+    for (; without != NULL && *without != NULL; without++) {
+        REQUIRE(c.without.count < WITHOUT_MAX);
+        c.without.rest[c.without.count++] = *without;
+    }
+    json_t *value = read_value(&c);
+    if (value != NULL) {
+        *text = slice_of(c.at, (size_t)(c.end - c.at));
+    }
+    return value;
+}
 
-static bool skip_value(struct cursor *c);
+/* --- one member ---------------------------------------------------------------------------- */
 
 /* The entries of an object, or the items of an array. */
 static bool skip_list(struct cursor *c, bool object)
@@ -283,7 +346,7 @@ static bool find_member(struct cursor *c, const char *name, json_t **out)
 
 json_t *jread_member(struct slice text, const char *name, unsigned depth_max)
 {
-    struct cursor c = {text.ptr, text.ptr + text.len, depth_max, false};
+    struct cursor c = {.at = text.ptr, .end = text.ptr + text.len, .depth = depth_max};
     json_t *member = NULL;
     if (!find_member(&c, name, &member)) {
         json_decref(member);

@@ -18,6 +18,13 @@
  */
 json_t *jread(struct slice text, bool unique, unsigned depth_max);
 /*
+ * The value at the front of *text, which is moved behind it; NULL: not taken, nothing is moved.
+ * Members that a path of `without` names ("metadata.managedFields"; a list that NULL ends, or NULL)
+ * are passed over: that they are JSON is checked, that they have no name twice is not. Arrays
+ * stand in no path: one names members of each of their items.
+ */
+json_t *jread_front(struct slice *text, const char *const *without, unsigned depth_max);
+/*
  * One member of an object: the whole text is checked, and only this member becomes a tree. NULL:
  * not taken, or it has no such member, or twice.
  */

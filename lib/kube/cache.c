@@ -53,6 +53,7 @@ struct kube_cache {
     char *ns;
     char *label_selector;
     char *field_selector;
+    char **event_without; /* options.without, in an event; NULL: none */
     struct map items;
     struct kube_request *req; /* the list or watch that is under way */
     struct timer retry;
@@ -296,7 +297,8 @@ static void watch_line(struct kube_cache *cache, struct slice line)
     }
     CLEANUP(jfree) json_t *event = NULL;
     struct error err = {0};
-    if (jparse_object(line, EVENT_BYTES_MAX, &event, &err) < 0) {
+    const char *const *without = (const char *const *)cache->event_without;
+    if (jparse_object_without(line, EVENT_BYTES_MAX, without, &event, &err) < 0) {
         error_set(&cache->trouble, ERR_PROTOCOL, "watch of %s: no event: %s",
                   cache->options.kind.plural, err.msg);
         watch_fail(cache);
@@ -403,18 +405,9 @@ static void list_sweep(struct kube_cache *cache)
     }
 }
 
-static void list_apply(struct kube_cache *cache, json_t *list)
+static void on_list_item(void *arg, const json_t *object)
 {
-    size_t i;
-    json_t *object;
-    json_array_foreach(jpeek_arr(list, "items"), i, object)
-    {
-        cache_apply(cache, object);
-        if (cache->closing) {
-            return;
-        }
-    }
-    slice_copy(jpeek_str(list, "metadata.resourceVersion"), cache->version, sizeof(cache->version));
+    cache_apply(arg, object);
 }
 
 static void list_complete(struct kube_cache *cache)
@@ -437,12 +430,13 @@ static void on_list(void *arg, json_t *list, const struct error *failed)
     if (failed != NULL) {
         rc = error_copy(&err, failed);
     } else if (!cache->closing) {
-        list_apply(cache, list);
+        struct slice version = jpeek_str(list, "metadata.resourceVersion");
+        slice_copy(version, cache->version, sizeof(cache->version));
         const char *token = jpeek_cstr(list, "metadata.continue");
-        if (token[0] != '\0' && !cache->closing) {
+        if (token[0] != '\0') {
             cache->version[0] = '\0';
             rc = list_start(cache, token, &err);
-        } else if (!cache->closing) {
+        } else {
             list_complete(cache);
             rc = cache->closing ? 0 : watch_start(cache, &err);
         }
@@ -463,6 +457,8 @@ static int list_start(struct kube_cache *cache, const char *continue_token, stru
     call.limit = LIST_PAGE;
     call.continue_token = continue_token;
     call.timeout_ms = LIST_TIMEOUT_MS;
+    call.on_item = on_list_item;
+    call.without = cache->options.without;
     call.cb = on_list;
     call.arg = cache;
     if (continue_token == NULL) {
@@ -486,20 +482,29 @@ static void cache_go(struct kube_cache *cache)
  * ------------------------------------------------------------------------------------------------
  */
 
-static void on_cache_closed(void *data)
+static void cache_free(struct kube_cache *cache)
 {
-    struct kube_cache *cache = data;
-    kube_close_cb cb = cache->close_cb;
-    void *arg = cache->close_arg;
     map_foreach (it, &cache->items) {
         item_free(cache, it.value);
     }
     map_fini(&cache->items);
     strbuf_fini(&cache->line);
+    for (char **path = cache->event_without; path != NULL && *path != NULL; path++) {
+        free(*path);
+    }
+    free(cache->event_without);
     free(cache->ns);
     free(cache->label_selector);
     free(cache->field_selector);
     free(cache);
+}
+
+static void on_cache_closed(void *data)
+{
+    struct kube_cache *cache = data;
+    kube_close_cb cb = cache->close_cb;
+    void *arg = cache->close_arg;
+    cache_free(cache);
     if (cb != NULL) {
         cb(arg);
     }
@@ -516,6 +521,23 @@ static char *copy_or_null(const char *text)
     return text == NULL ? NULL : xstrdup(text);
 }
 
+/* An event has the object under "object". */
+static char **in_events(const char *const *without)
+{
+    size_t count = 0;
+    while (without != NULL && without[count] != NULL) {
+        count++;
+    }
+    if (count == 0) {
+        return NULL;
+    }
+    char **paths = xcalloc(count + 1, sizeof(*paths));
+    for (size_t i = 0; i < count; i++) {
+        paths[i] = xasprintf("object.%s", without[i]);
+    }
+    return paths;
+}
+
 int kube_cache_start(struct kube_client *client, const struct kube_cache_options *options,
                      struct kube_cache **out, struct error *err)
 {
@@ -526,17 +548,14 @@ int kube_cache_start(struct kube_client *client, const struct kube_cache_options
     cache->ns = copy_or_null(options->ns);
     cache->label_selector = copy_or_null(options->label_selector);
     cache->field_selector = copy_or_null(options->field_selector);
+    cache->event_without = in_events(options->without);
     map_init(&cache->items, MAP_BORROW_KEYS);
     strbuf_init(&cache->line, EVENT_BYTES_MAX);
     backoff_init(&cache->backoff, BACKOFF_MIN_MS, BACKOFF_MAX_MS);
     closer_init(&cache->closer);
     int rc = list_start(cache, NULL, err);
     if (rc < 0) {
-        map_fini(&cache->items);
-        free(cache->ns);
-        free(cache->label_selector);
-        free(cache->field_selector);
-        free(cache);
+        cache_free(cache);
         return rc;
     }
     closer_hold(&cache->closer); /* the list */

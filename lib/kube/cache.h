@@ -35,6 +35,9 @@ struct kube_cache_options {
     const char *ns;             /* NULL: all namespaces, or cluster-scoped; copied */
     const char *label_selector; /* NULL: all; copied */
     const char *field_selector; /* NULL: all; copied */
+    /* Paths in an object that project does not read, which spares reading them at all
+     * ("spec.template"; json/jread.h); NULL ends, NULL: none. Live as long as the cache. */
+    const char *const *without;
     size_t value_size;
 
     /* Fill value (zeroed) from object (borrowed). 0: keep. 1: this object does not matter; it is as

@@ -15,6 +15,7 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "base/strbuf.h"
+#include "json/jlist.h"
 #include "json/jparse.h"
 #include "fetch/fetch.h"
 #include "kube/status.h"
@@ -48,6 +49,8 @@ struct kube_request {
     char *accept; /* header line; NULL: JSON */
     kube_cb cb;
     void *arg;
+    void (*on_item)(void *arg, const json_t *item); /* of lists; NULL: the whole list is wanted */
+    const char *const *without;
     uint64_t timeout_ms;
     bool cancelled;
     /* kube_retry_on_conflict only */
@@ -177,8 +180,24 @@ static void request_complete(struct kube_request *req, json_t *object, const str
     cb(arg, err == NULL ? object : NULL, err);
 }
 
+static bool on_list_item(void *arg, const json_t *item)
+{
+    struct kube_request *req = arg;
+    req->on_item(req->arg, item);
+    return !req->cancelled;
+}
+
+static int answer_read(struct kube_request *req, const struct fetch_result *result, json_t **out,
+                       struct error *err)
+{
+    if (req->on_item == NULL || result->status >= 300) {
+        return jparse_object(result->body, ANSWER_BYTES_MAX, out, err);
+    }
+    return jlist_read(result->body, req->without, on_list_item, req, out, err);
+}
+
 /* The answer as an object, or the error that it is. The caller releases *out. */
-static int answer_object(const struct kube_request *req, const struct fetch_result *result,
+static int answer_object(struct kube_request *req, const struct fetch_result *result,
                          const struct error *failed, json_t **out, struct error *err)
 {
     if (failed != NULL) {
@@ -187,11 +206,14 @@ static int answer_object(const struct kube_request *req, const struct fetch_resu
     }
     json_t *object = NULL;
     struct error parse = {0};
-    int rc = jparse_object(result->body, ANSWER_BYTES_MAX, &object, &parse);
+    int rc = answer_read(req, result, &object, &parse);
     if (result->status >= 300) {
         rc = error_from_kube_status(err, result->status, object, result->body);
         json_decref(object);
         return rc;
+    }
+    if (rc == ERR_CANCELED) {
+        return error_copy(err, &parse);
     }
     if (rc < 0) {
         return error_set(err, rc == ERR_TOO_BIG ? ERR_TOO_BIG : ERR_PROTOCOL,
@@ -242,6 +264,8 @@ static struct kube_request *request_new(struct kube_client *client, const struct
     req->accept = call->accept == NULL ? NULL : xasprintf("Accept: %s", call->accept);
     req->cb = call->cb;
     req->arg = call->arg;
+    req->on_item = call->on_item;
+    req->without = call->without;
     req->timeout_ms = call->timeout_ms == 0 ? client->timeout_ms : call->timeout_ms;
     return req;
 }

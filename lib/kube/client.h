@@ -52,6 +52,10 @@ struct kube_call {
     const char *field_validation; /* create, update, patch: "Strict", …; NULL: the server's */
     const char *accept;           /* the media type wanted; NULL: application/json */
     uint64_t timeout_ms;          /* 0: the client's */
+    /* list: gets each item (borrowed) as it is read, and the List that cb gets has none of them;
+     * NULL: all come with cb. kube_cancel in it ends the reading. */
+    void (*on_item)(void *arg, const json_t *item);
+    const char *const *without; /* of an item, see json/jread.h; borrowed until cb */
     kube_cb cb;
     void *arg;
 };
