@@ -27,6 +27,7 @@ enum {
     CALL_TIMEOUT_MS = 10000,
     LOG_INTERVAL_MS = 200,
     LINK_CHECK_MS = 2000,
+    TRIM_RUNS = 500,
     UNREACHABLE_MS = 300,
     MINOR_MS = 25,     /* so long must nothing happen before a minor status is written */
     CATCH_UP_MS = 500, /* a write that is not seen after so long was undone by someone else */
@@ -282,10 +283,10 @@ static void on_run(void *arg, struct work_key key, struct work_item *token)
 /* --- events of the caches
  * --------------------------------------------------------------------------------- */
 
-static void on_key(void *arg, enum kind_id kind, const char *ns, const char *name)
+static void on_key(void *arg, enum kind_id kind, const char *ns, const char *name, bool later)
 {
     struct controller *c = arg;
-    work_queue_add(c->queue, kind, ns, name);
+    (later ? work_queue_add_later : work_queue_add)(c->queue, kind, ns, name);
 }
 
 static void bad_config(struct controller *c, const char *name, const struct error *err)
@@ -365,6 +366,16 @@ static void on_lifeline(struct lifeline *lifeline)
     controller_stop(lifeline->data);
 }
 
+/* After much work much memory is free, but still ours: given back when the work is over. */
+static void give_back(struct controller *c)
+{
+    bool idle = work_queue_waiting(c->queue) == 0 && work_queue_running(c->queue) == 0;
+    if (idle && c->counters.runs - c->trimmed_at_run >= TRIM_RUNS) {
+        c->trimmed_at_run = c->counters.runs;
+        malloc_trim(0);
+    }
+}
+
 /* Says once when the API cannot be reached, and once when it can again. */
 static void on_link_check(struct timer *timer)
 {
@@ -377,6 +388,7 @@ static void on_link_check(struct timer *timer)
         LOG_INFO("the API server is back");
     }
     c->link_lost = lost;
+    give_back(c);
 }
 
 static bool is_synced(void *arg)

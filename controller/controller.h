@@ -38,9 +38,10 @@ struct controller {
     struct signals signals;
     struct lifeline lifeline;
     struct controller_counters counters;
-    struct timer link;      /* looks after the link to the API, for the log */
-    struct webhook webhook; /* only with an address to listen at */
-    struct timer drain;     /* after SIGTERM, until the webhook may go */
+    struct timer link;       /* looks after the link to the API, for the log, and after memory */
+    uint64_t trimmed_at_run; /* when free memory was given back last */
+    struct webhook webhook;  /* only with an address to listen at */
+    struct timer drain;      /* after SIGTERM, until the webhook may go */
     bool link_lost;
     bool link_started;
     bool draining;

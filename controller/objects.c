@@ -13,17 +13,19 @@
 #include "base/mem.h"
 #include "json/jget.h"
 #include "json/jparse.h"
+#include "controller/conditions.h"
 #include "controller/meta.h"
 #include "controller/object_sample.h"
 #include "controller/pods.h"
 
-enum { OBJECT_TEXT_MAX = 2 << 20 };
+enum { OBJECT_TEXT_MAX = 2 << 20, SCRATCH_KEPT = 64 << 10 };
 
 /* What is kept of an object (all kinds but Pod). */
 struct kept {
     char *packed; /* its text, by pack_text */
     size_t len;
     enum kind_id owner_kind; /* KIND_COUNT: none of ours */
+    bool at_rest;            /* its status is that of its spec, and nothing is under way or wrong */
     char *owner;
     /* Of a Route the Revisions that spec and status name, of a Configuration the latest ones. */
     char **revisions; /* NULL ends; NULL: none */
@@ -165,6 +167,16 @@ static void read_age(const json_t *object, struct revision_kept *r)
     r->keep = strcasecmp(meta_annotation(object, ANNOTATION_NO_GC), "true") == 0;
 }
 
+/* Empty; its memory stays, but for that of an object which is much larger than others. */
+static struct strbuf *scratch(struct objects *o)
+{
+    if (o->scratch.cap > SCRATCH_KEPT) {
+        strbuf_fini(&o->scratch);
+    }
+    strbuf_clear(&o->scratch);
+    return &o->scratch;
+}
+
 static int project(void *arg, const json_t *object, void *value, struct error *err)
 {
     const struct objects_cache_arg *ca = arg;
@@ -174,16 +186,16 @@ static int project(void *arg, const json_t *object, void *value, struct error *e
     }
     struct kept *kept = value;
     CLEANUP(jfree) json_t *small = slim(object, ca->kind);
-    CLEANUP(strbuf_fini) struct strbuf text;
-    strbuf_init(&text, OBJECT_TEXT_MAX);
-    int rc = jdump(small, &text, err);
+    struct strbuf *text = scratch(ca->o);
+    int rc = jdump(small, text, err);
     if (rc < 0) {
         return rc;
     }
     const json_t *owner = meta_controller(object);
     const struct kind *owner_kind =
         kind_by_object(jpeek_cstr(owner, "apiVersion"), jpeek_cstr(owner, "kind"));
-    kept->packed = pack_text(&ca->o->pack, strbuf_slice(&text), &kept->len);
+    kept->packed = pack_text(&ca->o->pack, strbuf_slice(text), &kept->len);
+    kept->at_rest = object_is_ready(object) && !meta_deleting(object);
     kept->owner_kind = owner_kind == NULL ? KIND_COUNT : owner_kind->id;
     kept->owner = owner == NULL ? NULL : xstrdup(jpeek_cstr(owner, "name"));
     if (ca->kind == KIND_ROUTE) {
@@ -207,13 +219,12 @@ static int project(void *arg, const json_t *object, void *value, struct error *e
 }
 
 /* NULL when it cannot be read; that would be our own fault. */
-static json_t *unpacked(const struct objects *o, const struct kept *kept)
+static json_t *unpacked(struct objects *o, const struct kept *kept)
 {
     json_t *object = NULL;
-    CLEANUP(strbuf_fini) struct strbuf text;
-    strbuf_init(&text, OBJECT_TEXT_MAX);
-    if (unpack_text(&o->pack, slice_of(kept->packed, kept->len), &text, NULL) < 0 ||
-        jparse(strbuf_slice(&text), OBJECT_TEXT_MAX, &object, NULL) < 0) {
+    struct strbuf *text = scratch(o);
+    if (unpack_text(&o->pack, slice_of(kept->packed, kept->len), text, NULL) < 0 ||
+        jparse(strbuf_slice(text), OBJECT_TEXT_MAX, &object, NULL) < 0) {
         return NULL;
     }
     return object;
@@ -238,7 +249,7 @@ static void release(void *arg, void *value)
 
 static void key(struct objects *o, enum kind_id kind, const char *ns, const char *name)
 {
-    o->events.on_key(o->events.arg, kind, ns, name);
+    o->events.on_key(o->events.arg, kind, ns, name, o->at_rest);
 }
 
 static void route_key(void *arg, const char *ns, const char *from)
@@ -369,11 +380,19 @@ static void config_changed(struct objects *o, const struct kube_entry *entry,
                         kept == NULL ? NULL : json_object_get(map, "data"));
 }
 
+static bool is_ours(enum kind_id kind)
+{
+    return kind == KIND_SERVICE || kind == KIND_CONFIGURATION || kind == KIND_REVISION ||
+           kind == KIND_ROUTE || kind == KIND_DOMAINMAPPING;
+}
+
 /* old and now: NULL when there is none. */
 static void changed(const struct objects_cache_arg *ca, const struct kube_entry *entry,
                     const void *old, const void *now)
 {
     struct objects *o = ca->o;
+    const struct kept *kept = now != NULL ? now : old;
+    o->at_rest = !objects_synced(o) && (!is_ours(ca->kind) || kept->at_rest);
     if (ca->kind == KIND_POD) {
         if (old != NULL) {
             pod_changed(o, entry, old, false);
@@ -398,10 +417,6 @@ static void changed(const struct objects_cache_arg *ca, const struct kube_entry 
             index(o, entry, now, true);
         }
     }
-    const struct kept *kept = now != NULL ? now : old;
-    bool ours = ca->kind == KIND_SERVICE || ca->kind == KIND_CONFIGURATION ||
-                ca->kind == KIND_REVISION || ca->kind == KIND_ROUTE ||
-                ca->kind == KIND_DOMAINMAPPING;
     if (ca->kind == KIND_CLUSTERDOMAINCLAIM) {
         claim_changed(o, entry);
         return;
@@ -409,7 +424,7 @@ static void changed(const struct objects_cache_arg *ca, const struct kube_entry 
     if (ca->kind == KIND_ROUTE || ca->kind == KIND_SERVICE) {
         ref_index_each(&o->mappings_by_target, entry->ns, entry->name, mapping_key, o);
     }
-    if (ours) {
+    if (is_ours(ca->kind)) {
         key(o, ca->kind, entry->ns, entry->name);
     }
     if (kept->owner_kind == KIND_SERVICE || kept->owner_kind == KIND_CONFIGURATION ||
@@ -510,6 +525,7 @@ int objects_start(struct objects *o, struct kube_client *client, const char *sys
 {
     *o = (struct objects){.client = client, .events = *events, .n_unsynced = ARRAY_LEN(watched)};
     pack_init(&o->pack, slice_str(object_sample));
+    strbuf_init(&o->scratch, OBJECT_TEXT_MAX);
     for (size_t i = 0; i < REFS_COUNT; i++) {
         ref_index_init(&o->refs[i]);
     }
@@ -540,6 +556,7 @@ static void on_closed(void *arg)
     ref_index_fini(&o->revisions_by_owner);
     ref_index_fini(&o->mappings_by_target);
     ref_index_fini(&o->mappings_by_domain);
+    strbuf_fini(&o->scratch);
     o->close_cb(o->close_arg);
 }
 
@@ -589,7 +606,7 @@ static const char *ns_of(enum kind_id kind, const char *ns)
 
 json_t *objects_get(void *arg, enum kind_id kind, const char *ns, const char *name)
 {
-    const struct objects *o = arg;
+    struct objects *o = arg;
     const struct kept *kept = kube_cache_value(o->caches[kind], ns_of(kind, ns), name);
     return kept == NULL ? NULL : unpacked(o, kept);
 }
@@ -691,5 +708,6 @@ static void each_key(void *arg, const struct kube_entry *entry)
 void objects_each(struct objects *o, enum kind_id kind)
 {
     struct each each = {o, kind};
+    o->at_rest = false;
     kube_cache_each(o->caches[kind], each_key, &each);
 }

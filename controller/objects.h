@@ -13,8 +13,8 @@
 #include "controller/ref_index.h"
 
 struct objects_events {
-    /* Look at this object. */
-    void (*on_key)(void *arg, enum kind_id kind, const char *ns, const char *name);
+    /* Look at this object. later: it was found so at the start, and looks as if all were done. */
+    void (*on_key)(void *arg, enum kind_id kind, const char *ns, const char *name, bool later);
     /* A ConfigMap of the system namespace has changed; data NULL: it is gone. */
     void (*on_config)(void *arg, const char *name, const json_t *data);
     /* All caches have their first list. Once. */
@@ -36,11 +36,13 @@ struct objects {
     struct objects_cache_arg args[KIND_COUNT];
     struct objects_events events;
     struct pack pack;
+    struct strbuf scratch; /* one object's text */
     struct ref_index refs[REFS_COUNT];
     struct ref_index pods_by_revision;
     struct ref_index revisions_by_owner; /* Configuration ← Revisions */
     struct ref_index mappings_by_target; /* Route ← DomainMappings that lead to it */
     struct ref_index mappings_by_domain; /* domain ← namespaces with a DomainMapping of that name */
+    bool at_rest;                        /* the change that is under way: see on_key */
     size_t n_unsynced;
     size_t n_open;
     void (*close_cb)(void *arg);

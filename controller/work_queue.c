@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The queue. An item is idle (then it does not exist), waiting, running, or delayed; "dirty" says
- * that it was added while running. Delayed items stand in a list that one timer serves; there are
- * few of them.
+ * The queue. An item is idle (then it does not exist), waiting (for its turn, or until nothing else
+ * is to be done), running, or delayed; "dirty" says that it was added while running. Delayed items
+ * stand in a list that one timer serves; there are few of them.
  */
 #include "controller/work_queue.h"
 
 #include "base/backoff.h"
+#include "base/clock.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "loop/closer.h"
@@ -16,12 +17,14 @@ enum {
     BACKOFF_MIN_MS = 5,
     BACKOFF_MAX_MS = 5000,
     KEY_MAX = 600,
+    SLICE_MS = 4, /* so long runs of what has time go on without a rest … */
+    REST_MS = 4,  /* … of this length: the processor is for others then */
 };
 
-enum item_state { ITEM_WAITING, ITEM_RUNNING, ITEM_DELAYED };
+enum item_state { ITEM_WAITING, ITEM_LATER, ITEM_RUNNING, ITEM_DELAYED };
 
 struct work_item {
-    struct list link; /* in waiting or delayed */
+    struct list link; /* in waiting, later or delayed */
     struct work_queue *q;
     enum item_state state;
     bool dirty;
@@ -38,12 +41,14 @@ struct work_queue {
     struct loop *loop;
     struct map items;
     struct list waiting;
+    struct list later;
     struct list delayed;
     struct loop_task task;
     struct timer timer;
+    struct timer rest;
     uint64_t soonest_ms; /* when the timer goes off; UINT64_MAX: it does not run */
     struct closer closer;
-    size_t n_waiting;
+    size_t n_waiting; /* in waiting and later */
     size_t n_running;
     unsigned max_running;
     bool open;
@@ -56,6 +61,7 @@ struct work_queue {
 
 static void on_task(struct loop_task *task);
 static void on_timer(struct timer *timer);
+static void on_rested(struct timer *timer);
 
 static size_t key_text(char out[static KEY_MAX], enum kind_id kind, const char *ns,
                        const char *name)
@@ -75,20 +81,26 @@ struct work_queue *work_queue_new(struct loop *loop, unsigned max_running, work_
     q->arg = arg;
     map_init(&q->items, MAP_BORROW_KEYS);
     list_init(&q->waiting);
+    list_init(&q->later);
     list_init(&q->delayed);
     closer_init(&q->closer);
-    closer_hold(&q->closer); /* the timer */
+    closer_hold(&q->closer); /* the timers */
+    closer_hold(&q->closer);
     loop_task_init(&q->task, on_task, q);
     timer_init(&q->timer, loop, on_timer, q);
+    timer_init(&q->rest, loop, on_rested, q);
     return q;
 }
 
-static void item_wait(struct work_item *item)
+static void item_wait(struct work_item *item, enum item_state state)
 {
     struct work_queue *q = item->q;
-    list_remove(&item->link);
-    item->state = ITEM_WAITING;
-    list_push_back(&q->waiting, &item->link);
+    if (list_linked(&item->link)) {
+        list_remove(&item->link);
+        q->n_waiting -= item->state == ITEM_LATER;
+    }
+    item->state = state;
+    list_push_back(state == ITEM_LATER ? &q->later : &q->waiting, &item->link);
     q->n_waiting++;
     if (q->open) {
         loop_task_post(q->loop, &q->task);
@@ -133,7 +145,8 @@ void work_queue_hold(struct work_queue *q)
     q->open = false;
 }
 
-void work_queue_add(struct work_queue *q, enum kind_id kind, const char *ns, const char *name)
+static void add(struct work_queue *q, enum kind_id kind, const char *ns, const char *name,
+                enum item_state state)
 {
     char text[KEY_MAX];
     size_t len = key_text(text, kind, ns, name);
@@ -150,11 +163,51 @@ void work_queue_add(struct work_queue *q, enum kind_id kind, const char *ns, con
         list_init(&item->link);
         backoff_init(&item->backoff, BACKOFF_MIN_MS, BACKOFF_MAX_MS);
         map_set(&q->items, slice_of(item->text, item->len), item);
-        item_wait(item);
+        item_wait(item, state);
     } else if (item->state == ITEM_RUNNING) {
         item->dirty = true;
-    } else if (item->state == ITEM_DELAYED && !item->failed) {
-        item_wait(item); /* news; what waits for its back-off goes on waiting for it */
+    } else if ((item->state == ITEM_DELAYED && !item->failed) ||
+               (item->state == ITEM_LATER && state == ITEM_WAITING)) {
+        item_wait(item, state); /* news; what waits for its back-off goes on waiting for it */
+    }
+}
+
+void work_queue_add(struct work_queue *q, enum kind_id kind, const char *ns, const char *name)
+{
+    add(q, kind, ns, name, ITEM_WAITING);
+}
+
+void work_queue_add_later(struct work_queue *q, enum kind_id kind, const char *ns, const char *name)
+{
+    add(q, kind, ns, name, ITEM_LATER);
+}
+
+static bool may_run(const struct work_queue *q)
+{
+    return q->open && !q->closing && q->n_running < q->max_running;
+}
+
+static void run_first(struct work_queue *q, struct list *list)
+{
+    struct work_item *item = LIST_ENTRY(list_pop_front(list), struct work_item, link);
+    q->n_waiting--;
+    q->n_running++;
+    closer_hold(&q->closer);
+    item->state = ITEM_RUNNING;
+    item->dirty = false;
+    q->run(q->arg, item->key, item);
+}
+
+/* Goes on with what has time until the slice is over or news come; these can come from a run. */
+static void run_later(struct work_queue *q)
+{
+    uint64_t end_ms = clock_mono_ms() + SLICE_MS;
+    while (may_run(q) && list_empty(&q->waiting) && !list_empty(&q->later)) {
+        if (clock_mono_ms() >= end_ms) {
+            timer_start(&q->rest, REST_MS);
+            return;
+        }
+        run_first(q, &q->later);
     }
 }
 
@@ -162,16 +215,19 @@ static void on_task(struct loop_task *task)
 {
     struct work_queue *q = task->data;
     closer_hold(&q->closer);
-    while (q->open && !q->closing && q->n_running < q->max_running && !list_empty(&q->waiting)) {
-        struct work_item *item = LIST_ENTRY(list_pop_front(&q->waiting), struct work_item, link);
-        q->n_waiting--;
-        q->n_running++;
-        closer_hold(&q->closer);
-        item->state = ITEM_RUNNING;
-        item->dirty = false;
-        q->run(q->arg, item->key, item);
+    while (may_run(q) && !list_empty(&q->waiting)) {
+        run_first(q, &q->waiting);
+    }
+    if (!timer_active(&q->rest)) {
+        run_later(q);
     }
     closer_drop(&q->closer);
+}
+
+static void on_rested(struct timer *timer)
+{
+    struct work_queue *q = timer->data;
+    loop_task_post(q->loop, &q->task);
 }
 
 static void on_timer(struct timer *timer)
@@ -183,7 +239,7 @@ static void on_timer(struct timer *timer)
         struct work_item *item = LIST_ENTRY(node, struct work_item, link);
         if (item->due_ms <= now_ms) {
             item->waited = !item->failed;
-            item_wait(item);
+            item_wait(item, ITEM_WAITING);
         } else if (item->due_ms < soonest) {
             soonest = item->due_ms;
         }
@@ -208,13 +264,13 @@ void work_queue_done(struct work_item *item, bool failed, uint64_t again_ms)
     } else if (failed) {
         item_delay(item, again_ms > 0 ? again_ms : backoff_next_ms(&item->backoff));
     } else if (item->dirty) {
-        item_wait(item);
+        item_wait(item, ITEM_WAITING);
     } else if (again_ms > 0) {
         item_delay(item, again_ms);
     } else {
         item_free(item);
     }
-    if (!q->closing && !list_empty(&q->waiting)) {
+    if (!q->closing && q->n_waiting > 0) {
         loop_task_post(q->loop, &q->task);
     }
     closer_drop(&q->closer);
@@ -267,4 +323,5 @@ void work_queue_close(struct work_queue *q, void (*cb)(void *arg), void *arg)
     loop_task_cancel(&q->task);
     closer_close(&q->closer, q->loop, on_closed, q);
     timer_close(&q->timer, on_timer_closed);
+    timer_close(&q->rest, on_timer_closed);
 }

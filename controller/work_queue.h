@@ -30,6 +30,10 @@ void work_queue_open(struct work_queue *q);
 void work_queue_hold(struct work_queue *q);
 /* On the next turn of the loop, or once its present run is done. */
 void work_queue_add(struct work_queue *q, enum kind_id kind, const char *ns, const char *name);
+/* As work_queue_add, but whatever was added by that goes first, and the runs leave half of the
+ * processor to others. News of the key make it one that was added by work_queue_add. */
+void work_queue_add_later(struct work_queue *q, enum kind_id kind, const char *ns,
+                          const char *name);
 /* The run is over. failed: again after the key's back-off; else again_ms > 0: again after so long.
  */
 void work_queue_done(struct work_item *token, bool failed, uint64_t again_ms);
@@ -37,7 +41,7 @@ void work_queue_done(struct work_item *token, bool failed, uint64_t again_ms);
 /* This run came because the time given as again_ms was over, not because of news. */
 bool work_item_waited(const struct work_item *token);
 
-/* Keys that wait to run now, and runs under way. */
+/* Keys that wait for their turn, and runs under way. */
 size_t work_queue_waiting(const struct work_queue *q);
 size_t work_queue_running(const struct work_queue *q);
 

@@ -8,7 +8,10 @@
 
 #include "base/mem.h"
 
-enum { LEN_SIZE = sizeof(uint32_t) }; /* the text's length, before what LZ4 made of it */
+enum {
+    LEN_SIZE = sizeof(uint32_t), /* the text's length, before what LZ4 made of it */
+    SMALL = 8 << 10,
+};
 
 void pack_init(struct pack *pack, struct slice sample)
 {
@@ -23,14 +26,21 @@ char *pack_text(const struct pack *pack, struct slice text, size_t *out_len)
     REQUIRE(text.len <= PACK_TEXT_MAX);
     LZ4_stream_t stream = pack->index;
     int room = LZ4_compressBound((int)text.len);
-    char *out = xmalloc(LEN_SIZE + (size_t)room);
+    char small[SMALL]; /* many thousands are packed: large blocks on the way would cost more */
+    bool large = LEN_SIZE + (size_t)room > sizeof(small);
+    char *out = large ? xmalloc(LEN_SIZE + (size_t)room) : small;
     uint32_t text_len = (uint32_t)text.len;
     memcpy(out, &text_len, LEN_SIZE);
     int packed =
         LZ4_compress_fast_continue(&stream, text.ptr, out + LEN_SIZE, (int)text.len, room, 1);
     REQUIRE(packed > 0); /* there is room for the worst */
     *out_len = LEN_SIZE + (size_t)packed;
-    return xrealloc(out, *out_len);
+    if (large) {
+        return xrealloc(out, *out_len);
+    }
+    char *kept = xmalloc(*out_len);
+    memcpy(kept, out, *out_len);
+    return kept;
 }
 
 /* The length of the text; or ERR_INVALID. */

@@ -272,6 +272,48 @@ static void queue_runs_keys(void **state)
     ASSERT_OK(loop_fini(&w.loop, &err));
 }
 
+/* What has time is done when nothing else is to be done; news of it make it urgent. */
+static void queue_does_news_first(void **state)
+{
+    (void)state;
+    struct queue_world w = {.hold = false};
+    struct error err = {0};
+    ASSERT_OK(loop_init(&w.loop, &err));
+    w.q = work_queue_new(&w.loop, 1, on_run, &w);
+    work_queue_add_later(w.q, KIND_SERVICE, "n", "a");
+    work_queue_add_later(w.q, KIND_SERVICE, "n", "b");
+    work_queue_add(w.q, KIND_SERVICE, "n", "c");
+    work_queue_add_later(w.q, KIND_SERVICE, "n", "c");
+    work_queue_add(w.q, KIND_SERVICE, "n", "b");
+    assert_int_equal(work_queue_waiting(w.q), 3);
+    work_queue_open(w.q);
+    RUN_UNTIL(&w.loop, strcmp(w.log, "n/c n/b n/a ") == 0);
+
+    w.log[0] = '\0';
+    w.hold = true; /* what comes while it runs goes before the rest */
+    work_queue_add_later(w.q, KIND_SERVICE, "n", "d");
+    work_queue_add_later(w.q, KIND_SERVICE, "n", "e");
+    RUN_UNTIL(&w.loop, w.token != NULL);
+    work_queue_add_later(w.q, KIND_SERVICE, "n", "d");
+    work_queue_add(w.q, KIND_SERVICE, "n", "f");
+    w.hold = false;
+    work_queue_done(w.token, false, 0);
+    RUN_UNTIL(&w.loop, strcmp(w.log, "n/d n/f n/d n/e ") == 0);
+    assert_int_equal(work_queue_waiting(w.q), 0);
+
+    for (int i = 0; i < 200; i++) { /* with a rest now and then: all are done at the end */
+        char name[8];
+        snprintf(name, sizeof(name), "%d", i);
+        work_queue_add_later(w.q, KIND_SERVICE, "n", name);
+    }
+    RUN_UNTIL(&w.loop, work_queue_waiting(w.q) + work_queue_running(w.q) == 0);
+    work_queue_add_later(w.q, KIND_SERVICE, "n", "g");
+    work_queue_close(w.q, on_queue_closed, &w);
+    RUN_UNTIL(&w.loop, w.closed);
+    loop_run(&w.loop);
+    ASSERT_OK(loop_fini(&w.loop, &err));
+}
+
 static void note(void *arg, const char *ns, const char *from)
 {
     char *text = arg;
@@ -378,11 +420,11 @@ static void config_maps(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ready_follows),  cmocka_unit_test(transition_time_stays),
-        cmocka_unit_test(pods_are_read),  cmocka_unit_test(long_messages_are_cut),
-        cmocka_unit_test(health_by_time), cmocka_unit_test(queue_runs_keys),
-        cmocka_unit_test(references),     cmocka_unit_test(expectations),
-        cmocka_unit_test(config_maps),
+        cmocka_unit_test(ready_follows),         cmocka_unit_test(transition_time_stays),
+        cmocka_unit_test(pods_are_read),         cmocka_unit_test(long_messages_are_cut),
+        cmocka_unit_test(health_by_time),        cmocka_unit_test(queue_runs_keys),
+        cmocka_unit_test(queue_does_news_first), cmocka_unit_test(references),
+        cmocka_unit_test(expectations),          cmocka_unit_test(config_maps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json/jlist.h"
 #include "json/jread.h"
 #include "test.h"
 
@@ -102,6 +103,108 @@ static void test_one_member(void **state)
     }
 }
 
+static void check_front(const char *text, const char *const *without, const char *want,
+                        const char *rest)
+{
+    struct slice at = slice_str(text);
+    json_t *got = jread_front(&at, without, DEPTH);
+    assert_true(slice_eq_str(at, rest));
+    if (want == NULL) {
+        assert_null(got);
+        return;
+    }
+    json_t *wanted = json_loads(want, JSON_DECODE_ANY, NULL);
+    assert_true(json_equal(got, wanted));
+    json_decref(got);
+    json_decref(wanted);
+}
+
+static void test_without_some_members(void **state)
+{
+    static const char *const paths[] = {"m.f", "s", "t.u.v", NULL};
+    check_front(" {\"a\":1} ,2", NULL, "{\"a\":1}", " ,2");
+    check_front("{\"m\":{\"f\":[{\"x\":1}],\"g\":{\"f\":2}},\"s\":\"y\",\"st\":3}]", paths,
+                "{\"m\":{\"g\":{\"f\":2}},\"st\":3}", "]");
+    check_front("{\"t\":[{\"u\":{\"v\":1,\"w\":2}},{\"v\":3}],\"f\":4}", paths,
+                "{\"t\":[{\"u\":{\"w\":2}},{\"v\":3}],\"f\":4}", "");
+    check_front("{\"m\":4,\"u\":{\"v\":1}}", paths, "{\"m\":4,\"u\":{\"v\":1}}", "");
+    check_front("{\"s\":[1,]}", paths, NULL, "{\"s\":[1,]}"); /* checked all the same */
+    check_front("{\"s\":\"\xff\"}", paths, NULL, "{\"s\":\"\xff\"}");
+}
+
+struct items {
+    char text[256];
+    size_t wanted;
+};
+
+static bool on_item(void *arg, const json_t *item)
+{
+    struct items *items = arg;
+    char *one = json_dumps(item, JSON_COMPACT);
+    size_t len = strlen(items->text);
+    snprintf(items->text + len, sizeof items->text - len, "%s", one);
+    free(one);
+    return --items->wanted > 0;
+}
+
+static int read_list(const char *text, size_t wanted, struct items *items, char rest[static 64])
+{
+    static const char *const paths[] = {"b", NULL};
+    struct error err = {0};
+    json_t *out = NULL;
+    *items = (struct items){.wanted = wanted};
+    int rc = jlist_read(slice_str(text), paths, on_item, items, &out, &err);
+    rest[0] = '\0';
+    if (rc == 0) {
+        assert_true(json_dumpb(out, rest, 63, JSON_COMPACT) < 63);
+        rest[json_dumpb(out, NULL, 0, JSON_COMPACT)] = '\0';
+        json_decref(out);
+    }
+    return rc;
+}
+
+static void test_a_list_item_by_item(void **state)
+{
+    static const char *const BROKEN[] = {
+        "",
+        "[]",
+        "{\"items\":[{}}",
+        "{\"items\":[1]}",
+        "{\"items\":[{},]}",
+        "{} x",
+        "{\"items\"}",
+        "{\"items\":[{\"a\":}]}",
+        "{\"a\":1,}",
+        "{\"items\":[{} {}]}",
+        "{\"a\":1",
+        "{1:2}",
+    };
+    struct items items;
+    char rest[64];
+    assert_int_equal(read_list(" { \"k\" : [1, {}] , \"items\" : [ {\"a\":1,\"b\":2} , {} ], "
+                               "\"metadata\":{\"v\":\"3\"} } ",
+                               9, &items, rest),
+                     0);
+    assert_string_equal(items.text, "{\"a\":1}{}");
+    assert_string_equal(rest, "{\"k\":[1,{}],\"metadata\":{\"v\":\"3\"}}");
+    /* What the quick reader does not take is read all the same. */
+    assert_int_equal(
+        read_list("{\"r\":1.5,\"items\":[{\"a\":\"\\u003c]}\"},{\"b\":1.5},{\"c\":0}]}", 9, &items,
+                  rest),
+        0);
+    assert_string_equal(items.text, "{\"a\":\"<]}\"}{\"b\":1.5}{\"c\":0}");
+    assert_string_equal(rest, "{\"r\":1.5}");
+    assert_int_equal(read_list("{\"items\":[]}", 9, &items, rest), 0);
+    assert_int_equal(read_list("{\"items\":null}", 9, &items, rest), 0);
+    assert_int_equal(read_list("{}", 9, &items, rest), 0);
+    assert_int_equal(read_list("{\"items\":[{\"a\":1},{\"a\":2},{\"a\":3}]}", 2, &items, rest),
+                     ERR_CANCELED);
+    assert_string_equal(items.text, "{\"a\":1}{\"a\":2}");
+    for (size_t i = 0; i < sizeof BROKEN / sizeof *BROKEN; i++) {
+        assert_int_equal(read_list(BROKEN[i], 9, &items, rest), ERR_INVALID);
+    }
+}
+
 /* A small generator of our own: the same texts on every machine. */
 static unsigned next(unsigned *seed)
 {
@@ -112,6 +215,7 @@ static unsigned next(unsigned *seed)
 static void test_mutations_agree(void **state)
 {
     static const char bytes[] = "{}[]\",:\\ntrue0-1.eEu\x01\xc3 ab";
+    static const char *const paths[] = {"metadata.labels", "a.b", NULL};
     unsigned seed = 5, taken = 0;
     for (unsigned round = 0; round < 200000; round++) {
         char text[256];
@@ -125,11 +229,15 @@ static void test_mutations_agree(void **state)
         memcpy(exact, text, len);
         json_t *got = jread(slice_of(exact, len), true, DEPTH);
         json_t *member = jread_member(slice_of(exact, len), "metadata", DEPTH);
+        struct slice front = slice_of(exact, len);
+        json_t *begun = jread_front(&front, paths, DEPTH);
         json_t *want = json_loadb(exact, len, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
         json_t *loose = json_loadb(exact, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
         assert_true(got == NULL || json_equal(got, want));
         assert_true(member == NULL || json_equal(member, json_object_get(loose, "metadata")));
+        assert_null(json_object_get(json_object_get(begun, "metadata"), "labels"));
         taken += got != NULL;
+        json_decref(begun);
         json_decref(got);
         json_decref(member);
         json_decref(want);
@@ -142,9 +250,13 @@ static void test_mutations_agree(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_what_is_taken),   cmocka_unit_test(test_names_that_stand_twice),
-        cmocka_unit_test(test_depth),           cmocka_unit_test(test_one_member),
+        cmocka_unit_test(test_what_is_taken),
+        cmocka_unit_test(test_names_that_stand_twice),
+        cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_one_member),
         cmocka_unit_test(test_mutations_agree),
+        cmocka_unit_test(test_without_some_members),
+        cmocka_unit_test(test_a_list_item_by_item),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,6 +26,7 @@ static int project(void *arg, const json_t *object, void *value, struct error *e
 {
     struct world *w = arg;
     struct value *v = value;
+    assert_null(jget(object, "spec.big"));
     if (jpeek_bool(object, "broken")) {
         return error_set(err, ERR_INVALID, "broken");
     }
@@ -97,8 +98,10 @@ static void world_start(struct world *w, const struct fake_step *steps, size_t n
     fake_api_start(&w->api, &w->loop, steps, n);
     struct kube_config config = {.server = w->api.url};
     ASSERT_OK(kube_client_new(&w->loop, &config, NULL, &w->client, &err));
+    static const char *const without[] = {"spec.big", NULL};
     struct kube_cache_options options = {.kind = {"", "v1", "pods"},
                                          .label_selector = "l",
+                                         .without = without,
                                          .value_size = sizeof(struct value),
                                          .project = project,
                                          .release = release,
@@ -263,6 +266,23 @@ static void pages(void **state)
     world_end(&w);
 }
 
+#define BIG(name, n, rv)                                                         \
+    "{\"metadata\":{\"namespace\":\"x\",\"name\":\"" name "\",\"uid\":\"u-" name \
+    "\",\"resourceVersion\":\"" rv "\"},\"spec\":{\"big\":[{\"a\":1}]},\"n\":" n "}"
+
+static void what_nobody_reads_is_left_out(void **state)
+{
+    (void)state;
+    static const struct fake_step steps[] = {
+        {LIST_PATH, 200, LIST("5", BIG("a", "1", "3"))},
+        {WATCH("5"), 200, EV("ADDED", BIG("b", "1", "6")), .stream = true},
+    };
+    struct world w;
+    world_start(&w, steps, ARRAY_LEN(steps));
+    RUN_UNTIL(&w.loop, strcmp(w.log, "+a=1 synced +b=1 ") == 0);
+    world_end(&w);
+}
+
 static void close_at_any_turn(void **state)
 {
     (void)state;
@@ -288,6 +308,7 @@ int main(void)
         cmocka_unit_test(gone_lists_anew),
         cmocka_unit_test(odd_objects),
         cmocka_unit_test(pages),
+        cmocka_unit_test(what_nobody_reads_is_left_out),
         cmocka_unit_test(close_at_any_turn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
