@@ -39,6 +39,7 @@ struct numbers {
     uint64_t reports_fresh;
     uint64_t config_valid;
     uint64_t api_connected;
+    uint64_t leading;
 };
 
 static const struct metric_row number_rows[] = {
@@ -58,6 +59,8 @@ static const struct metric_row number_rows[] = {
                  "1 while config-autoscaler can be used."),
     METRIC_GAUGE(struct numbers, api_connected, "lull_autoscaler_api_connected",
                  "1 while all watches are open."),
+    METRIC_GAUGE(struct numbers, leading, "lull_autoscaler_leading",
+                 "1 while this replica decides, 0 while it stands by."),
 };
 
 static bool caches_connected(const struct engine *e)
@@ -77,6 +80,7 @@ static int metrics(void *arg, struct strbuf *out, struct error *err)
         .revisions = map_len(&e->revisions),
         .activators = reports_connected(&e->reports),
         .reports_fresh = e->reports.fresh,
+        .leading = !e->standby,
         .config_valid = e->config_err.code == ERR_OK,
         .api_connected = caches_connected(e),
     };

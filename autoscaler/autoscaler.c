@@ -69,6 +69,29 @@ static int start_engine(struct autoscaler *a, const struct config *config, struc
     return rc;
 }
 
+static void on_leads(void *arg, bool leads)
+{
+    engine_lead(&((struct autoscaler *)arg)->engine, leads);
+}
+
+/* With a lease it stands by until it has it. */
+static int start_elector(struct autoscaler *a, const struct config *config, struct error *err)
+{
+    struct elector_options options = {
+        .client = a->engine.client,
+        .ns = config->system_namespace,
+        .name = config->lease,
+        .duration_ms = config->lease_duration_ms,
+        .on_change = on_leads,
+        .arg = a,
+    };
+    if (config->lease[0] == '\0') {
+        return 0;
+    }
+    engine_lead(&a->engine, false);
+    return elector_start(&options, &a->elector, err);
+}
+
 static int start_stat_server(struct autoscaler *a, const struct config *config, struct error *err)
 {
     CLEANUP(strbuf_fini) struct strbuf secret;
@@ -99,6 +122,7 @@ int autoscaler_start(struct autoscaler *a, struct loop *loop, const struct confi
     }
     scraper_init(&a->scraper, &a->engine);
     rc = start_engine(a, config, err);
+    rc = rc < 0 ? rc : start_elector(a, config, err);
     rc = rc < 0 ? rc : start_stat_server(a, config, err);
     rc = rc < 0 ? rc
                 : admin_start(&a->admin, loop, &a->engine, &a->scraper, &a->stat_server,
@@ -108,6 +132,15 @@ int autoscaler_start(struct autoscaler *a, struct loop *loop, const struct confi
                  LOG_STR("admin", config->admin_listen), LOG_STR("version", LULL_VERSION));
     }
     return rc;
+}
+
+/* The client that gave it back goes last. */
+static void on_lease_given_back(void *arg)
+{
+    struct autoscaler *a = arg;
+    if (a->engine_started) {
+        engine_close(&a->engine, NULL, NULL);
+    }
 }
 
 void autoscaler_stop(struct autoscaler *a)
@@ -122,8 +155,9 @@ void autoscaler_stop(struct autoscaler *a)
     stat_server_close(&a->stat_server, NULL, NULL);
     if (a->engine_started) {
         scraper_close(&a->scraper);
-        engine_close(&a->engine, NULL, NULL);
+        engine_lead(&a->engine, false);
     }
+    elector_close(a->elector, on_lease_given_back, a);
     if (a->lifeline_started) {
         lifeline_close(&a->lifeline, NULL);
     }

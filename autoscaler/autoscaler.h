@@ -8,12 +8,14 @@
 
 #include "loop/lifeline.h"
 #include "loop/signals.h"
+#include "kube/elector.h"
 #include "autoscaler/admin.h"
 #include "autoscaler/config.h"
 
 struct autoscaler {
     struct loop *loop;
     struct engine engine;
+    struct elector *elector; /* NULL: no lease, we lead */
     struct stat_server stat_server;
     struct scraper scraper;
     struct admin admin;

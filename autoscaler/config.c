@@ -21,6 +21,12 @@ static const struct option_row rows[] = {
            .help = "kubeconfig file; absent: KUBECONFIG, else the Pod's service account"),
     OPTION(struct config, system_namespace, STRING, "LULL_SYSTEM_NAMESPACE", "system-namespace",
            "lull-system", .help = "namespace of config-autoscaler"),
+    OPTION(struct config, lease, STRING, "LULL_LEASE", "lease", "",
+           .help = "Lease of the system namespace by which one of several replicas leads; empty: "
+                   "this one leads (one machine)"),
+    OPTION(struct config, lease_duration_ms, DURATION_MS, "LULL_LEASE_DURATION", "lease-duration",
+           "8s", .min = 1000, .max = 300000,
+           .help = "so long after a leader's last sign another one takes over"),
 };
 
 const struct option_table config_table = {

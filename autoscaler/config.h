@@ -12,6 +12,8 @@ struct config {
     int pod_address;           /* enum pod_address */
     char *kubeconfig;          /* NULL: as kube_config_load has it */
     char *system_namespace;
+    char *lease; /* "": none, this one leads */
+    uint64_t lease_duration_ms;
 };
 
 extern const struct option_table config_table;

@@ -89,6 +89,10 @@ void engine_evaluate(struct engine *e, struct revision *rev, enum engine_reason 
     if (reason == ENGINE_HELD) {
         rev->held = true;
     }
+    if (e->standby) {
+        rev->held = false;
+        return;
+    }
     if (!e->started || e->closing || !rev->has_pa || !rev->spec.kpa) {
         return;
     }
@@ -176,6 +180,50 @@ static bool is_synced(const struct kube_cache *cache)
     return cache != NULL && kube_cache_synced(cache);
 }
 
+/* For the first time, or for the first time as a leader. */
+static void look_at_all(struct engine *e)
+{
+    uint64_t now_ms = loop_now_ms(e->loop);
+    map_foreach (it, &e->revisions) {
+        struct revision *rev = it.value;
+        if (rev->has_pa && !e->standby) {
+            revision_start(rev, now_ms);
+            engine_evaluate(e, rev, ENGINE_STARTED);
+        }
+    }
+}
+
+/* What was to be written is the next leader's. */
+static void stand_by(struct engine *e)
+{
+    list_foreach_safe (node, &e->retrying) {
+        list_remove(node);
+    }
+    list_foreach_safe (node, &e->status_due) {
+        list_remove(node);
+    }
+    map_foreach (it, &e->revisions) {
+        struct revision *rev = it.value;
+        rev->goal = -1;
+        rev->started = false;
+        free(rev->status_text);
+        rev->status_text = NULL;
+    }
+}
+
+void engine_lead(struct engine *e, bool leads)
+{
+    if (e->standby == !leads || e->closing) {
+        return;
+    }
+    e->standby = !leads;
+    if (!leads) {
+        stand_by(e);
+    } else if (e->started) {
+        look_at_all(e);
+    }
+}
+
 void engine_begin_when_synced(struct engine *e)
 {
     if (e->started || e->closing || !is_synced(e->pas) || !is_synced(e->deployments) ||
@@ -183,14 +231,7 @@ void engine_begin_when_synced(struct engine *e)
         return;
     }
     e->started = true;
-    uint64_t now_ms = loop_now_ms(e->loop);
-    map_foreach (it, &e->revisions) {
-        struct revision *rev = it.value;
-        if (rev->has_pa) {
-            revision_start(rev, now_ms);
-            engine_evaluate(e, rev, ENGINE_STARTED);
-        }
-    }
+    look_at_all(e);
     LOG_INFO("ready to decide", LOG_UINT("revisions", map_len(&e->revisions)));
     if (e->options.on_ready != NULL) {
         e->options.on_ready(e->options.arg);
@@ -206,11 +247,13 @@ static void on_timer(struct timer *timer)
         return;
     }
     e->slot = (e->slot + 1) % ENGINE_SLOTS;
-    list_foreach_safe (node, &e->slots[e->slot]) {
+    list_foreach_safe (node, &e->slots[e->slot]) { /* a standby's does nothing */
         engine_evaluate(e, LIST_ENTRY(node, struct revision, slot_link), ENGINE_REGULAR);
     }
-    scaler_retry(e, now_ms);
-    status_write_due(e, now_ms);
+    if (!e->standby) {
+        scaler_retry(e, now_ms);
+        status_write_due(e, now_ms);
+    }
     if (e->options.on_tick != NULL) {
         e->options.on_tick(e->options.arg, e->slot);
     }

@@ -31,6 +31,9 @@ static void on_pa_update(void *arg, const struct kube_entry *entry, const void *
     struct engine *e = arg;
     struct pa_object *pa = entry->value;
     struct revision *rev = engine_make(e, entry->ns, entry->name);
+    if (e->standby) {
+        rev->has_pa = false; /* the leader's status is news: it is adopted as at a start */
+    }
     /* Annotations do not count in the generation, so settings are always taken over; but an echo
      * of our own status is no reason to plan anew. */
     revision_set_pa(rev, pa, &e->config, loop_now_ms(e->loop), clock_wall_ns());

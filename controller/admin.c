@@ -32,6 +32,7 @@ struct gauges {
     uint64_t services;
     uint64_t revisions;
     uint64_t api_connected;
+    uint64_t leading;
 };
 
 static const struct metric_row gauge_rows[] = {
@@ -43,6 +44,8 @@ static const struct metric_row gauge_rows[] = {
     METRIC_GAUGE(struct gauges, revisions, "lull_controller_revisions", "Revisions."),
     METRIC_GAUGE(struct gauges, api_connected, "lull_controller_api_connected",
                  "1 while all watches are open."),
+    METRIC_GAUGE(struct gauges, leading, "lull_controller_leading",
+                 "1 while this replica writes, 0 while it stands by."),
 };
 
 static int metrics(void *arg, struct strbuf *out, struct error *err)
@@ -53,6 +56,7 @@ static int metrics(void *arg, struct strbuf *out, struct error *err)
         .queue_running = c->queue == NULL ? 0 : work_queue_running(c->queue),
         .services = objects_count(&c->objects, KIND_SERVICE),
         .revisions = objects_count(&c->objects, KIND_REVISION),
+        .leading = c->config->lease[0] == '\0' || elector_leads(c->elector),
         .api_connected = objects_synced(&c->objects) && objects_trouble(&c->objects)[0] == '\0',
     };
     metric_rows_write(counter_rows, ARRAY_LEN(counter_rows), &c->counters, out);

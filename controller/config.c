@@ -22,6 +22,12 @@ static const struct option_row rows[] = {
     OPTION(struct controller_config, webhook_drain_ms, DURATION_MS, "LULL_WEBHOOK_DRAIN",
            "webhook-drain", "5s", .max = 300000,
            .help = "after SIGTERM the webhook still answers for so long"),
+    OPTION(struct controller_config, lease, STRING, "LULL_LEASE", "lease", "",
+           .help = "Lease of the system namespace by which one of several replicas leads; empty: "
+                   "this one leads (one machine)"),
+    OPTION(struct controller_config, lease_duration_ms, DURATION_MS, "LULL_LEASE_DURATION",
+           "lease-duration", "8s", .min = 1000, .max = 300000,
+           .help = "so long after a leader's last sign another one takes over"),
 };
 
 const struct option_table controller_config_table = {

@@ -12,6 +12,8 @@ struct controller_config {
     char *queue_proxy_image;
     char *webhook_listen;
     uint64_t webhook_drain_ms;
+    char *lease;
+    uint64_t lease_duration_ms;
 };
 
 extern const struct option_table controller_config_table;

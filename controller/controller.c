@@ -289,9 +289,17 @@ static void on_key(void *arg, enum kind_id kind, const char *ns, const char *nam
     (later ? work_queue_add_later : work_queue_add)(c->queue, kind, ns, name);
 }
 
+static bool leads(const struct controller *c)
+{
+    return c->config->lease[0] == '\0' || elector_leads(c->elector);
+}
+
 static void bad_config(struct controller *c, const char *name, const struct error *err)
 {
     LOG_WARN("a ConfigMap is ignored", LOG_STR("name", name), LOG_ERR(err));
+    if (!leads(c)) {
+        return; /* one Event is enough */
+    }
     struct kube_event event = {
         .api_version = "v1",
         .kind = "ConfigMap",
@@ -325,11 +333,22 @@ static void on_config(void *arg, const char *name, const json_t *data)
     }
 }
 
+/* A standby keeps its caches and its queue, and writes nothing. */
+static void on_leads(void *arg, bool leads_now)
+{
+    struct controller *c = arg;
+    if (!leads_now) {
+        work_queue_hold(c->queue);
+    } else if (objects_synced(&c->objects) && !c->draining) {
+        work_queue_open(c->queue);
+    }
+}
+
 static void on_synced(void *arg)
 {
     struct controller *c = arg;
     struct error err = {0};
-    work_queue_open(c->queue);
+    on_leads(c, leads(c));
     malloc_trim(0); /* the first lists were large; what they took is free again */
     LOG_INFO("ready", LOG_UINT("services", objects_count(&c->objects, KIND_SERVICE)));
     if (notify_send(NOTIFY_READY, &err) < 0) {
@@ -346,6 +365,14 @@ static void on_drained(struct timer *timer)
     controller_stop(timer->data);
 }
 
+/* Another replica may begin now; what we have under way is fenced by the versions that we saw. */
+static void give_back_lease(struct controller *c, void (*cb)(void *arg))
+{
+    struct elector *elector = c->elector;
+    c->elector = NULL;
+    elector_close(elector, cb, c);
+}
+
 /* The API server may ask the webhook until it has heard that this replica goes. */
 static void on_signal(struct signals *signals, int signum)
 {
@@ -357,6 +384,7 @@ static void on_signal(struct signals *signals, int signum)
     }
     c->draining = true;
     work_queue_hold(c->queue);
+    give_back_lease(c, NULL);
     timer_start(&c->drain, c->config->webhook_drain_ms);
 }
 
@@ -410,6 +438,19 @@ static int start_webhook(struct controller *c, struct error *err)
     return options.listen[0] == '\0' ? 0 : webhook_start(&c->webhook, c->loop, &options, err);
 }
 
+static int start_elector(struct controller *c, struct error *err)
+{
+    struct elector_options options = {
+        .client = c->client,
+        .ns = c->config->system_namespace,
+        .name = c->config->lease,
+        .duration_ms = c->config->lease_duration_ms,
+        .on_change = on_leads,
+        .arg = c,
+    };
+    return options.name[0] == '\0' ? 0 : elector_start(&options, &c->elector, err);
+}
+
 static int start_api(struct controller *c, struct error *err)
 {
     struct kube_config config = {0};
@@ -432,7 +473,8 @@ static int start_api(struct controller *c, struct error *err)
     timer_start_every(&c->link, LINK_CHECK_MS);
     timer_init(&c->drain, c->loop, on_drained, c);
     rc = objects_start(&c->objects, c->client, c->config->system_namespace, &events, err);
-    return rc < 0 ? rc : start_webhook(c, err);
+    rc = rc < 0 ? rc : start_webhook(c, err);
+    return rc < 0 ? rc : start_elector(c, err);
 }
 
 int controller_start(struct controller *c, struct loop *loop,
@@ -462,10 +504,15 @@ static void on_objects_closed(void *arg)
     c->client = NULL;
 }
 
-static void on_webhook_closed(void *arg)
+static void on_lease_given_back(void *arg)
 {
     struct controller *c = arg;
     objects_close(&c->objects, on_objects_closed, c);
+}
+
+static void on_webhook_closed(void *arg)
+{
+    give_back_lease(arg, on_lease_given_back);
 }
 
 static void on_queue_closed(void *arg)

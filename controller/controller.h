@@ -12,6 +12,7 @@
 #include "loop/signals.h"
 #include "loop/timer.h"
 #include "http/admin.h"
+#include "kube/elector.h"
 #include "controller/config.h"
 #include "controller/expect.h"
 #include "controller/objects.h"
@@ -41,6 +42,7 @@ struct controller {
     struct timer link;       /* looks after the link to the API, for the log, and after memory */
     uint64_t trimmed_at_run; /* when free memory was given back last */
     struct webhook webhook;  /* only with an address to listen at */
+    struct elector *elector; /* NULL: no lease, we lead */
     struct timer drain;      /* after SIGTERM, until the webhook may go */
     bool link_lost;
     bool link_started;
