@@ -14,8 +14,9 @@
  *   STORE_USER     on disk (fsync, shared by all that wait) before the completion;
  *   STORE_MACHINE  in the write-ahead log before the completion: survives kill -9, not a power cut.
  *
- * Objects are kept as serialised JSON and a few projected fields, never as JSON trees. Objects
- * are immutable and counted: a new version is a new object.
+ * Objects are kept as serialised JSON and a few projected fields, never as JSON trees; the text of
+ * one that was not written lately is packed (small.h). Objects are immutable and counted: a new
+ * version is a new object.
  *
  * All functions are for the loop's thread. A function that starts a write returns 0 and then runs
  * exactly one completion later, never inside the call; or it returns an error and runs none.
@@ -56,12 +57,31 @@ struct object {
     uint64_t version;   /* metadata.resourceVersion */
     int64_t generation; /* metadata.generation; 0 when absent */
     bool deleting;      /* metadata.deletionTimestamp is set */
-    struct slice json;  /* the object as compact JSON */
 };
 
 struct object *object_ref(struct object *o);
 /* NULL is fine. */
 void object_unref(struct object *o);
+
+#define OBJECT_VERSION_MAX 21 /* digits of a resourceVersion, and the NUL */
+
+/* Where a text that is kept packed comes back to. Zeroed at first; serves one object at a time. */
+struct object_room {
+    char *text;                      /* private */
+    size_t size;                     /* private */
+    char number[OBJECT_VERSION_MAX]; /* private */
+};
+void object_room_fini(struct object_room *room);
+/* The object as compact JSON: borrowed from it, or from room, until the loop turns. */
+struct slice object_json(const struct object *o, struct object_room *room);
+size_t object_json_len(const struct object *o);
+/*
+ * The JSON text with another resourceVersion in it, in three parts: out[0] out[1] out[2]. For the
+ * object of a DELETED event.
+ */
+void object_json_at(const struct object *o, uint64_t version, struct object_room *room,
+                    struct slice out[3]);
+
 /* A new tree; the caller json_decref()s. Never NULL: the text was made by us. */
 json_t *object_parse(const struct object *o);
 /*
@@ -69,15 +89,8 @@ json_t *object_parse(const struct object *o);
  * object_parse(). The caller json_decref()s it and must not change it, others read the same one.
  */
 json_t *object_tree(const struct object *o);
-/*
- * The JSON text with another resourceVersion in it, in three parts: out[0] out[1] out[2]. number is
- * the buffer for the middle one. For the object of a DELETED event.
- */
-#define OBJECT_VERSION_MAX 21
-void object_json_at(const struct object *o, uint64_t version, char number[OBJECT_VERSION_MAX],
-                    struct slice out[3]);
-/* Label value, or NULL. Borrowed from the object. */
-const char *object_label(const struct object *o, const char *key);
+/* As object_tree(), but perhaps only with what is at these paths (jread_only()). */
+json_t *object_only(const struct object *o, const char *const *paths, size_t count);
 
 /* --- the store ----------------------------------------------------------------------------- */
 

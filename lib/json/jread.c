@@ -10,12 +10,12 @@
 
 #include "base/mem.h"
 
-#define DIGITS_MAX  18
-#define WITHOUT_MAX 8
+#define DIGITS_MAX 18
+#define PATHS_MAX  JREAD_PATHS_MAX
 
 /* What is left of the paths that lead on from here. */
 struct paths {
-    const char *rest[WITHOUT_MAX];
+    const char *rest[PATHS_MAX];
     unsigned count;
 };
 
@@ -265,7 +265,7 @@ json_t *jread_front(struct slice *text, const char *const *without, unsigned dep
     struct cursor c = {
         .at = text->ptr, .end = text->ptr + text->len, .depth = depth_max, .unique = true};
     for (; without != NULL && *without != NULL; without++) {
-        REQUIRE(c.without.count < WITHOUT_MAX);
+        REQUIRE(c.without.count < PATHS_MAX);
         c.without.rest[c.without.count++] = *without;
     }
     json_t *value = read_value(&c);
@@ -275,7 +275,7 @@ json_t *jread_front(struct slice *text, const char *const *without, unsigned dep
     return value;
 }
 
-/* --- one member ---------------------------------------------------------------------------- */
+/* --- some members -------------------------------------------------------------------------- */
 
 /* The entries of an object, or the items of an array. */
 static bool skip_list(struct cursor *c, bool object)
@@ -318,39 +318,68 @@ static bool skip_value(struct cursor *c)
     }
 }
 
-static bool find_member(struct cursor *c, const char *name, json_t **out)
+static json_t *read_only(struct cursor *c, const struct paths *paths);
+
+/* What the paths want of the member with this name: *out, NULL for nothing. False: not taken. */
+static bool read_wanted(struct cursor *c, const struct text *name, const struct paths *paths,
+                        json_t **out)
 {
-    struct text key;
-    if (!take(c, '{')) {
-        return false;
-    }
-    do {
-        if (!scan_string(c, &key) || !key.ascii || !take(c, ':')) {
-            return false;
-        }
-        bool it = slice_eq_str(slice_of(key.ptr, key.len), name);
-        if (it && *out != NULL) {
-            return false;
-        }
-        if (it) {
-            *out = read_value(c);
-        }
-        if (it ? *out == NULL : !skip_value(c)) {
-            return false;
-        }
-    } while (take(c, ','));
-    bool fine = take(c, '}');
+    struct paths below = *paths;
+    bool whole = follow(&below, name);
     skip_space(c);
-    return fine && c->at == c->end;
+    *out = NULL;
+    if (!whole && below.count == 0) {
+        return skip_value(c);
+    }
+    bool object = c->at < c->end && *c->at == '{';
+    *out = whole || !object ? read_value(c) : read_only(c, &below);
+    return *out != NULL;
 }
 
-json_t *jread_member(struct slice text, const char *name, unsigned depth_max)
+static bool read_only_entry(struct cursor *c, const struct paths *paths, json_t *object)
 {
-    struct cursor c = {.at = text.ptr, .end = text.ptr + text.len, .depth = depth_max};
-    json_t *member = NULL;
-    if (!find_member(&c, name, &member)) {
-        json_decref(member);
+    struct text key;
+    json_t *value;
+    size_t before = json_object_size(object);
+    if (!scan_string(c, &key) || !key.ascii || !take(c, ':') ||
+        !read_wanted(c, &key, paths, &value)) {
+        return false;
+    }
+    return value == NULL || (json_object_setn_new_nocheck(object, key.ptr, key.len, value) == 0 &&
+                             json_object_size(object) > before);
+}
+
+static json_t *read_only(struct cursor *c, const struct paths *paths)
+{
+    json_t *object = json_object();
+    c->at++;
+    bool fine = c->depth-- > 0;
+    if (fine && !take(c, '}')) {
+        do {
+            fine = read_only_entry(c, paths, object);
+        } while (fine && take(c, ','));
+        fine = fine && take(c, '}');
+    }
+    c->depth++;
+    if (!fine) {
+        json_decref(object);
         return NULL;
     }
-    return member;
+    return object;
+}
+
+json_t *jread_only(struct slice text, const char *const *paths, size_t count, unsigned depth_max)
+{
+    struct cursor c = {.at = text.ptr, .end = text.ptr + text.len, .depth = depth_max};
+    struct paths wanted = {.count = (unsigned)count};
+    REQUIRE(count <= PATHS_MAX);
+    memcpy(wanted.rest, paths, count * sizeof(*paths));
+    skip_space(&c);
+    json_t *object = c.at < c.end && *c.at == '{' ? read_only(&c, &wanted) : NULL;
+    skip_space(&c);
+    if (object != NULL && c.at < c.end) {
+        json_decref(object);
+        return NULL;
+    }
+    return object;
 }

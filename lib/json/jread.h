@@ -5,7 +5,7 @@
  * A quick reader for JSON that programs write: a list of ten thousand objects is read in half the
  * time. It takes most texts and no wrong one; what it does not take (errors, \u escapes, reals,
  * numbers of more than 18 digits) goes through jansson, which has the last word and the words for
- * errors. Pure; used by jparse.h and by whoever needs one member only.
+ * errors. Pure; used by jparse.h and by whoever needs a few members only.
  */
 
 #include <jansson.h>
@@ -25,7 +25,10 @@ json_t *jread(struct slice text, bool unique, unsigned depth_max);
  */
 json_t *jread_front(struct slice *text, const char *const *without, unsigned depth_max);
 /*
- * One member of an object: the whole text is checked, and only this member becomes a tree. NULL:
- * not taken, or it has no such member, or twice.
+ * Of an object only the members at these paths of names ("status", "spec.replicas"): the whole text
+ * is checked, and the rest becomes no tree. Members that are not there are not in the result; one
+ * that is no object where a path goes on is. NULL: not taken, no object, or a name on a path stands
+ * twice. At most JREAD_PATHS_MAX paths.
  */
-json_t *jread_member(struct slice text, const char *name, unsigned depth_max);
+#define JREAD_PATHS_MAX 16
+json_t *jread_only(struct slice text, const char *const *paths, size_t count, unsigned depth_max);

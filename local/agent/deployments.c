@@ -16,11 +16,15 @@
 
 void deployment_take(struct deployment *d, struct object *object)
 {
+    static const char *const members[] = {"spec.replicas", "status"};
     struct object *old = d->object;
-    json_t *root = object_tree(object);
+    json_t *root = object_only(object, members, ARRAY_LEN(members));
     json_t *replicas = jget(root, "spec.replicas");
 
     d->want = object->deleting ? 0 : replicas ? json_integer_value(replicas) : 1;
+    d->told.generation = jpeek_i64(root, "status.observedGeneration");
+    d->told.replicas = jpeek_i64(root, "status.replicas");
+    d->told.ready = jpeek_i64(root, "status.readyReplicas");
     d->object = object_ref(object);
     object_unref(old);
     json_decref(root);
@@ -195,19 +199,19 @@ void deployment_write_status(struct deployment *d)
     int64_t replicas = 0, ready = 0;
 
     list_remove(&d->dirty_link);
-    CLEANUP(jfree) json_t *root = object_tree(d->object);
-
     list_foreach (node, &d->pods) {
         struct pod *p = LIST_ENTRY(node, struct pod, owner_link);
         replicas += pod_counts(p);
         ready += pod_counts(p) && p->state.ready;
     }
-    bool same = jpeek_i64(root, "status.observedGeneration") == d->object->generation &&
-                jpeek_i64(root, "status.replicas") == replicas &&
-                jpeek_i64(root, "status.readyReplicas") == ready;
+    bool same = d->told.generation == d->object->generation && d->told.replicas == replicas &&
+                d->told.ready == ready;
     d->status_dirty = d->status_busy && !same;
-    if (same || d->status_busy || d->gone || a->closer.closing ||
-        deployment_status_build(root, replicas, ready, clock_wall_ns(), &patch, &err) < 0) {
+    if (same || d->status_busy || d->gone || a->closer.closing) {
+        return;
+    }
+    CLEANUP(jfree) json_t *root = object_tree(d->object);
+    if (deployment_status_build(root, replicas, ready, clock_wall_ns(), &patch, &err) < 0) {
         return;
     }
     d->status_busy = true;
@@ -283,6 +287,8 @@ void deployment_event(struct agent *a, const struct store_event *event)
         list_init(&d->dirty_link);
         map_set(&a->deployments, slice_str(d->uid), d);
     }
-    deployment_take(d, event->object);
+    if (d->object != event->object) {
+        deployment_take(d, event->object);
+    }
     deployment_sync(d);
 }

@@ -42,8 +42,11 @@ enum pod_phase {
 struct deployment {
     struct agent *agent;
     char *uid;
-    struct object *object;  /* newest version; owned reference */
-    int64_t want;           /* its spec.replicas; 0 when it is being deleted */
+    struct object *object; /* newest version; owned reference */
+    int64_t want;          /* its spec.replicas; 0 when it is being deleted */
+    struct {
+        int64_t generation, replicas, ready;
+    } told;                 /* what its status says */
     struct list pods;       /* of pod.owner_link */
     struct list dirty_link; /* on agent.dirty_deployments: a status write is due */
     bool gone;              /* deleted from the store */

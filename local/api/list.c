@@ -124,7 +124,7 @@ static bool take_object(struct object *o, void *arg)
         f->objects = xreallocarray(f->objects, room > 16 ? room : 16, sizeof(*f->objects));
     }
     f->objects[f->count++] = object_ref(o);
-    f->bytes += o->json.len;
+    f->bytes += object_json_len(o);
     return true;
 }
 
@@ -261,6 +261,7 @@ static void append_list_head(struct feed *f, struct strbuf *out)
 static void list_run(struct feed *f)
 {
     CLEANUP(strbuf_fini) struct strbuf row;
+    CLEANUP(object_room_fini) struct object_room room = {0};
     strbuf_init(&row, ROW_MAX);
     http_exchange_cork(f->rq->exchange);
     while (f->next < f->count && !f->full) {
@@ -269,7 +270,7 @@ static void list_run(struct feed *f)
             put(f, SLICE_LIT(","));
         }
         if (f->form.what == FORM_OBJECT) {
-            put(f, o->json);
+            put(f, object_json(o, &room));
         } else {
             strbuf_clear(&row);
             append_form(f, o, o->version, &row);
@@ -290,12 +291,13 @@ static void list_run(struct feed *f)
 static void list_whole(struct feed *f)
 {
     CLEANUP(strbuf_fini) struct strbuf out;
+    CLEANUP(object_room_fini) struct object_room room = {0};
     strbuf_init(&out, 64u << 20);
     append_list_head(f, &out);
     for (size_t i = 0; i < f->count; i++) {
         (void)strbuf_append_str(&out, i > 0 ? "," : "");
         if (f->form.what == FORM_OBJECT) {
-            (void)strbuf_append_slice(&out, f->objects[i]->json);
+            (void)strbuf_append_slice(&out, object_json(f->objects[i], &room));
         } else {
             append_form(f, f->objects[i], f->objects[i]->version, &out);
         }
@@ -355,8 +357,8 @@ void list_start(struct api *api, struct http_simple_request *rq, const struct ro
 /* One event: type, and the object as it is or as a Table of one row. */
 static void put_event(struct feed *f, const char *type, const struct object *o, uint64_t version)
 {
-    char number[OBJECT_VERSION_MAX];
     struct slice parts[3];
+    CLEANUP(object_room_fini) struct object_room room = {0};
     CLEANUP(strbuf_fini) struct strbuf out;
     strbuf_init(&out, ROW_MAX);
     (void)strbuf_appendf(&out, "{\"type\":\"%s\",\"object\":", type);
@@ -382,7 +384,7 @@ static void put_event(struct feed *f, const char *type, const struct object *o, 
         (void)strbuf_append_str(&out, "]}}\n");
         put(f, strbuf_slice(&out));
     } else {
-        object_json_at(o, version, number, parts);
+        object_json_at(o, version, &room, parts);
         put(f, strbuf_slice(&out));
         for (size_t i = 0; i < 3; i++) {
             put(f, parts[i]);

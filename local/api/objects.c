@@ -408,6 +408,7 @@ static void free_victims(struct victims *v)
 static void answer_victims(struct call *c, const struct victims *v)
 {
     CLEANUP(strbuf_fini) struct strbuf out;
+    CLEANUP(object_room_fini) struct object_room room = {0};
     strbuf_init(&out, 256u << 20);
     (void)strbuf_appendf(&out,
                          "{\"kind\":\"%sList\",\"apiVersion\":\"%s\",\"metadata\":{"
@@ -416,7 +417,7 @@ static void answer_victims(struct call *c, const struct victims *v)
                          (unsigned long long)v->version);
     for (size_t i = 0; i < v->count; i++) {
         (void)strbuf_append_str(&out, i == 0 ? "" : ",");
-        (void)strbuf_append_slice(&out, v->objects[i]->json);
+        (void)strbuf_append_slice(&out, object_json(v->objects[i], &room));
     }
     (void)strbuf_append_str(&out, "]}");
     respond_text(c->rq, 200, &out);

@@ -312,12 +312,13 @@ static void respond_warned(struct http_simple_request *rq, int status, const jso
 void respond_object(struct http_simple_request *rq, int status, const struct form *form,
                     const struct kind *kind, const struct object *object)
 {
+    CLEANUP(object_room_fini) struct object_room room = {0};
     if (form->what == FORM_OBJECT && json_array_size(form->warnings) > 0) {
-        respond_warned(rq, status, form->warnings, object->json);
+        respond_warned(rq, status, form->warnings, object_json(object, &room));
         return;
     }
     if (form->what == FORM_OBJECT) {
-        http_simple_respond(rq, status, "application/json", object->json);
+        http_simple_respond(rq, status, "application/json", object_json(object, &room));
         return;
     }
     CLEANUP(strbuf_fini) struct strbuf out;

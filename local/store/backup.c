@@ -380,7 +380,7 @@ static int renumber_row(struct renumbering *r, sqlite3_stmt *read, sqlite3_stmt 
     struct slice body = slice_of((const char *)sqlite3_column_text(read, 2) ?: "",
                                  (size_t)sqlite3_column_bytes(read, 2));
     struct object *o = NULL;
-    char number[OBJECT_VERSION_MAX];
+    CLEANUP(object_room_fini) struct object_room room = {0};
     struct slice parts[3];
     if (kind == NULL) {
         return error_set(err, ERR_UNSUPPORTED,
@@ -391,7 +391,7 @@ static int renumber_row(struct renumbering *r, sqlite3_stmt *read, sqlite3_stmt 
     if (rc < 0) {
         return error_prefix(err, rc, "the backup is damaged (an object of %.80s)", resource);
     }
-    object_json_at(o, r->next, number, parts);
+    object_json_at(o, r->next, &room, parts);
     CLEANUP(cleanup_free)
     char *text =
         xasprintf("%.*s%.*s%.*s", SLICE_FMT(parts[0]), SLICE_FMT(parts[1]), SLICE_FMT(parts[2]));

@@ -52,9 +52,9 @@ void collect_fini(struct store *s)
 
 bool collect_has_owner(const struct store *s, const struct object *o)
 {
-    const struct object_full *f = object_full(o);
-    for (uint32_t i = 0; i < f->owners_count; i++) {
-        struct entry *owner = map_get(&s->uids, slice_str(f->owners[i]));
+    const char *uid = object_owners(o);
+    for (uint32_t i = 0; i < object_full(o)->owners_count; i++, uid = object_next_text(uid)) {
+        struct entry *owner = map_get(&s->uids, slice_str(uid));
         if (owner != NULL && owner->visible != NULL &&
             (owner->visible->ns[0] == '\0' || strcmp(owner->visible->ns, o->ns) == 0)) {
             return true;
@@ -86,8 +86,9 @@ static void doom_dependents(struct store *s, const struct object *owner)
 static bool is_blocker(const struct object *o, const char *uid)
 {
     const struct object_full *f = object_full(o);
-    for (uint32_t i = 0; i < f->owners_count && i < 32; i++) {
-        if ((f->blocks & 1u << i) != 0 && strcmp(f->owners[i], uid) == 0) {
+    const char *owner = object_owners(o);
+    for (uint32_t i = 0; i < f->owners_count && i < 32; i++, owner = object_next_text(owner)) {
+        if ((f->blocks & 1u << i) != 0 && strcmp(owner, uid) == 0) {
             return true;
         }
     }
@@ -131,11 +132,10 @@ static void doom_estate(struct store *s, struct entry *owner)
 /* Owners that waited for this one last are let go: it has gone, or is not theirs any more. */
 static void release_owners(struct store *s, const struct object *before)
 {
-    const struct object_full *f = object_full(before);
-    for (uint32_t i = 0; i < f->owners_count; i++) {
-        struct entry *owner = map_get(&s->uids, slice_str(f->owners[i]));
-        if (owner != NULL && object_full(owner->visible)->foreground &&
-            !has_blockers(s, f->owners[i])) {
+    const char *uid = object_owners(before);
+    for (uint32_t i = 0; i < object_full(before)->owners_count; i++, uid = object_next_text(uid)) {
+        struct entry *owner = map_get(&s->uids, slice_str(uid));
+        if (owner != NULL && object_full(owner->visible)->foreground && !has_blockers(s, uid)) {
             doom(s, owner, DOOM_RELEASE);
         }
     }
@@ -144,11 +144,11 @@ static void release_owners(struct store *s, const struct object *before)
 /* It came when an owner was already waiting for what it owns. */
 static bool is_late(const struct store *s, const struct object *o)
 {
-    const struct object_full *f = object_full(o);
-    for (uint32_t i = 0; i < f->owners_count; i++) {
-        struct entry *owner = map_get(&s->uids, slice_str(f->owners[i]));
+    const char *uid = object_owners(o);
+    for (uint32_t i = 0; i < object_full(o)->owners_count; i++, uid = object_next_text(uid)) {
+        struct entry *owner = map_get(&s->uids, slice_str(uid));
         if (owner != NULL && object_full(owner->visible)->foreground) {
-            return is_blocker(o, f->owners[i]);
+            return is_blocker(o, uid);
         }
     }
     return false;

@@ -266,13 +266,15 @@ void selector_fini(struct selector *s)
     *s = (struct selector){0};
 }
 
-static const char *value_of(const struct selector_need *need, const struct object *o)
+/* texts: of labels and fields. */
+static const char *value_of(const struct selector_need *need, const struct object *o,
+                            const char *texts)
 {
     switch (need->of) {
     case OF_LABEL:
-        return object_label(o, need->key);
+        return object_label(o, texts, need->key);
     case OF_FIELD:
-        return object_full(o)->fields[need->field];
+        return object_field(o, texts, need->field);
     case OF_NAME:
         return o->name;
     case OF_NAMESPACE:
@@ -291,9 +293,9 @@ static bool among(const struct selector_need *need, const char *value)
     return false;
 }
 
-static bool need_met(const struct selector_need *need, const struct object *o)
+static bool need_met(const struct selector_need *need, const struct object *o, const char *texts)
 {
-    const char *value = value_of(need, o);
+    const char *value = value_of(need, o, texts);
     switch (need->op) {
     case NEED_EXISTS:
         return value != NULL;
@@ -309,8 +311,13 @@ static bool need_met(const struct selector_need *need, const struct object *o)
 
 bool selector_match(const struct selector *s, const struct object *o)
 {
+    if (s->count == 0) {
+        return true;
+    }
+    CLEANUP(object_room_fini) struct object_room room = {0};
+    const char *texts = object_texts(o, &room);
     for (size_t i = 0; i < s->count; i++) {
-        if (!need_met(&s->needs[i], o)) {
+        if (!need_met(&s->needs[i], o, texts)) {
             return false;
         }
     }

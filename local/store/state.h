@@ -19,22 +19,24 @@
 #include "local/store/journal.h"
 #include "local/store/object.h"
 #include "local/store/selector.h"
+#include "local/store/small.h"
 
 struct room {
     const struct store_kind *kind;
-    struct map entries;    /* "namespace/name" -> struct entry, in order of creation */
-    size_t visible;        /* entries that are visible */
+    struct map entries; /* "namespace/name" -> struct entry, in order of creation */
+    size_t visible;     /* entries that are visible */
+    struct small_kind small;
     struct entry **sorted; /* by namespace and name; NULL: to be made again */
     size_t sorted_count;
 };
 
 struct entry {
     struct room *room;
-    char *key; /* "namespace/name" */
     int64_t row;
     struct object *visible; /* NULL: not yet, or no more */
     struct object *latest;  /* NULL: being removed */
     unsigned pending;       /* writes on their way */
+    char key[];             /* "namespace/name" */
 };
 
 /* One change, kept so that watches can resume. */
@@ -88,7 +90,7 @@ struct store {
     struct room *rooms;
     size_t rooms_count;
     struct map by_resource; /* -> struct room */
-    struct map uids;        /* uid -> struct entry with that visible version */
+    struct map uids;        /* uid (of that version) -> struct entry with that visible version */
     struct map estates;     /* owner's uid -> struct estate */
     struct map tenancies;   /* namespace -> struct tenancy */
     uint64_t version;       /* visible */
@@ -99,6 +101,7 @@ struct store {
     size_t writing; /* of these, not yet written */
     struct history history;
     struct object_trees trees;
+    struct small_latest latest;
     uint64_t serialisations;
     struct list watches;
     struct list dead_watches; /* closed during dispatch */

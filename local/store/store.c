@@ -69,15 +69,15 @@ static void room_unsort(struct room *room)
 
 struct entry *entry_get(struct store *s, struct room *room, const char *ns, const char *name)
 {
-    char *key = make_key(room, ns, name);
+    CLEANUP(cleanup_free) char *key = make_key(room, ns, name);
     struct entry *e = map_get(&room->entries, slice_str(key));
     if (e != NULL) {
-        free(key);
         return e;
     }
-    e = NEW(struct entry);
+    size_t size = strlen(key) + 1;
+    e = xcalloc(1, sizeof(*e) + size);
+    memcpy(e->key, key, size);
     e->room = room;
-    e->key = key;
     e->row = ++s->last_row;
     (void)map_set(&room->entries, slice_str(e->key), e);
     s->entries_count++;
@@ -104,15 +104,14 @@ void entry_drop(struct store *s, struct entry *e)
     (void)map_remove(&room->entries, slice_str(e->key));
     s->entries_count--;
     room_unsort(room);
-    free(e->key);
     free(e);
 }
 
 static void bonds_remove(struct store *s, struct entry *e, const struct object *o)
 {
-    const struct object_full *f = object_full(o);
-    for (uint32_t i = 0; i < f->owners_count; i++) {
-        struct slice uid = slice_str(f->owners[i]);
+    const char *owner = object_owners(o);
+    for (uint32_t i = 0; i < object_full(o)->owners_count; i++, owner = object_next_text(owner)) {
+        struct slice uid = slice_str(owner);
         struct estate *estate = map_get(&s->estates, uid);
         if (estate == NULL) {
             continue;
@@ -133,9 +132,9 @@ static void bonds_remove(struct store *s, struct entry *e, const struct object *
 
 static void bonds_add(struct store *s, struct entry *e, const struct object *o)
 {
-    const struct object_full *f = object_full(o);
-    for (uint32_t i = 0; i < f->owners_count; i++) {
-        struct slice uid = slice_str(f->owners[i]);
+    const char *owner = object_owners(o);
+    for (uint32_t i = 0; i < object_full(o)->owners_count; i++, owner = object_next_text(owner)) {
+        struct slice uid = slice_str(owner);
         struct estate *estate = map_get(&s->estates, uid);
         if (estate == NULL) {
             estate = NEW(struct estate);
@@ -187,6 +186,7 @@ static int load_row(const struct database_row *row, void *arg, struct error *err
                             "`lull restore FILE`, or start again with an empty state directory",
                             row->resource, row->name);
     }
+    small_pack(&room->small, o);
     struct entry *e = entry_get(s, room, o->ns, o->name);
     e->row = row->row;
     s->last_row = row->row > s->last_row ? row->row : s->last_row;
@@ -230,11 +230,11 @@ static void free_rooms(struct store *s)
             object_unref(e->latest);
             e->latest = NULL;
             entry_show(s, e, NULL);
-            free(e->key);
             free(e);
         }
         map_fini(&room->entries);
         room_unsort(room);
+        small_kind_fini(&room->small);
     }
     map_foreach (it, &s->tenancies) {
         free(it.value);
@@ -251,6 +251,7 @@ static void free_store(struct store *s)
     collect_fini(s);
     history_fini(&s->history);
     object_trees_fini(&s->trees);
+    small_latest_fini(&s->latest);
     free_rooms(s);
     free(s);
 }
@@ -265,7 +266,7 @@ int store_open(struct store **out, struct loop *loop, const struct store_options
     list_init(&s->watches);
     list_init(&s->dead_watches);
     list_init(&s->doomed);
-    map_init(&s->uids, MAP_COPY_KEYS);
+    map_init(&s->uids, MAP_BORROW_KEYS);
     map_init(&s->estates, MAP_COPY_KEYS);
     map_init(&s->tenancies, MAP_COPY_KEYS);
     loop_task_init(&s->dispatch_task, on_dispatch_task, s);

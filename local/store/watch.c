@@ -43,7 +43,7 @@ struct change *history_at(const struct history *h, uint64_t sequence)
 
 static size_t change_bytes(const struct change *c)
 {
-    return c->after != NULL ? c->after->json.len : c->before->json.len;
+    return object_json_len(c->after != NULL ? c->after : c->before);
 }
 
 static void forget_first(struct history *h)

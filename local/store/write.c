@@ -80,6 +80,9 @@ static void apply(struct write *w)
     entry_show(s, e, after == NULL ? NULL : object_ref(after));
     s->version = w->jw.row.version;
     history_push(s, room, s->version, before, after);
+    if (after != NULL) {
+        small_add(&s->latest, &room->small, after);
+    }
     collect_after(s, room, before, after);
     object_unref(before);
 }
@@ -157,7 +160,7 @@ static int submit(struct store *s, struct entry *e, enum journal_op op, struct o
         .resource = object->resource,
         .ns = object->ns,
         .name = object->name,
-        .body = object->json,
+        .body = op == JOURNAL_PUT ? object_json(object, NULL) : SLICE_EMPTY, /* not packed yet */
     };
     w->jw.data = w;
     int rc = journal_write(s->journal, &w->jw, on_written, err);

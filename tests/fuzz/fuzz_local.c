@@ -11,6 +11,7 @@
 #include "local/store/object.h"
 #include "local/store/rules.h"
 #include "local/store/selector.h"
+#include "local/store/small.h"
 
 #define TEXT_MAX (64u * 1024)
 
@@ -34,8 +35,12 @@ static void object(json_t *body)
     struct object *made = NULL, *loaded = NULL;
     if (object_make(&kind, root, TEXT_MAX * 8, &made, &err) == 0) {
         MUST_HOLD(made->version == 4711);
-        MUST_HOLD(object_load(&kind, made->json, &loaded, &err) == 0);
+        struct small_kind small = {0};
+        struct object_room room = {0};
+        MUST_HOLD(object_load(&kind, object_json(made, NULL), &loaded, &err) == 0);
         MUST_HOLD(loaded->version == 4711 && strcmp(loaded->name, made->name) == 0);
+        small_pack(&small, loaded);
+        MUST_HOLD(slice_eq(object_json(loaded, &room), object_json(made, NULL)));
         json_t *old = object_parse(made), *out = NULL;
         bool changed = true;
         MUST_HOLD(rules_update(&kind, old, STORE_SUB_NONE, old, &out, &changed, &err) == 0);
@@ -43,6 +48,8 @@ static void object(json_t *body)
         json_decref(old);
         object_unref(loaded);
         object_unref(made);
+        object_room_fini(&room);
+        small_kind_fini(&small);
     }
     json_decref(root);
 }
