@@ -30,5 +30,5 @@ json_t *jread_front(struct slice *text, const char *const *without, unsigned dep
  * that is no object where a path goes on is. NULL: not taken, no object, or a name on a path stands
  * twice. At most JREAD_PATHS_MAX paths.
  */
-#define JREAD_PATHS_MAX 16
+#define JREAD_PATHS_MAX 10
 json_t *jread_only(struct slice text, const char *const *paths, size_t count, unsigned depth_max);
