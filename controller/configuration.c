@@ -15,6 +15,8 @@
 #include "controller/reconcile.h"
 #include "controller/routing.h"
 
+#define CREATION_FAILED "Revision creation failed with message: "
+
 enum { TAKEN_AGAIN_MS = 5000 }; /* the other revision may go without an event of ours */
 
 static json_t *build_revision(const struct reconcile_env *env, const json_t *configuration,
@@ -139,9 +141,10 @@ struct view {
     const json_t *configuration;
     const json_t *revision; /* of this generation; NULL: not there yet */
     const char *name;
-    bool valid;  /* the template is */
-    bool taken;  /* the name is another's */
-    bool exists; /* the latest ready one, if there ever was one */
+    bool valid;   /* the template is */
+    bool taken;   /* the name is another's */
+    bool refused; /* the API did not take it when we tried last; status says why */
+    bool exists;  /* the latest ready one, if there ever was one */
     char latest[OBJECT_BUF];
     char text[2 * ERROR_MSG_MAX];
 };
@@ -156,10 +159,11 @@ static struct condition ready_of(struct view *v)
     }
     if (v->taken) {
         snprintf(v->text, sizeof(v->text),
-                 "Revision creation failed with message: revisions.serving.knative.dev \"%s\" "
-                 "already exists.",
-                 v->name);
+                 CREATION_FAILED "revisions.serving.knative.dev \"%s\" already exists.", v->name);
         return (struct condition){"Ready", STATUS_FALSE, "RevisionFailed", v->text, false};
+    }
+    if (v->refused) {
+        return condition_get(v->configuration, "Ready");
     }
     if (observed && strcmp(ready.status, STATUS_FALSE) == 0) {
         snprintf(v->text, sizeof(v->text), "Revision \"%s\" failed with message: %s.", v->name,
@@ -182,7 +186,7 @@ static void tell_changes(const struct view *v, const struct condition *ready, st
 {
     const char *before = jpeek_cstr(v->configuration, "status.latestReadyRevisionName");
     struct condition was = condition_get(v->configuration, "Ready");
-    bool failed = strcmp(ready->reason, "RevisionFailed") == 0 && !v->taken;
+    bool failed = strcmp(ready->reason, "RevisionFailed") == 0 && !v->taken && !v->refused;
     if (failed &&
         (strcmp(was.reason, ready->reason) != 0 || strcmp(was.message, ready->message) != 0)) {
         bool latest = strcmp(before, v->name) == 0;
@@ -205,12 +209,33 @@ static void set_status(const struct reconcile_env *env, struct view *v, struct p
     const char *created = jpeek_cstr(configuration, "status.latestCreatedRevisionName");
     struct condition ready = ready_of(v);
     tell_changes(v, &ready, plan);
-    created = v->valid && !v->taken ? v->name : created;
+    created = v->revision != NULL && !v->taken ? v->name : created;
     json_t *status = json_pack("{s:I,s:o,s:s*,s:s*}", "observedGeneration",
                                (json_int_t)jpeek_i64(configuration, "metadata.generation"),
                                "conditions", conditions_build(&ready, 1, configuration, env->now),
                                "latestCreatedRevisionName", created[0] == '\0' ? NULL : created,
                                "latestReadyRevisionName", v->latest[0] == '\0' ? NULL : v->latest);
+    plan_status(plan, KIND_CONFIGURATION, configuration, status);
+}
+
+static bool was_refused(const json_t *configuration)
+{
+    struct condition ready = condition_get(configuration, "Ready");
+    return condition_observed(configuration) && strcmp(ready.reason, "RevisionFailed") == 0 &&
+           slice_starts_with(slice_str(ready.message), SLICE_LIT(CREATION_FAILED));
+}
+
+void reconcile_refused_revision(const struct reconcile_env *env, const json_t *configuration,
+                                const char *why, struct plan *plan)
+{
+    char text[2 * ERROR_MSG_MAX];
+    struct condition ready = {"Ready", STATUS_FALSE, "RevisionFailed", text, false};
+    const json_t *before = jpeek_obj(configuration, "status");
+    json_t *status = before == NULL ? json_object() : json_deep_copy(before);
+    snprintf(text, sizeof(text), CREATION_FAILED "%s.", why);
+    json_object_set_new(status, "observedGeneration",
+                        json_integer(jpeek_i64(configuration, "metadata.generation")));
+    json_object_set_new(status, "conditions", conditions_build(&ready, 1, configuration, env->now));
     plan_status(plan, KIND_CONFIGURATION, configuration, status);
 }
 
@@ -239,6 +264,7 @@ void reconcile_configuration(const struct reconcile_env *env, const json_t *conf
     CLEANUP(jfree) json_t *revision = env->get(env->arg, KIND_REVISION, ns, name);
     struct view v = {.configuration = configuration, .revision = revision, .name = name};
     v.taken = revision != NULL && !configuration_owns(env, configuration, revision);
+    v.refused = revision == NULL && was_refused(configuration);
     v.valid = revision != NULL || template_is_valid(env, configuration, v.text, sizeof(v.text));
     if (revision == NULL && v.valid) {
         plan_create(plan, KIND_REVISION, name, build_revision(env, configuration, name));

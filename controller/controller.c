@@ -57,7 +57,10 @@ struct run {
     json_t *object; /* for its events */
     struct plan_event events[PLAN_EVENTS_MAX];
     size_t n_events;
+    char refused[ERROR_MSG_MAX]; /* why the API does not take a Revision; "": it does */
 };
+
+static bool run_write_refused(struct run *run);
 
 static void run_post_event(const struct run *run, bool warning, const char *reason,
                            const char *message)
@@ -86,7 +89,7 @@ static void run_post_events(const struct run *run)
 
 static void run_drop(struct run *run)
 {
-    if (--run->pending > 0) {
+    if (--run->pending > 0 || run_write_refused(run)) {
         return;
     }
     if (!run->failed && !run->c->stopping) {
@@ -120,10 +123,11 @@ static bool is_away(int code)
 static void tell_refused(const struct write *write, const struct error *err)
 {
     char message[3 * ERROR_MSG_MAX];
-    const struct run *run = write->run;
+    struct run *run = write->run;
     const char *what =
         write->kind == KIND_CORE_SERVICE ? "placeholder service" : kind_row(write->kind)->kind;
     if (write->kind == KIND_REVISION) {
+        snprintf(run->refused, sizeof(run->refused), "%s", err->msg);
         snprintf(message, sizeof(message), "Failed to create %s: %s", what, err->msg);
     } else {
         snprintf(message, sizeof(message), "Failed to create %s \"%s\": %s", what, write->name,
@@ -202,6 +206,41 @@ static void run_execute(struct run *run, struct plan *plan)
     memcpy(run->events, plan->events, sizeof(run->events));
 }
 
+static struct reconcile_env env_of(struct controller *c, char now[static CLOCK_RFC3339_MAX])
+{
+    struct reconcile_env env = {
+        .settings = &c->settings,
+        .now_ns = clock_wall_ns(),
+        .get = objects_get,
+        .replicas = objects_replicas,
+        .refs = objects_refs,
+        .revisions_of = objects_revisions_of,
+        .arg = &c->objects,
+    };
+    env.now = clock_format_rfc3339(env.now_ns, 0, now, CLOCK_RFC3339_MAX);
+    return env;
+}
+
+/* After all other writes of the run, among them a status that does not know of it. True: started.
+ */
+static bool run_write_refused(struct run *run)
+{
+    if (run->refused[0] == '\0' || run->c->stopping) {
+        return false;
+    }
+    char now[CLOCK_RFC3339_MAX];
+    struct error err = {0};
+    struct plan plan;
+    plan_init(&plan);
+    const struct reconcile_env env = env_of(run->c, now);
+    reconcile_refused_revision(&env, run->object, run->refused, &plan);
+    run->refused[0] = '\0';
+    bool started = plan.n_ops > 0 && op_start(run, &run->writes[0], &plan.ops[0], &err) == 0;
+    run->pending += started;
+    plan_fini(&plan);
+    return started;
+}
+
 static void reconcile(const struct reconcile_env *env, enum kind_id kind, const json_t *object,
                       struct plan *plan)
 {
@@ -256,16 +295,7 @@ static void on_run(void *arg, struct work_key key, struct work_item *token)
         return;
     }
     char now[CLOCK_RFC3339_MAX];
-    struct reconcile_env env = {
-        .settings = &c->settings,
-        .now_ns = clock_wall_ns(),
-        .get = objects_get,
-        .replicas = objects_replicas,
-        .refs = objects_refs,
-        .revisions_of = objects_revisions_of,
-        .arg = &c->objects,
-    };
-    env.now = clock_format_rfc3339(env.now_ns, 0, now, sizeof(now));
+    const struct reconcile_env env = env_of(c, now);
     struct plan plan;
     plan_init(&plan);
     reconcile(&env, key.kind, object, &plan);

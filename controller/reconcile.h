@@ -71,6 +71,9 @@ struct reconcile_env {
 void reconcile_service(const struct reconcile_env *env, const json_t *service, struct plan *plan);
 void reconcile_configuration(const struct reconcile_env *env, const json_t *configuration,
                              struct plan *plan);
+/* The API does not take the Revision that the Configuration asked for: its status says why. */
+void reconcile_refused_revision(const struct reconcile_env *env, const json_t *configuration,
+                                const char *why, struct plan *plan);
 /* Deletes the Revisions of a Configuration that config-gc lets go; looks again when the next one
  * will be old enough. */
 void reconcile_gc(const struct reconcile_env *env, const json_t *configuration, struct plan *plan);

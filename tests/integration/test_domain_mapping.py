@@ -139,14 +139,18 @@ def test_a_target_that_is_not_there_yet(lull):
     message = [c["message"] for c in api.get(f"{MAPPINGS.format('default')}/later.example.com")["status"]["conditions"]
                if c["type"] == "ReferenceResolved"][0]
     assert message == 'failed to get object default/late: services.serving.knative.dev "late" not found'
-    events = api.list("/api/v1/namespaces/default/events", fieldSelector="involvedObject.name=later.example.com")
-    assert [(e["type"], e["reason"]) for e in events] == [("Warning", "ResolveFailed")]
+
+    def events():
+        found = api.list("/api/v1/namespaces/default/events", fieldSelector="involvedObject.name=later.example.com")
+        return [(e["type"], e["reason"]) for e in found]
+    wait_for(events, 20, "an Event tells it, after the condition")
+    assert events() == [("Warning", "ResolveFailed")]
     lull.cli("deploy", "late", "--", "python3", "-c", ECHO)
     wait_condition(lull, "later.example.com", "Ready", ("True", ""))
-    wait_for(lambda: serves(lull, "later.example.com", "late"), 10, "the mapped domain answers")
+    wait_for(lambda: serves(lull, "later.example.com", "late"), 20, "the mapped domain answers")
     lull.cli("delete", "late")
     wait_condition(lull, "later.example.com", "ReferenceResolved", ("False", "ResolveFailed"))
-    wait_for(lambda: call(lull, "later.example.com").status == 404, 10, "404 without the function")
+    wait_for(lambda: call(lull, "later.example.com").status == 404, 20, "404 without the function")
     api.delete(f"{MAPPINGS.format('default')}/later.example.com")
 
 

@@ -269,6 +269,20 @@ void world_dry_pass(struct world *w)
     }
 }
 
+/* As the controller does it: told when all else of the plan was written. Returns the operations. */
+static size_t tell_refused(struct world *w, const struct reconcile_env *env, const json_t *object)
+{
+    struct plan plan;
+    plan_init(&plan);
+    reconcile_refused_revision(env, object, "quota: no more", &plan);
+    size_t count = plan.n_ops;
+    for (size_t o = 0; o < count; o++) {
+        apply(w, &plan.ops[o]);
+    }
+    plan_fini(&plan);
+    return count;
+}
+
 size_t world_pass(struct world *w)
 {
     struct reconcile_env env = env_of(w);
@@ -281,11 +295,17 @@ size_t world_pass(struct world *w)
         run(&env, w->kinds[i], object, &plan);
         assert_int_equal(plan.err.code, ERR_OK);
         bool killed = false;
+        bool refused = false;
         for (size_t o = 0; o < plan.n_ops && !killed; o++) {
+            if (plan.ops[o].kind == KIND_REVISION && plan.ops[o].verb == PLAN_CREATE &&
+                w->refused != NULL && strcmp(plan.ops[o].name, w->refused) == 0) {
+                refused = true;
+                continue;
+            }
             apply(w, &plan.ops[o]);
             killed = w->writes == w->kill_at;
         }
-        planned += plan.n_ops;
+        planned += plan.n_ops - refused + (refused ? tell_refused(w, &env, object) : 0);
         if (plan.again_ms > 0 && (w->again_ms == 0 || plan.again_ms < w->again_ms)) {
             w->again_ms = plan.again_ms;
         }

@@ -20,8 +20,9 @@ struct world {
     struct replicas replicas; /* of every revision but those named in `broken` */
     const char *broken;       /* this revision has the trouble instead */
     struct replicas broken_replicas;
-    size_t writes;     /* operations applied so far */
-    size_t max_writes; /* later ones are lost, as if the controller had been killed */
+    const char *refused; /* the API does not take a Revision of this name; NULL: it takes all */
+    size_t writes;       /* operations applied so far */
+    size_t max_writes;   /* later ones are lost, as if the controller had been killed */
     size_t kill_at;    /* with this write the controller dies; what it planned beyond it is lost */
     uint64_t again_ms; /* of the last pass: the soonest wish to look again, 0: none */
 };

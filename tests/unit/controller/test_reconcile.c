@@ -184,6 +184,44 @@ static void update_keeps_the_old_until_the_new_is_ready(void **state)
     world_fini(&w);
 }
 
+/* A quota, or a webhook of the cluster's, does not let the Revision in. */
+static void a_revision_that_the_api_refuses_is_told(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    put_service(&w, "i");
+    w.replicas.ready = 1;
+    world_settle(&w);
+    w.refused = "hello-00002";
+    set_image(&w, "j");
+    world_settle(&w);
+    const json_t *service = world_get(&w, KIND_SERVICE, "hello");
+    struct condition failed = condition_get(service, "ConfigurationsReady");
+    assert_string_equal(failed.status, "False");
+    assert_string_equal(failed.reason, "RevisionFailed");
+    assert_string_equal(failed.message, "Revision creation failed with message: quota: no more.");
+    IS(KIND_CONFIGURATION, "hello", "Ready", "False");
+    IS(KIND_SERVICE, "hello", "Ready", "False");
+    assert_string_equal(jpeek_cstr(service, "status.latestCreatedRevisionName"), "hello-00001");
+    assert_string_equal(jpeek_cstr(service, "status.traffic[0].revisionName"), "hello-00001");
+    /* It is tried again, and one day taken. */
+    w.refused = NULL;
+    world_settle(&w);
+    service = world_get(&w, KIND_SERVICE, "hello");
+    assert_true(object_is_ready(service));
+    assert_string_equal(jpeek_cstr(service, "status.latestCreatedRevisionName"), "hello-00002");
+    world_fini(&w);
+
+    world_init(&w); /* the first one */
+    put_service(&w, "i");
+    w.refused = "hello-00001";
+    world_settle(&w);
+    IS(KIND_SERVICE, "hello", "Ready", "False");
+    assert_null(jget(world_get(&w, KIND_SERVICE, "hello"), "status.latestCreatedRevisionName"));
+    world_fini(&w);
+}
+
 /* A newer generation fails; an older one that became ready meanwhile is the latest ready. */
 static void latest_ready_never_goes_back(void **state)
 {
@@ -440,6 +478,7 @@ int main(void)
         cmocka_unit_test(a_port_named_h2c_is_told),
         cmocka_unit_test(killed_after_any_write),
         cmocka_unit_test(update_keeps_the_old_until_the_new_is_ready),
+        cmocka_unit_test(a_revision_that_the_api_refuses_is_told),
         cmocka_unit_test(latest_ready_never_goes_back),
         cmocka_unit_test(traffic_targets),
         cmocka_unit_test(a_foreign_placeholder_is_told),
