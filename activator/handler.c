@@ -25,7 +25,6 @@
 #define HELD_REQUEST_BYTES 2048u /* what holding one costs beside its head and body */
 #define HEADER_BYTES       64u   /* estimate per header */
 #define LOOK_AGAIN_NS      (5 * CLOCK_NS_PER_MS) /* after a change; the throttler then says when */
-#define LISTEN_BACKLOG     4096
 #define TICK_MAX_NS        CLOCK_NS_PER_S
 #define TICK_MIN_NS        CLOCK_NS_PER_MS
 #define FDS_OF_OURS        256u /* API, autoscaler, admin port, probes, idle connections */
@@ -327,8 +326,7 @@ int handler_listen(struct handler *h, const int inherited[2], struct error *err)
 {
     const char *addrs[2] = {h->config->public_listen, h->config->local_listen};
     for (int i = 0; i < 2; i++) {
-        struct listen_options lo = {
-            .backlog = LISTEN_BACKLOG, .inherited = inherited[i] >= 0, .fd = inherited[i]};
+        struct listen_options lo = {.inherited = inherited[i] >= 0, .fd = inherited[i]};
         int rc = http_server_listen_text(h->servers[i], addrs[i], &lo, err);
         if (rc < 0) {
             return error_prefix(err, rc, "listen on %s", addrs[i]);

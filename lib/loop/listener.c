@@ -24,7 +24,7 @@
 #include "base/mem.h"
 #include "loop/stream_open.h"
 
-#define BACKLOG_DEFAULT 1024
+#define BACKLOG_DEFAULT 4096
 #define TAKE_ALL_MAX    65536 /* no backlog is longer */
 #define ACCEPT_MAX      64    /* in one turn */
 #define RETRY_MS        50

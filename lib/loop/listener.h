@@ -16,7 +16,7 @@ struct listener;
 typedef void (*listener_cb)(struct listener *l);
 
 struct listen_options {
-    int backlog;     /* 0: 1024 */
+    int backlog;     /* 0: 4096; the kernel allows net.core.somaxconn at most */
     bool reuse_port; /* SO_REUSEPORT (TCP) */
     bool inherited;  /* fd is a bound socket to take over; it is not unlinked at close */
     int fd;          /* only with inherited */
