@@ -7,6 +7,7 @@
 #include "metric/metric.h"
 #include "metric/rows.h"
 #include "autoscaler/explain.h"
+#include "autoscaler/replay_state.h"
 
 #define PAGE_MAX (1u << 20)
 
@@ -113,8 +114,11 @@ static void why(struct http_simple_request *rq, void *arg)
         return;
     }
     struct error err = {0};
-    CLEANUP(jfree)
-    json_t *json = explain_json(rev, &e->reports, loop_now_ms(e->loop), clock_wall_ns(), &err);
+    uint64_t now_ms = loop_now_ms(e->loop);
+    CLEANUP(jfree) json_t *json = explain_json(rev, &e->reports, now_ms, clock_wall_ns(), &err);
+    if (json != NULL && http_query_get(rq->query, "recording", &ns)) {
+        json_object_set_new(json, "recording", replay_record(rev, &e->reports, now_ms));
+    }
     CLEANUP(strbuf_fini) struct strbuf page;
     strbuf_init(&page, PAGE_MAX);
     if (json == NULL || jdump_pretty(json, &page, &err) < 0) {

@@ -248,7 +248,9 @@ static void on_timer(struct timer *timer)
     }
     e->slot = (e->slot + 1) % ENGINE_SLOTS;
     list_foreach_safe (node, &e->slots[e->slot]) { /* a standby's does nothing */
-        engine_evaluate(e, LIST_ENTRY(node, struct revision, slot_link), ENGINE_REGULAR);
+        struct revision *rev = LIST_ENTRY(node, struct revision, slot_link);
+        rev->regular_ms = now_ms;
+        engine_evaluate(e, rev, ENGINE_REGULAR);
     }
     if (!e->standby) {
         scaler_retry(e, now_ms);

@@ -1,95 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Plan. forecast: copy decider, state and windows; step two seconds at a time with silence until
- * the scale has changed and zero is reached, as if replicas followed at once. why: the rule that
- * holds the scale now, as a sentence with the time it lasts. Everything else is reading out.
+ * Plan. why: the rule that gave the scale, as a sentence with the time it lasts. holds: what keeps
+ * it from going down sooner, and what would happen without each (forecast.c). Everything else is
+ * reading out.
  * Failure modes: no decision yet, missing reports: said in words; the forecast then has nothing.
  */
 #include "autoscaler/explain.h"
 
 #include "base/clock.h"
-#include "base/mem.h"
 #include "base/num.h"
 #include "json/jbuild.h"
 
-#define FORECAST_MS 7200000u
-#define TEXT_MAX    1024
-
-/* --- forecast ------------------------------------------------------------------------------ */
-
-static struct window window_copy(const struct window *w)
-{
-    struct window copy = *w;
-    if (w->buckets != NULL) {
-        copy.buckets = xcalloc(w->seconds, sizeof(*copy.buckets));
-        memcpy(copy.buckets, w->buckets, w->seconds * sizeof(*copy.buckets));
-    }
-    return copy;
-}
-
-static struct window_max max_copy(const struct window_max *m)
-{
-    struct window_max copy = *m;
-    if (m->count > 0) {
-        copy.values = xcalloc(m->count, sizeof(*copy.values));
-        copy.steps = xcalloc(m->count, sizeof(*copy.steps));
-        memcpy(copy.values, m->values, m->count * sizeof(*copy.values));
-        memcpy(copy.steps, m->steps, m->count * sizeof(*copy.steps));
-    }
-    return copy;
-}
-
-/* The parts of a revision that decisions read and write; nothing else is touched. */
-static struct revision shadow_of(const struct revision *rev)
-{
-    struct revision shadow = *rev;
-    shadow.concurrency_stable = window_copy(&rev->concurrency_stable);
-    shadow.concurrency_panic = window_copy(&rev->concurrency_panic);
-    shadow.rps_stable = window_copy(&rev->rps_stable);
-    shadow.rps_panic = window_copy(&rev->rps_panic);
-    shadow.decider.delay = max_copy(&rev->decider.delay);
-    return shadow;
-}
-
-static void shadow_fini(struct revision *shadow)
-{
-    window_fini(&shadow->concurrency_stable);
-    window_fini(&shadow->concurrency_panic);
-    window_fini(&shadow->rps_stable);
-    window_fini(&shadow->rps_panic);
-    decider_fini(&shadow->decider);
-}
-
-struct forecast explain_forecast(const struct revision *rev, const struct reports *reports,
-                                 uint64_t now_ms)
-{
-    struct forecast out = {0};
-    if (!reports->current || rev->replicas <= 0) {
-        return out;
-    }
-    struct revision shadow = shadow_of(rev);
-    struct reports silence = *reports;
-    for (uint64_t t = DECIDER_TICK_MS; t <= FORECAST_MS && !out.zero; t += DECIDER_TICK_MS) {
-        silence.last_ms = now_ms + t;
-        struct plan plan = revision_decide(&shadow, &silence, false, now_ms + t);
-        if (!plan.write) {
-            continue;
-        }
-        if (!out.changes) {
-            out.changes = true;
-            out.to = plan.want;
-            out.in_ms = t;
-        }
-        shadow.replicas = plan.want;
-        shadow.ready = plan.want < shadow.ready ? plan.want : shadow.ready;
-        if (plan.want == 0) {
-            out.zero = true;
-            out.zero_ms = t;
-        }
-    }
-    shadow_fini(&shadow);
-    return out;
-}
+#define TEXT_MAX 1024
 
 /* --- words --------------------------------------------------------------------------------- */
 
@@ -232,6 +154,81 @@ static void say_next(struct strbuf *out, const struct revision *rev, const struc
     strbuf_append_char(out, '.');
 }
 
+/* What there is on the last whole second that was reported. */
+static double in_flight(const struct revision *rev)
+{
+    return window_at(&rev->concurrency_stable, rev->concurrency_stable.last_write);
+}
+
+static void say_hold(struct strbuf *out, const struct revision *rev, const struct holding *h,
+                     uint64_t now_ms)
+{
+    char text[NUM_DURATION_MAX];
+    switch (h->hold) {
+    case HOLD_TRAFFIC:
+        if (in_flight(rev) > 0) {
+            strbuf_appendf(out, "%.3g requests are in flight, and", in_flight(rev));
+        }
+        strbuf_appendf(out, "%sthe stable window of %u s has traffic in it",
+                       out->len > 0 ? " " : "", rev->spec.stable_window_s);
+        break;
+    case HOLD_WAITING:
+        strbuf_append_str(out, "requests wait for replicas");
+        break;
+    case HOLD_PANIC:
+        strbuf_append_str(out, "panic mode keeps what a burst reached");
+        break;
+    case HOLD_DELAY:
+        strbuf_appendf(out, "scale-down-delay is %u s", rev->spec.scale_down_delay_s);
+        break;
+    case HOLD_RATE:
+        strbuf_appendf(out, "max-scale-down-rate is %g: one step goes to a %gth part",
+                       rev->spec.max_scale_down_rate, rev->spec.max_scale_down_rate);
+        break;
+    case HOLD_ACTIVATION:
+        strbuf_appendf(out, "activation-scale is %d", rev->spec.activation_scale);
+        break;
+    case HOLD_MIN:
+        strbuf_appendf(out, "min-scale is %d", rev->spec.min_scale);
+        break;
+    case HOLD_INITIAL:
+        strbuf_appendf(out, "initial-scale is %d and was not reached yet", rev->spec.initial_scale);
+        break;
+    case HOLD_NO_ZERO:
+        strbuf_append_str(out, "enable-scale-to-zero is false");
+        break;
+    case HOLD_RECENT:
+        strbuf_appendf(out, "it became active less than the stable window of %u s ago",
+                       rev->spec.stable_window_s);
+        break;
+    case HOLD_RETENTION:
+        strbuf_appendf(out, "scale-to-zero-pod-retention-period is %g s",
+                       (double)rev->spec.retention_ms / 1000);
+        break;
+    case HOLD_GRACE:
+        strbuf_appendf(out, "scale-to-zero-grace-period is %g s and the activators came just now",
+                       (double)rev->spec.grace_ms / 1000);
+        break;
+    case HOLD_STARTING:
+        strbuf_append_str(out, "it is starting");
+        break;
+    case HOLD_REPORTS:
+        strbuf_append_str(out, "the activators' reports are not complete for a stable window yet");
+        break;
+    case HOLD_N:
+        break;
+    }
+    say_duration(out, "; lasts ", h->until_ms, now_ms);
+    if (h->without.changes) {
+        strbuf_appendf(out, "; without it to %d in %s", h->without.to,
+                       seconds_text(h->without.in_ms, text, sizeof(text)));
+    }
+    if (h->without.zero && h->without.to != 0) {
+        strbuf_appendf(out, " and to 0 in %s",
+                       seconds_text(h->without.zero_ms, text, sizeof(text)));
+    }
+}
+
 static void say_scale(struct strbuf *out, const struct revision *rev)
 {
     if (rev->replicas < 0) {
@@ -278,17 +275,43 @@ static void add_why(struct jbuild *b, const struct revision *rev, const char *te
     jbuild_double(b, "why.stable", rev->last.stable);
     jbuild_double(b, "why.panic", rev->last.panic);
     jbuild_bool(b, "why.panicMode", rev->decider.panicking);
+    jbuild_double(b, "why.inFlight", in_flight(rev));
+    jbuild_i64(b, "why.excessBurstCapacity", rev->last.excess_burst);
 }
 
-static void add_next(struct jbuild *b, const struct forecast *f)
+static void add_forecast(struct jbuild *b, const char *where, const struct forecast *f)
 {
-    jbuild_obj(b, "next");
-    if (f->changes) {
-        jbuild_i64(b, "next.scale", f->to);
-        jbuild_double(b, "next.inSeconds", (double)f->in_ms / 1000);
+    static const char *const names[] = {"scale", "inSeconds", "zeroInSeconds"};
+    char path[64];
+    jbuild_obj(b, where);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        snprintf(path, sizeof(path), "%s.%s", where, names[i]);
+        if (i == 0 && f->changes) {
+            jbuild_i64(b, path, f->to);
+        } else if (i == 1 && f->changes) {
+            jbuild_double(b, path, (double)f->in_ms / 1000);
+        } else if (i == 2 && f->zero) {
+            jbuild_double(b, path, (double)f->zero_ms / 1000);
+        }
     }
-    if (f->zero) {
-        jbuild_double(b, "next.zeroInSeconds", (double)f->zero_ms / 1000);
+}
+
+static void add_holds(struct jbuild *b, const struct revision *rev, const struct reports *reports,
+                      uint64_t now_ms)
+{
+    struct holding holds[HOLD_N];
+    size_t count = forecast_holds(rev, reports, now_ms, holds);
+    jbuild_arr(b, "holds");
+    for (size_t i = 0; i < count; i++) {
+        CLEANUP(strbuf_fini) struct strbuf text;
+        strbuf_init(&text, TEXT_MAX);
+        say_hold(&text, rev, &holds[i], now_ms);
+        jbuild_str(b, "holds[+].reason", hold_text(holds[i].hold));
+        jbuild_slice(b, "holds[-1].text", strbuf_slice(&text));
+        if (holds[i].until_ms > now_ms) {
+            jbuild_double(b, "holds[-1].lastsSeconds", (double)(holds[i].until_ms - now_ms) / 1000);
+        }
+        add_forecast(b, "holds[-1].without", &holds[i].without);
     }
 }
 
@@ -299,7 +322,7 @@ json_t *explain_json(const struct revision *rev, const struct reports *reports, 
     CLEANUP(strbuf_fini) struct strbuf text;
     strbuf_init(&why, TEXT_MAX);
     strbuf_init(&text, 3 * TEXT_MAX);
-    struct forecast forecast = explain_forecast(rev, reports, now_ms);
+    struct forecast forecast = forecast_run(rev, reports, now_ms);
     bool failing;
     const char *trouble = revision_trouble(rev, &failing);
     say_plan(&why, rev, reports, now_ms);
@@ -321,7 +344,8 @@ json_t *explain_json(const struct revision *rev, const struct reports *reports, 
     jbuild_i64(&b, "scale.ready", rev->ready);
     jbuild_i64(&b, "scale.desired", rev->plan.want);
     add_why(&b, rev, why.ptr, now_ms);
-    add_next(&b, &forecast);
+    add_forecast(&b, "next", &forecast);
+    add_holds(&b, rev, reports, now_ms);
     if (trouble != NULL) {
         jbuild_str(&b, "trouble", trouble);
     }

@@ -16,6 +16,7 @@
 #include "serving/autoscaler_json.h"
 #include "serving/defaults.h"
 #include "serving/names.h"
+#include "autoscaler/replay_state.h"
 #include "autoscaler/sample.h"
 
 #define STAT_SECONDS_MAX   60
@@ -311,6 +312,19 @@ static int play_gone(struct replay *r, const json_t *line, uint64_t now_ms, stru
     return rc;
 }
 
+/* Everything at once, as a running autoscaler wrote it down. */
+static int play_state(struct replay *r, const json_t *line, struct error *err)
+{
+    json_t *state;
+    int rc = jget_obj(line, "state", &state, err);
+    if (rc == 0) {
+        r->reporting = true;
+        rc = replay_state_from_json(state, ORIGIN_MS, r->rev, &r->reports, err);
+        rc = rc < 0 ? error_prefix(err, rc, "state") : 0;
+    }
+    return rc;
+}
+
 static int play_poke(struct replay *r, const json_t *line, uint64_t now_ms, struct error *err)
 {
     double count;
@@ -457,7 +471,8 @@ static int play(struct replay *r, const json_t *line, uint64_t now_ms, struct st
     if (has(line, "restart")) {
         play_restart(r, now_ms);
     }
-    rc = has(line, "ready") ? play_replicas(r, line, "ready", err) : 0;
+    rc = has(line, "state") ? play_state(r, line, err) : 0;
+    rc = rc == 0 && has(line, "ready") ? play_replicas(r, line, "ready", err) : rc;
     rc = rc == 0 && has(line, "replicas") ? play_replicas(r, line, "replicas", err) : rc;
     rc = rc == 0 && has(line, "report") ? play_report(r, line, now_ms, err) : rc;
     rc = rc == 0 && has(line, "gone") ? play_gone(r, line, now_ms, err) : rc;
@@ -473,9 +488,9 @@ static int play(struct replay *r, const json_t *line, uint64_t now_ms, struct st
 
 int replay_line(struct replay *r, struct slice text, struct strbuf *out, struct error *err)
 {
-    static const char *const names[] = {"time",     "scenario", "config", "restart", "ready",
-                                        "replicas", "report",   "gone",   "stat",    "scrape",
-                                        "poke",     "tick",     NULL};
+    static const char *const names[] = {"time",   "scenario", "config", "restart", "state",
+                                        "ready",  "replicas", "report", "gone",    "stat",
+                                        "scrape", "poke",     "tick",   NULL};
     if (slice_empty(slice_trim(text))) {
         return 0;
     }

@@ -12,10 +12,6 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-/* A crowd that was poked for stands in no window before the next report, and that one may cover a
- * part of its second only: for so long its replicas are not taken back. */
-#define CROWD_MS 3000u
-
 /* Knative's default of config-deployment's progress-deadline. */
 #define PROGRESS_DEADLINE_MS 600000u
 
@@ -298,14 +294,14 @@ bool revision_averages(const struct revision *rev, uint64_t now_ms, double *out_
 
 void revision_poked(struct revision *rev, double count, uint64_t now_ms)
 {
-    bool recent = rev->held_count > 0 && now_ms - rev->held_ms < CROWD_MS;
+    bool recent = rev->held_count > 0 && now_ms - rev->held_ms < REVISION_CROWD_MS;
     rev->held_count = recent && rev->held_count > count ? rev->held_count : fmax(count, 1);
     rev->held_ms = now_ms;
 }
 
 static double held_now(const struct revision *rev, bool held, uint64_t now_ms)
 {
-    bool crowd = rev->held_count > 1 && now_ms - rev->held_ms < CROWD_MS;
+    bool crowd = rev->held_count > 1 && now_ms - rev->held_ms < REVISION_CROWD_MS;
     return crowd ? rev->held_count : held ? 1 : 0;
 }
 

@@ -16,6 +16,10 @@
 #include "autoscaler/objects.h"
 #include "autoscaler/reports.h"
 
+/* A crowd that was poked for stands in no window before the next report, and that one may cover a
+ * part of its second only: for so long its replicas are not taken back. */
+#define REVISION_CROWD_MS 3000u
+
 struct kube_request;
 
 struct replica {
@@ -65,10 +69,11 @@ struct revision {
     uint64_t active_wall_ns; /* wall time at which state.active became so */
     uint64_t initialized_wall_ns;
     struct history history;
-    bool held;         /* a POKE came before decisions could be made */
-    uint64_t held_ms;  /* last POKE; 0: never */
-    double held_count; /* requests that it, or one shortly before it, spoke of */
-    uint64_t burst_ms; /* last decision that a burst asked for */
+    bool held;           /* a POKE came before decisions could be made */
+    uint64_t held_ms;    /* last POKE; 0: never */
+    double held_count;   /* requests that it, or one shortly before it, spoke of */
+    uint64_t burst_ms;   /* last decision that a burst asked for */
+    uint64_t regular_ms; /* last regular one; 0: none yet */
 
     /* being written: the engine's */
     int32_t goal; /* scale that is wanted; -1: none wanted yet */

@@ -126,6 +126,17 @@ int cmd_describe(struct cli *cli, int argc, char **argv)
     return rc < 0 ? cli_fail(&err) : 0;
 }
 
+static void change_print(const json_t *c)
+{
+    double stable = 0, panic = 0, target = 0;
+    (void)(jget_double(c, "inputs.stable", &stable, NULL) +
+           jget_double(c, "inputs.panic", &panic, NULL) +
+           jget_double(c, "inputs.target", &target, NULL));
+    printf("  %s  %lld -> %lld  %s (stable %.2f, panic %.2f, target %.2f, %lld ready)\n",
+           jpeek_cstr(c, "time"), (long long)jpeek_i64(c, "from"), (long long)jpeek_i64(c, "to"),
+           jpeek_cstr(c, "rule"), stable, panic, target, (long long)jpeek_i64(c, "inputs.ready"));
+}
+
 static void changes_print(const json_t *autoscaler)
 {
     const json_t *changes = jpeek_arr(autoscaler, "status.lullDecisions");
@@ -138,17 +149,35 @@ static void changes_print(const json_t *autoscaler)
            (long long)jpeek_i64(autoscaler, "status.actualScale"));
     json_array_foreach(changes, i, c)
     {
-        double stable = 0, panic = 0, target = 0;
-        (void)(jget_double(c, "inputs.stable", &stable, NULL) +
-               jget_double(c, "inputs.panic", &panic, NULL) +
-               jget_double(c, "inputs.target", &target, NULL));
-        printf("  %s  %lld -> %lld  %s (stable %.2f, panic %.2f, target %.2f, %lld ready)\n",
-               jpeek_cstr(c, "time"), (long long)jpeek_i64(c, "from"),
-               (long long)jpeek_i64(c, "to"), jpeek_cstr(c, "rule"), stable, panic, target,
-               (long long)jpeek_i64(c, "inputs.ready"));
+        change_print(c);
     }
     if (json_array_size(changes) == 0) {
         puts("  none yet");
+    }
+}
+
+// The autoscaler's own words, what holds the scale up, and the last changes.
+static void why_print(const json_t *answer)
+{
+    const json_t *holds = jpeek_arr(answer, "holds");
+    const json_t *changes = jpeek_arr(answer, "changes");
+    size_t i;
+    json_t *each;
+
+    puts(jpeek_cstr(answer, "text"));
+    if (json_array_size(holds) > 0) {
+        puts("What keeps it from going down sooner:");
+    }
+    json_array_foreach(holds, i, each)
+    {
+        printf("  %-20s %s\n", jpeek_cstr(each, "reason"), jpeek_cstr(each, "text"));
+    }
+    if (json_array_size(changes) > 0) {
+        puts("Its last changes, newest first:");
+    }
+    json_array_foreach(changes, i, each)
+    {
+        change_print(each);
     }
 }
 
@@ -202,7 +231,7 @@ static int why(struct cli *cli, const char *name, bool json, struct error *err)
     if (rc == 0 && json) {
         cli_print_json(answer);
     } else if (rc == 0) {
-        puts(jpeek_cstr(answer, "text"));
+        why_print(answer);
     }
     free(body);
     json_decref(answer);

@@ -139,6 +139,22 @@ bool window_empty(const struct window *w, int64_t second)
     return !w->written || second - w->last_write > (int64_t)w->seconds;
 }
 
+int64_t window_last_value(const struct window *w)
+{
+    for (uint32_t i = 0; w->buckets != NULL && i < w->seconds; i++) {
+        if (bucket(w, w->last_write - (int64_t)i) != 0) {
+            return w->last_write - (int64_t)i;
+        }
+    }
+    return -1;
+}
+
+double window_at(const struct window *w, int64_t second)
+{
+    bool known = w->written && second <= w->last_write && second + w->seconds > w->last_write;
+    return known ? bucket(w, second) : 0;
+}
+
 static double round_micro(double value)
 {
     return round(value * 1e6) / 1e6;

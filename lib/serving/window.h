@@ -44,6 +44,11 @@ void window_touch(struct window *w, int64_t second);
 /* Nothing was recorded in the window that ends at `second`: there is no average. */
 bool window_empty(const struct window *w, int64_t second);
 
+/* The last second with something other than zero in it; -1: there is none. */
+int64_t window_last_value(const struct window *w);
+/* What was recorded for that second. */
+double window_at(const struct window *w, int64_t second);
+
 /*
  * Linear average at `second`: the sum of the buckets in the window over the number of seconds
  * between the first and the last write (inclusive), at most the buckets that are still inside;

@@ -252,8 +252,70 @@ def test_a_prediction_comes_true(world):
     why, now = world.why(), time.monotonic()
     wait_for(lambda: world.replicas() == 0, 20, "it goes to zero")
     came = world.scales()[0][0] - now
-    # Decisions are two seconds apart; the prediction is to the tick, the tick's phase is not in it.
+    # The prediction is to the tick; a report that comes just behind one moves it to the next.
     assert abs(came - why["next"]["zeroInSeconds"]) <= 2.2, (came, why)
+
+
+def play(recording, home):
+    """(scale, seconds) of the first change in a recording, and seconds until zero."""
+    path = home / "recording.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in recording))
+    got = subprocess.run([binary("lull-autoscaler"), "replay", path], capture_output=True, text=True, check=True, timeout=60)
+    began, changes = recording[0]["time"], []
+    for decision in map(json.loads, got.stdout.splitlines()):
+        if decision["plan"]["write"]:
+            changes.append((decision["plan"]["want"], (decision["time"] - began) / 1000))
+    zero = next((seconds for scale, seconds in changes if scale == 0), None)
+    return {k: v for k, v in (("scale", changes[0][0]), ("inSeconds", changes[0][1]), ("zeroInSeconds", zero)) if v is not None} \
+        if changes else {}
+
+
+def without(recording, reason):
+    state = json.loads(json.dumps(recording))
+    at = state[1]["state"]
+    if reason == "traffic":
+        for window in at["windows"].values():
+            window["values"] = []
+    elif reason == "panic-hold":
+        at["panic"] = {"on": False, "since": 0, "most": 0}
+    elif reason == "scale-down-delay":
+        at["settings"]["scaleDownDelaySeconds"] = 0
+    elif reason == "max-scale-down-rate":
+        at["settings"]["maxScaleDownRate"] = 1e9
+    elif reason == "min-scale":
+        at["settings"]["minScale"] = 0
+    elif reason == "reports-incomplete":
+        at["reports"]["since"] = 0
+    else:
+        raise AssertionError(reason)
+    return state
+
+
+def test_what_is_named_is_what_holds(world, home):
+    """A recording of the moment goes as predicted; without each reason that is named, as predicted without it."""
+    world.config(**{**FAST, "stable-window": "6s"})
+    scaled = "autoscaling.knative.dev/"
+    world.function("f1", replicas=4, annotations={scaled + "target": "1", scaled + "scale-down-delay": "20s"})
+    world.function("f2", replicas=2, annotations={scaled + "min-scale": "2"})
+    world.start()
+    link = world.link()
+    link.load["f1"] = 3.0
+    wait_for(lambda: link.seq > 9, 20, "more than a window of reports")
+    link.load.clear()
+    asked = set()
+
+    def ask(name):
+        why = json.loads(world.get(f"/debug/why?namespace=default&name={name}&recording=1"))
+        assert play(why["recording"], home) == why["next"], why
+        for hold in why["holds"]:
+            assert play(without(why["recording"], hold["reason"]), home) == hold["without"], hold
+            asked.add((name, hold["reason"]))
+        return why
+
+    ask("f1")
+    wait_for(lambda: ask("f1") and ("f1", "scale-down-delay") in asked, 20, "the delay holds it")
+    wait_for(lambda: ask("f2")["holds"] == [] or ("f2", "min-scale") in asked, 20, "its bound holds it")
+    assert ("f2", "min-scale") in asked and {"traffic", "panic-hold"} & {reason for name, reason in asked if name == "f1"}, asked
 
 
 @pytest.mark.quick

@@ -147,7 +147,7 @@ static void check_forecast(const char *name, const struct config_pair *annotatio
     for (int i = 0; i < busy_steps; i++) {
         world_step(&w, load);
     }
-    struct forecast f = explain_forecast(w.rev, &w.reports, w.now_ms);
+    struct forecast f = forecast_run(w.rev, &w.reports, w.now_ms);
     uint64_t from_ms = w.now_ms;
     uint64_t changed_ms = 0;
     uint64_t zero_ms = 0;
