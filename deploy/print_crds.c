@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// print-crds DIR [--check]: writes deploy/crds/*.yaml from the tables of kinds and structures
+// print-crds DIR [--check]: writes deploy/chart/files/crds/*.yaml from the tables of kinds and structures
 // (serving/kinds.def, serving/schema.def), or says which file differs from them. So a cluster and
 // the API server of one machine show the same kinds, columns and short names.
 //
@@ -199,6 +199,8 @@ static void print_crd(FILE *out, const struct kind *kind)
             "  name: %s.%s\n"
             "  labels:\n"
             "    app.kubernetes.io/part-of: lull\n"
+            "  annotations:\n"
+            "    helm.sh/resource-policy: keep # what users made outlives an uninstall\n"
             "spec:\n"
             "  group: %s\n"
             "  scope: %s\n"

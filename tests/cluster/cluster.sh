@@ -9,6 +9,7 @@
 #   cluster.sh status          processes, memory, nodes, pods
 #   cluster.sh kubectl ARGS    kubectl as admin
 #   cluster.sh exec CMD...     run CMD in the cluster's network namespace (ClusterIPs and pod IPs reachable)
+#   cluster.sh helm ARGS       helm, built when it is not there yet (any command of it; needs no cluster)
 #   cluster.sh image NAME TAR-OR-BINARY   import an image tar, or wrap one static binary as image NAME
 #   cluster.sh kill NAME       kill -9 one server (see status); up brings it back
 #   cluster.sh down            stop everything, remove namespaces, mounts, cgroups and cluster data (keeps bin, images)
@@ -27,6 +28,7 @@ KUBE_PORT=${KUBE_PORT:-16543}                    # API server on the caller's lo
 KUBE_VERSION=${KUBE_VERSION:-v1.34.4}            # k8s.io/kubernetes
 STAGING_VERSION=v0.${KUBE_VERSION#v1.}
 KUBE_ETCD=${KUBE_ETCD:-v3.6.4}                   # go.etcd.io/etcd/server/v3; "apt" = Debian's etcd-server 3.4
+KUBE_HELM=${KUBE_HELM:-v3.22.0}                  # helm.sh/helm/v3
 KUBE_COREDNS=${KUBE_COREDNS:-v1.13.1}            # built and run for cluster DNS; none = go without
 OCI_RUNTIME=${OCI_RUNTIME:-crun}                 # crun | runc (both work; see holder.sh about cgroup2)
 PROXY_MODE=${PROXY_MODE:-iptables}               # iptables | nftables
@@ -138,6 +140,14 @@ build_coredns() { # the DNS server with only the plugins a cluster needs, in a m
     echo "$KUBE_COREDNS $STAGING_VERSION" >.version
   fi
   GOFLAGS=-buildvcs=false CGO_ENABLED=0 $NICE go build -mod=readonly -trimpath -ldflags "-s -w" -o "$BIN/coredns" . 2>>"$LOG/build.log" || die "go build coredns: $LOG/build.log"
+}
+build_helm() { # helm has requirements of its own, so it is no tool of the module of the others
+  local want t0=$SECONDS; want="$KUBE_HELM $(go version | cut -d' ' -f3)"
+  [ "$(cat "$BIN/.stamp-helm" 2>/dev/null)" != "$want" ] || return 0
+  mkdir -p "$BIN" "$LOG"
+  GOBIN=$BIN GOFLAGS=-buildvcs=false CGO_ENABLED=0 $NICE go install -trimpath -ldflags "-s -w" "helm.sh/helm/v3/cmd/helm@$KUBE_HELM" 2>"$LOG/helm.log" || die "go install helm: $LOG/helm.log"
+  echo "$want" >"$BIN/.stamp-helm"
+  say "go install helm: $((SECONDS-t0))s"
 }
 
 mkimage() { # mkimage NAME:TAG STATIC-BINARY OUT.tar  - a one-layer image in docker-archive format
@@ -504,10 +514,11 @@ case ${1:-} in
   status) status ;;
   kill) HP=$(holder) || die "down"; alive "${2:?}" || die "$2 is not up"; inns /bin/kill -9 "$(cat "$RUN/$2.pid")" ;;
   kubectl) shift; HP=$(holder) || die "down"; exec "$BIN/kubectl" --kubeconfig "$D/kubeconfig" "$@" ;;
+  helm) shift; build_helm; exec "$BIN/helm" "$@" ;;
   exec) shift; HP=$(holder) || die "down"; exec nsenter --net="/run/netns/$KUBE_NAME" -- "$@" ;;
   shell) shift; HP=$(holder) || die "down"; inns "$@" ;;
   image) shift; HP=$(holder) || die "down"; if tar -tf "$2" >/dev/null 2>&1; then import "$2"; else t=$(mktemp); mkimage "$1" "$2" "$t"; import "$t"; rm -f "$t"; fi ;;
-  *) sed -n '3,21p' "$0"; exit 2 ;;
+  *) sed -n '3,22p' "$0"; exit 2 ;;
 esac
 }
 main "$@"; exit   # one line: bash must not read on if this file is edited while it runs

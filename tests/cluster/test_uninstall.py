@@ -19,6 +19,13 @@ def test_knative_itself_is_left_alone(installed):
         kubectl("label", "--overwrite", crd, f"{label}=lull")
 
 
+def test_nothing_was_refused_to_a_part(installed):
+    """Least privilege is enough: no part was told by the API server that it may not."""
+    for pod in get("-n", "lull-system", "pods")["items"]:
+        said = kubectl("-n", "lull-system", "logs", pod["metadata"]["name"])
+        assert "is forbidden: User" not in said, said[-2000:]
+
+
 def test_remove_leaves_nothing(installed, namespace):
     apply(hello(namespace, annotations={"autoscaling.knative.dev/min-scale": "1"}))
     wait_ready(namespace)

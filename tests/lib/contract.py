@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every client of the Kubernetes API relies on, over HTTP only: the same tests run on the API server of one
-machine (tests/integration/test_contract.py) and on a real kube-apiserver with the CRDs of deploy/crds
+machine (tests/integration/test_contract.py) and on a real kube-apiserver with the CRDs of deploy/chart/files/crds
 (tests/cluster/test_contract.py). Where the two differ on purpose docs/api-differences.md says so.
 
 A module that imports these tests gives the fixture `server`: a lull_client.Api."""

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The chart with the real helm: lint, the manifests made from it, install, upgrade under load, uninstall and install
+again without loss. Runs last, when nothing of Lull is on the cluster any more."""
+
+import json
+import os
+import shlex
+
+import pytest
+
+from cluster import (KUBECTL, ROOT, TAG, Load, apply, get, hello, host_of, kubectl, pods_of, run, wait_for, wait_ready)
+from conftest import reach
+
+HELM = os.environ.get("HELM", "")
+CHART = str(ROOT / "deploy/chart")
+PARTS = ("lull-activator", "lull-autoscaler", "lull-controller")
+pytestmark = pytest.mark.skipif(not HELM, reason="no helm, and none could be built (Go 1.26 or newer)")
+
+
+def helm(*args, check=True):
+    target = []
+    if "--kubeconfig" in KUBECTL and args[0] not in ("lint", "template"):
+        target = ["--kubeconfig", KUBECTL[KUBECTL.index("--kubeconfig") + 1]]
+    return run(HELM, *args, *target, check=check, timeout=180)
+
+
+def install(*args, command="install"):
+    return helm(command, "lull", CHART, "-n", "lull-system", "--create-namespace", "--wait", "--timeout", "120s",
+                "--set", f"image.tag={TAG}", "--set-json", 'config.domain={"example.com": ""}',
+                "--set", "config.autoscaler.allow-unsafe-windows=true", "--set", "config.autoscaler.stable-window=2s",
+                *args)
+
+
+def manifests(*args):
+    done = helm("template", "lull", CHART, "-n", "lull-system", "--kube-version", "1.30.0", *args)
+    # One document a line: kubectl takes YAML apart without asking a server.
+    return json.loads(kubectl("create", "--dry-run=client", "--validate=false", "-o", "json", "-f", "-",
+                              stdin=done.stdout))["items"]
+
+
+def of_kind(items, kind, name):
+    return next(i for i in items if (i["kind"], i["metadata"]["name"]) == (kind, name))
+
+
+def test_lint():
+    assert "0 chart(s) failed" in helm("lint", "--strict", CHART).stdout
+
+
+def test_lull_yaml_is_what_the_chart_gives():
+    run(str(ROOT / "tools/manifests"), "--check", "--helm", shlex.quote(HELM))
+
+
+@pytest.mark.parametrize("value, where", [
+    ("activator.replicas=0", "/activator/replicas"),
+    ("activatr.replicas=3", "activatr"),
+    ("publicService.type=Gateway", "/publicService/type"),
+    ("config.autoscalr.stable-window=6s", "autoscalr"),
+    ("image.tag=a b", "/image/tag"),
+])
+def test_a_wrong_value_is_refused_with_its_name(value, where):
+    done = helm("template", "lull", CHART, "--kube-version", "1.30.0", "--set", value, check=False)
+    assert done.returncode != 0 and where in done.stderr, done.stderr
+
+
+def test_values_do_what_they_say():
+    items = manifests(
+        "--set", "activator.autoscaling.enabled=true", "--set", "publicService.type=LoadBalancer",
+        "--set", "publicService.externalTrafficPolicy=Local", "--set", "privateService.type=NodePort",
+        "--set", "privateService.nodePort=30081", "--set", "networkPolicy.enabled=false",
+        "--set", "controller.image=registry.example/c@sha256:1", "--set", "image.registry=registry.example/lull",
+        "--set", "image.tag=v1", "--set", "config.autoscaler.initial-scale=0", "--set", "installSecret.create=false",
+        "--set-json", 'image.pullSecrets=[{"name":"key"}]', "--set-json", 'activator.extraArgs=["--workers=auto"]',
+        "--set", "activator.nodeSelector.disk=ssd")
+    kinds = {i["kind"] for i in items}
+    assert "NetworkPolicy" not in kinds and "Secret" not in kinds
+    scaler = of_kind(items, "HorizontalPodAutoscaler", "lull-activator")["spec"]
+    assert (scaler["minReplicas"], scaler["maxReplicas"]) == (2, 10)
+    activator = of_kind(items, "Deployment", "lull-activator")["spec"]
+    assert "replicas" not in activator
+    pod = activator["template"]["spec"]
+    assert pod["containers"][0]["image"] == "registry.example/lull/lull-activator:v1"
+    assert pod["containers"][0]["args"][-1] == "--workers=auto"
+    assert pod["imagePullSecrets"] == [{"name": "key"}] and pod["nodeSelector"] == {"disk": "ssd"}
+    controller = of_kind(items, "Deployment", "lull-controller")["spec"]["template"]["spec"]["containers"][0]
+    assert controller["image"] == "registry.example/c@sha256:1"
+    assert "--queue-proxy-image=registry.example/lull/lull-queue-proxy:v1" in controller["args"]
+    public = of_kind(items, "Service", "lull-activator")["spec"]
+    assert (public["type"], public["externalTrafficPolicy"]) == ("LoadBalancer", "Local")
+    assert of_kind(items, "Service", "lull-activator-local")["spec"]["ports"][0]["nodePort"] == 30081
+    data = of_kind(items, "ConfigMap", "config-autoscaler")["data"]
+    assert data["initial-scale"] == "0" and "stable-window" in data["_example"] and "SPDX" not in data["_example"]
+
+
+def revision_of(pods):
+    return {pod["metadata"]["uid"] for pod in pods}
+
+
+@pytest.fixture(scope="module")
+def release():
+    assert get("crd", "services.serving.knative.dev") is None, "something of Lull is left on the cluster"
+    install()
+    yield
+    helm("uninstall", "lull", "-n", "lull-system", "--wait", check=False)
+    run(str(ROOT / "deploy/install"), "--kubectl", shlex.join(KUBECTL), "--remove", timeout=180)
+
+
+def secret():
+    return get("-n", "lull-system", "secret", "lull-install")["data"]["secret"]
+
+
+def test_installed_functions_survive_upgrade_uninstall_and_install(release, namespace):
+    apply(hello(namespace, annotations={"autoscaling.knative.dev/min-scale": "1"}))
+    service = wait_ready(namespace)
+    host, first = host_of(service), secret()
+    replicas = revision_of(pods_of(namespace, "hello-00001"))
+    # A key that was set by hand is nobody else's.
+    kubectl("-n", "lull-system", "patch", "configmap", "config-autoscaler", "--type=merge", "-p",
+            '{"data":{"scale-to-zero-grace-period":"1s"}}')
+
+    with reach("lull-activator") as ingress:
+        before = {part: get("-n", "lull-system", "deployment", part)["metadata"]["generation"] for part in PARTS}
+        # Without a port-forward, that is: such a one ends with its pod.
+        with Load(ingress, host) as load:
+            install("--set-json", 'podAnnotations={"example.com/upgrade":"2"}', command="upgrade")
+            wait_for("requests after the upgrade", lambda good=load.good: load.good > good + 20, 30)
+        for part in PARTS:
+            assert get("-n", "lull-system", "deployment", part)["metadata"]["generation"] > before[part]
+        if os.environ.get("LULL_CLUSTER_INSIDE"):
+            assert not load.bad, load.bad[:5]
+        assert secret() == first
+        assert revision_of(pods_of(namespace, "hello-00001")) == replicas, "an upgrade starts no replica anew"
+        config = get("-n", "lull-system", "configmap", "config-autoscaler")["data"]
+        assert config["scale-to-zero-grace-period"] == "1s" and config["stable-window"] == "2s"
+
+    helm("uninstall", "lull", "-n", "lull-system", "--wait")
+    wait_for("the parts are gone", lambda: not get("-n", "lull-system", "pods")["items"], 60)
+    assert get("-n", namespace, "ksvc", "hello")["metadata"]["uid"] == service["metadata"]["uid"]
+    assert revision_of(pods_of(namespace, "hello-00001")) == replicas
+    assert secret() == first and get("-n", "lull-system", "configmap", "config-domain")["data"]["example.com"] == ""
+
+    install()
+    assert secret() == first
+    with reach("lull-activator") as ingress:
+        wait_for("the function answers again", lambda: ingress.request(host)[0] == 200, 30)
+    assert revision_of(pods_of(namespace, "hello-00001")) == replicas
+
+
+def test_nothing_was_refused_to_a_part(release):
+    """Least privilege is enough: no part was told that it may not."""
+    for part in PARTS:
+        for pod in get("-n", "lull-system", "pods", "-l", f"app={part}")["items"]:
+            said = kubectl("-n", "lull-system", "logs", pod["metadata"]["name"])
+            assert "is forbidden: User" not in said, said[-2000:]
