@@ -36,6 +36,8 @@ static const struct command {
     {"config", cmd_config, "create, change, list and delete ConfigMaps"},
     {"delete", cmd_delete, "delete functions or other objects"},
     {"why", cmd_why, "why a function has the replicas it has"},
+    {"install", cmd_install, "put Lull onto a Kubernetes cluster"},
+    {"uninstall", cmd_uninstall, "take it from there again; functions stay"},
     {"completion", cmd_completion, "print a script that completes words in bash"},
     {"backup", cmd_backup, "write all objects and bundles to one file"},
     {"restore", cmd_restore, "replace the state by that of a backup"},

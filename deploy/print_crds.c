@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// print-crds DIR [--check]: writes deploy/chart/files/crds/*.yaml from the tables of kinds and structures
-// (serving/kinds.def, serving/schema.def), or says which file differs from them. So a cluster and
-// the API server of one machine show the same kinds, columns and short names.
+// print-crds DIR [--check]: writes deploy/chart/files/crds/*.yaml from the tables of kinds and
+// structures (serving/kinds.def, serving/schema.def), or says which file differs from them. So a
+// cluster and the API server of one machine show the same kinds, columns and short names.
 //
 // The plan: each row of the two groups of ours becomes one file in memory; it is written, or
 // compared. Failure: a file that cannot be read or written, or differs, is named; exit 1.

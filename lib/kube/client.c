@@ -158,6 +158,8 @@ char *kube_path(const struct kube_call *call)
     append_query(&out, &sep, "continue", call->continue_token);
     append_query(&out, &sep, "dryRun", call->dry_run ? "All" : NULL);
     append_query(&out, &sep, "fieldValidation", call->field_validation);
+    append_query(&out, &sep, "fieldManager", call->field_manager);
+    append_query(&out, &sep, "force", call->field_manager != NULL ? "true" : NULL);
     return strbuf_take(&out, NULL);
 }
 
@@ -297,6 +299,7 @@ static int start(struct kube_client *client, const struct kube_call *call, const
 
 #define CONTENT_JSON  "Content-Type: application/json"
 #define CONTENT_MERGE "Content-Type: application/merge-patch+json"
+#define CONTENT_APPLY "Content-Type: application/apply-patch+yaml"
 
 int kube_get(struct kube_client *client, const struct kube_call *call, struct kube_request **out,
              struct error *err)
@@ -331,6 +334,13 @@ int kube_patch(struct kube_client *client, const struct kube_call *call, struct 
 {
     REQUIRE(call->name != NULL && call->body != NULL);
     return start(client, call, "patch", "PATCH", CONTENT_MERGE, out, err);
+}
+
+int kube_apply(struct kube_client *client, const struct kube_call *call, struct kube_request **out,
+               struct error *err)
+{
+    REQUIRE(call->name != NULL && call->body != NULL && call->field_manager != NULL);
+    return start(client, call, "apply", "PATCH", CONTENT_APPLY, out, err);
 }
 
 int kube_delete(struct kube_client *client, const struct kube_call *call, struct kube_request **out,

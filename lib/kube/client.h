@@ -2,7 +2,8 @@
 #pragma once
 
 /*
- * Requests to the Kubernetes API: get, list, create, update, merge patch, delete, sub-resources.
+ * Requests to the Kubernetes API: get, list, create, update, merge patch, apply, delete,
+ * sub-resources.
  * Owns: one fetch pool and the credentials. May not: know what the objects mean.
  *
  *     struct kube_call call = {.kind = KUBE_KIND(kind_row(KIND_SERVICE)), .ns = "default",
@@ -49,6 +50,7 @@ struct kube_call {
     const char *continue_token;   /* list: of the page before; NULL: the first */
     json_t *body;                 /* create, update, patch; delete: DeleteOptions or NULL */
     bool dry_run;                 /* create, update, patch, delete: change nothing */
+    const char *field_manager;    /* apply: who has the fields */
     const char *field_validation; /* create, update, patch: "Strict", …; NULL: the server's */
     const char *accept;           /* the media type wanted; NULL: application/json */
     uint64_t timeout_ms;          /* 0: the client's */
@@ -92,6 +94,10 @@ MUST_CHECK int kube_update(struct kube_client *client, const struct kube_call *c
                            struct kube_request **out, struct error *err);
 /* application/merge-patch+json */
 MUST_CHECK int kube_patch(struct kube_client *client, const struct kube_call *call,
+                          struct kube_request **out, struct error *err);
+/* Server-side apply: creates or changes, and takes the fields of body from whoever had them. Real
+ * clusters only. */
+MUST_CHECK int kube_apply(struct kube_client *client, const struct kube_call *call,
                           struct kube_request **out, struct error *err);
 MUST_CHECK int kube_delete(struct kube_client *client, const struct kube_call *call,
                            struct kube_request **out, struct error *err);

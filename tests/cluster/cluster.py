@@ -30,12 +30,17 @@ def kubectl(*args, stdin=None, check=True, timeout=120):
     return run(*KUBECTL, *args, stdin=stdin, check=check, timeout=timeout).stdout
 
 
-def lull(namespace, command, *args):
-    """Runs the lull command against the cluster and returns what it printed."""
+def lull_at(command, *args, check=True, timeout=180):
+    """Runs the lull command against the cluster; the finished process."""
     config = ["--kubeconfig", KUBECTL[KUBECTL.index("--kubeconfig") + 1]] if (
         "--kubeconfig" in KUBECTL) else []
     binary = os.environ.get("LULL_BIN", str(ROOT / "build/cli/lull"))
-    return run(binary, command, *args, *config, "-n", namespace).stdout
+    return run(binary, command, *args, *config, check=check, timeout=timeout)
+
+
+def lull(namespace, command, *args):
+    """What the lull command printed in this namespace of the cluster."""
+    return lull_at(command, *args, "-n", namespace).stdout
 
 
 def get(*args):
@@ -49,7 +54,15 @@ def get(*args):
 
 
 def apply(obj):
-    kubectl("apply", "-f", "-", stdin=obj if isinstance(obj, str) else json.dumps(obj))
+    """kubectl apply; again while no controller answers the webhook, which a test that takes them away has to expect."""
+    text = obj if isinstance(obj, str) else json.dumps(obj)
+
+    def applied():
+        done = run(*KUBECTL, "apply", "-f", "-", stdin=text, check=False)
+        assert done.returncode == 0 or "failed calling webhook" in done.stderr, done.stderr
+        return done.returncode == 0
+
+    wait_for("a controller answers the webhook", applied, 30)
 
 
 def wait_for(what, condition, seconds=60, every=0.1):

@@ -5,30 +5,24 @@ tests/cluster/run starts the cluster, brings the images to it and calls pytest."
 
 import contextlib
 import os
-import shlex
 import socket
 import subprocess
 import time
 
 import pytest
 
-from cluster import KUBECTL, ROOT, TAG, Ingress, configure, dump, get, kubectl, listens, run, wait_for
+from cluster import KUBECTL, TAG, Ingress, configure, dump, get, kubectl, listens, lull_at, wait_for
 
 
 @pytest.fixture(scope="session")
 def installed():
     """Lull on the cluster, with windows that suit a test."""
     begin = time.monotonic()
-    done = run(
-        str(ROOT / "deploy/install"), "--kubectl", shlex.join(KUBECTL), "--tag", TAG, "--timeout", "0",
-        timeout=180,
-    )
+    done = lull_at("install", "--tag", TAG)
     configure("config-autoscaler", {
         "allow-unsafe-windows": "true", "stable-window": "2s", "scale-to-zero-grace-period": "0s",
     })
     configure("config-domain", {"example.com": ""})
-    for part in ("lull-autoscaler", "lull-controller", "lull-activator"):
-        kubectl("-n", "lull-system", "rollout", "status", f"deployment/{part}", "--timeout=90s")
     print(f"\ninstalled, every part ready after {time.monotonic() - begin:.1f} s")
     return done
 

@@ -1,22 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""deploy/install --remove takes everything away again. Runs last."""
+"""`lull install` again and where it must not, `lull uninstall` without loss, and --purge. Runs after the others, since
+it takes Lull away."""
 
-import shlex
+from cluster import TAG, apply, get, hello, host_of, kubectl, lull_at, pods_of, wait_for, wait_ready
+from conftest import reach
 
-from cluster import KUBECTL, ROOT, apply, get, hello, kubectl, run, wait_for, wait_ready
-
-
-def test_knative_itself_is_left_alone(installed):
-    label = "app.kubernetes.io/part-of"
-    crd = "crd/services.serving.knative.dev"
-    kubectl("label", "--overwrite", crd, f"{label}=knative-serving")
-    try:
-        for options in ([], ["--remove"]):
-            done = run(str(ROOT / "deploy/install"), "--kubectl", shlex.join(KUBECTL), *options,
-                       check=False)
-            assert done.returncode == 1 and "not Lull's" in done.stderr, done
-    finally:
-        kubectl("label", "--overwrite", crd, f"{label}=lull")
+PARTS = ("lull-activator", "lull-autoscaler", "lull-controller")
 
 
 def test_nothing_was_refused_to_a_part(installed):
@@ -26,12 +15,74 @@ def test_nothing_was_refused_to_a_part(installed):
         assert "is forbidden: User" not in said, said[-2000:]
 
 
-def test_remove_leaves_nothing(installed, namespace):
+def test_a_second_install_changes_nothing(installed):
+    before = {part: get("-n", "lull-system", "deployment", part)["metadata"]["generation"] for part in PARTS}
+    config = get("-n", "lull-system", "configmap", "config-domain")["data"]
+    said = lull_at("install", "--tag", TAG).stdout
+    assert "0 objects created, 0 changed" in said, said
+    assert before == {part: get("-n", "lull-system", "deployment", part)["metadata"]["generation"] for part in PARTS}
+    assert get("-n", "lull-system", "configmap", "config-domain")["data"] == config and "example.com" in config
+
+
+def test_an_image_that_is_not_there_is_said(installed):
+    def said():
+        done = lull_at("install", "--tag", "missing", "--timeout", "5", check=False)
+        assert done.returncode == 1 and "lull-autoscaler is not ready after 5 s" in done.stderr, done
+        return "dev.local/lull-autoscaler:missing" in done.stderr
+
+    try:
+        wait_for("lull install names the image", said, 60)
+    finally:
+        assert "lull-activator ready" in lull_at("install", "--tag", TAG).stdout
+
+
+def test_knative_itself_is_left_alone(installed):
+    label, crd = "app.kubernetes.io/part-of", "crd/services.serving.knative.dev"
+    kubectl("label", "--overwrite", crd, f"{label}=knative-serving")
+    try:
+        for command in (["install"], ["uninstall"], ["uninstall", "--purge"]):
+            done = lull_at(*command, check=False)
+            assert done.returncode == 1 and "not Lull's" in done.stderr, done
+    finally:
+        kubectl("label", "--overwrite", crd, f"{label}=lull")
+
+
+def test_knatives_controllers_are_seen(installed):
+    kubectl("create", "namespace", "knative-serving")
+    try:
+        kubectl("-n", "knative-serving", "create", "deployment", "controller", "--image=dev.local/none:1")
+        done = lull_at("install", "--tag", TAG, check=False)
+        assert done.returncode == 1 and "knative-serving/controller" in done.stderr, done
+        # One that is scaled down is in nobody's way.
+        kubectl("-n", "knative-serving", "scale", "deployment", "controller", "--replicas=0")
+        lull_at("install", "--tag", TAG)
+    finally:
+        kubectl("delete", "namespace", "knative-serving", "--wait=false")
+
+
+def test_functions_outlive_an_uninstall(installed, namespace):
+    apply(hello(namespace, annotations={"autoscaling.knative.dev/min-scale": "1"}))
+    service = wait_ready(namespace)
+    host, running = host_of(service), [pod["metadata"]["uid"] for pod in pods_of(namespace, "hello-00001")]
+    secret = get("-n", "lull-system", "secret", "lull-install")["data"]
+    lull_at("uninstall")
+    assert not get("-n", "lull-system", "pods")["items"]
+    left = kubectl("get", "clusterrole,clusterrolebinding", "-o", "name")
+    assert "lull" not in left, left
+    assert get("-n", namespace, "ksvc", "hello")["metadata"]["uid"] == service["metadata"]["uid"]
+    lull_at("install", "--tag", TAG)
+    with reach("lull-activator") as ingress:
+        wait_for("the function answers again", lambda: ingress.request(host)[0] == 200, 30)
+    assert [pod["metadata"]["uid"] for pod in pods_of(namespace, "hello-00001")] == running
+    assert get("-n", "lull-system", "secret", "lull-install")["data"] == secret
+
+
+def test_purge_leaves_nothing(installed, namespace):
     apply(hello(namespace, annotations={"autoscaling.knative.dev/min-scale": "1"}))
     wait_ready(namespace)
-    run(str(ROOT / "deploy/install"), "--kubectl", shlex.join(KUBECTL), "--remove", timeout=180)
-    wait_for("no Deployment and no Pod of the function is left", lambda: not any(
-        get("-n", namespace, kind)["items"] for kind in ("deployments", "pods")), 60)
-    wait_for("the namespace is gone", lambda: get("namespace", "lull-system") is None, 60)
+    lull_at("uninstall", "--purge")
+    assert not any(get("-n", namespace, kind)["items"] for kind in ("deployments", "services"))
+    assert get("namespace", "lull-system") is None
     left = kubectl("get", "crd,clusterrole,clusterrolebinding", "-o", "name")
     assert "knative" not in left and "lull" not in left, left
+    lull_at("uninstall", "--purge")  # nothing to do is no failure

@@ -2,13 +2,13 @@
 """The chart with the real helm: lint, the manifests made from it, install, upgrade under load, uninstall and install
 again without loss. Runs last, when nothing of Lull is on the cluster any more."""
 
-import json
 import os
 import shlex
 
 import pytest
+import yaml
 
-from cluster import (KUBECTL, ROOT, TAG, Load, apply, get, hello, host_of, kubectl, pods_of, run, wait_for, wait_ready)
+from cluster import (KUBECTL, ROOT, TAG, Load, apply, get, hello, host_of, kubectl, lull_at, pods_of, run, wait_for, wait_ready)
 from conftest import reach
 
 HELM = os.environ.get("HELM", "")
@@ -33,9 +33,7 @@ def install(*args, command="install"):
 
 def manifests(*args):
     done = helm("template", "lull", CHART, "-n", "lull-system", "--kube-version", "1.30.0", *args)
-    # One document a line: kubectl takes YAML apart without asking a server.
-    return json.loads(kubectl("create", "--dry-run=client", "--validate=false", "-o", "json", "-f", "-",
-                              stdin=done.stdout))["items"]
+    return [item for item in yaml.safe_load_all(done.stdout) if item]
 
 
 def of_kind(items, kind, name):
@@ -101,7 +99,7 @@ def release():
     install()
     yield
     helm("uninstall", "lull", "-n", "lull-system", "--wait", check=False)
-    run(str(ROOT / "deploy/install"), "--kubectl", shlex.join(KUBECTL), "--remove", timeout=180)
+    lull_at("uninstall", "--purge")
 
 
 def secret():
