@@ -21,6 +21,8 @@
 #include "base/strbuf.h"
 #include "json/jparse.h"
 
+#define STORE_TRIES 10
+
 struct packer {
     EVP_MD_CTX *digest;
     const char *root; /* real path of the source */
@@ -198,10 +200,20 @@ static int bundle_finish(struct packer *p, const char *temp, const char *text, c
     if (dir < 0 || syncfs(dir) != 0) { // a deployed function must survive a power cut
         return error_from_errno(err, errno, "cannot write %s to disk", temp);
     }
-    if (rename(temp, final) != 0 && errno != ENOTEMPTY && errno != EEXIST) {
-        return error_from_errno(err, errno, "cannot store the bundle %s", final);
+    for (int left = STORE_TRIES;; left--) {
+        if (rename(temp, final) == 0) {
+            return 0;
+        }
+        if ((errno != ENOTEMPTY && errno != EEXIST) || left == 0) {
+            return error_from_errno(err, errno, "cannot store the bundle %s", final);
+        }
+        // The same one is there; the temporary one is removed by the caller. Touched, it stays
+        // until a Service names it (local/agent/bundle_gc.h). Gone in this moment: ours takes its
+        // place.
+        if (utimensat(AT_FDCWD, final, NULL, 0) == 0 || errno != ENOENT) {
+            return 0;
+        }
     }
-    return 0; // ENOTEMPTY: the same bundle is there; the temporary one is removed by the caller
 }
 
 int bundle_pack(const char *home, const char *name, const char *source, const char *workdir,

@@ -25,6 +25,7 @@
 #include "loop/signals.h"
 #include "local/admin.h"
 #include "local/agent/agent.h"
+#include "local/agent/bundle_gc.h"
 #include "local/api/api.h"
 #include "local/bootstrap.h"
 #include "local/pki.h"
@@ -42,6 +43,7 @@ struct config {
     int64_t local_port;
     int64_t max_replicas;
     uint64_t max_memory;
+    uint64_t bundle_grace;
     char *backup;
     char *restore;
 };
@@ -65,6 +67,9 @@ static const struct option_row rows[] = {
            .max = 100000, .help = "replicas that run at once; more stay Pending"),
     OPTION(struct config, max_memory, BYTES, "LULL_MAX_MEMORY", "max-memory", "0",
            .help = "sum of the replicas' memory requests; 0: no bound"),
+    OPTION(struct config, bundle_grace, DURATION_MS, "LULL_BUNDLE_GRACE", "bundle-grace", "1h",
+           .min = 1, .max = INT64_C(365) * 24 * 3600 * 1000,
+           .help = "how long a bundle stays that nothing refers to, after it was deployed last"),
     OPTION(struct config, backup, STRING, NULL, "backup", NULL, .optional = true,
            .help = "write the state to this file and exit; also while another lull-local runs"),
     OPTION(struct config, restore, STRING, NULL, "restore", NULL, .optional = true,
@@ -87,6 +92,7 @@ struct app {
     struct api *api;
     struct admin *admin;
     struct agent *agent;
+    struct bundle_gc *bundle_gc;
     struct signals signals;
     struct lifeline lifeline;
     int lifeline_fd; /* borrowed from the lifeline, for the replicas; -1: none */
@@ -109,11 +115,22 @@ static void close_store(struct app *app)
     store_close(app->store, on_store_closed, app);
 }
 
+static void on_bundle_gc_closed(void *arg)
+{
+    struct app *app = arg;
+    app->bundle_gc = NULL;
+    close_store(app);
+}
+
 static void on_agent_closed(void *arg)
 {
     struct app *app = arg;
     app->agent = NULL;
-    close_store(app);
+    if (app->bundle_gc != NULL) {
+        bundle_gc_close(app->bundle_gc, on_bundle_gc_closed, app);
+    } else {
+        close_store(app);
+    }
 }
 
 static void on_api_closed(void *arg)
@@ -190,7 +207,15 @@ static int start_agent(struct app *app, struct error *err)
         .max_memory_bytes = app->config.max_memory,
         .lifeline_fd = app->lifeline_fd,
     };
-    return agent_start(&app->agent, &options, err);
+    int rc = agent_start(&app->agent, &options, err);
+    if (rc == 0) {
+        app->bundle_gc =
+            bundle_gc_start(&(struct bundle_gc_options){.loop = &app->loop,
+                                                        .store = app->store,
+                                                        .home = app->config.home,
+                                                        .grace_ms = app->config.bundle_grace});
+    }
+    return rc;
 }
 
 static int start_api(struct app *app, struct error *err)

@@ -452,3 +452,29 @@ def test_a_name_that_comes_again_while_the_old_replica_ends(node):
     wait_for(lambda: replica not in node.processes(), 10, "the old one gone")
     assert condition(node.api.get(f"{PODS}/{name}"), "Ready")["status"] == "True"
     node.api.delete(f"{PODS}/{name}")
+
+
+def test_bundles_that_nothing_names_go(node):
+    node.start("--bundle-grace", "2s")
+    digests = {name: f"{i:x}" * 64 for i, name in enumerate(
+        ("deployment", "service", "unused", "fresh", "returned", "broken", "unknown"))}
+    folders = {name: node.home / "bundles" / f"sha256-{digest}" for name, digest in digests.items()}
+    for i in range(250):  # more than are looked at in one go, and the bundle's is the last one
+        node.deploy(f"d{i}", 0)
+    node.deploy("z", 0, digests["deployment"])
+    node.api.create("/apis/serving.knative.dev/v1/namespaces/default/services", {
+        "metadata": {"name": "s"},
+        "spec": {"template": {"spec": {"containers": [{"image": f"dev.local/s@sha256:{digests['service']}"}]}}}})
+    node.deploy("r", 0, digests["returned"])
+    for name, digest in digests.items():
+        node.bundle(digest, ["true"], {"f": name})
+        old = 1_000_000_000 if name != "fresh" else 4_000_000_000
+        os.utime(folders[name], (old, old))
+    folders["returned"].rename(node.home / "bundles" / f".gc-{digests['returned']}")  # killed before it decided
+    folders["broken"].rename(node.home / "bundles" / f".gone-{digests['broken']}")  # killed while it removed
+    left = {folders[name].name for name in ("deployment", "service", "fresh", "returned")} | {f"sha256-{DIGEST}"}
+    wait_for(lambda: set(os.listdir(node.home / "bundles")) == left, 30, "what is used, or was just deployed, is left")
+    assert (folders["returned"] / "files" / "f").read_text() == "returned"
+    node.api.delete(f"{DEPLOYMENTS}/z")
+    wait_for(lambda: not folders["deployment"].exists(), 30, "the bundle goes after what named it")
+    assert folders["service"].exists() and folders["returned"].exists()

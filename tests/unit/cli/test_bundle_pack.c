@@ -2,6 +2,7 @@
 //
 // Bundles: the same source gives the same image, any change another; what leads out of the folder
 // is refused.
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,6 +78,22 @@ static void test_content_addresses(void **state)
     assert_string_not_equal(first, mode);
 }
 
+/* So that it is not collected between here and the Service that names it. */
+static void test_a_bundle_that_is_there_is_touched(void **state)
+{
+    struct fixture *f = *state;
+    struct stat st;
+    put(f, "run", "#!/bin/sh\n", 0755);
+    CLEANUP(cleanup_free) char *image = pack(f);
+    CLEANUP(cleanup_free)
+    char *folder = xasprintf("%s/bundles/sha256-%s", f->home, strchr(image, ':') + 1);
+    const struct timespec old[2] = {{.tv_sec = 1000000000}, {.tv_sec = 1000000000}};
+    assert_int_equal(utimensat(AT_FDCWD, folder, old, 0), 0);
+    free(pack(f));
+    assert_int_equal(stat(folder, &st), 0);
+    assert_true(st.st_mtim.tv_sec > 1000000000);
+}
+
 static void test_what_is_packed(void **state)
 {
     struct fixture *f = *state;
@@ -132,6 +149,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_content_addresses, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_bundle_that_is_there_is_touched, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_is_packed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_links_out_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_special_files_are_refused, setup, teardown),
