@@ -7,19 +7,15 @@
 
 #include "base/mem.h"
 #include "base/num.h"
-#include "controller/plan.h"
 
 enum { KEY_MAX = 600 };
 
+/* One write. As small as can be: thousands of keys have some when many objects are made at once. */
 struct expected {
+    struct expected *next; /* of the same key; NULL: the last */
     enum kind_id kind;
     uint64_t version;
-    char name[OBJECT_BUF];
-};
-
-struct expected_list {
-    size_t count;
-    struct expected items[PLAN_OPS_MAX];
+    char name[];
 };
 
 static struct slice key_of(char buf[static KEY_MAX], struct work_key key)
@@ -33,10 +29,19 @@ void expect_init(struct expectations *e)
     map_init(&e->keys, MAP_COPY_KEYS);
 }
 
+static void free_all(struct expected *item)
+{
+    while (item != NULL) {
+        struct expected *next = item->next;
+        free(item);
+        item = next;
+    }
+}
+
 void expect_fini(struct expectations *e)
 {
     map_foreach (it, &e->keys) {
-        free(it.value);
+        free_all(it.value);
     }
     map_fini(&e->keys);
 }
@@ -49,17 +54,13 @@ void expect_add(struct expectations *e, struct work_key key, enum kind_id kind, 
     if (num_parse_u64(slice_str(version), 0, UINT64_MAX, &number, NULL) < 0) {
         return;
     }
-    struct expected_list *list = map_get(&e->keys, key_of(buf, key));
-    if (list == NULL) {
-        list = NEW(struct expected_list);
-        map_set(&e->keys, key_of(buf, key), list);
-    }
-    if (list->count < PLAN_OPS_MAX) {
-        struct expected *item = &list->items[list->count++];
-        item->kind = kind;
-        item->version = number;
-        slice_copy(slice_str(name), item->name, sizeof(item->name));
-    }
+    size_t len = strlen(name);
+    struct expected *item = xmalloc(sizeof(*item) + len + 1);
+    item->next = map_get(&e->keys, key_of(buf, key));
+    item->kind = kind;
+    item->version = number;
+    memcpy(item->name, name, len + 1);
+    map_set(&e->keys, key_of(buf, key), item);
 }
 
 static bool seen(const struct expected *item, const char *version)
@@ -75,9 +76,8 @@ static bool seen(const struct expected *item, const char *version)
 bool expect_met(struct expectations *e, struct work_key key, expect_version_cb version, void *arg)
 {
     char buf[KEY_MAX];
-    const struct expected_list *list = map_get(&e->keys, key_of(buf, key));
-    for (size_t i = 0; list != NULL && i < list->count; i++) {
-        const struct expected *item = &list->items[i];
+    const struct expected *item = map_get(&e->keys, key_of(buf, key));
+    for (; item != NULL; item = item->next) {
         if (!seen(item, version(arg, item->kind, key.ns, item->name))) {
             return false;
         }
@@ -89,5 +89,5 @@ bool expect_met(struct expectations *e, struct work_key key, expect_version_cb v
 void expect_drop(struct expectations *e, struct work_key key)
 {
     char buf[KEY_MAX];
-    free(map_remove(&e->keys, key_of(buf, key)));
+    free_all(map_remove(&e->keys, key_of(buf, key)));
 }
