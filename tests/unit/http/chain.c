@@ -62,10 +62,31 @@ static void on_done(struct http_forward *f, const struct http_forward_result *r,
 
 static const struct http_forward_hooks hooks = {.on_done = on_done};
 
+static void forward(struct forwarded *fw)
+{
+    struct chain *c = fw->chain;
+    struct error err;
+    if (http_forward_start(&fw->forward, fw->ex, c->pool, &hooks, fw, &err) < 0) {
+        http_exchange_respond(fw->ex, 502, NULL, SLICE_EMPTY);
+        free(fw);
+        return;
+    }
+    c->forwards++;
+}
+
+static void held_close(struct http_exchange *ex, enum http_close how, void *arg)
+{
+    struct forwarded *fw = arg;
+    fw->chain->held = NULL;
+    fw->chain->closes++;
+    free(fw);
+}
+
+static const struct http_exchange_events held_events = {.on_close = held_close};
+
 static void front_request(struct http_exchange *ex, void *arg)
 {
     struct chain *c = arg;
-    struct error err;
     if (c->pool == NULL || c->closing) {
         http_exchange_respond(ex, 503, NULL, SLICE_EMPTY);
         return;
@@ -73,12 +94,36 @@ static void front_request(struct http_exchange *ex, void *arg)
     struct forwarded *fw = NEW(struct forwarded);
     fw->ex = ex;
     fw->chain = c;
-    if (http_forward_start(&fw->forward, ex, c->pool, &hooks, fw, &err) < 0) {
-        http_exchange_respond(ex, 502, NULL, SLICE_EMPTY);
-        free(fw);
+    if (c->hold) {
+        c->held = fw;
+        http_exchange_listen(ex, &held_events, fw);
         return;
     }
-    c->forwards++;
+    forward(fw);
+}
+
+void chain_release(struct chain *c)
+{
+    struct forwarded *fw = c->held;
+    if (fw != NULL && !c->closing && ++c->held_turns >= 3) {
+        c->held = NULL;
+        http_exchange_listen(fw->ex, NULL, NULL);
+        forward(fw);
+    }
+}
+
+static void on_drained(void *arg)
+{
+    struct chain *c = arg;
+    c->drained = true;
+}
+
+void chain_drain(struct chain *c)
+{
+    if (!c->draining) {
+        c->draining = true;
+        http_server_drain(c->front, on_drained, c);
+    }
 }
 
 /* ---- client ---- */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Client → server → forwarder → pool → server: whole, with a fault at every call, closed at every
- * turn. */
+ * turn; at once, held for a while, and in a drain. */
 #include "base/mem.h"
 #include "chain.h"
 #include "fault.h"
@@ -86,8 +86,44 @@ static void pipelined(void **state)
     strbuf_fini(&s);
 }
 
+static void leave(struct chain *c)
+{
+    stream_reset(&c->client, NULL);
+    c->client_open = false;
+    c->open--;
+}
+
+/* How a request is treated while it is broken. */
+enum how { AT_ONCE, HELD, DRAINING };
+
+static bool start(struct chain *c, struct loop *loop, struct slice text, enum how how)
+{
+    bool started = chain_start(c, loop, text);
+    c->hold = how == HELD;
+    return started;
+}
+
+/* Between two turns. Whether the client has all that it will get. */
+static bool over(struct chain *c, enum how how)
+{
+    chain_release(c);
+    if (how == DRAINING && c->forwards > 0) {
+        chain_drain(c);
+    }
+    return c->client_done;
+}
+
+/* The same, and nothing is held any longer: what comes next may be waited for. */
+static bool over_soon(struct chain *c, enum how how)
+{
+    while (c->held != NULL) {
+        chain_release(c);
+    }
+    return over(c, how);
+}
+
 /* Whatever call fails: it ends, on_done comes once per forward, nothing stays open. */
-static void fault_at_every_call(void **state)
+static void fault_at_every_call(struct loop *loop, enum how how)
 {
     static const int codes[] = {UV_ECONNRESET, UV_ENOBUFS};
     size_t len;
@@ -97,8 +133,10 @@ static void fault_at_every_call(void **state)
         for (unsigned n = 1; fired; n++) {
             struct chain c;
             fault_arm(n, codes[k]);
-            if (chain_start(&c, *state, slice_of(text, len))) {
-                LOOP_UNTIL(c.loop, c.client_done);
+            if (start(&c, loop, slice_of(text, len), how)) {
+                LOOP_UNTIL(c.loop, over_soon(&c, how));
+                leave(&c); /* else a refused one is let talk for two seconds */
+                LOOP_UNTIL(c.loop, !c.draining || c.drained);
             }
             fired = fault_disarm();
             if (!fired) {
@@ -109,45 +147,82 @@ static void fault_at_every_call(void **state)
     }
 }
 
-static void close_at_every_turn(void **state)
+static void close_at_every_turn(struct loop *loop, enum how how)
 {
     size_t len;
     bool done = false;
     CLEANUP(cleanup_free) char *text = big_request(200000, &len);
     for (unsigned n = 0; !done; n++) {
         struct chain c;
-        assert_true(chain_start(&c, *state, slice_of(text, len)));
-        for (unsigned i = 0; i < n && !c.client_done; i++) {
-            loop_turn(c.loop, true);
+        assert_true(start(&c, loop, slice_of(text, len), how));
+        for (unsigned i = 0; i < n && !over(&c, how); i++) {
+            loop_turn(c.loop, c.held == NULL);
         }
         done = c.client_done;
         finish(&c);
     }
 }
 
-/* The client leaves at every turn; the servers stay and take the next one. */
-static void client_leaves_at_every_turn(void **state)
+/* The client leaves at every turn; the servers stay and take the next one, or have drained. */
+static void client_leaves_at_every_turn(struct loop *loop, enum how how)
 {
     size_t len;
     bool done = false;
     CLEANUP(cleanup_free) char *text = big_request(200000, &len);
     for (unsigned n = 0; !done; n++) {
         struct chain c;
-        assert_true(chain_start(&c, *state, slice_of(text, len)));
-        for (unsigned i = 0; i < n && !c.client_done; i++) {
-            loop_turn(c.loop, true);
+        assert_true(start(&c, loop, slice_of(text, len), how));
+        for (unsigned i = 0; i < n && !over(&c, how); i++) {
+            loop_turn(c.loop, c.held == NULL);
         }
         done = c.client_done;
-        stream_reset(&c.client, NULL);
-        c.client_open = false;
-        c.open--;
+        leave(&c);
         LOOP_UNTIL(c.loop, http_server_connections(c.front) == 0 && c.forwards == c.dones);
-        LOOP_UNTIL(c.loop, http_server_active(c.front) == 0);
+        LOOP_UNTIL(c.loop, http_server_active(c.front) == 0 && (!c.draining || c.drained));
+        assert_null(c.held);
         finish(&c);
         while (loop_turn(c.loop, false)) {
         }
     }
 }
+
+/* Whenever the drain begins: a client that has connected gets its whole answer. */
+static void drains_at_every_turn(struct loop *loop, enum how how)
+{
+    size_t len;
+    bool done = false;
+    CLEANUP(cleanup_free) char *text = big_request(200000, &len);
+    for (unsigned n = 0; !done; n++) {
+        struct chain c;
+        assert_true(start(&c, loop, slice_of(text, len), how));
+        for (unsigned i = 0; i < n && !over(&c, how); i++) {
+            loop_turn(c.loop, c.held == NULL);
+        }
+        done = c.client_done;
+        chain_drain(&c);
+        LOOP_UNTIL(c.loop, over_soon(&c, how) && c.drained);
+        assert_int_equal(body_size(strbuf_slice(&c.answer)), 200000);
+        assert_int_equal(c.requests, 1);
+        finish(&c);
+    }
+}
+
+#define ROW(scenario, how)                     \
+    static void scenario##_##how(void **state) \
+    {                                          \
+        scenario(*state, how);                 \
+    }
+ROW(fault_at_every_call, AT_ONCE)
+ROW(fault_at_every_call, HELD)
+ROW(fault_at_every_call, DRAINING)
+ROW(close_at_every_turn, AT_ONCE)
+ROW(close_at_every_turn, HELD)
+ROW(close_at_every_turn, DRAINING)
+ROW(client_leaves_at_every_turn, AT_ONCE)
+ROW(client_leaves_at_every_turn, HELD)
+ROW(client_leaves_at_every_turn, DRAINING)
+ROW(drains_at_every_turn, AT_ONCE)
+ROW(drains_at_every_turn, HELD)
 
 #define T(name) cmocka_unit_test_setup_teardown(name, test_loop_setup, test_loop_teardown)
 
@@ -156,9 +231,17 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(whole),
         T(pipelined),
-        T(fault_at_every_call),
-        T(close_at_every_turn),
-        T(client_leaves_at_every_turn),
+        T(fault_at_every_call_AT_ONCE),
+        T(fault_at_every_call_HELD),
+        T(fault_at_every_call_DRAINING),
+        T(close_at_every_turn_AT_ONCE),
+        T(close_at_every_turn_HELD),
+        T(close_at_every_turn_DRAINING),
+        T(client_leaves_at_every_turn_AT_ONCE),
+        T(client_leaves_at_every_turn_HELD),
+        T(client_leaves_at_every_turn_DRAINING),
+        T(drains_at_every_turn_AT_ONCE),
+        T(drains_at_every_turn_HELD),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
