@@ -31,7 +31,7 @@ static const struct option_row ROWS[] = {
     OPTION(struct logs, tail, INT, NULL, "tail", "-1", .min = -1, .max = 1000000,
            .help = "only the last lines of each replica; -1: all"),
     OPTION(struct logs, since_ms, DURATION_MS, NULL, "since", "0s", .min = 0,
-           .max = 100.0 * 365 * 86400 * 1000, .help = "only lines that are not older; 0s: all"),
+           .max = 100LL * 365 * 86400 * 1000, .help = "only lines that are not older; 0s: all"),
     OPTION(struct logs, timestamps, BOOL, NULL, "timestamps", "false",
            .help = "begin each line with its time"),
     OPTION(struct logs, previous, BOOL, NULL, "previous", "false",

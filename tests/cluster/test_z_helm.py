@@ -21,7 +21,7 @@ def helm(*args, check=True):
     target = []
     if "--kubeconfig" in KUBECTL and args[0] not in ("lint", "template"):
         target = ["--kubeconfig", KUBECTL[KUBECTL.index("--kubeconfig") + 1]]
-    return run(HELM, *args, *target, check=check, timeout=180)
+    return run(HELM, *args, *target, check=check, timeout=240)
 
 
 def install(*args, command="install"):
@@ -106,6 +106,7 @@ def secret():
     return get("-n", "lull-system", "secret", "lull-install")["data"]["secret"]
 
 
+@pytest.mark.timeout(600)
 def test_installed_functions_survive_upgrade_uninstall_and_install(release, namespace):
     apply(hello(namespace, annotations={"autoscaling.knative.dev/min-scale": "1"}))
     service = wait_ready(namespace)

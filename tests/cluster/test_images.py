@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The images that the cluster runs: how large they are, and that a build elsewhere gives the same sidecar."""
+
+import os
+import pathlib
+
+import pytest
+
+from cluster import ROOT, TAG, run
+
+IMAGES = pathlib.Path(os.environ.get("LULL_IMAGES", "nowhere"))
+MEGABYTE = 1000 * 1000
+
+
+@pytest.mark.parametrize("part, most", [("queue-proxy", 4), ("activator", 25), ("autoscaler", 25), ("controller", 25)])
+def test_an_image_is_small(part, most):
+    size = (IMAGES / f"lull-{part}.tar").stat().st_size
+    print(f"\nlull-{part}: {size / MEGABYTE:.1f} MB")
+    assert size <= most * MEGABYTE
+
+
+@pytest.mark.timeout(900)
+def test_a_build_elsewhere_gives_the_same_sidecar(tmp_path):
+    run(str(ROOT / "deploy/images/build"), "--build-dir", str(tmp_path / "an/other/place"), "--out", str(tmp_path), "--tag", TAG,
+        "lull-queue-proxy", timeout=850)
+    assert (tmp_path / "lull-queue-proxy.tar").read_bytes() == (IMAGES / "lull-queue-proxy.tar").read_bytes()
