@@ -34,7 +34,9 @@ static const struct metric_row counter_rows[] = {
 struct numbers {
     uint64_t scrapes;
     uint64_t scrape_failures;
+    uint64_t answers_refused;
     uint64_t frames_refused;
+    uint64_t duplicates;
     uint64_t revisions;
     uint64_t activators;
     uint64_t reports_fresh;
@@ -48,6 +50,10 @@ static const struct metric_row number_rows[] = {
                    "Rounds of scraping that gave numbers."),
     METRIC_COUNTER(struct numbers, scrape_failures, "lull_autoscaler_scrape_failures_total",
                    "Rounds of scraping in which too few replicas answered."),
+    METRIC_COUNTER(struct numbers, answers_refused, "lull_autoscaler_scrape_answers_refused_total",
+                   "Answers of replicas that were no stat, or one that cannot be true."),
+    METRIC_COUNTER(struct numbers, duplicates, "lull_autoscaler_reports_duplicate_total",
+                   "Reports of activators, or parts of them, that came twice or too late."),
     METRIC_COUNTER(struct numbers, frames_refused, "lull_autoscaler_frames_refused_total",
                    "Frames of activators that were not understood."),
     METRIC_GAUGE(struct numbers, revisions, "lull_autoscaler_revisions",
@@ -77,7 +83,9 @@ static int metrics(void *arg, struct strbuf *out, struct error *err)
     struct numbers numbers = {
         .scrapes = a->scraper->answered,
         .scrape_failures = a->scraper->failed,
+        .answers_refused = a->scraper->refused,
         .frames_refused = a->stat_server->refused,
+        .duplicates = e->reports.duplicates,
         .revisions = map_len(&e->revisions),
         .activators = reports_connected(&e->reports),
         .reports_fresh = e->reports.fresh,
@@ -118,6 +126,9 @@ static void why(struct http_simple_request *rq, void *arg)
     CLEANUP(jfree) json_t *json = explain_json(rev, &e->reports, now_ms, clock_wall_ns(), &err);
     if (json != NULL && http_query_get(rq->query, "recording", &ns)) {
         json_object_set_new(json, "recording", replay_record(rev, &e->reports, now_ms));
+    }
+    if (json != NULL && http_query_get(rq->query, "replay", &ns)) {
+        json_object_set_new(json, "replay", explain_replay(rev));
     }
     CLEANUP(strbuf_fini) struct strbuf page;
     strbuf_init(&page, PAGE_MAX);

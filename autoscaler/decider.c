@@ -118,6 +118,7 @@ static void apply_delay(struct decider *d, const struct scaling_spec *spec,
     if (most > wish->pods) {
         int64_t until = window_max_until(&d->delay, second, wish->pods);
         out->until_ms = (uint64_t)(until + 1) * 1000;
+        out->delay_most = most;
         *wish = (struct wish){most, DECIDER_DELAY};
     }
 }
@@ -132,7 +133,12 @@ static struct wish held_wish(const struct scaling_spec *spec, double held, doubl
 struct decision decider_decide(struct decider *d, const struct scaling_spec *spec,
                                const struct decider_input *in)
 {
-    struct decision out = {.ready = in->ready, .stable = in->stable, .panic = in->panic};
+    struct decision out = {.ready = in->ready,
+                           .stable = in->stable,
+                           .panic = in->panic,
+                           .reachable = in->reachable,
+                           .held = in->held,
+                           .panic_before = d->panic_most};
     bool held = in->held > 0;
     if (!in->has_data && !held) {
         return out;

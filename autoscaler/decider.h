@@ -62,7 +62,11 @@ struct decision {
     double stable;        /* the inputs again, for the record */
     double panic;
     int32_t ready;
-    uint64_t until_ms; /* with PANIC_HOLD and DELAY: when the hold ends without new traffic */
+    bool reachable;
+    double held;
+    int32_t panic_before; /* the most of this panic before this decision */
+    int32_t delay_most; /* largest result that the delay still holds, when above this one; else 0 */
+    uint64_t until_ms;  /* with PANIC_HOLD and DELAY: when the hold ends without new traffic */
 };
 
 /* A decider that starts while several replicas are ready starts in panic, so that an autoscaler

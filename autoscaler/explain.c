@@ -352,7 +352,26 @@ json_t *explain_json(const struct revision *rev, const struct reports *reports, 
     jbuild_json(&b, "changes", history_to_json(&rev->history));
     add_settings(&b, rev);
     jbuild_bool(&b, "reports.fresh", reports->fresh);
+    jbuild_bool(&b, "reports.current", reports->current);
     jbuild_i64(&b, "reports.activators", (int64_t)reports_connected(reports));
     json_t *json = NULL;
     return jbuild_take(&b, &json, err) < 0 ? NULL : json;
+}
+
+json_t *explain_replay(const struct revision *rev)
+{
+    json_t *all = history_to_json(&rev->history);
+    for (size_t i = 0; i < rev->history.count; i++) {
+        const struct change *c = &rev->history.changes[i];
+        json_t *json = json_array_get(all, i);
+        const char *rule;
+        int32_t to;
+        if (json != NULL && change_recompute(c, &rev->spec, &to, &rule)) {
+            json_object_set_new(json, "recomputed",
+                                json_pack("{s:i, s:s}", "to", to, "rule", rule));
+            json_object_set_new(json, "same",
+                                json_boolean(to == c->to && strcmp(rule, change_rule(c)) == 0));
+        }
+    }
+    return all;
 }

@@ -17,3 +17,9 @@
  */
 json_t *explain_json(const struct revision *rev, const struct reports *reports, uint64_t now_ms,
                      int64_t wall_ns, struct error *err);
+
+/*
+ * The recorded changes computed again from their inputs (change_recompute):
+ * [{"time","from","to","rule","recomputed":{"to","rule"},"same"}]. A new reference.
+ */
+json_t *explain_replay(const struct revision *rev);

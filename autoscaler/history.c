@@ -22,16 +22,84 @@ const char *change_rule(const struct change *change)
                                                 : plan_rule_text(change->plan_rule);
 }
 
+static int32_t bounded(const struct change *c, const struct scaling_spec *spec, int32_t desired)
+{
+    switch (c->plan_rule) {
+    case PLAN_MIN_SCALE:
+        return desired > spec->min_scale ? desired : spec->min_scale;
+    case PLAN_INITIAL_SCALE:
+        return desired > spec->initial_scale ? desired : spec->initial_scale;
+    case PLAN_MAX_SCALE:
+        return desired < spec->max_scale ? desired : spec->max_scale;
+    case PLAN_NO_ZERO:
+    case PLAN_RECENTLY_ACTIVE:
+        return desired > 1 ? desired : 1;
+    case PLAN_GAVE_UP:
+        return 0;
+    case PLAN_AS_DECIDED:
+    case PLAN_UNKNOWN:
+    case PLAN_OBSERVING:
+    case PLAN_RETENTION:
+    case PLAN_GRACE:
+    case PLAN_STARTING:
+    case PLAN_RULE_N:
+        break;
+    }
+    return desired;
+}
+
+bool change_recompute(const struct change *c, const struct scaling_spec *spec, int32_t *out_to,
+                      const char **out_rule)
+{
+    const uint64_t now_ms = 1000000000; /* only distances count */
+    if (!c->complete) {
+        return false;
+    }
+    struct scaling_spec then = *spec;
+    then.target = c->target;
+    then.stable_window_s = c->stable_window_s;
+    then.panic_window_s = c->panic_window_s;
+    then.scale_down_delay_s = 0;
+    struct decider d = {
+        .panicking = c->panicking, .panic_ms = now_ms, .panic_most = c->panic_before};
+    if (c->delay_most > 0) {
+        then.scale_down_delay_s = spec->scale_down_delay_s > 0 ? spec->scale_down_delay_s : 1;
+        window_max_resize(&d.delay, then.scale_down_delay_s, DECIDER_TICK_MS / 1000);
+        window_max_record(&d.delay, (int64_t)(now_ms / 1000), c->delay_most);
+    }
+    struct decider_input in = {.now_ms = now_ms,
+                               .has_data = true,
+                               .stable = c->stable,
+                               .panic = c->panic,
+                               .ready = c->ready,
+                               .reachable = c->reachable,
+                               .held = (double)c->held};
+    struct decision decision = decider_decide(&d, &then, &in);
+    decider_fini(&d);
+    *out_to = bounded(c, spec, decision.desired);
+    *out_rule = c->plan_rule == PLAN_AS_DECIDED ? decider_rule_text(decision.rule)
+                                                : plan_rule_text(c->plan_rule);
+    return true;
+}
+
 static json_t *change_to_json(const struct change *c)
 {
     char time[CLOCK_RFC3339_MAX];
-    return json_pack("{s:s, s:i, s:i, s:s, s:{s:f, s:f, s:f, s:i, s:b, s:i, s:i}}",   /**/
-                     "time", clock_format_rfc3339(c->wall_ns, 3, time, sizeof(time)), /**/
-                     "from", c->from, "to", c->to, "rule", change_rule(c), "inputs",  /**/
-                     "stable", c->stable, "panic", c->panic, "target", c->target,     /**/
-                     "ready", c->ready, "panicMode", c->panicking,                    /**/
-                     "stableWindowSeconds", (int)c->stable_window_s, "panicWindowSeconds",
-                     (int)c->panic_window_s);
+    json_t *json = json_pack("{s:s, s:i, s:i, s:s, s:{s:f, s:f, s:f, s:i, s:b, s:i, s:i}}",   /**/
+                             "time", clock_format_rfc3339(c->wall_ns, 3, time, sizeof(time)), /**/
+                             "from", c->from, "to", c->to, "rule", change_rule(c), "inputs",  /**/
+                             "stable", c->stable, "panic", c->panic, "target", c->target,     /**/
+                             "ready", c->ready, "panicMode", c->panicking,                    /**/
+                             "stableWindowSeconds", (int)c->stable_window_s, "panicWindowSeconds",
+                             (int)c->panic_window_s);
+    json_t *inputs = json_object_get(json, "inputs");
+    if (inputs != NULL && c->complete) {
+        json_object_set_new(inputs, "reachable", json_boolean(c->reachable));
+        json_object_set_new(inputs, "held", json_real((double)c->held));
+        json_object_set_new(inputs, "panicReplicas", json_integer(c->panic_before));
+        json_object_set_new(inputs, "delayReplicas", json_integer(c->delay_most));
+    }
+    return json;
 }
 
 json_t *history_to_json(const struct history *h)
@@ -91,6 +159,11 @@ static bool change_from_json(const json_t *json, struct change *out)
     out->target = peek_number(json, "inputs.target");
     out->stable_window_s = (uint32_t)peek_int(json, "inputs.stableWindowSeconds");
     out->panic_window_s = (uint32_t)peek_int(json, "inputs.panicWindowSeconds");
+    out->complete = jget(json, "inputs.panicReplicas") != NULL;
+    out->reachable = jpeek_bool(json, "inputs.reachable");
+    out->held = (float)peek_number(json, "inputs.held");
+    out->panic_before = peek_int(json, "inputs.panicReplicas");
+    out->delay_most = peek_int(json, "inputs.delayReplicas");
     return out->to >= 0;
 }
 

@@ -23,6 +23,13 @@ struct change {
     double stable;
     double panic;
     double target;
+    /* What else the decision depended on; present: it was written down by a release that does so.
+     */
+    bool complete;
+    bool reachable;
+    float held;
+    int32_t panic_before;
+    int32_t delay_most;
     uint32_t stable_window_s;
     uint32_t panic_window_s;
 };
@@ -36,6 +43,13 @@ void history_add(struct history *h, const struct change *change);
 
 /* "min-scale", "panic-window", …: the one rule that counts. */
 const char *change_rule(const struct change *change);
+
+/*
+ * What this change would become today: the same numbers through the same code, with the settings of
+ * now but the recorded target and windows. False: too little was written down.
+ */
+bool change_recompute(const struct change *change, const struct scaling_spec *spec, int32_t *out_to,
+                      const char **out_rule);
 
 /* The array lullDecisions; a new reference, NULL only when memory is gone. */
 json_t *history_to_json(const struct history *h);

@@ -40,6 +40,11 @@ static void record(struct revision *rev, int32_t from)
         .stable = rev->change.stable,
         .panic = rev->change.panic,
         .target = rev->spec.target,
+        .complete = rev->change.valid,
+        .reachable = rev->change.reachable,
+        .held = (float)rev->change.held,
+        .panic_before = rev->change.panic_before,
+        .delay_most = rev->change.delay_most,
         .stable_window_s = rev->spec.stable_window_s,
         .panic_window_s = rev->spec.panic_window_s,
     };

@@ -82,6 +82,7 @@ static void on_answer(int rc, const struct http_client_answer *answer, const str
     if (rc == 0 && answer->head->status == 200 && stat_decode(answer->body, &sample, NULL) == 0) {
         sample_add(&round->sum, &sample);
     } else {
+        round->scraper->refused += rc == 0;
         while (round->next < round->count && !ask_next(round)) {
         }
     }

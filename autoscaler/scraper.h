@@ -24,6 +24,7 @@ struct scraper {
     struct list rounds; /* running */
     unsigned running;
     uint64_t answered;
+    uint64_t refused; /* answers that came and were not believed */
     uint64_t failed;
     uint64_t skipped; /* rounds that found too many requests running */
     bool closing;

@@ -22,8 +22,22 @@ static const struct option_row ROWS[] = {CLI_COMMON_ROWS(struct one)};
     }
 static const struct option_table DESCRIBE =
     TABLE("lull describe", "shows a function in detail", "NAME");
-static const struct option_table WHY =
-    TABLE("lull why", "says why a function has the replicas it has", "NAME");
+struct why {
+    struct cli_common common;
+    bool replay;
+};
+static const struct option_row WHY_ROWS[] = {
+    OPTION(struct why, replay, BOOL, NULL, "replay", "false",
+           .help = "compute the recorded changes again from what was written down"),
+    CLI_COMMON_ROWS(struct why),
+};
+static const struct option_table WHY = {
+    .program = "lull why",
+    .summary = "says why a function has the replicas it has",
+    .arguments = "NAME",
+    .rows = WHY_ROWS,
+    .count = ARRAY_LEN(WHY_ROWS),
+};
 
 static void conditions_print(const json_t *object)
 {
@@ -181,6 +195,29 @@ static void why_print(const json_t *answer)
     }
 }
 
+// Each recorded change with what the same numbers give now.
+static void replay_print(const json_t *answer)
+{
+    const json_t *changes = jpeek_arr(answer, "replay");
+    size_t i;
+    json_t *c;
+
+    if (json_array_size(changes) == 0) {
+        puts("no change is recorded yet");
+    }
+    json_array_foreach(changes, i, c)
+    {
+        change_print(c);
+        if (jget(c, "recomputed") == NULL) {
+            puts("      too little was written down to compute it again");
+        } else {
+            printf("      again: %lld  %s%s\n", (long long)jpeek_i64(c, "recomputed.to"),
+                   jpeek_cstr(c, "recomputed.rule"),
+                   jpeek_bool(c, "same") ? "" : "  (another one: settings have changed since)");
+        }
+    }
+}
+
 // What the autoscaler left in the PodAutoscaler's status: the changes and their inputs.
 static int why_recorded(struct cli *cli, const char *revision, bool json, struct error *err)
 {
@@ -201,7 +238,7 @@ static int why_recorded(struct cli *cli, const char *revision, bool json, struct
 
 // Asks the autoscaler, which knows also the reasons not to scale; they are in no object. It can be
 // asked on one machine only; elsewhere the changes must do.
-static int why(struct cli *cli, const char *name, bool json, struct error *err)
+static int why(struct cli *cli, const char *name, bool json, bool replay, struct error *err)
 {
     json_t *service = NULL, *answer = NULL;
     char *body = NULL;
@@ -217,7 +254,8 @@ static int why(struct cli *cli, const char *name, bool json, struct error *err)
                        jpeek_cstr(ready, "reason"), jpeek_cstr(ready, "message"));
     } else {
         CLEANUP(cleanup_free)
-        char *path = xasprintf("/debug/why?namespace=%s&name=%s", cli->ns, revision);
+        char *path = xasprintf("/debug/why?namespace=%s&name=%s%s", cli->ns, revision,
+                               replay ? "&replay=1" : "");
         rc = cli_admin_get(cli, "autoscaler", path, &body, err);
         if (rc < 0) {
             fprintf(stderr, "lull: the autoscaler cannot be asked (%s); what it wrote down last:\n",
@@ -230,6 +268,8 @@ static int why(struct cli *cli, const char *name, bool json, struct error *err)
     }
     if (rc == 0 && json) {
         cli_print_json(answer);
+    } else if (rc == 0 && replay) {
+        replay_print(answer);
     } else if (rc == 0) {
         why_print(answer);
     }
@@ -241,14 +281,14 @@ static int why(struct cli *cli, const char *name, bool json, struct error *err)
 
 int cmd_why(struct cli *cli, int argc, char **argv)
 {
-    struct one o = {0};
+    struct why o = {0};
     struct error err;
 
     if (cli_parse(&WHY, argc, argv, &o) != 1) {
         return cli_usage("usage: lull why NAME");
     }
     int rc = cli_connect(cli, &o.common, &err);
-    rc = rc ? rc : why(cli, argv[1], o.common.output == CLI_JSON, &err);
+    rc = rc ? rc : why(cli, argv[1], o.common.output == CLI_JSON, o.replay, &err);
     options_fini(&WHY, &o);
     return rc < 0 ? cli_fail(&err) : 0;
 }
