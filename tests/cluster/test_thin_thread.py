@@ -209,10 +209,9 @@ def test_a_command_that_is_not_there_is_said_in_the_status(ingress, namespace):
     assert "/no/such/program" in said_in_the_status(namespace, service)
 
 
-@own_cluster
 def test_a_function_that_never_listens_is_said_in_the_status(ingress, namespace):
     message = said_in_the_status(namespace, hello(
-        namespace, image="docker.io/local/pause:1",
+        namespace, image="dev.local/silent:test",
         annotations={"serving.knative.dev/progress-deadline": "5s"}))
     assert "nothing listens on port 8080" in message
 
