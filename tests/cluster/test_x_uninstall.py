@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`lull install` again and where it must not, `lull uninstall` without loss, and --purge. Runs after the others, since
+"""`lull install` again and where it must not, `lull uninstall` without loss, and --purge. Runs after the others (hence its name), since
 it takes Lull away."""
 
 from cluster import TAG, apply, get, hello, host_of, kubectl, lull_at, pods_of, wait_for, wait_ready
