@@ -5,6 +5,8 @@
 
 #include "controller/reconcile.h"
 
+#define POD_MESSAGE_MAX 256 /* one is kept per Pod: the rest is in its status */
+
 struct pod_view {
     char revision[NAME_BUF];
     bool ready;
@@ -12,7 +14,7 @@ struct pod_view {
     enum replica_trouble trouble;
     int32_t exit_code;
     char reason[64];
-    char message[ERROR_MSG_MAX];
+    char message[POD_MESSAGE_MAX];
 };
 
 /* False when the Pod belongs to no revision. */

@@ -49,7 +49,8 @@
 enum err_code { ERR_OK = 0, ERR_MAP(ERR_ENUM_ROW) };
 #undef ERR_ENUM_ROW
 
-#define ERROR_MSG_MAX 256
+/* Kubernetes' longest sentence about a name, with a name of 253 bytes twice in it, fits. */
+#define ERROR_MSG_MAX 1024
 
 struct error {
     enum err_code code;      /* 0 or one of ERR_MAP */

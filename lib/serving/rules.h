@@ -77,6 +77,7 @@ size_t words_dns1035_prefix(struct slice text, const char *sep, struct strbuf *o
 size_t words_dns1123_label(struct slice text, const char *sep, struct strbuf *out);
 size_t words_dns1123_subdomain(struct slice text, const char *sep, struct strbuf *out);
 size_t words_qualified_name(struct slice text, const char *sep, struct strbuf *out);
+size_t words_label_value(struct slice text, const char *sep, struct strbuf *out);
 size_t words_c_identifier(struct slice text, const char *sep, struct strbuf *out);
 enum { WORDS_MAX = 4096 };
 

@@ -172,6 +172,22 @@ size_t words_qualified_name(struct slice text, const char *sep, struct strbuf *o
     return count;
 }
 
+size_t words_label_value(struct slice text, const char *sep, struct strbuf *out)
+{
+    size_t count = 0;
+    if (text.len > 63) {
+        too_long(out, sep, &count, "", 63);
+    }
+    if (text.len > 0 && !is_name_part(text)) {
+        say(out, sep, &count, "",
+            "a valid label must be an empty string or consist of alphanumeric characters, '-', "
+            "'_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  "
+            "or 'my_value',  or '12345', regex used for validation is "
+            "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')");
+    }
+    return count;
+}
+
 size_t words_c_identifier(struct slice text, const char *sep, struct strbuf *out)
 {
     bool fine = text.len > 0 && !digit(text.ptr[0]);

@@ -9,13 +9,10 @@
 
 #include "base/mem.h"
 #include "json/jget.h"
+#include "serving/rules.h"
 #include "local/store/rules.h"
 
 #define ANNOTATIONS_BYTES_MAX (256 * 1024)
-
-#define PART_RULE                                                                          \
-    "consist of alphanumeric characters, '-', '_' or '.', and must start and end with an " \
-    "alphanumeric character"
 
 static const char *const map_members[] = {"labels", "annotations"};
 static const char *const list_members[] = {"ownerReferences", "finalizers"};
@@ -55,54 +52,41 @@ int check_invalid(struct error *err, const struct store_kind *kind, const char *
 
 /* --- checks -------------------------------------------------------------------------------- */
 
-static bool is_alnum(char c)
+int check_words(const struct store_kind *kind, struct slice name, const char *field,
+                struct slice value, check_words_fn *words, struct error *err)
 {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+    CLEANUP(strbuf_fini) struct strbuf first, text;
+    strbuf_init(&first, 8192);
+    strbuf_init(&text, 16384);
+    if (words(value, "", &text) == 0) {
+        return 0;
+    }
+    (void)strbuf_appendf(&first, "%s: Invalid value: \"%.*s\": ", field,
+                         (int)(value.len > 2048 ? 2048 : value.len), value.ptr);
+    CLEANUP(cleanup_free) char *sep = xasprintf(", %s", first.ptr);
+    strbuf_clear(&text);
+    size_t count = words(value, sep, &text);
+    char kind_text[RULES_KIND_MAX];
+    return error_set(err, ERR_INVALID, "%s \"%.*s\" is invalid: %s%s%s%s",
+                     rules_kind_text(kind, kind_text, sizeof(kind_text)),
+                     (int)(name.len > 2048 ? 2048 : name.len), name.ptr, count > 1 ? "[" : "",
+                     first.ptr, text.ptr, count > 1 ? "]" : "");
 }
 
-bool check_is_name(struct slice s)
+/* An annotation's key may have a domain in capitals. */
+static size_t words_annotation(struct slice text, const char *sep, struct strbuf *out)
 {
-    if (s.len == 0 || s.len > CHECK_NAME_MAX || !is_alnum(s.ptr[0]) ||
-        !is_alnum(s.ptr[s.len - 1])) {
-        return false;
+    if (words_qualified_name(text, sep, out) == 0) {
+        return 0;
     }
-    for (size_t i = 0; i < s.len; i++) {
-        bool dot = s.ptr[i] == '.';
-        if (!is_alnum(s.ptr[i]) && s.ptr[i] != '-' && !dot) {
-            return false;
-        }
-        if (dot && (!is_alnum(s.ptr[i - 1]) || !is_alnum(s.ptr[i + 1]))) {
-            return false;
-        }
+    CLEANUP(strbuf_fini) struct strbuf lower;
+    strbuf_init(&lower, ANNOTATIONS_BYTES_MAX + 1);
+    for (size_t i = 0; i < text.len; i++) {
+        bool capital = text.ptr[i] >= 'A' && text.ptr[i] <= 'Z';
+        (void)strbuf_append_char(&lower, (char)(capital ? text.ptr[i] + ('a' - 'A') : text.ptr[i]));
     }
-    return true;
-}
-
-static bool is_label_part(struct slice s)
-{
-    if (s.len > CHECK_LABEL_MAX) {
-        return false;
-    }
-    for (size_t i = 0; i < s.len; i++) {
-        bool edge = i == 0 || i + 1 == s.len;
-        char c = s.ptr[i];
-        bool word = is_alnum(c) || (c >= 'A' && c <= 'Z');
-        if (!word && (edge || (c != '-' && c != '_' && c != '.'))) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool is_label_key(struct slice key)
-{
-    ptrdiff_t slash = slice_find(key, '/');
-    if (slash < 0) {
-        return key.len > 0 && is_label_part(key);
-    }
-    struct slice prefix = slice_sub(key, 0, (size_t)slash);
-    struct slice name = slice_sub(key, (size_t)slash + 1, key.len);
-    return check_is_name(prefix) && name.len > 0 && is_label_part(name);
+    strbuf_clear(out);
+    return words_qualified_name(strbuf_slice(&lower), sep, out);
 }
 
 int check_shape(const struct store_kind *kind, const json_t *body, struct error *err)
@@ -155,14 +139,15 @@ static int check_map(const struct store_kind *kind, const char *name, const json
         }
         struct slice text = slice_of(json_string_value(value), json_string_length(value));
         total += text.len + strlen(key);
-        if (!is_label_key(slice_str(key)) || (labels && !is_label_part(text))) {
-            bool fine_key = is_label_key(slice_str(key));
-            char what[280];
-            (void)snprintf(what, sizeof(what), "metadata.%s: Invalid value: \"%.60s\": %s must %s",
-                           member, fine_key ? text.ptr : key,
-                           fine_key ? "a valid label" : "name part",
-                           fine_key ? "be an empty string or " PART_RULE : PART_RULE);
-            return check_invalid(err, kind, name, what);
+        char field[40];
+        (void)snprintf(field, sizeof(field), "metadata.%s", member);
+        int rc = check_words(kind, slice_str(name), field, slice_str(key),
+                             labels ? words_qualified_name : words_annotation, err);
+        if (rc == 0 && labels) {
+            rc = check_words(kind, slice_str(name), field, text, words_label_value, err);
+        }
+        if (rc < 0) {
+            return rc;
         }
     }
     if (total > ANNOTATIONS_BYTES_MAX) {
@@ -183,7 +168,9 @@ static bool is_finalizer(struct slice name)
             return true;
         }
     }
-    return is_label_key(name) && slice_find(name, '/') >= 0;
+    CLEANUP(strbuf_fini) struct strbuf why;
+    strbuf_init(&why, 4096);
+    return slice_find(name, '/') >= 0 && words_qualified_name(name, "", &why) == 0;
 }
 
 static int check_lists(const struct store_kind *kind, const char *name, const json_t *metadata,

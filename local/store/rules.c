@@ -17,18 +17,11 @@
 #include "base/random.h"
 #include "json/jedit.h"
 #include "json/jget.h"
+#include "serving/rules.h"
 #include "local/store/check.h"
 #include "local/store/object.h"
 
 #define SUFFIX_LEN 5
-
-#define NAME_RULE                                                                                \
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or " \
-    "'.', and must start and end with an alphanumeric character"
-
-#define LABEL_RULE                                                                               \
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and " \
-    "must start and end with an alphanumeric character"
 
 /* What a client may set, in the order in which it is written. */
 static const char *const members[] = {"labels", "annotations", "ownerReferences", "finalizers"};
@@ -131,6 +124,17 @@ void rules_set_version(json_t *root, uint64_t version)
 
 /* --- create -------------------------------------------------------------------------------- */
 
+/* What a kind's names must be. */
+static check_words_fn *name_words(const struct store_kind *kind)
+{
+    bool core = strchr(kind->api_version, '/') == NULL;
+    if (core && strcmp(kind->kind, "Namespace") == 0) {
+        return words_dns1123_label;
+    }
+    return core && strcmp(kind->kind, "Service") == 0 ? words_dns1035_label
+                                                      : words_dns1123_subdomain;
+}
+
 static int choose_name(const struct store_kind *kind, const json_t *metadata,
                        char name[CHECK_NAME_MAX + 1], struct error *err)
 {
@@ -154,21 +158,8 @@ static int choose_name(const struct store_kind *kind, const json_t *metadata,
         memcpy(name, given.ptr, n);
         name[n] = '\0';
     }
-    bool fits = given.len <= CHECK_NAME_MAX && check_is_name(slice_str(name)) &&
-                strlen(name) == (given.len > 0 ? given.len : strlen(name));
-    bool label = strcmp(kind->kind, "Namespace") == 0;
-    if (label) {
-        fits = fits && strlen(name) <= CHECK_LABEL_MAX && strchr(name, '.') == NULL;
-    }
-    if (!fits) {
-        char what[240];
-        (void)snprintf(what, sizeof(what), "metadata.name: Invalid value: \"%.40s\": %s", name,
-                       label ? LABEL_RULE : NAME_RULE);
-        char shown[64];
-        (void)snprintf(shown, sizeof(shown), "%.60s", name);
-        return check_invalid(err, kind, shown, what);
-    }
-    return 0;
+    struct slice whole = given.len > 0 ? given : slice_str(name);
+    return check_words(kind, whole, "metadata.name", whole, name_words(kind), err);
 }
 
 int rules_create(const struct store_kind *kind, const char *ns, const json_t *body, int64_t wall_ns,

@@ -17,6 +17,19 @@ TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 SERVING = "serving.knative.dev/v1"
 
 
+# Kubernetes' words for names and labels.
+SUBDOMAIN = ("a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end "
+             "with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+             r"'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')")
+LABEL = ("a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an "
+         "alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')")
+QUALIFIED = ("must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. "
+             "'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')")
+LABEL_VALUE = ("a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end "
+               "with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
+               "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')")
+
+
 class Space:
     """A namespace of the test's own, and paths in it."""
 
@@ -106,21 +119,35 @@ def test_errors_of_create(space):
     refused(server.request("POST", space.cm(), config_map("")), 422, "Invalid",
             'ConfigMap "" is invalid: metadata.name: Required value: name or generateName is required')
     refused(server.request("POST", space.cm(), config_map("A_b")), 422, "Invalid",
-            r'ConfigMap "A_b" is invalid: metadata.name: Invalid value: "A_b": a lowercase RFC 1123 subdomain must .*')
+            f'ConfigMap "A_b" is invalid: metadata.name: Invalid value: "A_b": {SUBDOMAIN}')
+    long = "A" + "b" * 252
+    refused(server.request("POST", space.cm(), config_map(long)), 422, "Invalid",
+            f'ConfigMap "{long}" is invalid: metadata.name: Invalid value: "{long}": {SUBDOMAIN}')
+    refused(server.request("POST", space.cm(), config_map("a" * 254)), 422, "Invalid",
+            rf'ConfigMap "{"a" * 254}" is invalid: metadata.name: Invalid value: "{"a" * 254}": must be no more than 253 (bytes|characters)')
     wrong = config_map("b")
     wrong["metadata"]["namespace"] = "other"
     refused(server.request("POST", space.cm(), wrong), 400, "BadRequest",
             "the namespace of the provided object does not match the namespace sent on the request")
     wrong = config_map("b", {"a b": "c"})
     refused(server.request("POST", space.cm(), wrong), 422, "Invalid",
-            r'ConfigMap "b" is invalid: metadata.labels: Invalid value: "a b": name part must consist of .*')
+            f'ConfigMap "b" is invalid: metadata.labels: Invalid value: "a b": name part {QUALIFIED}')
+    refused(server.request("POST", space.cm(), config_map("b", {"a": "b c"})), 422, "Invalid",
+            f'ConfigMap "b" is invalid: metadata.labels: Invalid value: "b c": {LABEL_VALUE}')
+    refused(server.request("POST", space.cm(), config_map("b", {"A/" + "x" * 64: "b"})), 422, "Invalid",
+            rf'ConfigMap "b" is invalid: \[metadata.labels: Invalid value: "A/{"x" * 64}": prefix part .*, metadata.labels: '
+            rf'Invalid value: "A/{"x" * 64}": name part must be no more than 63 bytes\]')
     wrong = config_map("b")
     wrong["metadata"]["finalizers"] = ["word"]
     refused(server.request("POST", space.cm(), wrong), 422, "Invalid",
             'ConfigMap "b" is invalid: metadata.finalizers[0]: Invalid value: "word": name is neither a standard '
             "finalizer name nor is it fully qualified")
     refused(server.request("POST", "/api/v1/namespaces", {"metadata": {"name": "A.b"}}), 422, "Invalid",
-            r'Namespace "A.b" is invalid: metadata.name: Invalid value: "A.b": a lowercase RFC 1123 label must .*')
+            f'Namespace "A.b" is invalid: metadata.name: Invalid value: "A.b": {LABEL}')
+    refused(server.request("POST", "/api/v1/namespaces", {"metadata": {"name": "a.b"}}), 422, "Invalid",
+            'Namespace "a.b" is invalid: metadata.name: Invalid value: "a.b": must not contain dots')
+    refused(server.request("POST", space.path("services"), {"metadata": {"name": "1a"}, "spec": {"ports": [{"port": 80}]}}), 422,
+            "Invalid", r'Service "1a" is invalid: metadata.name: Invalid value: "1a": a DNS-1035 label must .*')
     refused(server.request("POST", space.cm(), {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}), 400,
             "BadRequest")
     refused(server.request("POST", space.cm(), b"{"), 400, "BadRequest")
