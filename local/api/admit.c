@@ -2,22 +2,22 @@
 
 /*
  * What a kind asks of its objects beyond what holds for all: lib/serving's defaults and rules for
- * Knative's kinds, and the few defaults of Kubernetes' own kinds that clients rely on.
+ * Knative's kinds, core.c's for Kubernetes' own.
  */
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "json/jbuild.h"
-#include "json/jedit.h"
 #include "json/jget.h"
 #include "http/log_template.h"
 #include "serving/autoscaler_json.h"
 #include "serving/config_check.h"
 #include "serving/names.h"
-#include "local/api/base64.h"
+#include "serving/schema_check.h"
 #include "local/api/call.h"
+#include "local/api/core.h"
 
 #define CONFIG_WEBHOOK \
     "admission webhook \"config.webhook.serving.knative.dev\" denied the request: "
@@ -27,80 +27,24 @@
 
 /* --- Kubernetes' own kinds ----------------------------------------------------------------- */
 
-static void admit_namespace(json_t *object, const json_t *old)
+static int admit_core(struct call *c, json_t *object, const json_t *old, struct error *err)
 {
-    jset_text(jobject_at(jobject_at(object, "metadata"), "labels"), "kubernetes.io/metadata.name",
-              jpeek_cstr(old == NULL ? object : old, "metadata.name"));
-    if (old == NULL) {
-        json_t *finalizers = json_array();
-        REQUIRE(json_array_append_new(finalizers, json_string("kubernetes")) == 0);
-        REQUIRE(json_object_set_new(jobject_at(object, "spec"), "finalizers", finalizers) == 0);
-        jset_text(jobject_at(object, "status"), "phase", "Active");
-    }
-}
-
-static int admit_secret(json_t *object, struct error *err)
-{
-    if (jpeek_str(object, "type").len == 0) {
-        jset_text(object, "type", "Opaque");
-    }
-    json_t *plain = json_object_get(object, "stringData");
-    const char *key;
-    json_t *value;
-    json_object_foreach(plain, key, value)
-    {
-        if (!json_is_string(value)) {
-            return error_set(err, ERR_PROTOCOL, "stringData.%.80s: must be a string", key);
-        }
-        struct slice text = slice_of(json_string_value(value), json_string_length(value));
-        REQUIRE(json_object_set_new(jobject_at(object, "data"), key, base64_json(text)) == 0);
-    }
-    (void)json_object_del(object, "stringData");
-    return 0;
-}
-
-static int check_data(const json_t *object, const char *key, struct error *err)
-{
-    json_t *data = json_object_get(object, key);
-    if (data == NULL || json_is_null(data)) {
+    const struct kind *kind = c->route.kind;
+    json_t *causes = core_admit(kind->id, object, old);
+    if (causes == NULL) {
         return 0;
     }
-    if (!json_is_object(data)) {
-        return error_set(err, ERR_PROTOCOL, "%s: must be an object, is %s", key, jtype_name(data));
-    }
-    const char *name;
-    json_t *value;
-    json_object_foreach(data, name, value)
-    {
-        if (!json_is_string(value)) {
-            return error_set(err, ERR_PROTOCOL, "%s.%.80s: must be a string, is %s", key, name,
-                             jtype_name(value));
-        }
-    }
-    return 0;
-}
-
-static int admit_deployment(json_t *object, struct error *err)
-{
-    json_t *spec = jobject_at(object, "spec");
-    json_t *replicas = json_object_get(spec, "replicas");
-    if (replicas == NULL || json_is_null(replicas)) {
-        REQUIRE(json_object_set_new(spec, "replicas", json_integer(1)) == 0);
-    } else if (!json_is_integer(replicas) || json_integer_value(replicas) < 0 ||
-               json_integer_value(replicas) > INT32_MAX) {
-        return error_set(err, ERR_INVALID,
-                         "Deployment.apps \"%s\" is invalid: spec.replicas: Invalid value: must be "
-                         "an integer from 0 to %d",
-                         jpeek_cstr(object, "metadata.name"), INT32_MAX);
-    }
-    if (jpeek_obj(object, "spec.template.spec") == NULL ||
-        jpeek_obj(object, "spec.selector") == NULL) {
-        return error_set(err, ERR_INVALID,
-                         "Deployment.apps \"%s\" is invalid: spec.selector and spec.template.spec "
-                         "are required",
+    json_decref(c->causes);
+    c->causes = causes;
+    CLEANUP(strbuf_fini) struct strbuf out;
+    strbuf_init(&out, 1u << 20);
+    (void)strbuf_appendf(&out, "%s%s%s \"%s\" is invalid: ", kind->kind,
+                         kind->group[0] == '\0' ? "" : ".", kind->group,
                          jpeek_cstr(object, "metadata.name"));
-    }
-    return 0;
+    schema_causes_text(causes, &out);
+    free(c->refusal);
+    c->refusal = xstrdup(strbuf_ok(&out) ? out.ptr : "the object is invalid in many ways");
+    return error_set(err, ERR_INVALID, "%s", c->refusal);
 }
 
 /* --- Knative's kinds ----------------------------------------------------------------------- */
@@ -174,12 +118,9 @@ static int admit_serving(struct call *c, json_t *object, const json_t *old, stru
 }
 
 /* A ConfigMap of the system that its parts could not read is refused, as Knative's webhook does. */
-static int admit_configmap(struct call *c, const json_t *object, struct error *err)
+static int admit_configmap(struct call *c, json_t *object, const json_t *old, struct error *err)
 {
-    int rc = check_data(object, "data", err);
-    if (rc == 0) {
-        rc = check_data(object, "binaryData", err);
-    }
+    int rc = admit_core(c, object, old, err);
     if (rc < 0 ||
         !slice_eq_str(jpeek_str(object, "metadata.namespace"), c->api->system_namespace)) {
         return rc;
@@ -204,17 +145,13 @@ static int admit_configmap(struct call *c, const json_t *object, struct error *e
 int admit(struct call *c, json_t *object, const json_t *old, struct error *err)
 {
     switch (c->route.kind->id) {
-    case KIND_NAMESPACE:
-        admit_namespace(object, old);
-        return 0;
-    case KIND_SECRET: {
-        int rc = admit_secret(object, err);
-        return rc < 0 ? rc : check_data(object, "data", err);
-    }
     case KIND_CONFIGMAP:
-        return admit_configmap(c, object, err);
+        return admit_configmap(c, object, old, err);
+    case KIND_NAMESPACE:
+    case KIND_SECRET:
+    case KIND_CORE_SERVICE:
     case KIND_DEPLOYMENT:
-        return admit_deployment(object, err);
+        return admit_core(c, object, old, err);
     case KIND_SERVICE:
     case KIND_CONFIGURATION:
     case KIND_REVISION:
@@ -225,7 +162,6 @@ int admit(struct call *c, json_t *object, const json_t *old, struct error *err)
         return admit_serving(c, object, old, err);
     case KIND_SERVICEACCOUNT:
     case KIND_POD:
-    case KIND_CORE_SERVICE:
     case KIND_EVENT:
     case KIND_COUNT:
         break;

@@ -147,6 +147,9 @@ MUST_CHECK int admit(struct call *c, json_t *object, const json_t *old, struct e
 bool documents_handle(struct api *api, struct http_simple_request *rq);
 
 /* --- coerce.c --- */
+/* Whether the body of a custom kind says what it is. On an error c->refusal may have the sentence.
+ */
+MUST_CHECK int check_kind(struct call *c, struct error *err);
 /*
  * Brings `object`, the body or what a patch made, into the form of its kind: what is unknown goes.
  * Sets c->warnings. On an error c->refusal has the sentence.

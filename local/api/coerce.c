@@ -6,6 +6,7 @@
  * be longer than a struct error holds: they stand in the call.
  */
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,6 +72,51 @@ static int refuse_names(struct call *c, const json_t *object, const json_t *sent
         (void)strbuf_appendf(&why, "%s%s", i > 0 ? ", " : "", json_string_value(sentence));
     }
     return refuse_object(c, object, patched, strbuf_slice(&why), err);
+}
+
+/* The words about a body that does not say its kind show the body, and its beginning again. */
+static int refuse_nameless(struct call *c, struct error *err)
+{
+    struct slice body = c->rq->body;
+    CLEANUP(strbuf_fini) struct strbuf out;
+    strbuf_init(&out, 8u << 20);
+    (void)strbuf_appendf(&out,
+                         "the object provided is unrecognized (must be of type %s): Object 'Kind' "
+                         "is missing in '",
+                         c->route.kind->kind);
+    (void)strbuf_append_slice(&out, body);
+    (void)strbuf_append_str(&out, "' (");
+    (void)strbuf_append_slice(&out, slice_sub(body, 0, 30));
+    (void)strbuf_appendf(&out, "%s)", body.len > 30 ? " ..." : "");
+    return refuse(c, ERR_PROTOCOL, &out, err);
+}
+
+int check_kind(struct call *c, struct error *err)
+{
+    const struct kind *kind = c->route.kind;
+    const char *name = jpeek_cstr(c->body, "kind"), *version = jpeek_cstr(c->body, "apiVersion");
+    char want[128];
+    if (!kind_is_custom(kind)) {
+        return 0; /* the store looks at what is there: the address says the rest */
+    }
+    if (name[0] == '\0') {
+        return refuse_nameless(c, err);
+    }
+    (void)snprintf(want, sizeof(want), "%s/%s", kind->group, kind->version);
+    if (strcmp(version, want) != 0) {
+        return error_set(err, ERR_PROTOCOL,
+                         "the API version in the data (%.200s) does not match the expected API "
+                         "version (%s)",
+                         version, want);
+    }
+    if (strcmp(name, kind->kind) != 0) {
+        return error_set(
+            err, ERR_INVALID,
+            "%.200s.%s \"%.253s\" is invalid: kind: Invalid value: \"%.200s\": must be "
+            "%s",
+            name, kind->group, jpeek_cstr(c->body, "metadata.name"), name, kind->kind);
+    }
+    return 0;
 }
 
 static void add_sentences(json_t *to, const char *what, const json_t *names)

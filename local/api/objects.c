@@ -151,7 +151,10 @@ void objects_create(struct call *c)
         (void)json_object_del(c->body, "status");
     }
     struct error err;
-    int rc = coerce(c, c->body, false, &err);
+    int rc = check_kind(c, &err);
+    if (rc == 0) {
+        rc = coerce(c, c->body, false, &err);
+    }
     if (rc == 0) {
         rc = admit(c, c->body, NULL, &err);
     }
@@ -259,9 +262,15 @@ static void start_change(struct call *c, struct slice patch_type)
 
 void objects_update(struct call *c)
 {
-    if (read_options(c) && call_body(c)) {
-        start_change(c, SLICE_EMPTY);
+    struct error err;
+    if (!read_options(c) || !call_body(c)) {
+        return;
     }
+    if (check_kind(c, &err) < 0) {
+        answer_error(c, &err, NULL);
+        return;
+    }
+    start_change(c, SLICE_EMPTY);
 }
 
 void objects_patch(struct call *c)

@@ -235,6 +235,116 @@ def test_patch_formats(space):
     refused(patch("PATCH", space.cm("a"), stale, MERGE_PATCH), 409, "Conflict")
 
 
+# --- defaults and rules of Kubernetes' own kinds -----------------------------------------------------------------------
+
+ADDRESSES = ("clusterIP", "clusterIPs", "nodePort")  # on a cluster only
+
+
+def core_service(name="a", **spec):
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}
+
+
+@pytest.mark.parametrize("given, filled", [
+    ({}, {"internalTrafficPolicy": "Cluster", "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack", "type": "ClusterIP"}),
+    ({"type": "NodePort"}, {"externalTrafficPolicy": "Cluster", "internalTrafficPolicy": "Cluster", "ipFamilies": ["IPv4"],
+                            "ipFamilyPolicy": "SingleStack"}),
+    ({"type": "LoadBalancer"}, {"allocateLoadBalancerNodePorts": True, "externalTrafficPolicy": "Cluster",
+                                "internalTrafficPolicy": "Cluster", "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"}),
+    ({"type": "ExternalName", "externalName": "a.example.com"}, {}),
+    ({"clusterIP": "None", "selector": {"a": "b"}}, {"internalTrafficPolicy": "Cluster", "ipFamilies": ["IPv4"],
+                                                     "ipFamilyPolicy": "SingleStack", "type": "ClusterIP"}),
+    ({"sessionAffinity": "ClientIP"}, {"internalTrafficPolicy": "Cluster", "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack",
+                                       "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 10800}}, "type": "ClusterIP"}),
+])
+def test_defaults_of_services(space, given, filled):
+    got = space.server.create(space.path("services"), core_service(ports=[{"port": 80}], **given))
+    spec = {k: v for k, v in got["spec"].items() if k not in ADDRESSES}
+    spec["ports"] = [{k: v for k, v in port.items() if k not in ADDRESSES} for port in spec["ports"]]
+    assert spec == {"sessionAffinity": "None", "ports": [{"port": 80, "protocol": "TCP", "targetPort": 80}],
+                    **{k: v for k, v in given.items() if k not in ADDRESSES}, **filled}
+    assert got["status"] == {"loadBalancer": {}}
+
+
+@pytest.mark.parametrize("spec, wrong", [
+    ({}, ["spec.ports: Required value"]),
+    ({"type": "ExternalName"}, ["spec.externalName: Required value"]),
+    ({"type": "Nope", "ports": [{"port": 0}]},
+     ["spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive",
+      "spec.ports[0].targetPort: Invalid value: 0: must be between 1 and 65535, inclusive",
+      'spec.type: Unsupported value: "Nope": supported values: "ClusterIP", "ExternalName", "LoadBalancer", "NodePort"']),
+    ({"ports": [{"port": 80}, {"port": 81}]}, ["spec.ports[0].name: Required value", "spec.ports[1].name: Required value"]),
+    ({"ports": [{"port": 80, "protocol": "FOO", "name": "A_"}]},
+     [f'spec.ports[0].name: Invalid value: "A_": {LABEL}',
+      'spec.ports[0].protocol: Unsupported value: "FOO": supported values: "SCTP", "TCP", "UDP"']),
+])
+def test_rules_of_services(space, spec, wrong):
+    text = wrong[0] if len(wrong) == 1 else f"[{', '.join(wrong)}]"
+    body = refused(space.server.request("POST", space.path("services"), core_service(**spec)), 422, "Invalid",
+                   f'Service "a" is invalid: {text}')
+    assert [f"{c['field']}: {c['message']}" for c in body["details"]["causes"]] == wrong
+
+
+KEY = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', " \
+    "regex used for validation is '[-._a-zA-Z0-9]+')"
+
+
+def test_rules_of_config_maps_and_secrets(space):
+    server = space.server
+    for kind, path in (("ConfigMap", space.cm()), ("Secret", space.path("secrets"))):
+        def bad(message, how=server.request, verb="POST", at=path, name="a", what=kind, **content):
+            refused(how(verb, at, {"apiVersion": "v1", "kind": what, "metadata": {"name": name}, **content}), 422, "Invalid",
+                    f'{what} "{name}" is invalid: {message}')
+
+        bad(f'data[a b]: Invalid value: "a b": {KEY}', data={"a b": "dg=="})
+        bad("data[..]: Invalid value: \"..\": must not be '..'", data={"..": "dg=="})
+        made = {"apiVersion": "v1", "kind": kind, "metadata": {"name": "fixed"}, "immutable": True, "data": {"x": "dg=="}}
+        server.create(path, made)
+        locked = "Forbidden: field is immutable when `immutable` is set"
+        bad(f"data: {locked}", verb="PUT", at=f"{path}/fixed", name="fixed", immutable=True, data={"x": "dg1="})
+        bad(f"immutable: {locked}", verb="PUT", at=f"{path}/fixed", name="fixed", data={"x": "dg=="})
+        assert server.update(f"{path}/fixed", {**made, "metadata": {"name": "fixed", "labels": {"a": "b"}}})["immutable"]
+    bad('data[a]: Invalid value: "a": duplicate of key present in binaryData', at=space.cm(), what="ConfigMap", data={"a": "v"},
+        binaryData={"a": "dg=="})
+    bad("[]: Too long: may not be more than 1048576 bytes", at=space.cm(), what="ConfigMap", data={"x": "y" * 1100000})
+    bad("[data[tls.crt]: Required value, data[tls.key]: Required value]", type="kubernetes.io/tls")
+    bad("data[ssh-privatekey]: Required value", type="kubernetes.io/ssh-auth")
+    bad("data[.dockerconfigjson]: Required value", type="kubernetes.io/dockerconfigjson")
+    assert server.create(space.path("secrets"), {"metadata": {"name": "s"}, "stringData": {"k": "v"}})["type"] == "Opaque"
+    bad('type: Invalid value: "other": field is immutable', verb="PUT", at=space.path("secrets", "s"), name="s", type="other",
+        data={"k": "dg=="})
+
+
+def test_rules_of_deployments(space):
+    path = space.path("deployments", "", "apps/v1")
+
+    def deployment(selector, labels):
+        return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": {
+            "replicas": 0, "selector": selector, "template": {"metadata": {"labels": labels},
+                                                              "spec": {"containers": [{"name": "c", "image": "i"}]}}}}
+
+    head = 'Deployment.apps "d" is invalid: '
+    mismatch = "spec.template.metadata.labels: Invalid value: {}: `selector` does not match template `labels`"
+    refused(space.server.request("POST", path, deployment(None, None)), 422, "Invalid",
+            f"{head}[spec.selector: Required value, {mismatch.format('null')}]")
+    refused(space.server.request("POST", path, deployment({"matchLabels": {"a": "b"}}, {"a": "c"})), 422, "Invalid",
+            head + mismatch.format('{"a":"c"}'))
+
+
+def test_custom_objects_say_what_they_are(space):
+    server, path = space.server, space.pa()
+    body = b'{"metadata": {"name": "a"}, "spec": {}}'
+    refused(server.request("POST", path, body), 400, "BadRequest",
+            "the object provided is unrecognized (must be of type PodAutoscaler): Object 'Kind' is missing in "
+            f"'{body.decode()}' ({body[:30].decode()} ...)")
+    refused(server.request("POST", path, {**autoscaler(), "apiVersion": ""}), 400, "BadRequest",
+            "the API version in the data () does not match the expected API version (autoscaling.internal.knative.dev/v1alpha1)")
+    refused(server.request("POST", path, {**autoscaler(), "kind": "Nope"}), 422, "Invalid",
+            'Nope.autoscaling.internal.knative.dev "a" is invalid: kind: Invalid value: "Nope": must be PodAutoscaler')
+    made = server.create(path, autoscaler())
+    del made["kind"]
+    refused(server.request("PUT", space.pa("a"), made), 400, "BadRequest", r"the object provided is unrecognized .*")
+
+
 # --- fieldValidation and types ---------------------------------------------------------------------------------------
 
 CASES = [

@@ -4,6 +4,7 @@ import base64
 import http.client
 import json
 import pathlib
+import re
 import ssl
 import time
 import urllib.parse
@@ -57,6 +58,19 @@ class ApiError(AssertionError):
         self.response = response
 
 
+KINDS = {"services": "Service", "configurations": "Configuration", "revisions": "Revision", "routes": "Route",
+         "domainmappings": "DomainMapping", "podautoscalers": "PodAutoscaler", "clusterdomainclaims": "ClusterDomainClaim",
+         "serverlessservices": "ServerlessService", "images": "Image", "ingresses": "Ingress", "certificates": "Certificate"}
+
+
+def typed(path, obj):
+    """The object with the kind and apiVersion that a custom one must say, from the path that it is written to."""
+    found = re.match(r"/apis/([^/]*knative\.dev/[^/]+)/(?:namespaces/[^/]+/)?([a-z]+)", path)
+    if found is None or not isinstance(obj, dict):
+        return obj
+    return {"apiVersion": found[1], "kind": KINDS[found[2]], **obj}
+
+
 class Api:
     """The Kubernetes API behind a kubeconfig with an inline CA and a bearer token or a client certificate."""
 
@@ -101,10 +115,10 @@ class Api:
         return self.ok("GET", path, **query)["items"]
 
     def create(self, path, obj):
-        return self.ok("POST", path, obj)
+        return self.ok("POST", path, typed(path, obj))
 
     def update(self, path, obj):
-        return self.ok("PUT", path, obj)
+        return self.ok("PUT", path, typed(path, obj))
 
     def patch(self, path, change):
         return self.ok("PATCH", path, change, content_type="application/merge-patch+json")
