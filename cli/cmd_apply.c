@@ -7,8 +7,11 @@
 
 #include "base/mem.h"
 #include "json/jget.h"
+#include "json/jparse.h"
 #include "serving/defaults.h"
 #include "serving/names.h"
+#include "serving/schema_check.h"
+#include "serving/schema_prune.h"
 #include "cli/apply_patch.h"
 #include "cli/args.h"
 #include "cli/cli.h"
@@ -72,18 +75,62 @@ static void tell(struct apply *a, const struct cli_resource *resource, json_t *o
     (void)json_array_append(a->results, object);
 }
 
+// Unknown fields and wrong types, as a server answers with fieldValidation=Strict.
+static int check_fields(const struct kind *row, json_t *object, struct error *err)
+{
+    CLEANUP(strbuf_fini) struct strbuf why;
+    CLEANUP(jfree) json_t *unknown = json_array();
+    CLEANUP(jfree) json_t *causes = NULL;
+    size_t i;
+    json_t *name;
+
+    strbuf_init(&why, 64u << 10);
+    if (!schema_decodes(row, object, &why)) {
+        return error_set(err, ERR_INVALID, "%s", why.ptr);
+    }
+    schema_prune(row, object, unknown);
+    json_array_foreach(unknown, i, name)
+    {
+        (void)strbuf_appendf(&why, "%sunknown field \"%s\"", i > 0 ? ", " : "",
+                             json_string_value(name));
+    }
+    if (json_array_size(unknown) == 0 && kind_is_custom(row)) {
+        causes = schema_check(row, object);
+        schema_causes_text(causes, &why);
+    }
+    return why.len > 0 ? error_set(err, ERR_INVALID, "%s", why.ptr) : 0;
+}
+
+static void print_warnings(const struct strbuf *text)
+{
+    struct slice rest = strbuf_slice(text), line;
+
+    while (rest.len > 0 && slice_split(&rest, '\n', &line)) {
+        fprintf(stderr, "Warning: %.*s\n", SLICE_FMT(line));
+    }
+}
+
 // Defaults and rules as the server has them, without one.
 static int check_here(struct apply *a, const struct cli_resource *resource, json_t *object,
                       struct error *err)
 {
     struct serving_config config;
+    struct serving_request request = {.kind = resource->row};
+    struct serving_report report;
     int rc = 0;
 
     serving_config_init(&config);
+    config.processes = true;
+    serving_report_init(&report);
     if (resource->row) {
-        rc = serving_default(&config, resource->row, object, NULL, err);
-        rc = rc ? rc : serving_validate(&config, resource->row, object, NULL, err);
+        rc = check_fields(resource->row, object, err);
     }
+    if (rc == 0 && resource->row) {
+        rc = serving_admit(&config, &request, object, &report);
+        rc = rc < 0 ? error_set(err, ERR_INVALID, "%s", report.errors.ptr) : 0;
+        print_warnings(&report.warnings);
+    }
+    serving_report_fini(&report);
     if (rc == 0) {
         tell(a, resource, object, "valid");
     }

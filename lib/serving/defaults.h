@@ -42,6 +42,8 @@ struct serving_config {
     bool service_links;                  /* enable-service-links */
     struct autoscaler_config autoscaler; /* the bounds of autoscaling annotations */
     struct features features;            /* config-features */
+    bool
+        processes; /* replicas are no containers: no warnings about Kubernetes' insecure defaults */
     /* container-name-template, init-container-name-template: text with {{.Name}}, {{.Namespace}},
      * {{.GenerateName}}, {{.Labels.KEY}} or {{.Annotations.KEY}} of the Service or Configuration */
     char container_name[NAME_TEMPLATE_MAX];

@@ -123,7 +123,7 @@ void rules_security_warnings(struct rules *r, const json_t *pod, const json_t *c
 {
     const json_t *capabilities = rule_member(context, "capabilities");
     const json_t *drop = rule_member(capabilities, "drop");
-    if (rule_secure_defaults(&r->config->features)) {
+    if (r->config->processes || rule_secure_defaults(&r->config->features)) {
         return;
     }
     if (rule_member(pod, "runAsNonRoot") == NULL && rule_member(context, "runAsNonRoot") == NULL) {

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "json/jbuild.h"
 #include "json/jget.h"
 #include "http/log_template.h"
 #include "serving/autoscaler_json.h"
@@ -73,6 +74,7 @@ static void refresh_config(struct api *api)
     if (tree != NULL || gone) {
         struct serving_config fresh;
         serving_config_init(&fresh);
+        fresh.processes = true;
         fresh.autoscaler = api->serving.autoscaler;
         fresh.features = api->serving.features;
         if (serving_config_read(&fresh, jpeek_obj(tree, "data"), &err) < 0) {
@@ -103,6 +105,20 @@ static int refuse(struct call *c, const char *webhook, const char *why, struct e
     return error_set(err, ERR_PROTOCOL, "%s", why);
 }
 
+/* Each line becomes a Warning header of the answer. */
+static void add_warnings(struct call *c, const struct strbuf *text)
+{
+    struct slice rest = strbuf_slice(text), line;
+    while (rest.len > 0 && slice_split(&rest, '\n', &line)) {
+        if (c->warnings == NULL) {
+            c->warnings = json_array();
+        }
+        if (line.len > 0) {
+            REQUIRE(json_array_append_new(c->warnings, jstring_lossy(line)) == 0);
+        }
+    }
+}
+
 static int admit_serving(struct call *c, json_t *object, const json_t *old, struct error *err)
 {
     struct serving_request request = {.kind = c->route.kind, .old = old, .user = c->api->user};
@@ -112,6 +128,8 @@ static int admit_serving(struct call *c, json_t *object, const json_t *old, stru
     int rc = serving_admit(&c->api->serving, &request, object, &report);
     if (rc < 0) {
         rc = refuse(c, VALIDATION_WEBHOOK, report.errors.ptr, err);
+    } else {
+        add_warnings(c, &report.warnings);
     }
     serving_report_fini(&report);
     return rc;

@@ -382,6 +382,7 @@ int api_start(struct api **out, const struct api_options *options, struct error 
     api->system_namespace = xstrdup(options->system_namespace);
     list_init(&api->watches);
     serving_config_init(&api->serving);
+    api->serving.processes = true;
     start_http(api);
     struct listen_options listen = {.secure = tls_secure, .secure_data = api->tls};
     rc = http_server_listen_text(http_simple_server(api->http), options->listen, &listen, err);

@@ -407,12 +407,22 @@ def test_large_lists_are_streamed(api):
 
 
 def test_an_object_of_the_largest_size(api):
-    big = {"metadata": {"name": "big"}, "data": {"x": "y" * 1_500_000}}
+    big = {"metadata": {"name": "big"}, "data": {"x": "y" * (1 << 20)}}
     w = Watch(api, CONFIGMAPS, resourceVersion=api.get(CONFIGMAPS)["metadata"]["resourceVersion"])
     made = api.create(CONFIGMAPS, big)
     assert api.get(f"{CONFIGMAPS}/big") == made and api.list(CONFIGMAPS)[0]["data"] == big["data"]
     assert w.next()["object"]["data"] == big["data"]
     w.close()
+
+
+def test_warnings_of_the_rules(api):
+    service = ksvc("w")
+    service["spec"]["template"]["metadata"] = {"annotations": {"queue.sidecar.serving.knative.dev/resource-percentage": "50"}}
+    for fields in ("Strict", "Warn", "Ignore"):
+        got = api.request("POST", KSVC, service, dryRun="All", fieldValidation=fields)
+        assert got.status == 201 and [v for k, v in got.headers.items() if k.lower() == "warning"] == [
+            '299 - "Queue proxy resource percentage annotation is deprecated. Please use the available annotations to explicitly '
+            'set resource values per service: "']
 
 
 def test_tables(api):

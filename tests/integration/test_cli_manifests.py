@@ -100,6 +100,11 @@ def test_dry_runs_change_nothing(shared, tmp_path):
     got = subprocess.run([binary("lull"), "apply", "--dry-run=client", "-f", bad], env=nowhere,
                          capture_output=True, text=True, timeout=30, check=False)
     assert got.returncode == 1 and "timeoutSeconds" in got.stderr and f"{bad}:1" in got.stderr
+    for wrong, told in (("containerz: []", 'unknown field "spec.template.spec.containerz"'), ("timeoutSeconds: soon", "timeoutSeconds")):
+        bad.write_text(good.read_text().replace("containers:", f"{wrong}\n      containers:"))
+        got = subprocess.run([binary("lull"), "apply", "--dry-run=client", "-f", bad], env=nowhere, capture_output=True, text=True,
+                             timeout=30, check=False)
+        assert got.returncode == 1 and told in got.stderr
     assert said(shared, "apply", "--dry-run=server", "-f", good).stdout == \
         "service.serving.knative.dev/dry created (server dry run)\n"
     assert said(shared, "apply", "--dry-run=server", "-f", bad, check=False).returncode == 1
