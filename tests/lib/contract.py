@@ -136,7 +136,7 @@ def test_errors_of_create(space):
             f'ConfigMap "b" is invalid: metadata.labels: Invalid value: "b c": {LABEL_VALUE}')
     refused(server.request("POST", space.cm(), config_map("b", {"A/" + "x" * 64: "b"})), 422, "Invalid",
             rf'ConfigMap "b" is invalid: \[metadata.labels: Invalid value: "A/{"x" * 64}": prefix part .*, metadata.labels: '
-            rf'Invalid value: "A/{"x" * 64}": name part must be no more than 63 bytes\]')
+            rf'Invalid value: "A/{"x" * 64}": name part must be no more than 63 (bytes|characters)\]')
     wrong = config_map("b")
     wrong["metadata"]["finalizers"] = ["word"]
     refused(server.request("POST", space.cm(), wrong), 422, "Invalid",
