@@ -16,6 +16,9 @@ static const struct option_row rows[] = {
     OPTION(struct controller_config, queue_proxy_image, STRING, "LULL_QUEUE_PROXY_IMAGE",
            "queue-proxy-image", "",
            .help = "image of the sidecar; empty: the node agent supplies it (one machine)"),
+    OPTION(struct controller_config, registry_ca, STRING, "LULL_REGISTRY_CA", "registry-ca", "",
+           .help = "PEM file of the authorities that vouch for image registries; empty: the "
+                   "system's"),
     OPTION(struct controller_config, webhook_listen, STRING, "LULL_WEBHOOK_LISTEN",
            "webhook-listen", "",
            .help = "address of the admission webhook: IP:PORT; empty: none (one machine)"),

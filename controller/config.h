@@ -10,6 +10,7 @@ struct controller_config {
     char *admin_listen;
     char *system_namespace;
     char *queue_proxy_image;
+    char *registry_ca;
     char *webhook_listen;
     uint64_t webhook_drain_ms;
     char *lease;

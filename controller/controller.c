@@ -206,6 +206,12 @@ static void run_execute(struct run *run, struct plan *plan)
     memcpy(run->events, plan->events, sizeof(run->events));
 }
 
+static void ask_digests(void *arg, const json_t *revision, struct digests *out)
+{
+    const struct controller *c = CONTAINER_OF(arg, struct controller, objects);
+    resolver_ask(c->resolver, revision, out);
+}
+
 static struct reconcile_env env_of(struct controller *c, char now[static CLOCK_RFC3339_MAX])
 {
     struct reconcile_env env = {
@@ -215,6 +221,7 @@ static struct reconcile_env env_of(struct controller *c, char now[static CLOCK_R
         .replicas = objects_replicas,
         .refs = objects_refs,
         .revisions_of = objects_revisions_of,
+        .digests = c->resolver == NULL ? NULL : ask_digests,
         .arg = &c->objects,
     };
     env.now = clock_format_rfc3339(env.now_ns, 0, now, CLOCK_RFC3339_MAX);
@@ -281,6 +288,21 @@ static bool caught_up(struct controller *c, struct work_key key, bool waited)
     return waited;
 }
 
+/* Gone, or its status has them: nobody will ask again. */
+static void forget_digests(struct controller *c, const struct work_key *key, const json_t *object)
+{
+    if (c->resolver != NULL && key->kind == KIND_REVISION &&
+        (object == NULL || jpeek_arr(object, "status.containerStatuses") != NULL)) {
+        resolver_forget(c->resolver, key->ns, key->name);
+    }
+}
+
+static void on_digests(void *arg, const char *ns, const char *revision)
+{
+    struct controller *c = arg;
+    work_queue_add(c->queue, KIND_REVISION, ns, revision);
+}
+
 static void on_run(void *arg, struct work_key key, struct work_item *token)
 {
     struct controller *c = arg;
@@ -290,6 +312,7 @@ static void on_run(void *arg, struct work_key key, struct work_item *token)
     }
     json_t *object = objects_get(&c->objects, key.kind, key.ns, key.name);
     c->counters.runs++;
+    forget_digests(c, &key, object);
     if (object == NULL) {
         work_queue_done(token, false, 0);
         return;
@@ -468,6 +491,21 @@ static int start_webhook(struct controller *c, struct error *err)
     return options.listen[0] == '\0' ? 0 : webhook_start(&c->webhook, c->loop, &options, err);
 }
 
+/* On a cluster tags are fixed to digests. */
+static int start_resolver(struct controller *c, struct error *err)
+{
+    struct resolver_options options = {
+        .client = c->client,
+        .ca_file = c->config->registry_ca,
+        .settings = &c->settings,
+        .on_done = on_digests,
+        .arg = c,
+    };
+    return c->settings.sidecar_image[0] == '\0'
+               ? 0
+               : resolver_new(c->loop, &options, &c->resolver, err);
+}
+
 static int start_elector(struct controller *c, struct error *err)
 {
     struct elector_options options = {
@@ -503,6 +541,7 @@ static int start_api(struct controller *c, struct error *err)
     timer_start_every(&c->link, LINK_CHECK_MS);
     timer_init(&c->drain, c->loop, on_drained, c);
     rc = objects_start(&c->objects, c->client, c->config->system_namespace, &events, err);
+    rc = rc < 0 ? rc : start_resolver(c, err);
     rc = rc < 0 ? rc : start_webhook(c, err);
     return rc < 0 ? rc : start_elector(c, err);
 }
@@ -545,10 +584,18 @@ static void on_webhook_closed(void *arg)
     give_back_lease(arg, on_lease_given_back);
 }
 
-static void on_queue_closed(void *arg)
+static void on_resolver_closed(void *arg)
 {
     struct controller *c = arg;
     webhook_close(&c->webhook, on_webhook_closed, c);
+}
+
+static void on_queue_closed(void *arg)
+{
+    struct controller *c = arg;
+    struct resolver *resolver = c->resolver;
+    c->resolver = NULL;
+    resolver_close(resolver, on_resolver_closed, c);
 }
 
 void controller_stop(struct controller *c)

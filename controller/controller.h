@@ -16,6 +16,7 @@
 #include "controller/config.h"
 #include "controller/expect.h"
 #include "controller/objects.h"
+#include "controller/resolver.h"
 #include "controller/settings.h"
 #include "controller/webhook.h"
 #include "controller/work_queue.h"
@@ -39,11 +40,12 @@ struct controller {
     struct signals signals;
     struct lifeline lifeline;
     struct controller_counters counters;
-    struct timer link;       /* looks after the link to the API, for the log, and after memory */
-    uint64_t trimmed_at_run; /* when free memory was given back last */
-    struct webhook webhook;  /* only with an address to listen at */
-    struct elector *elector; /* NULL: no lease, we lead */
-    struct timer drain;      /* after SIGTERM, until the webhook may go */
+    struct timer link;         /* looks after the link to the API, for the log, and after memory */
+    uint64_t trimmed_at_run;   /* when free memory was given back last */
+    struct webhook webhook;    /* only with an address to listen at */
+    struct resolver *resolver; /* NULL: images stay as they are (one machine) */
+    struct elector *elector;   /* NULL: no lease, we lead */
+    struct timer drain;        /* after SIGTERM, until the webhook may go */
     bool link_lost;
     bool link_started;
     bool draining;

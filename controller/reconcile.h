@@ -42,6 +42,15 @@ struct revision_facts {
     bool routed;       /* a Route names it all the same */
 };
 
+/* What the images of a Revision are fixed to. */
+enum digests_state { DIGESTS_KNOWN, DIGESTS_WAIT, DIGESTS_FAILED };
+struct digests {
+    enum digests_state state;
+    json_t *images; /* the caller's, KNOWN only: container name -> image with its digest, or "" */
+    char message[3 * ERROR_MSG_MAX]; /* FAILED only */
+    uint64_t again_ms;               /* FAILED only: it is tried again then */
+};
+
 /* Who refers to whom. */
 enum refs_kind {
     REFS_ROUTES_TO_REVISION, /* Revision ← Routes that name it in spec.traffic or status.traffic */
@@ -64,6 +73,8 @@ struct reconcile_env {
     void (*revisions_of)(void *arg, const char *ns, const char *configuration,
                          void (*fn)(void *fn_arg, const struct revision_facts *facts),
                          void *fn_arg);
+    /* NULL: images stay as they are (one machine). Begins finding out, and says what is known. */
+    void (*digests)(void *arg, const json_t *revision, struct digests *out);
     void *arg;
 };
 

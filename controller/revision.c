@@ -56,24 +56,125 @@ static struct condition active_of(const json_t *autoscaler, const json_t *deploy
     return active;
 }
 
-/* The images that are fixed by their digest. */
-static json_t *container_statuses(const json_t *revision)
+/* --- images ------------------------------------------------------------------------------- */
+
+/* The status has the answer already, from when the Deployment was made. */
+static bool status_tells(const json_t *revision)
+{
+    return json_array_size(jpeek_arr(revision, "status.containerStatuses")) > 0;
+}
+
+/* What it has, in the form of struct digests; a new object. */
+static json_t *images_of_status(const json_t *revision)
+{
+    static const char *const lists[] = {"status.containerStatuses", "status.initContainerStatuses"};
+    json_t *images = json_object();
+    for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+        size_t k;
+        const json_t *one;
+        json_array_foreach(jpeek_arr(revision, lists[i]), k, one)
+        {
+            json_object_set_new(images, jpeek_cstr(one, "name"),
+                                json_string(jpeek_cstr(one, "imageDigest")));
+        }
+    }
+    return images;
+}
+
+/* [{name, imageDigest}]; images: NULL: none known but those in the names. */
+static json_t *container_statuses(const json_t *revision, const char *spec_path,
+                                  const json_t *images)
 {
     json_t *list = json_array();
     size_t i;
     const json_t *container;
-    json_array_foreach(jpeek_arr(revision, "spec.containers"), i, container)
+    json_array_foreach(jpeek_arr(revision, spec_path), i, container)
     {
+        const char *name = jpeek_cstr(container, "name");
         const char *image = jpeek_cstr(container, "image");
-        json_array_append_new(list,
-                              json_pack("{s:s,s:s*}", "name", jpeek_cstr(container, "name"),
-                                        "imageDigest", strstr(image, "@sha256:") ? image : NULL));
+        const char *fixed = json_string_value(json_object_get(images, name));
+        bool own = strstr(image, "@sha256:") != NULL;
+        const char *digest = fixed != NULL && fixed[0] != '\0' ? fixed : own ? image : NULL;
+        json_array_append_new(list, json_pack("{s:s,s:s*}", "name", name, "imageDigest", digest));
     }
     return list;
 }
 
+static void add_container_statuses(const json_t *revision, const struct digests *digests,
+                                   json_t *status)
+{
+    if (status_tells(revision)) {
+        json_object_set(status, "containerStatuses",
+                        jpeek_arr(revision, "status.containerStatuses"));
+        json_t *init = jpeek_arr(revision, "status.initContainerStatuses");
+        if (init != NULL) {
+            json_object_set(status, "initContainerStatuses", init);
+        }
+        return;
+    }
+    if (digests->state != DIGESTS_KNOWN) {
+        return;
+    }
+    json_object_set_new(status, "containerStatuses",
+                        container_statuses(revision, "spec.containers", digests->images));
+    if (json_array_size(jpeek_arr(revision, "spec.initContainers")) > 0) {
+        json_object_set_new(status, "initContainerStatuses",
+                            container_statuses(revision, "spec.initContainers", digests->images));
+    }
+}
+
+static void fix_images(json_t *containers, const json_t *images)
+{
+    size_t i;
+    json_t *container;
+    json_array_foreach(containers, i, container)
+    {
+        json_t *fixed = json_object_get(images, jpeek_cstr(container, "name"));
+        if (json_string_length(fixed) > 0) {
+            json_object_set(container, "image", fixed);
+        }
+    }
+}
+
+/* The Deployment runs what the tags stood for when the Revision was made, for ever. */
+static json_t *deployment_of(const struct reconcile_env *env, const json_t *revision,
+                             const struct digests *digests)
+{
+    CLEANUP(jfree) json_t *fixed = json_deep_copy(revision);
+    fix_images(jpeek_arr(fixed, "spec.containers"), digests->images);
+    fix_images(jpeek_arr(fixed, "spec.initContainers"), digests->images);
+    return build_deployment(env->settings, fixed);
+}
+
+/* Nothing is made before the digests are known: which image would run is not certain. */
+static void wait_for_digests(const struct reconcile_env *env, const json_t *revision,
+                             const struct digests *digests, struct plan *plan)
+{
+    static const char resolving[] = "ResolvingDigests";
+    struct condition conditions[2] = {
+        {"ResourcesAvailable", STATUS_UNKNOWN, resolving, "", false},
+        {"ContainerHealthy", STATUS_UNKNOWN, resolving, "", false},
+    };
+    if (digests->state == DIGESTS_FAILED) {
+        conditions[0] = (struct condition){"ResourcesAvailable", STATUS_UNKNOWN, "", "", false};
+        conditions[1] = (struct condition){"ContainerHealthy", STATUS_FALSE, "ContainerMissing",
+                                           digests->message, false};
+        plan_again(plan, digests->again_ms + 1);
+        if (!condition_is(revision, "ContainerHealthy", STATUS_FALSE)) {
+            plan_event(plan, true, "ContainerMissing", "%s", digests->message);
+        }
+    }
+    plan_status(plan, KIND_REVISION, revision,
+                json_pack("{s:I,s:o}", "observedGeneration",
+                          (json_int_t)jpeek_i64(revision, "metadata.generation"), "conditions",
+                          conditions_build(conditions, 2, revision, env->now)));
+}
+
+/* --- status -------------------------------------------------------------------------------- */
+
 static void set_status(const struct reconcile_env *env, const json_t *revision,
-                       const json_t *autoscaler, const struct health_input *in, struct plan *plan)
+                       const json_t *autoscaler, const struct health_input *in,
+                       const struct digests *digests, struct plan *plan)
 {
     struct health health;
     health_decide(in, &health);
@@ -93,12 +194,12 @@ static void set_status(const struct reconcile_env *env, const json_t *revision,
                !condition_is(revision, "Ready", STATUS_FALSE)) {
         plan_event(plan, true, ready.reason, "%s", ready.message);
     }
-    json_t *status =
-        json_pack("{s:I,s:o,s:o,s:I,s:I}", "observedGeneration",
-                  (json_int_t)jpeek_i64(revision, "metadata.generation"), "conditions",
-                  conditions_build(conditions, 3, revision, env->now), "containerStatuses",
-                  container_statuses(revision), "actualReplicas", (json_int_t)in->replicas.ready,
-                  "desiredReplicas", (json_int_t)jpeek_i64(in->deployment, "spec.replicas"));
+    json_t *status = json_pack("{s:I,s:o,s:I,s:I}", "observedGeneration",
+                               (json_int_t)jpeek_i64(revision, "metadata.generation"), "conditions",
+                               conditions_build(conditions, 3, revision, env->now),
+                               "actualReplicas", (json_int_t)in->replicas.ready, "desiredReplicas",
+                               (json_int_t)jpeek_i64(in->deployment, "spec.replicas"));
+    add_container_statuses(revision, digests, status);
     plan_status(plan, KIND_REVISION, revision, status);
 }
 
@@ -135,8 +236,20 @@ void reconcile_revision(const struct reconcile_env *env, const json_t *revision,
     if (deployment == NULL && refuse(env, revision, plan)) {
         return;
     }
+    struct digests digests = {.state = DIGESTS_KNOWN};
+    if (status_tells(revision)) {
+        digests.images = images_of_status(revision);
+    } else if (env->digests != NULL) {
+        env->digests(env->arg, revision, &digests);
+    }
+    CLEANUP(jfree) json_t *images = digests.images;
+    if (deployment == NULL && digests.state != DIGESTS_KNOWN) {
+        routing_sync_revision(env, revision, plan);
+        wait_for_digests(env, revision, &digests, plan);
+        return;
+    }
     if (deployment == NULL) {
-        plan_create(plan, KIND_DEPLOYMENT, name, build_deployment(env->settings, revision));
+        plan_create(plan, KIND_DEPLOYMENT, name, deployment_of(env, revision, &digests));
     }
     sync_pod_autoscaler(revision, autoscaler, plan);
     routing_sync_revision(env, revision, plan);
@@ -151,5 +264,5 @@ void reconcile_revision(const struct reconcile_env *env, const json_t *revision,
         .port = env->settings->sidecar_image[0] == '\0' ? 0 : build_user_port(revision),
     };
     env->replicas(env->arg, ns, meta_name(revision), &in.replicas);
-    set_status(env, revision, autoscaler, &in, plan);
+    set_status(env, revision, autoscaler, &in, &digests, plan);
 }

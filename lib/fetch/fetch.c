@@ -13,6 +13,8 @@
  */
 #include "fetch/fetch.h"
 
+#include <strings.h>
+
 #include <curl/curl.h>
 
 #include "base/list.h"
@@ -73,8 +75,9 @@ struct fetch_request {
     bool in_curl; /* added to the multi handle */
     bool done;
     bool has_timer;
-    bool streaming;   /* on_data and a 2xx status */
-    struct error err; /* code ERR_OK: an answer came */
+    bool streaming;             /* on_data and a 2xx status */
+    char *kept[FETCH_KEEP_MAX]; /* owned, may be NULL */
+    struct error err;           /* code ERR_OK: an answer came */
     uint64_t idle_ms;
     struct timer idle;
     struct fetch_spec spec; /* callbacks only; its pointers are not ours */
@@ -177,11 +180,28 @@ static void request_ready(struct fetch_request *req)
     }
 }
 
+/* One line of a head: "Name: value". The last answer's counts. */
+static void keep_header(struct fetch_request *req, struct slice line)
+{
+    while (line.len > 0 && (line.ptr[line.len - 1] == '\n' || line.ptr[line.len - 1] == '\r')) {
+        line.len--;
+    }
+    for (size_t i = 0; i < FETCH_KEEP_MAX && req->spec.keep[i] != NULL; i++) {
+        size_t n = strlen(req->spec.keep[i]);
+        if (line.len > n && line.ptr[n] == ':' && line.len <= FETCH_KEPT_BYTES_MAX &&
+            strncasecmp(line.ptr, req->spec.keep[i], n) == 0) {
+            free(req->kept[i]);
+            req->kept[i] = slice_dup(slice_trim(slice_sub(line, n + 1, line.len)));
+        }
+    }
+}
+
 /* CURLOPT_HEADERFUNCTION: the blank line ends a head. */
 static size_t on_curl_header(char *data, size_t size, size_t count, void *arg)
 {
     struct fetch_request *req = arg;
     size_t len = size * count;
+    keep_header(req, slice_of(data, len));
     if (len <= 2 && (len == 0 || data[0] == '\r' || data[0] == '\n')) {
         long status = 0;
         curl_easy_getinfo(req->easy, CURLINFO_RESPONSE_CODE, &status);
@@ -231,6 +251,9 @@ static void request_free(struct fetch_request *req)
 {
     curl_slist_free_all(req->headers);
     strbuf_fini(&req->in);
+    for (size_t i = 0; i < FETCH_KEEP_MAX; i++) {
+        free(req->kept[i]);
+    }
     free(req->body);
     free(req);
 }
@@ -250,6 +273,9 @@ static void request_finish(struct fetch_request *req)
     list_remove(&req->link);
     f->pending--;
     struct fetch_result result = {.status = req->status};
+    for (size_t i = 0; i < FETCH_KEEP_MAX; i++) {
+        result.kept[i] = slice_str(req->kept[i]);
+    }
     if (!req->streaming) {
         result.body = strbuf_slice(&req->in);
     }
@@ -392,7 +418,9 @@ static void request_set_method(struct fetch_request *req, const struct fetch_spe
         curl_easy_setopt(easy, CURLOPT_POSTFIELDS, req->body);
         curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)spec->body.len);
     }
-    if (strcmp(spec->method, "GET") != 0) {
+    if (strcmp(spec->method, "HEAD") == 0) {
+        curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+    } else if (strcmp(spec->method, "GET") != 0) {
         curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, spec->method);
     }
     req->headers = curl_slist_append(NULL, "Expect:"); /* no 100-continue round trip */

@@ -30,10 +30,14 @@ struct fetch_options {
     const char *user_agent;   /* NULL: "lull/VERSION" */
 };
 
+enum { FETCH_KEEP_MAX = 2, FETCH_KEPT_BYTES_MAX = 8192 };
+
 /* What a finished request brings. All borrowed during the callback. */
 struct fetch_result {
-    int status;        /* HTTP status; 0 when none came */
-    struct slice body; /* whole body, empty when on_data took it; NUL follows */
+    int status;                        /* HTTP status; 0 when none came */
+    struct slice body;                 /* whole body, empty when on_data took it; NUL follows */
+    struct slice kept[FETCH_KEEP_MAX]; /* of the header fields in keep; empty: not there, or longer
+                                        * than FETCH_KEPT_BYTES_MAX */
 };
 
 /* The head has arrived; only with on_data. */
@@ -47,13 +51,14 @@ typedef void (*fetch_done_cb)(void *arg, const struct fetch_result *result,
 struct fetch_spec {
     const char *method; /* "GET", … */
     const char *url;
-    const char *const *headers;  /* "Name: value" lines ending with NULL, or NULL; copied */
-    struct slice body;           /* copied */
-    uint64_t connect_timeout_ms; /* 0: 10 s */
-    uint64_t timeout_ms;         /* whole request; 0: none, for streams, which have idle_ms */
-    uint64_t idle_ms;            /* give up after so long without a byte; 0: no limit */
-    size_t max_body;             /* 0: 64 MiB; more is ERR_TOO_BIG. Does not count with on_data */
-    fetch_head_cb on_head;       /* optional */
+    const char *const *headers;       /* "Name: value" lines ending with NULL, or NULL; copied */
+    const char *keep[FETCH_KEEP_MAX]; /* names of header fields to keep: constants, or NULL */
+    struct slice body;                /* copied */
+    uint64_t connect_timeout_ms;      /* 0: 10 s */
+    uint64_t timeout_ms;              /* whole request; 0: none, for streams, which have idle_ms */
+    uint64_t idle_ms;                 /* give up after so long without a byte; 0: no limit */
+    size_t max_body;       /* 0: 64 MiB; more is ERR_TOO_BIG. Does not count with on_data */
+    fetch_head_cb on_head; /* optional */
     fetch_data_cb on_data; /* optional: stream the body of a 2xx answer instead of keeping it */
     fetch_done_cb on_done; /* required */
     void *arg;

@@ -11,7 +11,12 @@
 
 void deployment_config_init(struct deployment_config *config)
 {
-    *config = (struct deployment_config){.progress_deadline_s = 600, .requests = {"25m"}};
+    *config = (struct deployment_config){
+        .progress_deadline_s = 600,
+        .digest_timeout_ms = 10000,
+        .skipped_registries = "kind.local,ko.local,dev.local",
+        .requests = {"25m"},
+    };
 }
 
 static int read_deadline(struct deployment_config *next, const json_t *data, struct error *err)
@@ -41,6 +46,7 @@ static int read_deadline(struct deployment_config *next, const json_t *data, str
                        "digest-resolution-timeout cannot be a non-positive duration, was %s",
                        num_format_duration_ns(digest_ns, text, sizeof(text)));
     }
+    next->digest_timeout_ms = digest_ns / 1000000;
     return rc;
 }
 
@@ -54,6 +60,10 @@ int deployment_config_read(struct deployment_config *config, const json_t *data,
     struct deployment_config next;
     deployment_config_init(&next);
     int rc = read_deadline(&next, data, err);
+    rc = rc < 0 ? rc
+                : config_copy(data, "registries-skipping-tag-resolving",
+                              "registriesSkippingTagResolving", next.skipped_registries,
+                              sizeof(next.skipped_registries), err);
     for (size_t i = 0; rc == 0 && i < SIDECAR_RESOURCES; i++) {
         char key[64];
         char old[64];
