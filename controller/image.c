@@ -197,7 +197,7 @@ int image_token_url(const struct image_challenge *challenge, const char *scope, 
 
 /* --- pull secrets -------------------------------------------------------------------------- */
 
-/* "https://index.docker.io/v1/" and "index.docker.io" mean the same registry. */
+/* A key may be a URL: its host counts. */
 static bool names_registry(const char *key, const char *registry)
 {
     struct slice host = slice_str(key);

@@ -60,10 +60,12 @@ static void challenges(void **state)
     } rows[] = {
         {"Basic realm=\"x\"", true, false, ""},
         {"Bearer "
-         "realm=\"https://auth.io/token\",service=\"registry.io\",scope=\"repository:a/b:pull\"",
-         false, true, "https://auth.io/token?service=registry.io&scope=repository:a/b:pull"},
-        {"bearer  realm=\"https://auth.io/t?x=1\", service=\"a b&c\"", false, true,
-         "https://auth.io/t?x=1&service=a%20b%26c&scope=mine"},
+         "realm=\"https://auth.example.com/token\",service=\"registry.io\",scope=\"repository:a/"
+         "b:pull\"",
+         false, true,
+         "https://auth.example.com/token?service=registry.io&scope=repository:a/b:pull"},
+        {"bearer  realm=\"https://auth.example.com/t?x=1\", service=\"a b&c\"", false, true,
+         "https://auth.example.com/t?x=1&service=a%20b%26c&scope=mine"},
         {"Bearer realm=\"file:///etc/passwd\"", false, false, ""},
         {"Bearer realm", false, false, ""},
         {"Negotiate", false, false, ""},
@@ -86,7 +88,7 @@ static void challenges(void **state)
 
 static void secrets(void **state)
 {
-    /* {"auths":{"https://index.docker.io/v1/":{"auth":"YW5uOng="},"r.io:5000":{"username":"bob","password":"y"},"q.io":{}}}
+    /* {"auths":{"//index.docker.io/v1/":{"auth":"YW5uOng="},"r.io:5000":{"username":"bob","password":"y"},"q.io":{}}}
      */
     static const char modern[] =
         "{\"data\":{\".dockerconfigjson\":"
