@@ -242,7 +242,7 @@ void reconcile_revision(const struct reconcile_env *env, const json_t *revision,
     } else if (env->digests != NULL) {
         env->digests(env->arg, revision, &digests);
     }
-    CLEANUP(jfree) json_t *images = digests.images;
+    CLEANUP(jfree) MAYBE_UNUSED json_t *images = digests.images; /* freed at the end */
     if (deployment == NULL && digests.state != DIGESTS_KNOWN) {
         routing_sync_revision(env, revision, plan);
         wait_for_digests(env, revision, &digests, plan);
