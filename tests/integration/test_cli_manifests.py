@@ -197,7 +197,7 @@ def test_traffic_rollback_revisions_and_scale(shared):
     assert [(t["revisionName"], t.get("percent", 0), t.get("tag")) for t in got["traffic"]] == [
         ("roll-00001", 100, None), ("roll-00002", 0, "next")] or len(got["traffic"]) == 2
     wait_for(lambda: shared.get("roll").text == "Hello from C, one!\n", 90, "the first revision answers")
-    assert shared.get("next-roll").text == "Hello from C, two!\n"
+    wait_for(lambda: shared.get("next-roll").text == "Hello from C, two!\n", 90, "the tag answers")
     rows = json.loads(said(shared, "revisions", "roll", "-o", "json").stdout)
     assert [(r["name"], r["percent"], r["tags"]) for r in rows] == [("roll-00002", 0, "next"), ("roll-00001", 100, "")]
     said(shared, "traffic", "roll", "--to", "@latest=100")
