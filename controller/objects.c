@@ -1,46 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Caches to keys. An object is kept as packed JSON text without what no reconciler reads (managed
- * fields, a Deployment's template), a Pod as a few facts. A change of an object concerns itself,
- * its controller, and what refers to it. Failure modes: an object that cannot be written as text
- * within its bound is left out (its cache logs it).
+ * Caches to keys. An object is kept as kept.h says, a Pod as a few facts. A change of an object
+ * concerns itself, its controller, and what refers to it. Failure modes: an object that cannot be
+ * written as text within its bound is left out (its cache logs it).
  */
 #include "controller/objects.h"
 
-#include <strings.h>
-
-#include "base/clock.h"
 #include "base/mem.h"
 #include "json/jget.h"
 #include "json/jparse.h"
-#include "controller/conditions.h"
 #include "controller/meta.h"
-#include "controller/object_sample.h"
 #include "controller/pods.h"
-
-enum { OBJECT_TEXT_MAX = 2 << 20, SCRATCH_KEPT = 64 << 10 };
-
-/* What is kept of an object (all kinds but Pod). */
-struct kept {
-    char *packed; /* its text, by pack_text */
-    size_t len;
-    enum kind_id owner_kind; /* KIND_COUNT: none of ours */
-    bool at_rest;            /* its status is that of its spec, and nothing is under way or wrong */
-    char *owner;
-    /* Of a Route the Revisions that spec and status name, of a Configuration the latest ones. */
-    char **revisions; /* NULL ends; NULL: none */
-    char **follows;   /* Routes: Configurations whose latest revision it follows */
-    char *target;     /* DomainMappings: the name in spec.ref; ClusterDomainClaims: the namespace */
-};
-
-/* Of a Revision. */
-struct revision_kept {
-    struct kept kept; /* first: a pointer to this is one to that */
-    int64_t created_ns;
-    int64_t active_ns;
-    bool reserve;
-    bool keep;
-};
 
 struct pod_kept {
     struct pod_view view;
@@ -52,130 +22,8 @@ static const enum kind_id watched[] = {
     KIND_CORE_SERVICE, KIND_DOMAINMAPPING, KIND_CLUSTERDOMAINCLAIM,
 };
 
-/* --- projection
- * ------------------------------------------------------------------------------------------ */
-
-static void copy_members(json_t *to, const json_t *from, const char *const *keys)
-{
-    for (; *keys != NULL; keys++) {
-        json_t *value = json_object_get(from, *keys);
-        if (value != NULL) {
-            json_object_set(to, *keys, value);
-        }
-    }
-}
-
-static json_t *slim_metadata(const json_t *metadata, enum kind_id kind)
-{
-    static const char *const keys[] = {"name",       "namespace",         "uid",
-                                       "generation", "creationTimestamp", "deletionTimestamp",
-                                       "labels",     "annotations",       "ownerReferences",
-                                       NULL};
-    json_t *slim = json_object();
-    copy_members(slim, metadata, keys);
-    if (kind == KIND_DEPLOYMENT || kind == KIND_PODAUTOSCALER) {
-        json_object_del(slim, "labels");
-    }
-    json_t *annotations = json_object_get(slim, "annotations");
-    if (kind == KIND_DEPLOYMENT || kind == KIND_PODAUTOSCALER) {
-        json_object_del(slim, "annotations");
-    } else if (json_object_get(annotations, ANNOTATION_LAST_APPLIED) != NULL) {
-        json_t *copy = json_copy(annotations);
-        json_object_del(copy, ANNOTATION_LAST_APPLIED);
-        json_object_set_new(slim, "annotations", copy);
-    }
-    return slim;
-}
-
-static json_t *slim(const json_t *object, enum kind_id kind)
-{
-    static const char *const whole[] = {"spec", "status", "data", NULL};
-    static const char *const replicas[] = {"replicas", NULL};
-    static const char *const reachability[] = {"reachability", NULL};
-    static const char *const target[] = {"type", "externalName", NULL};
-    static const char *const conditions[] = {"conditions", NULL};
-    const char *const *members = kind == KIND_DEPLOYMENT      ? replicas
-                                 : kind == KIND_PODAUTOSCALER ? reachability
-                                 : kind == KIND_CORE_SERVICE  ? target
-                                                              : NULL;
-    json_t *out = json_object();
-    json_object_set_new(out, "metadata", slim_metadata(json_object_get(object, "metadata"), kind));
-    copy_members(out, object, whole);
-    if (members != NULL) {
-        json_t *spec = json_object();
-        copy_members(spec, json_object_get(object, "spec"), members);
-        json_object_set_new(out, "spec", spec);
-    }
-    if (kind == KIND_DEPLOYMENT || kind == KIND_PODAUTOSCALER) {
-        json_t *status = json_object();
-        copy_members(status, json_object_get(object, "status"), conditions);
-        json_object_set_new(out, "status", status);
-    }
-    return out;
-}
-
-/* Appends `member` of each target, where it is given, to the list. */
-static char **names_of(char **names, const json_t *targets, const char *member)
-{
-    size_t count = 0;
-    size_t i;
-    const json_t *target;
-    while (names != NULL && names[count] != NULL) {
-        count++;
-    }
-    names = xreallocarray(names, count + json_array_size(targets) + 1, sizeof(*names));
-    json_array_foreach(targets, i, target)
-    {
-        const char *name = jpeek_cstr(target, member);
-        if (name[0] != '\0') {
-            names[count++] = xstrdup(name);
-        }
-    }
-    names[count] = NULL;
-    return names;
-}
-
-static bool names_have(char *const *names, const char *name)
-{
-    for (; names != NULL && *names != NULL; names++) {
-        if (strcmp(*names, name) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void names_free(char **names)
-{
-    for (char **n = names; n != NULL && *n != NULL; n++) {
-        free(*n);
-    }
-    free(names);
-}
-
-static void read_age(const json_t *object, struct revision_kept *r)
-{
-    const char *modified = meta_annotation(object, ANNOTATION_ROUTING_STATE_MODIFIED);
-    if (clock_parse_rfc3339(jpeek_str(object, "metadata.creationTimestamp"), &r->created_ns, NULL) <
-        0) {
-        r->created_ns = INT64_MAX;
-    }
-    if (clock_parse_rfc3339(slice_str(modified), &r->active_ns, NULL) < 0) {
-        r->active_ns = r->created_ns;
-    }
-    r->reserve = strcmp(meta_label(object, LABEL_ROUTING_STATE), "reserve") == 0;
-    r->keep = strcasecmp(meta_annotation(object, ANNOTATION_NO_GC), "true") == 0;
-}
-
-/* Empty; its memory stays, but for that of an object which is much larger than others. */
-static struct strbuf *scratch(struct objects *o)
-{
-    if (o->scratch.cap > SCRATCH_KEPT) {
-        strbuf_fini(&o->scratch);
-    }
-    strbuf_clear(&o->scratch);
-    return &o->scratch;
-}
+/* --- caches to entries
+ * ---------------------------------------------------------------------------------- */
 
 static int project(void *arg, const json_t *object, void *value, struct error *err)
 {
@@ -184,64 +32,15 @@ static int project(void *arg, const json_t *object, void *value, struct error *e
         struct pod_kept *pod = value;
         return pod_read(object, &pod->view) ? 0 : 1;
     }
-    struct kept *kept = value;
-    CLEANUP(jfree) json_t *small = slim(object, ca->kind);
-    struct strbuf *text = scratch(ca->o);
-    int rc = jdump(small, text, err);
-    if (rc < 0) {
-        return rc;
-    }
-    const json_t *owner = meta_controller(object);
-    const struct kind *owner_kind =
-        kind_by_object(jpeek_cstr(owner, "apiVersion"), jpeek_cstr(owner, "kind"));
-    kept->packed = pack_text(&ca->o->pack, strbuf_slice(text), &kept->len);
-    kept->at_rest = object_is_ready(object) && !meta_deleting(object);
-    kept->owner_kind = owner_kind == NULL ? KIND_COUNT : owner_kind->id;
-    kept->owner = owner == NULL ? NULL : xstrdup(jpeek_cstr(owner, "name"));
-    if (ca->kind == KIND_ROUTE) {
-        kept->revisions = names_of(NULL, jpeek_arr(object, "spec.traffic"), "revisionName");
-        kept->revisions =
-            names_of(kept->revisions, jpeek_arr(object, "status.traffic"), "revisionName");
-        kept->follows = names_of(NULL, jpeek_arr(object, "spec.traffic"), "configurationName");
-    } else if (ca->kind == KIND_CONFIGURATION) {
-        CLEANUP(jfree) json_t *status = json_pack("[O?]", json_object_get(object, "status"));
-        kept->revisions = names_of(NULL, status, "latestCreatedRevisionName");
-        kept->revisions = names_of(kept->revisions, status, "latestReadyRevisionName");
-    }
-    if (ca->kind == KIND_REVISION) {
-        read_age(object, value);
-    } else if (ca->kind == KIND_DOMAINMAPPING) {
-        kept->target = xstrdup(jpeek_cstr(object, "spec.ref.name"));
-    } else if (ca->kind == KIND_CLUSTERDOMAINCLAIM) {
-        kept->target = xstrdup(jpeek_cstr(object, "spec.namespace"));
-    }
-    return 0;
-}
-
-/* NULL when it cannot be read; that would be our own fault. */
-static json_t *unpacked(struct objects *o, const struct kept *kept)
-{
-    json_t *object = NULL;
-    struct strbuf *text = scratch(o);
-    if (unpack_text(&o->pack, slice_of(kept->packed, kept->len), text, NULL) < 0 ||
-        jparse(strbuf_slice(text), OBJECT_TEXT_MAX, &object, NULL) < 0) {
-        return NULL;
-    }
-    return object;
+    return kept_read(&ca->o->keeper, ca->kind, object, value, err);
 }
 
 static void release(void *arg, void *value)
 {
     const struct objects_cache_arg *ca = arg;
-    if (ca->kind == KIND_POD) {
-        return;
+    if (ca->kind != KIND_POD) {
+        kept_release(value);
     }
-    struct kept *kept = value;
-    free(kept->packed);
-    free(kept->owner);
-    free(kept->target);
-    names_free(kept->revisions);
-    names_free(kept->follows);
 }
 
 /* --- what a change concerns
@@ -258,6 +57,16 @@ static void route_key(void *arg, const char *ns, const char *from)
 }
 
 /* Names that one of the two lists has and the other has not: their objects are looked at. */
+static bool names_have(char *const *names, const char *name)
+{
+    for (; names != NULL && *names != NULL; names++) {
+        if (strcmp(*names, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void names_changed(struct objects *o, enum kind_id kind, const char *ns, char *const *old,
                           char *const *now)
 {
@@ -374,7 +183,7 @@ static void config_changed(struct objects *o, const struct kube_entry *entry,
 {
     CLEANUP(jfree) json_t *map = NULL;
     if (kept != NULL) {
-        map = unpacked(o, kept);
+        map = kept_object(&o->keeper, kept);
     }
     o->events.on_config(o->events.arg, entry->name,
                         kept == NULL ? NULL : json_object_get(map, "data"));
@@ -473,28 +282,6 @@ static void on_synced(void *arg)
  * -------------------------------------------------------------------------------------------------------
  */
 
-/* What `slim` and the readers of Pods leave out anyway, where there is much of it. */
-static const char *const *without(enum kind_id kind)
-{
-    static const char *const any[] = {"metadata.managedFields", NULL};
-    static const char *const deployment[] = {"metadata.managedFields",
-                                             "metadata.labels",
-                                             "metadata.annotations",
-                                             "spec.selector",
-                                             "spec.strategy",
-                                             "spec.template",
-                                             NULL};
-    static const char *const pod_autoscaler[] = {"metadata.managedFields", "metadata.labels",
-                                                 "metadata.annotations", "status.lullDecisions",
-                                                 NULL};
-    static const char *const pod[] = {"metadata.managedFields", "metadata.annotations",
-                                      "metadata.ownerReferences", "spec", NULL};
-    return kind == KIND_DEPLOYMENT      ? deployment
-           : kind == KIND_PODAUTOSCALER ? pod_autoscaler
-           : kind == KIND_POD           ? pod
-                                        : any;
-}
-
 static int cache_start(struct objects *o, enum kind_id kind, const char *system_namespace,
                        struct error *err)
 {
@@ -505,10 +292,8 @@ static int cache_start(struct objects *o, enum kind_id kind, const char *system_
         .kind = KUBE_KIND(kind_row(kind)),
         .ns = kind == KIND_CONFIGMAP ? system_namespace : NULL,
         .label_selector = made_by_us ? LABEL_REVISION : NULL,
-        .without = without(kind),
-        .value_size = kind == KIND_POD        ? sizeof(struct pod_kept)
-                      : kind == KIND_REVISION ? sizeof(struct revision_kept)
-                                              : sizeof(struct kept),
+        .without = kept_without(kind),
+        .value_size = kind == KIND_POD ? sizeof(struct pod_kept) : kept_size(kind),
         .project = project,
         .release = release,
         .on_add = on_add,
@@ -524,8 +309,7 @@ int objects_start(struct objects *o, struct kube_client *client, const char *sys
                   const struct objects_events *events, struct error *err)
 {
     *o = (struct objects){.client = client, .events = *events, .n_unsynced = ARRAY_LEN(watched)};
-    pack_init(&o->pack, slice_str(object_sample));
-    strbuf_init(&o->scratch, OBJECT_TEXT_MAX);
+    keeper_init(&o->keeper);
     for (size_t i = 0; i < REFS_COUNT; i++) {
         ref_index_init(&o->refs[i]);
     }
@@ -556,7 +340,7 @@ static void on_closed(void *arg)
     ref_index_fini(&o->revisions_by_owner);
     ref_index_fini(&o->mappings_by_target);
     ref_index_fini(&o->mappings_by_domain);
-    strbuf_fini(&o->scratch);
+    keeper_fini(&o->keeper);
     o->close_cb(o->close_arg);
 }
 
@@ -608,7 +392,7 @@ json_t *objects_get(void *arg, enum kind_id kind, const char *ns, const char *na
 {
     struct objects *o = arg;
     const struct kept *kept = kube_cache_value(o->caches[kind], ns_of(kind, ns), name);
-    return kept == NULL ? NULL : unpacked(o, kept);
+    return kept == NULL ? NULL : kept_object(&o->keeper, kept);
 }
 
 const char *objects_version(void *arg, enum kind_id kind, const char *ns, const char *name)

@@ -7,8 +7,8 @@
  * the caches and indexes. May not: write anything.
  */
 
-#include "base/pack.h"
 #include "kube/cache.h"
+#include "controller/kept.h"
 #include "controller/reconcile.h"
 #include "controller/ref_index.h"
 
@@ -35,8 +35,7 @@ struct objects {
     struct kube_cache *caches[KIND_COUNT];
     struct objects_cache_arg args[KIND_COUNT];
     struct objects_events events;
-    struct pack pack;
-    struct strbuf scratch; /* one object's text */
+    struct keeper keeper;
     struct ref_index refs[REFS_COUNT];
     struct ref_index pods_by_revision;
     struct ref_index revisions_by_owner; /* Configuration ← Revisions */
