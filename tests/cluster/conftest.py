@@ -5,6 +5,7 @@ tests/cluster/run starts the cluster, brings the images to it and calls pytest."
 
 import contextlib
 import os
+import re
 import socket
 import subprocess
 import time
@@ -65,7 +66,7 @@ def local_ingress(installed):
 @pytest.fixture
 def namespace(request):
     """A namespace of the test's own, taken away afterwards with everything in it."""
-    name = f"t{os.getpid()}-{request.node.name}".lower().replace("_", "-")[:50].rstrip("-")
+    name = re.sub("[^a-z0-9]+", "-", f"t{os.getpid()}-{request.node.name}".lower())[:50].rstrip("-")
     kubectl("create", "namespace", name)
     yield name
     kubectl("delete", "namespace", name, "--wait=false")

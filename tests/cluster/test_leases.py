@@ -31,7 +31,7 @@ class Part:
     def leads(self):
         done = subprocess.run(["curl", "-s", "--unix-socket", self.socket, "http://x/metrics"], capture_output=True,
                               text=True, check=False)
-        return f"lull_{self.name}_leading 1" in done.stdout
+        return f"lull_{self.name}_leading 1" in done.stdout.splitlines()
 
     def end(self, signum):
         self.process.send_signal(signum)

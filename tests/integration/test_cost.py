@@ -269,7 +269,11 @@ def test_memory_does_not_drift(parts):
     (port,) = free_ports(1)
     proxy = parts.queue_proxy(f"127.0.0.1:{port}", CONTAINER_CONCURRENCY="0")
     wait_for(lambda: connects(port) and ask(port), 10, "the queue-proxy answers")
-    assert drifts(parts, port, proxy, 100_000) <= 64
+    # A leak grows in every round; what a busy moment takes for the first time does so once.
+    grown = []
+    while not grown or (grown[-1] > 64 and len(grown) < 3):
+        grown.append(drifts(parts, port, proxy, 100_000))
+    assert grown[-1] <= 64, grown
 
 
 @pytest.mark.soak
