@@ -207,6 +207,18 @@ def settle(bench, seconds):
             return
 
 
+def at_rest(bench, seconds):
+    """Until nothing is written for three seconds: thousands of new Services leave as many statuses to be written, a few
+    at a time."""
+    client, end, last = bench.client(), time.monotonic() + seconds, None
+    while time.monotonic() < end:
+        now = json.loads(client.ask("GET", SERVICES + "?limit=1"))["metadata"]["resourceVersion"]
+        if now == last:
+            return
+        last = now
+        time.sleep(3)
+
+
 def timed(count, do):
     spent = []
     for i in range(count):
@@ -246,6 +258,7 @@ def row_idle(bench, image):
     bench.report("idle", "list", "< 1000", statistics.median(lists), "ms", statistics.median(lists) < 1000)
     gets = timed(200, lambda i: client.ask("GET", f"{SERVICES}/i{i * 7 % count}"))
     bench.report("idle", "get, median", "< 2", statistics.median(gets), "ms", statistics.median(gets) < 2)
+    at_rest(bench, 600)
     settle(bench, 30)
     pids = bench.pids()
     sizes = {name: sum(m.pss_kib(p) for p in group) / 1024 for name, group in pids.items()}

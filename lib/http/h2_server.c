@@ -212,6 +212,7 @@ static void on_head(struct h2_stream *st, bool end)
     struct http_server *server = ex->conn->server;
     uint64_t max = server->options.limits.max_body_bytes;
     ex->conn->requests++;
+    sconn_disarm(ex->conn);
     if (st->status == 0 && max > 0 && ex->msg.head.content_length > max) {
         st->status = 413;
         st->why = "the body is too large";

@@ -98,6 +98,14 @@ void sconn_arm(struct sconn *conn, bool progress)
     deadline_set(&conn->server->waits[wait], &conn->deadline);
 }
 
+/* A request came or was answered, perhaps within one turn: what is waited for next has its whole
+ * time. */
+void sconn_disarm(struct sconn *conn)
+{
+    conn->wait = SCONN_WAIT_NONE;
+    deadline_clear(&conn->deadline);
+}
+
 /* ---- closing ---- */
 
 static void on_closed(struct stream *s)
@@ -218,6 +226,7 @@ static void finish(struct sconn *conn)
     if (conn->closing) {
         return;
     }
+    sconn_disarm(conn);
     if (conn->tunnel || (ends && complete && conn->pending_len == 0)) {
         sconn_close(conn);
     } else if (ends) {

@@ -144,7 +144,10 @@ void sconn_close(struct sconn *conn);
 void sconn_linger(struct sconn *conn);
 /* Reading is wanted or not, by the state of the exchange. */
 void sconn_read(struct sconn *conn);
+/* The deadline of what is waited for now; what was waited for before keeps the time it had, unless
+ * it is a body and there was progress. */
 void sconn_arm(struct sconn *conn, bool progress);
+void sconn_disarm(struct sconn *conn);
 void sconn_on_deadline(struct deadline *deadline, void *data);
 
 /* exchange.c */

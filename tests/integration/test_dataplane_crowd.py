@@ -63,15 +63,19 @@ def load(chain, requests):
     assert got["bad"] == 0 and got["requests"] >= requests, got
 
 
-def drift(chain, warm, requests):
-    """By how many KiB the two grew over the requests: what 64 connections need is there after the warm-up."""
+def drift(chain, warm, requests, rounds=1):
+    """By how many KiB the two grew over the requests: what 64 connections need is there after the warm-up. A leak grows
+    in every round; what a busy moment takes for the first time does so once."""
     wait_for(lambda: answers(chain), 30, "the chain answers")
     load(chain, warm)
-    before = chain.pss()
-    load(chain, requests)
-    grown = [b - a for a, b in zip(before, chain.pss())]
-    print(f"{requests} requests: queue-proxy grew by {grown[0]} KiB, activator by {grown[1]} KiB")
-    assert max(grown) <= 64, f"KiB over {requests} requests, queue-proxy and activator: {grown}"
+    for left in reversed(range(rounds)):
+        before = chain.pss()
+        load(chain, requests)
+        grown = [b - a for a, b in zip(before, chain.pss())]
+        print(f"{requests} requests: queue-proxy grew by {grown[0]} KiB, activator by {grown[1]} KiB")
+        if max(grown) <= 64:
+            return
+        assert left > 0, f"KiB over {requests} requests, queue-proxy and activator: {grown}"
 
 
 def answers(chain):
@@ -79,7 +83,7 @@ def answers(chain):
 
 
 def test_no_drift(chains):
-    drift(chains(), 20_000, 60_000)
+    drift(chains(), 20_000, 60_000, rounds=3)
 
 
 @pytest.mark.soak

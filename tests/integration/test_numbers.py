@@ -29,7 +29,8 @@ def test_a_cold_start_and_its_lines(lull, examples):
     def lines():
         got = []
         for log in (lull.home / "replicas").glob("*/proxy.log"):
-            got += [json.loads(line) for line in log.read_text().splitlines() if line.startswith('{"to"')]
+            texts = [line.split(" ", 3)[-1] for line in log.read_text().splitlines()]  # TIME STREAM F TEXT
+            got += [json.loads(text) for text in texts if text.startswith('{"to"')]
         return got
     wait_for(lambda: {"to": "hello-00001", "url": "/warm"} in lines(), 20, "the line of the second request")
     assert {"to": "hello-00001", "url": "/cold"} in lines()

@@ -61,6 +61,10 @@ static void on_request(struct http_exchange *ex, void *arg)
     struct fixture *f = arg;
     struct slice path = http_exchange_request(ex)->target;
     f->requests++;
+    if (slice_eq_str(path, "/now")) { /* nobody listens: it is over before the turn is */
+        http_exchange_respond(ex, 200, NULL, SLICE_LIT("ok"));
+        return;
+    }
     http_exchange_listen(ex, &events, f);
     if (slice_eq_str(path, "/read")) {
         http_exchange_resume(ex);
@@ -200,6 +204,30 @@ static void times(void **state)
     assert_int_equal(f.aborted, 1); /* the handler was told */
     expect_end(&f, "POST /read" HEAD "Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n",
                "HTTP/1.1 408 ");
+    stop(&f);
+}
+
+static void idle_begins_anew_with_each_answer(void **state)
+{
+    enum { IDLE_MS = 2000, EACH_MS = 300, FOR_MS = 2600 };
+    static const char request[] = "GET /now" HEAD "\r\n";
+    struct fixture f;
+    struct peer p;
+    struct http_limits l = http_limits_default();
+    l.idle_ms = IDLE_MS;
+    start(&f, *state, &l);
+    peer_start(&p, &f, request, false);
+    LOOP_UNTIL(f.loop, f.requests == 1);
+    uint64_t end_ms = loop_now_ms(f.loop) + FOR_MS;
+    while (loop_now_ms(f.loop) < end_ms) {
+        uint64_t next_ms = loop_now_ms(f.loop) + EACH_MS;
+        unsigned before = f.requests;
+        LOOP_UNTIL(f.loop, loop_now_fresh_ns(f.loop) / 1000000 >= next_ms);
+        assert_false(p.ended);
+        assert_int_equal(stream_write_bytes(&p.stream, request, sizeof(request) - 1, NULL), 0);
+        LOOP_UNTIL(f.loop, f.requests == before + 1);
+    }
+    peer_stop(&p, &f);
     stop(&f);
 }
 
@@ -367,6 +395,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(times),
+        T(idle_begins_anew_with_each_answer),
         T(a_held_request_has_no_deadline),
         T(a_reader_that_stops),
         T(sizes),
