@@ -146,14 +146,16 @@ int object_revision(const json_t *object, struct revision_object *out)
     return 0;
 }
 
-/* A start-up probe, or an exec readiness probe, is the kubelet's to run: no way around it. */
+/* A start-up probe, an exec readiness probe and those of other containers than the function's are
+ * the kubelet's to run (the function's own was given to the queue-proxy): no way around them. */
 static bool may_probe(const json_t *object)
 {
     size_t i;
     json_t *item;
     json_array_foreach(jpeek_arr(object, "spec.containers"), i, item)
     {
-        if (jget(item, "startupProbe") != NULL || jget(item, "readinessProbe.exec") != NULL) {
+        bool ours = slice_eq_str(jpeek_str(item, "name"), QUEUE_CONTAINER_NAME);
+        if (jget(item, "startupProbe") != NULL || (jget(item, "readinessProbe") != NULL && !ours)) {
             return false;
         }
     }

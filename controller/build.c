@@ -8,15 +8,11 @@
 #include "controller/build.h"
 
 #include "base/num.h"
-#include "base/strbuf.h"
 #include "json/jget.h"
 #include "json/jparse.h"
 #include "serving/names.h"
 #include "controller/meta.h"
-
-enum {
-    PROBE_TEXT_MAX = 16 << 10,
-};
+#include "controller/sidecar.h"
 
 int64_t build_initial_scale(const struct settings *settings, const json_t *revision)
 {
@@ -53,7 +49,7 @@ const char *build_reachability(const json_t *revision)
  * ------------------------------------------------------------------------ */
 
 /* The only container, or the one that names a port. */
-static json_t *serving_container(const json_t *spec)
+json_t *build_serving_container(const json_t *spec)
 {
     json_t *containers = jpeek_arr(spec, "containers");
     size_t i;
@@ -70,13 +66,13 @@ static json_t *serving_container(const json_t *spec)
 int64_t build_user_port(const json_t *revision)
 {
     const json_t *spec = jpeek_obj(revision, "spec");
-    int64_t port = jpeek_i64(serving_container(spec), "ports[0].containerPort");
+    int64_t port = jpeek_i64(build_serving_container(spec), "ports[0].containerPort");
     return port == 0 ? DEFAULT_USER_PORT : port;
 }
 
 bool build_speaks_h2c(const json_t *revision)
 {
-    const json_t *container = serving_container(jpeek_obj(revision, "spec"));
+    const json_t *container = build_serving_container(jpeek_obj(revision, "spec"));
     return slice_eq_str(jpeek_str(container, "ports[0].name"), "h2c");
 }
 
@@ -85,177 +81,104 @@ static void env_text(json_t *env, const char *name, const char *value)
     json_array_append_new(env, json_pack("{s:s,s:s}", "name", name, "value", value));
 }
 
-static void env_int(json_t *env, const char *name, int64_t value)
-{
-    char text[24];
-    snprintf(text, sizeof(text), "%lld", (long long)value);
-    env_text(env, name, text);
-}
-
-static void env_field(json_t *env, const char *name, const char *path)
-{
-    json_array_append_new(env, json_pack("{s:s,s:{s:{s:s}}}", "name", name, "valueFrom", "fieldRef",
-                                         "fieldPath", path));
-}
-
-static void serving_environment(const json_t *revision, json_t *container)
+static void knative_environment(const json_t *revision, json_t *container, bool serving)
 {
     json_t *env = json_object_get(container, "env");
     if (!json_is_array(env)) {
         json_object_set_new(container, "env", json_array());
         env = json_object_get(container, "env");
     }
-    env_int(env, "PORT", build_user_port(revision));
+    if (serving) {
+        char port[24];
+        snprintf(port, sizeof(port), "%lld", (long long)build_user_port(revision));
+        env_text(env, "PORT", port);
+    }
     env_text(env, "K_REVISION", meta_name(revision));
     env_text(env, "K_CONFIGURATION", meta_label(revision, LABEL_CONFIGURATION));
     env_text(env, "K_SERVICE", meta_label(revision, LABEL_SERVICE));
 }
 
-/* Probes without a port mean the function's own. */
-static void fill_probe_port(json_t *container, const char *probe_name, int64_t port)
+void build_probe_port(json_t *container, const char *probe_name, int64_t port, bool keep_number)
 {
     static const char *const handlers[] = {"httpGet", "tcpSocket"};
     json_t *probe = json_object_get(container, probe_name);
     for (size_t i = 0; i < ARRAY_LEN(handlers); i++) {
         json_t *handler = json_object_get(probe, handlers[i]);
-        if (json_is_object(handler) && jpeek_i64(handler, "port") == 0) {
+        if (json_is_object(handler) && (!keep_number || jpeek_i64(handler, "port") == 0)) {
             json_object_set_new(handler, "port", json_integer(port));
         }
     }
 }
 
-static void complete_serving_container(const json_t *revision, json_t *container)
+/* Every container of the user's: it ends after the queue-proxy has let go of it. */
+static void complete_container(const json_t *revision, json_t *container, bool serving)
 {
-    int64_t port = build_user_port(revision);
-    serving_environment(revision, container);
-    json_object_set_new(container, "ports",
-                        json_pack("[{s:s,s:I,s:s}]", "name", "user-port", "containerPort",
-                                  (json_int_t)port, "protocol", "TCP"));
-    json_object_del(container,
-                    "readinessProbe"); /* the queue-proxy asks, and answers the kubelet */
-    fill_probe_port(container, "livenessProbe", port);
-    fill_probe_port(container, "startupProbe", port);
+    knative_environment(revision, container, serving);
     json_object_set_new(container, "lifecycle",
                         json_pack("{s:{s:{s:s,s:i}}}", "preStop", "httpGet", "path",
                                   "/wait-for-drain", "port", QUEUE_PORT_ADMIN));
+    if (json_object_get(container, "terminationMessagePolicy") == NULL) {
+        json_object_set_new(container, "terminationMessagePolicy",
+                            json_string("FallbackToLogsOnError"));
+    }
 }
 
-/* --- the queue-proxy beside it
- * --------------------------------------------------------------------------- */
-
-/* The probe as the queue-proxy is to run it, as JSON text. */
-static void probe_text(const json_t *revision, struct strbuf *out)
+static void complete_serving_container(const struct settings *settings, const json_t *revision,
+                                       json_t *container)
 {
-    json_t *holder = json_deep_copy(serving_container(jpeek_obj(revision, "spec")));
-    if (json_object_get(holder, "readinessProbe") == NULL) {
-        json_object_set_new(
-            holder, "readinessProbe",
-            json_pack("{s:{s:i},s:i}", "tcpSocket", "port", 0, "successThreshold", 1));
+    int64_t port = build_user_port(revision);
+    const struct features *features = &settings->defaults.features;
+    json_object_set_new(container, "ports",
+                        json_pack("[{s:s,s:I,s:s}]", "name", "user-port", "containerPort",
+                                  (json_int_t)port, "protocol", "TCP"));
+    if (jget(container, "readinessProbe.exec") == NULL) {
+        /* the queue-proxy asks, and answers the kubelet */
+        json_object_del(container, "readinessProbe");
     }
-    fill_probe_port(holder, "readinessProbe", build_user_port(revision));
-    json_t *probe = json_object_get(holder, "readinessProbe");
-    for (size_t i = 0; i < 2; i++) {
-        json_t *handler = json_object_get(probe, i == 0 ? "httpGet" : "tcpSocket");
-        if (json_is_object(handler) && json_object_get(handler, "host") == NULL) {
-            json_object_set_new(handler, "host", json_string("127.0.0.1"));
-        }
-    }
-    if (jdump(probe, out, NULL) < 0) {
-        strbuf_clear(out);
-    }
-    json_decref(holder);
-}
-
-static json_t *queue_environment(const struct settings *settings, const json_t *revision)
-{
-    const json_t *spec = jpeek_obj(revision, "spec");
-    const char *duplex = meta_annotation(revision, "features.knative.dev/http-full-duplex");
-    CLEANUP(strbuf_fini) struct strbuf probe;
-    strbuf_init(&probe, PROBE_TEXT_MAX);
-    probe_text(revision, &probe);
-    json_t *env = json_array();
-    env_text(env, "SERVING_NAMESPACE", meta_ns(revision));
-    env_text(env, "SERVING_SERVICE", meta_label(revision, LABEL_SERVICE));
-    env_text(env, "SERVING_CONFIGURATION", meta_label(revision, LABEL_CONFIGURATION));
-    env_text(env, "SERVING_REVISION", meta_name(revision));
-    env_int(env, "QUEUE_SERVING_PORT",
-            build_speaks_h2c(revision) ? QUEUE_PORT_H2C : QUEUE_PORT_HTTP1);
-    env_int(env, "QUEUE_SERVING_TLS_PORT", 8112);
-    env_int(env, "CONTAINER_CONCURRENCY", jpeek_i64(spec, "containerConcurrency"));
-    env_int(env, "REVISION_TIMEOUT_SECONDS", jpeek_i64(spec, "timeoutSeconds"));
-    env_int(env, "REVISION_RESPONSE_START_TIMEOUT_SECONDS",
-            jpeek_i64(spec, "responseStartTimeoutSeconds"));
-    env_int(env, "REVISION_IDLE_TIMEOUT_SECONDS", jpeek_i64(spec, "idleTimeoutSeconds"));
-    env_field(env, "SERVING_POD", "metadata.name");
-    env_field(env, "SERVING_POD_IP", "status.podIP");
-    env_field(env, "HOST_IP", "status.hostIP");
-    env_int(env, "USER_PORT", build_user_port(revision));
-    env_text(env, "SERVING_READINESS_PROBE", probe.ptr);
-    env_text(env, "ENABLE_HTTP_FULL_DUPLEX", strcasecmp(duplex, "Enabled") == 0 ? "true" : "false");
-    if (strcasecmp(meta_annotation(revision, "lull.dev/knative-timeouts"), "true") == 0) {
-        env_text(env, "LULL_KNATIVE_TIMEOUTS", "true");
-    }
-    if (settings->observability.request_log) {
-        env_text(env, "SERVING_ENABLE_REQUEST_LOG", "true");
-        env_text(env, "SERVING_REQUEST_LOG_TEMPLATE", settings->observability.request_log_template);
-        env_text(env, "SERVING_ENABLE_PROBE_REQUEST_LOG",
-                 settings->observability.request_log_probes ? "true" : "false");
-    }
-    env_text(env, "ENABLE_HTTP2_AUTO_DETECTION", "false");
-    env_text(env, "ENABLE_MULTI_CONTAINER_PROBES", "false");
-    return env;
-}
-
-static json_t *queue_ports(const json_t *revision)
-{
-    bool h2c = build_speaks_h2c(revision);
-    return json_pack("[{s:s,s:i,s:s},{s:s,s:i,s:s},{s:s,s:i,s:s}]", "name", "http-queueadm",
-                     "containerPort", QUEUE_PORT_ADMIN, "protocol", "TCP", "name",
-                     "http-autometric", "containerPort", QUEUE_PORT_METRICS, "protocol", "TCP",
-                     "name", h2c ? "queue-port-h2c" : "queue-port", "containerPort",
-                     h2c ? QUEUE_PORT_H2C : QUEUE_PORT_HTTP1, "protocol", "TCP");
-}
-
-/* The kubelet asks often and waits: the answer comes when the function listens. */
-static json_t *queue_probe(const json_t *revision)
-{
-    return json_pack("{s:{s:i,s:[{s:s,s:s}]},s:i,s:i,s:i,s:i}", "httpGet", "port",
-                     build_speaks_h2c(revision) ? QUEUE_PORT_H2C : QUEUE_PORT_HTTP1, "httpHeaders",
-                     "name", "K-Network-Probe", "value", "queue", "periodSeconds", 1,
-                     "timeoutSeconds", 10, "successThreshold", 1, "failureThreshold", 3);
-}
-
-/* config-deployment: queue-sidecar-… */
-static json_t *queue_resources(const struct settings *settings)
-{
-    static const char *const names[SIDECAR_RESOURCES] = {"cpu", "memory", "ephemeral-storage"};
-    json_t *requests = json_object();
-    json_t *limits = json_object();
-    for (size_t i = 0; i < SIDECAR_RESOURCES; i++) {
-        meta_set(requests, names[i], settings->deployment.requests[i]);
-        meta_set(limits, names[i], settings->deployment.limits[i]);
-    }
-    json_t *out = json_pack("{s:o}", "requests", requests);
-    if (json_object_size(limits) > 0) {
-        json_object_set(out, "limits", limits);
-    }
-    json_decref(limits);
-    return out;
-}
-
-static json_t *queue_container(const struct settings *settings, const json_t *revision)
-{
-    json_t *security = json_pack("{s:b,s:b,s:b,s:{s:[s]},s:{s:s}}", "allowPrivilegeEscalation", 0,
-                                 "readOnlyRootFilesystem", 1, "runAsNonRoot", 1, "capabilities",
-                                 "drop", "ALL", "seccompProfile", "type", "RuntimeDefault");
-    return json_pack("{s:s,s:s,s:o,s:o,s:o,s:o,s:o}", "name", QUEUE_CONTAINER_NAME, "image",
-                     settings->sidecar_image, "env", queue_environment(settings, revision), "ports",
-                     queue_ports(revision), "readinessProbe", queue_probe(revision),
-                     "securityContext", security, "resources", queue_resources(settings));
+    build_probe_port(container, "livenessProbe", port,
+                     feature_enabled(features, FEATURE_MULTI_CONTAINER_PROBING));
+    build_probe_port(container, "startupProbe", port, true);
 }
 
 /* --- the Deployment
  * ---------------------------------------------------------------------------------------- */
+
+static void add_sidecar(const struct settings *settings, const json_t *revision, json_t *spec)
+{
+    CLEANUP(jfree) json_t *volumes = sidecar_volumes(settings, revision);
+    json_array_append_new(json_object_get(spec, "containers"),
+                          sidecar_container(settings, revision, volumes));
+    if (json_array_size(volumes) > 0) {
+        json_t *all = json_object_get(spec, "volumes");
+        if (!json_is_array(all)) {
+            json_object_set_new(spec, "volumes", json_array());
+            all = json_object_get(spec, "volumes");
+        }
+        json_array_extend(all, volumes);
+    }
+}
+
+/* What config-deployment says of where Pods run, unless the revision says it. One machine has no
+ * other place. */
+static void add_placement(const struct settings *settings, const json_t *revision, json_t *spec)
+{
+    if (settings->sidecar_image[0] == '\0') {
+        return;
+    }
+    if (settings->deployment.spread_over_nodes && json_object_get(spec, "affinity") == NULL) {
+        json_object_set_new(spec, "affinity",
+                            json_pack("{s:{s:[{s:i,s:{s:s,s:{s:{s:s}}}}]}}", "podAntiAffinity",
+                                      "preferredDuringSchedulingIgnoredDuringExecution", "weight",
+                                      100, "podAffinityTerm", "topologyKey",
+                                      "kubernetes.io/hostname", "labelSelector", "matchLabels",
+                                      LABEL_REVISION, meta_name(revision)));
+    }
+    if (json_object_get(spec, "runtimeClassName") == NULL) {
+        char class[DEPLOYMENT_CLASS_BUF];
+        deployment_config_class(&settings->deployment, jget(revision, "metadata.labels"), class);
+        meta_set(spec, "runtimeClassName", class);
+    }
+}
 
 static json_t *pod_spec(const struct settings *settings, const json_t *revision)
 {
@@ -266,21 +189,19 @@ static json_t *pod_spec(const struct settings *settings, const json_t *revision)
     for (size_t i = 0; i < ARRAY_LEN(not_pod); i++) {
         json_object_del(spec, not_pod[i]);
     }
-    json_t *serving = serving_container(spec);
+    json_t *serving = build_serving_container(spec);
     json_t *containers = json_object_get(spec, "containers");
     size_t i;
     json_t *container;
-    if (serving != NULL) {
-        complete_serving_container(revision, serving);
-    }
     json_array_foreach(containers, i, container)
     {
-        if (json_object_get(container, "terminationMessagePolicy") == NULL) {
-            json_object_set_new(container, "terminationMessagePolicy",
-                                json_string("FallbackToLogsOnError"));
-        }
+        complete_container(revision, container, container == serving);
     }
-    json_array_append_new(containers, queue_container(settings, revision));
+    if (serving != NULL) {
+        complete_serving_container(settings, revision, serving);
+    }
+    add_sidecar(settings, revision, spec);
+    add_placement(settings, revision, spec);
     if (json_object_get(spec, "enableServiceLinks") == NULL) {
         /* As the defaults say for a new Service; nobody fills it in before us on a cluster. */
         json_object_set_new(spec, "enableServiceLinks", json_false());
@@ -302,18 +223,39 @@ static json_t *labels_of(const json_t *revision)
     return labels;
 }
 
-static json_t *annotations_of(const json_t *revision)
+/* scaling: those of the PodAutoscaler too, which nothing else has to know. */
+static json_t *annotations_of(const json_t *revision, bool scaling)
 {
-    static const char *const without[] = {ANNOTATION_LAST_APPLIED, ANNOTATION_ROUTES,
-                                          ANNOTATION_ROUTING_STATE_MODIFIED, NULL};
-    return meta_copy(jget(revision, "metadata.annotations"), without);
+    static const char *const without[] = {
+        ANNOTATION_LAST_APPLIED,          ANNOTATION_ROUTES, ANNOTATION_ROUTING_STATE_MODIFIED,
+        "serving.knative.dev/lastPinned", ANNOTATION_NO_GC,  NULL};
+    json_t *annotations = meta_copy(jget(revision, "metadata.annotations"), without);
+    const char *key;
+    void *next;
+    json_t *value;
+    json_object_foreach_safe(annotations, next, key, value)
+    {
+        if (!scaling && strncmp(key, AUTOSCALING_PREFIX, strlen(AUTOSCALING_PREFIX)) == 0) {
+            json_object_del(annotations, key);
+        }
+    }
+    return annotations;
 }
 
-static json_t *metadata_of(const json_t *revision, const char *name)
+static json_t *pod_annotations(const json_t *revision)
+{
+    json_t *annotations = annotations_of(revision, false);
+    const json_t *serving = build_serving_container(jpeek_obj(revision, "spec"));
+    meta_set(annotations, "kubectl.kubernetes.io/default-container", jpeek_cstr(serving, "name"));
+    return annotations;
+}
+
+static json_t *metadata_of(const json_t *revision, const char *name, bool scaling)
 {
     return json_pack("{s:s,s:s,s:o,s:o,s:o}", "name", name, "namespace", meta_ns(revision),
-                     "labels", labels_of(revision), "annotations", annotations_of(revision),
-                     "ownerReferences", meta_owner_refs(KIND_REVISION, revision));
+                     "labels", labels_of(revision), "annotations",
+                     annotations_of(revision, scaling), "ownerReferences",
+                     meta_owner_refs(KIND_REVISION, revision));
 }
 
 json_t *build_deployment(const struct settings *settings, const json_t *revision)
@@ -322,10 +264,10 @@ json_t *build_deployment(const struct settings *settings, const json_t *revision
     name_deployment(name, meta_name(revision));
     json_t *template =
         json_pack("{s:{s:o,s:o},s:o}", "metadata", "labels", labels_of(revision), "annotations",
-                  annotations_of(revision), "spec", pod_spec(settings, revision));
+                  pod_annotations(revision), "spec", pod_spec(settings, revision));
     return json_pack(
         "{s:s,s:s,s:o,s:{s:I,s:I,s:i,s:{s:s,s:{s:i}},s:{s:{s:s}},s:o}}", "apiVersion", "apps/v1",
-        "kind", "Deployment", "metadata", metadata_of(revision, name), "spec", "replicas",
+        "kind", "Deployment", "metadata", metadata_of(revision, name, false), "spec", "replicas",
         (json_int_t)build_initial_scale(settings, revision), "progressDeadlineSeconds",
         (json_int_t)build_progress_deadline_s(settings, revision), "revisionHistoryLimit", 0,
         "strategy", "type", "RollingUpdate", "rollingUpdate", "maxUnavailable", 0, "selector",
@@ -342,6 +284,6 @@ json_t *build_pod_autoscaler(const json_t *revision)
                              "name", deployment, "reachability", build_reachability(revision),
                              "protocolType", build_speaks_h2c(revision) ? "h2c" : "http1");
     return json_pack("{s:s,s:s,s:o,s:o}", "apiVersion", AUTOSCALING_API_VERSION, "kind",
-                     "PodAutoscaler", "metadata", metadata_of(revision, meta_name(revision)),
+                     "PodAutoscaler", "metadata", metadata_of(revision, meta_name(revision), true),
                      "spec", spec);
 }

@@ -14,6 +14,10 @@
 int64_t build_initial_scale(const struct settings *settings, const json_t *revision);
 /* The port of the container that serves; 8080 when it names none. */
 int64_t build_user_port(const json_t *revision);
+/* The container of a pod spec that serves: the only one, or the one with a port; NULL: none. */
+json_t *build_serving_container(const json_t *spec);
+/* Gives the HTTP or TCP probe of this name the function's port; keep_number: unless it has one. */
+void build_probe_port(json_t *container, const char *probe_name, int64_t port, bool keep_number);
 /* Whether that port is named h2c: the function wants HTTP/2. A revision, or a template of one. */
 bool build_speaks_h2c(const json_t *revision);
 /* annotation progress-deadline, else the setting. */

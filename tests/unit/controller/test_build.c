@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The Deployment of a Revision that uses all that may pass through, field by field; and how many
  * objects a function is made of. */
+#include "base/mem.h"
 #include "json/jget.h"
 #include "json/jparse.h"
 #include "controller/build.h"
@@ -184,6 +185,162 @@ static void the_queue_proxy(void **state)
     assert_int_equal(jpeek_i64(probe, "periodSeconds"), 3);
 }
 
+/* --- what ConfigMaps and annotations add ------------------------------------------------------ */
+
+/* The Deployment of `revision` (' for ") with what the two ConfigMaps say. */
+static json_t *deployment_with(const char *revision, const char *features, const char *config)
+{
+    struct settings settings;
+    struct error err = {0};
+    char *texts[3];
+    json_t *values[3];
+    const char *from[3] = {revision, features, config};
+    for (size_t i = 0; i < 3; i++) {
+        texts[i] = xstrdup(from[i]);
+        for (char *c = texts[i]; *c != '\0'; c++) {
+            *c = *c == '\'' ? '"' : *c;
+        }
+        values[i] = parse(texts[i]);
+        free(texts[i]);
+    }
+    settings_init(&settings, "example.com/queue-proxy:1", "lull-system");
+    ASSERT_OK(settings_read(&settings, "config-features", values[1], &err));
+    ASSERT_OK(settings_read(&settings, "config-deployment", values[2], &err));
+    json_t *d = build_deployment(&settings, values[0]);
+    settings_fini(&settings);
+    for (size_t i = 0; i < 3; i++) {
+        json_decref(values[i]);
+    }
+    assert_non_null(d);
+    return d;
+}
+
+#define SMALL(annotations, container)                                                           \
+    "{'metadata':{'name':'r-00001','namespace':'ns','uid':'u1','labels':{'tier':'a'},"          \
+    "'annotations':{" annotations "}},'spec':{'containers':[{'name':'fn','image':'f'" container \
+    "}]}}"
+
+static const json_t *resources_of(const json_t *d)
+{
+    return jpeek_obj(json_array_get(jpeek_arr(d, POD "containers"), 1), "resources");
+}
+
+static void resources_of_the_queue_proxy(void **state)
+{
+#define Q "queue.sidecar.serving.knative.dev/"
+#define FUNCTION_HAS \
+    ",'resources':{'requests':{'cpu':'500m','memory':'1Gi'},'limits':{'cpu':'1','memory':'3Gi'}}"
+    static const struct {
+        const char *revision;
+        const char *features;
+        const char *config;
+        const char *want;
+    } rows[] = {
+        {SMALL("", ""), "{}", "{}", "{'requests':{'cpu':'25m'}}"},
+        {SMALL("", ""), "{}",
+         "{'queue-sidecar-memory-limit':'64Mi','queue-sidecar-cpu-request':'5m'}",
+         "{'requests':{'cpu':'5m'},'limits':{'memory':'64Mi'}}"},
+        {SMALL("", ""), "{'queueproxy.resource-defaults':'Enabled'}", "{}",
+         "{'requests':{'cpu':'25m','memory':'400Mi'},'limits':{'cpu':'1','memory':'800Mi'}}"},
+        {SMALL("'" Q "memory-resource-request':'10Mi','" Q "cpu-resource-limit':'50m'", ""), "{}",
+         "{}", "{'requests':{'cpu':'25m','memory':'10Mi'},'limits':{'cpu':'50m'}}"},
+        {SMALL("'" Q "ephemeralStorageResourceLimit':'1Gi'", ""), "{}", "{}",
+         "{'requests':{'cpu':'25m'},'limits':{'ephemeral-storage':'1Gi'}}"},
+        {SMALL("'" Q "resource-percentage':'10'", FUNCTION_HAS), "{}", "{}",
+         "{'requests':{'cpu':'50m','memory':'107374182400m'},"
+         "'limits':{'cpu':'100m','memory':'322122547200m'}}"},
+        {SMALL("'" Q "resource-percentage':'100'", FUNCTION_HAS), "{}", "{}",
+         "{'requests':{'cpu':'100m','memory':'200Mi'},'limits':{'cpu':'500m','memory':'500Mi'}}"},
+        {SMALL("'" Q "resource-percentage':'0.2'", FUNCTION_HAS), "{}", "{}",
+         "{'requests':{'cpu':'25m','memory':'50Mi'},'limits':{'cpu':'40m','memory':'200Mi'}}"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        CLEANUP(jfree)
+        json_t *d = deployment_with(rows[i].revision, rows[i].features, rows[i].config);
+        char *want = xstrdup(rows[i].want);
+        for (char *c = want; *c != '\0'; c++) {
+            *c = *c == '\'' ? '"' : *c;
+        }
+        CLEANUP(jfree) json_t *wanted = parse(want);
+        if (!json_equal(wanted, resources_of(d))) {
+            CLEANUP(cleanup_free) char *got = jdump_str(resources_of(d));
+            fail_msg("row %zu: %s, wanted %s", i, got, want);
+        }
+        free(want);
+    }
+}
+
+static void volumes_of_the_queue_proxy(void **state)
+{
+    static const char asks[] = SMALL("'features.knative.dev/queueproxy-podinfo':'enabled'", "");
+    CLEANUP(jfree)
+    json_t *off = deployment_with(asks, "{}", "{}");
+    assert_null(jget(off, POD "volumes"));
+    CLEANUP(jfree)
+    json_t *d = deployment_with(asks, "{'queueproxy.mount-podinfo':'Allowed'}",
+                                "{'queue-sidecar-token-audiences':'one, two'}");
+    TEXT(POD "volumes[0].name", "pod-info");
+    TEXT(POD "volumes[0].downwardAPI.items[0].fieldRef.fieldPath", "metadata.annotations");
+    TEXT(POD "volumes[1].projected.sources[1].serviceAccountToken.audience", "two");
+    TEXT(POD "containers[1].volumeMounts[0].mountPath", "/etc/podinfo");
+    TEXT(POD "containers[1].volumeMounts[1].name", "knative-token-volume");
+    assert_null(jget(d, FN "volumeMounts"));
+    CLEANUP(jfree)
+    json_t *all = deployment_with(SMALL("", ""), "{'queueproxy.mount-podinfo':'Enabled'}", "{}");
+    assert_int_equal(json_array_size(jpeek_arr(all, POD "volumes")), 1);
+}
+
+static void where_pods_run(void **state)
+{
+#define SPREAD POD "affinity.podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution[0]."
+    static const char classes[] =
+        "{'runtime-class-name':'{gvisor: {selector: {tier: a}}, kata: {}}'}";
+    CLEANUP(jfree) json_t *d = deployment_with(SMALL("", ""), "{}", classes);
+    NUMBER(SPREAD "weight", 100);
+    TEXT(SPREAD "podAffinityTerm.topologyKey", "kubernetes.io/hostname");
+    TEXT(SPREAD "podAffinityTerm.labelSelector.matchLabels.`serving.knative.dev/revision`",
+         "r-00001");
+    TEXT(POD "runtimeClassName", "gvisor");
+    CLEANUP(jfree)
+    json_t *none = deployment_with(SMALL("", ""), "{}", "{'default-affinity-type':'none'}");
+    assert_null(jget(none, POD "affinity"));
+    assert_null(jget(none, POD "runtimeClassName"));
+    struct deployment_config config;
+    struct error err = {0};
+    deployment_config_init(&config);
+    CLEANUP(jfree) json_t *wrong = parse("{\"default-affinity-type\":\"maybe\"}");
+    assert_int_equal(deployment_config_read(&config, wrong, &err), ERR_INVALID);
+    CLEANUP(jfree) json_t *name = parse("{\"runtime-class-name\":\"No_Name: {}\"}");
+    assert_int_equal(deployment_config_read(&config, name, &err), ERR_INVALID);
+    CLEANUP(jfree) json_t *list = parse("{\"runtime-class-name\":\"[a, b]\"}");
+    assert_int_equal(deployment_config_read(&config, list, &err), ERR_INVALID);
+}
+
+/* The kubelet keeps what only it can run; every container of the user's waits for the drain. */
+static void probes_that_stay(void **state)
+{
+    static const char several[] =
+        "{'metadata':{'name':'r-00001','namespace':'ns','uid':'u1','annotations':"
+        "{'autoscaling.knative.dev/target':'5','example.com/a':'b'}},'spec':{'containers':["
+        "{'name':'fn','image':'f','ports':[{'containerPort':9000,'name':'http1'}],"
+        "'readinessProbe':{'exec':{'command':['/ok']}},"
+        "'livenessProbe':{'httpGet':{'path':'/','port':'http1'}}},"
+        "{'name':'side','image':'g','readinessProbe':{'tcpSocket':{'port':7000}}}]}}";
+    CLEANUP(jfree) json_t *d = deployment_with(several, "{}", "{}");
+    TEXT(FN "readinessProbe.exec.command[0]", "/ok");
+    NUMBER(FN "livenessProbe.httpGet.port", 9000);
+    NUMBER(POD "containers[1].readinessProbe.tcpSocket.port", 7000);
+    TEXT(POD "containers[1].lifecycle.preStop.httpGet.path", "/wait-for-drain");
+    TEXT(POD "containers[1].env[0].name", "K_REVISION");
+    CLEANUP(jfree) json_t *probe = parse(queue_env(d, "SERVING_READINESS_PROBE"));
+    assert_int_equal(jpeek_i64(probe, "tcpSocket.port"), 9000);
+    assert_null(jget(probe, "exec"));
+    TEXT("spec.template.metadata.annotations.`kubectl.kubernetes.io/default-container`", "fn");
+    TEXT("spec.template.metadata.annotations.`example.com/a`", "b");
+    TEXT("spec.template.metadata.annotations.`autoscaling.knative.dev/target`", "");
+    TEXT("metadata.annotations.`autoscaling.knative.dev/target`", "");
+}
+
 static void a_function_is_few_objects(void **state)
 {
     struct world w;
@@ -204,9 +361,15 @@ static void a_function_is_few_objects(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(shape_of_the_deployment),     cmocka_unit_test(pods_keep_what_is_said),
-        cmocka_unit_test(the_function_and_its_probes), cmocka_unit_test(the_queue_proxy),
+        cmocka_unit_test(shape_of_the_deployment),
+        cmocka_unit_test(pods_keep_what_is_said),
+        cmocka_unit_test(the_function_and_its_probes),
+        cmocka_unit_test(the_queue_proxy),
         cmocka_unit_test(a_function_is_few_objects),
+        cmocka_unit_test(resources_of_the_queue_proxy),
+        cmocka_unit_test(volumes_of_the_queue_proxy),
+        cmocka_unit_test(where_pods_run),
+        cmocka_unit_test(probes_that_stay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

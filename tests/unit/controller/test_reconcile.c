@@ -354,7 +354,6 @@ static void deployment_shape(void **state)
     assert_int_equal(jpeek_i64(pod, "terminationGracePeriodSeconds"), 20);
     assert_string_equal(jpeek_cstr(pod, "serviceAccountName"), "acc");
     assert_null(jget(pod, "timeoutSeconds"));
-    assert_null(jget(pod, "containers[0].lifecycle"));
     const json_t *user = jget(pod, "containers[1]");
     assert_null(jget(user, "readinessProbe"));
     assert_int_equal(jpeek_i64(user, "livenessProbe.tcpSocket.port"), 9999);
