@@ -20,11 +20,15 @@
 #define LULL_VERSION "0.1.0"
 #endif
 
+enum { CLI_WARNINGS_MAX = 32 };
+
 struct cli {
     struct loop loop;
-    char *home;                 /* state directory */
-    struct kube_client *client; /* NULL until cli_connect */
-    char *ns;                   /* namespace to use */
+    char *home;                     /* state directory */
+    struct kube_client *client;     /* NULL until cli_connect */
+    char *ns;                       /* namespace to use */
+    char *warned[CLI_WARNINGS_MAX]; /* the server's warnings that were printed; those beyond
+                                     * may be printed again */
 };
 
 /* Options that most commands take; embed it first and name the rows by CLI_COMMON_ROWS. */

@@ -50,9 +50,27 @@ int cli_usage(const char *fmt, ...)
 
 // ---- the API
 
+/* Once each, as kubectl does it. */
+static void on_warning(void *arg, const char *text)
+{
+    struct cli *cli = arg;
+    size_t i;
+
+    for (i = 0; i < CLI_WARNINGS_MAX && cli->warned[i] != NULL; i++) {
+        if (strcmp(cli->warned[i], text) == 0) {
+            return;
+        }
+    }
+    if (i < CLI_WARNINGS_MAX) {
+        cli->warned[i] = xstrdup(text);
+    }
+    fprintf(stderr, "Warning: %s\n", text);
+}
+
 int cli_connect(struct cli *cli, const struct cli_common *common, struct error *err)
 {
     struct kube_config config = {0};
+    struct kube_client_options options = {.on_warning = on_warning, .warning_arg = cli};
     CLEANUP(cleanup_free) char *own = fs_join(cli->home, "kubeconfig");
     const char *path = common->kubeconfig && common->kubeconfig[0] ? common->kubeconfig : own;
 
@@ -63,7 +81,7 @@ int cli_connect(struct cli *cli, const struct cli_common *common, struct error *
                          cli->home);
     }
     int rc = kube_config_load(path, &config, err);
-    rc = rc ? rc : kube_client_new(&cli->loop, &config, NULL, &cli->client, err);
+    rc = rc ? rc : kube_client_new(&cli->loop, &config, &options, &cli->client, err);
     if (rc == 0) {
         cli->ns = xstrdup(common->ns && common->ns[0] ? common->ns : config.ns);
     }

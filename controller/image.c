@@ -149,18 +149,31 @@ static bool has_word(struct slice text, const char *word)
     return text.len >= strlen(word) && strncasecmp(text.ptr, word, strlen(word)) == 0;
 }
 
+/* "Negotiate, Bearer realm" begins the parameters of another scheme. */
+static void split_scheme(struct slice *key, struct slice *scheme)
+{
+    ptrdiff_t comma = slice_rfind(*key, ',');
+    *key = slice_trim(slice_sub(*key, (size_t)(comma + 1), key->len));
+    ptrdiff_t space = slice_find(*key, ' ');
+    if (space > 0) {
+        *scheme = slice_sub(*key, 0, (size_t)space);
+        *key = slice_trim(slice_sub(*key, (size_t)space, key->len));
+    }
+}
+
 void image_challenge_parse(struct slice header, struct image_challenge *out)
 {
-    struct slice key, value;
+    struct slice key, value, scheme = {0};
     *out = (struct image_challenge){0};
     header = slice_trim(header);
     out->basic = has_word(header, "Basic");
-    if (!has_word(header, "Bearer ")) {
-        return;
-    }
     bool fits = true;
-    header = slice_sub(header, strlen("Bearer "), header.len);
     while (next_parameter(&header, &key, &value)) {
+        split_scheme(&key, &scheme);
+        out->basic |= slice_eq_nocase(scheme, SLICE_LIT("Basic"));
+        if (!slice_eq_nocase(scheme, SLICE_LIT("Bearer"))) {
+            continue;
+        }
         if (slice_eq_str(key, "realm")) {
             fits &= slice_copy(value, out->realm, sizeof(out->realm));
         } else if (slice_eq_str(key, "service")) {

@@ -180,18 +180,41 @@ static void request_ready(struct fetch_request *req)
     }
 }
 
-/* One line of a head: "Name: value". The last answer's counts. */
+static void forget_kept(struct fetch_request *req)
+{
+    for (size_t i = 0; i < FETCH_KEEP_MAX; i++) {
+        free(req->kept[i]);
+        req->kept[i] = NULL;
+    }
+}
+
+/* A field that comes again goes on with a comma (RFC 9110 section 5.3). */
+static void keep_value(char **kept, struct slice value)
+{
+    size_t before = *kept == NULL ? 0 : strlen(*kept) + 2;
+    if (before + value.len > FETCH_KEPT_BYTES_MAX) {
+        return;
+    }
+    char *whole = *kept == NULL ? slice_dup(value) : xasprintf("%s, %.*s", *kept, SLICE_FMT(value));
+    free(*kept);
+    *kept = whole;
+}
+
+/* One line of a head: "Name: value", or the first. The last answer's counts. */
 static void keep_header(struct fetch_request *req, struct slice line)
 {
+    if (slice_starts_with(line, SLICE_LIT("HTTP/"))) {
+        forget_kept(req);
+        return;
+    }
     while (line.len > 0 && (line.ptr[line.len - 1] == '\n' || line.ptr[line.len - 1] == '\r')) {
         line.len--;
     }
     for (size_t i = 0; i < FETCH_KEEP_MAX && req->spec.keep[i] != NULL; i++) {
         size_t n = strlen(req->spec.keep[i]);
-        if (line.len > n && line.ptr[n] == ':' && line.len <= FETCH_KEPT_BYTES_MAX &&
+        if (line.len > n && line.ptr[n] == ':' &&
             strncasecmp(line.ptr, req->spec.keep[i], n) == 0) {
-            free(req->kept[i]);
-            req->kept[i] = slice_dup(slice_trim(slice_sub(line, n + 1, line.len)));
+            keep_value(&req->kept[i], slice_trim(slice_sub(line, n + 1, line.len)));
         }
     }
 }
@@ -251,9 +274,7 @@ static void request_free(struct fetch_request *req)
 {
     curl_slist_free_all(req->headers);
     strbuf_fini(&req->in);
-    for (size_t i = 0; i < FETCH_KEEP_MAX; i++) {
-        free(req->kept[i]);
-    }
+    forget_kept(req);
     free(req->body);
     free(req);
 }

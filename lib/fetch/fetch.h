@@ -36,8 +36,9 @@ enum { FETCH_KEEP_MAX = 2, FETCH_KEPT_BYTES_MAX = 8192 };
 struct fetch_result {
     int status;                        /* HTTP status; 0 when none came */
     struct slice body;                 /* whole body, empty when on_data took it; NUL follows */
-    struct slice kept[FETCH_KEEP_MAX]; /* of the header fields in keep; empty: not there, or longer
-                                        * than FETCH_KEPT_BYTES_MAX */
+    struct slice kept[FETCH_KEEP_MAX]; /* of the header fields in keep, those that came several
+                                        * times joined with commas; empty: not there. What goes
+                                        * beyond FETCH_KEPT_BYTES_MAX is left out */
 };
 
 /* The head has arrived; only with on_data. */

@@ -19,11 +19,11 @@
 #include "json/jparse.h"
 #include "fetch/fetch.h"
 #include "kube/status.h"
+#include "kube/warning.h"
 
 enum {
     CALL_TIMEOUT_DEFAULT_MS = 15000,
     ANSWER_BYTES_MAX = 256 << 20,
-    PATH_BYTES_MAX = 16 << 10,
     TOKEN_BYTES_MAX = 64 << 10,
     TOKEN_AGE_MAX_MS = 60000,
     CONFLICT_TRIES = 8,
@@ -37,6 +37,8 @@ struct kube_client {
     char *auth;       /* "Authorization: Bearer …", NULL: none */
     uint64_t token_read_ms;
     uint64_t timeout_ms;
+    kube_warning_cb on_warning; /* NULL: nobody wants them */
+    void *warning_arg;
     kube_close_cb close_cb;
     void *close_arg;
 };
@@ -91,76 +93,6 @@ static void client_read_token(struct kube_client *client)
     if (fs_read_file(client->token_file, TOKEN_BYTES_MAX, &text, NULL) == 0 && text.len > 0) {
         client_set_token(client, text.ptr);
     }
-}
-
-/* --- paths
- * ------------------------------------------------------------------------------------------- */
-
-static void append_encoded(struct strbuf *out, const char *text)
-{
-    for (const char *p = text; *p != '\0'; p++) {
-        unsigned char c = (unsigned char)*p;
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                     c == '-' || c == '_' || c == '.' || c == '~';
-        if (plain) {
-            strbuf_append_char(out, *p);
-        } else {
-            strbuf_appendf(out, "%%%02X", c);
-        }
-    }
-}
-
-static void append_query(struct strbuf *out, char *sep, const char *key, const char *value)
-{
-    if (value != NULL && value[0] != '\0') {
-        strbuf_appendf(out, "%c%s=", *sep, key);
-        append_encoded(out, value);
-        *sep = '&';
-    }
-}
-
-static void append_segment(struct strbuf *out, const char *text)
-{
-    strbuf_append_char(out, '/');
-    append_encoded(out, text);
-}
-
-char *kube_path(const struct kube_call *call)
-{
-    CLEANUP(strbuf_fini) struct strbuf out;
-    strbuf_init(&out, PATH_BYTES_MAX);
-    strbuf_append_str(&out, call->kind.group[0] == '\0' ? "/api" : "/apis");
-    if (call->kind.group[0] != '\0') {
-        append_segment(&out, call->kind.group);
-    }
-    append_segment(&out, call->kind.version);
-    if (call->ns != NULL && call->ns[0] != '\0') {
-        strbuf_append_str(&out, "/namespaces");
-        append_segment(&out, call->ns);
-    }
-    if (call->kind.plural != NULL) {
-        append_segment(&out, call->kind.plural);
-    }
-    if (call->name != NULL) {
-        append_segment(&out, call->name);
-    }
-    if (call->subresource != NULL) {
-        append_segment(&out, call->subresource);
-    }
-    char sep = '?';
-    char limit[32] = "";
-    if (call->limit > 0) {
-        snprintf(limit, sizeof(limit), "%lld", (long long)call->limit);
-    }
-    append_query(&out, &sep, "labelSelector", call->label_selector);
-    append_query(&out, &sep, "fieldSelector", call->field_selector);
-    append_query(&out, &sep, "limit", limit);
-    append_query(&out, &sep, "continue", call->continue_token);
-    append_query(&out, &sep, "dryRun", call->dry_run ? "All" : NULL);
-    append_query(&out, &sep, "fieldValidation", call->field_validation);
-    append_query(&out, &sep, "fieldManager", call->field_manager);
-    append_query(&out, &sep, "force", call->field_manager != NULL ? "true" : NULL);
-    return strbuf_take(&out, NULL);
 }
 
 /* --- one request
@@ -246,6 +178,7 @@ static int request_send(struct kube_request *req, const char *method, const char
         .method = method,
         .url = url,
         .headers = headers,
+        .keep = {client->on_warning != NULL ? "Warning" : NULL},
         .body = slice_str(text),
         .timeout_ms = req->timeout_ms,
         .max_body = ANSWER_BYTES_MAX,
@@ -272,10 +205,20 @@ static struct kube_request *request_new(struct kube_client *client, const struct
     return req;
 }
 
+static void tell_warnings(const struct kube_client *client, const struct fetch_result *result)
+{
+    struct slice rest = result->kept[0];
+    char text[WARNING_MAX];
+    while (client->on_warning != NULL && warning_next(&rest, text, sizeof(text))) {
+        client->on_warning(client->warning_arg, text);
+    }
+}
+
 static void on_answer(void *arg, const struct fetch_result *result, const struct error *failed)
 {
     struct kube_request *req = arg;
     struct error err = {0};
+    tell_warnings(req->client, result);
     CLEANUP(jfree) json_t *object = NULL;
     int rc = answer_object(req, result, failed, &object, &err);
     request_complete(req, object, rc < 0 ? &err : NULL);
@@ -394,6 +337,7 @@ static void on_change_answer(void *arg, const struct fetch_result *result,
     struct kube_request *req = arg;
     struct error err = {0};
     CLEANUP(jfree) json_t *object = NULL;
+    tell_warnings(req->client, result);
     int rc = answer_object(req, result, failed, &object, &err);
     if (rc == ERR_CONFLICT && req->writing && ++req->tries < CONFLICT_TRIES && !req->cancelled) {
         change_read(req, &err);
@@ -576,6 +520,8 @@ int kube_client_new(struct loop *loop, const struct kube_config *config,
     client->fetch = fetch;
     client->server = xstrdup(config->server);
     client->token_file = config->token_file == NULL ? NULL : xstrdup(config->token_file);
+    client->on_warning = options->on_warning;
+    client->warning_arg = options->warning_arg;
     client->timeout_ms = options->timeout_ms == 0 ? CALL_TIMEOUT_DEFAULT_MS : options->timeout_ms;
     if (config->token != NULL) {
         client_set_token(client, config->token);

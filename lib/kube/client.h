@@ -62,10 +62,15 @@ struct kube_call {
     void *arg;
 };
 
+/* A warning that the server sent with an answer, before the call's cb. May call nothing here. */
+typedef void (*kube_warning_cb)(void *arg, const char *text);
+
 struct kube_client_options {
-    const char *user_agent;   /* NULL: lull/VERSION */
-    uint64_t timeout_ms;      /* of a call; 0: 15 s */
-    unsigned max_connections; /* 0: 64; every watch takes one */
+    const char *user_agent;     /* NULL: lull/VERSION */
+    uint64_t timeout_ms;        /* of a call; 0: 15 s */
+    unsigned max_connections;   /* 0: 64; every watch takes one */
+    kube_warning_cb on_warning; /* NULL: they are left unread */
+    void *warning_arg;
 };
 
 /* config is copied; options may be NULL. Connects to nothing yet. */

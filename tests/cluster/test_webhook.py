@@ -7,7 +7,7 @@ import ssl
 
 import pytest
 
-from cluster import apply, get, hello, kubectl, run, wait_for, KUBECTL
+from cluster import apply, get, hello, kubectl, lull_at, run, wait_for, KUBECTL
 
 SYSTEM = "lull-system"
 CERTS = ("-n", SYSTEM, "secret", "lull-webhook-certs")
@@ -63,6 +63,13 @@ def test_what_is_wrong_is_refused_when_it_is_written(namespace):
     apply(hello(namespace, "fine"))
     run(*KUBECTL, "apply", "--dry-run=server", "-f", "-", stdin=json.dumps(hello(namespace, "not-made")))
     assert get("-n", namespace, "ksvc", "not-made") is None
+
+
+def test_lull_prints_the_webhooks_warnings_once_each(namespace, tmp_path):
+    manifest = tmp_path / "service.yaml"
+    manifest.write_text("".join(json.dumps(hello(namespace, name)) + "\n---\n" for name in ("one", "two")))
+    said = lull_at("apply", "--dry-run=server", "-f", str(manifest)).stderr.splitlines()
+    assert len([line for line in said if line.startswith("Warning: Kubernetes default value is insecure")]) == 1, said
 
 
 def test_a_config_that_nobody_could_read_is_refused():

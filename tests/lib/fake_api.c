@@ -77,9 +77,10 @@ static void conn_answer(struct fake_conn *conn, const struct fake_step *step)
         return;
     }
     const char *body = step->body == NULL ? "" : step->body;
-    conn_write(conn, xasprintf("HTTP/1.1 %d X\r\nContent-Type: application/json\r\n"
-                               "Content-Length: %zu\r\n\r\n%s",
-                               step->status, strlen(body), body));
+    conn_write(conn,
+               xasprintf("HTTP/1.1 %d X\r\nContent-Type: application/json\r\n"
+                         "%sContent-Length: %zu\r\n\r\n%s",
+                         step->status, step->head == NULL ? "" : step->head, strlen(body), body));
     if (step->close_after) {
         conn_close(conn);
     }

@@ -24,6 +24,7 @@ struct fake_step {
     bool stream;      /* chunked, stays open: fake_api_send, fake_api_cut */
     bool hang;        /* never answer */
     bool close_after; /* close the connection after the answer (not announced) */
+    const char *head; /* more header lines of an answer with a body, each with its CRLF */
 };
 
 struct fake_conn;

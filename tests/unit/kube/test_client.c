@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /* API calls against a scripted server: paths, errors, conflict retry, the blocking form. */
 #include "base/mem.h"
+#include "base/strbuf.h"
 #include "json/jget.h"
 #include "json/jparse.h"
 #include "kube/client.h"
 #include "kube/event.h"
+#include "kube/warning.h"
 #include "fake_api.h"
 #include "test.h"
 
@@ -156,6 +158,70 @@ static void verbs_and_errors(void **state)
     world_end(&w);
 }
 
+static void on_warned(void *arg, const char *text)
+{
+    strbuf_appendf(arg, "%s|", text);
+}
+
+static void warnings_are_told(void **state)
+{
+    (void)state;
+    static const struct fake_step steps[] = {
+        {"GET ", 200, "{}",
+         .head = "Warning: 299 - \"one\"\r\nX: 1\r\nWarning: 299 - \"two, \\\"2\\\"\"\r\n"},
+        {"GET ", 404, "{}", .head = "Warning: 299 - \"three\"\r\n"},
+        {"GET ", 200, "{}"},
+    };
+    struct world w;
+    struct got got = {0};
+    struct error err = {0};
+    CLEANUP(strbuf_fini) struct strbuf told;
+    strbuf_init(&told, 4096);
+    world_start(&w, steps, ARRAY_LEN(steps));
+    struct kube_config config = {.server = w.api.url};
+    struct kube_client_options options = {.on_warning = on_warned, .warning_arg = &told};
+    struct kube_client *client = NULL;
+    ASSERT_OK(kube_client_new(&w.loop, &config, &options, &client, &err));
+    struct kube_call call = {
+        .kind = ksvc, .ns = "default", .name = "hello", .cb = on_got, .arg = &got};
+    for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+        got_clear(&got);
+        ASSERT_OK(kube_get(client, &call, NULL, &err));
+        RUN_UNTIL(&w.loop, got.done);
+    }
+    assert_string_equal(told.ptr, "one|two, \"2\"|three|");
+    got_clear(&got);
+    kube_client_close(client, NULL, NULL);
+    world_end(&w);
+}
+
+static void warnings_are_read(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *header, *first;
+    } rows[] = {
+        {"299 - \"a\"", "a"},
+        {"299 - \"a\" \"Sun, 06 Nov 1994 08:49:37 GMT\"", "a"},
+        {"199 host:80 \"tab\there\"", "tab here"},
+        {"299 - \"\"", ""},
+        {"299 - \"longer than the room\"", "longer than the"},
+        {"299 - \"no end", NULL},
+        {"299 - \"ends in \\", NULL},
+        {"299", NULL},
+        {"", NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char buf[16];
+        struct slice rest = slice_str(rows[i].header);
+        bool there = warning_next(&rest, buf, sizeof(buf));
+        assert_int_equal(there, rows[i].first != NULL);
+        if (there) {
+            assert_string_equal(buf, rows[i].first);
+        }
+    }
+}
+
 static int change_spec(void *arg, json_t *object, struct error *err)
 {
     int *runs = arg;
@@ -252,6 +318,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(paths),
         cmocka_unit_test(verbs_and_errors),
+        cmocka_unit_test(warnings_are_told),
+        cmocka_unit_test(warnings_are_read),
         cmocka_unit_test(conflict_is_tried_again),
         cmocka_unit_test(sync_and_cancel),
     };
