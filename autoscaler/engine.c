@@ -13,6 +13,8 @@
 #include "autoscaler/status.h"
 
 #define NOTE_BYTES_MAX 4096
+/* Idle times that were learned are written down with the next change, or so often. */
+#define LEARNED_MS 60000u
 
 static void on_timer(struct timer *timer);
 
@@ -125,7 +127,10 @@ void engine_evaluate(struct engine *e, struct revision *rev, enum engine_reason 
     bool reached = !before.initialized && rev->state.initialized;
     bool moved = before.active != rev->state.active || want_before != rev->want;
     bool known = rev->status_known && rev->known_actual == rev->ready;
-    if (reached || moved || reason == ENGINE_CHANGED || (rev->status_text == NULL && !known)) {
+    bool learned = rev->idle != NULL && rev->idle->saved != rev->idle->revised &&
+                   now_ms - rev->status_written_ms >= LEARNED_MS;
+    if (reached || moved || learned || reason == ENGINE_CHANGED ||
+        (rev->status_text == NULL && !known)) {
         status_mark(e, rev, reached);
     }
 }

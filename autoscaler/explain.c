@@ -131,15 +131,29 @@ static void say_plan(struct strbuf *out, const struct revision *rev, const struc
     case PLAN_GAVE_UP:
         strbuf_append_str(out, "no replica became ready within the progress deadline");
         break;
+    case PLAN_HISTOGRAM:
+        strbuf_append_str(out,
+                          "policy histogram expects traffic, from how long it was idle before");
+        break;
+    case PLAN_ANNOUNCED:
+        strbuf_append_str(out, "warm-at has announced traffic");
+        break;
     }
     say_duration(out, ", for ", p->until_ms, now_ms);
 }
 
-static void say_next(struct strbuf *out, const struct revision *rev, const struct forecast *f)
+static void say_next(struct strbuf *out, const struct revision *rev, const struct forecast *f,
+                     uint64_t now_ms)
 {
     char text[NUM_DURATION_MAX];
+    struct revision_warm warm = revision_warm(rev, now_ms);
     if (rev->replicas == 0) {
         strbuf_append_str(out, "The next request starts a replica.");
+        if (warm.next_ms > 0) {
+            strbuf_appendf(out, " Without one it is started in %s (%s).",
+                           seconds_text(warm.next_ms - now_ms, text, sizeof(text)),
+                           plan_rule_text(warm.next_rule));
+        }
         return;
     }
     if (!f->changes) {
@@ -211,6 +225,13 @@ static void say_hold(struct strbuf *out, const struct revision *rev, const struc
         break;
     case HOLD_STARTING:
         strbuf_append_str(out, "it is starting");
+        break;
+    case HOLD_HISTOGRAM:
+        strbuf_append_str(out,
+                          "policy histogram expects traffic, from how long it was idle before");
+        break;
+    case HOLD_ANNOUNCED:
+        strbuf_append_str(out, "warm-at has announced traffic");
         break;
     case HOLD_REPORTS:
         strbuf_append_str(out, "the activators' reports are not complete for a stable window yet");
@@ -315,6 +336,28 @@ static void add_holds(struct jbuild *b, const struct revision *rev, const struct
     }
 }
 
+/* What the policy histogram has learned, and when it would start a replica ahead of traffic. */
+static void add_idle(struct jbuild *b, const struct revision *rev, uint64_t now_ms)
+{
+    struct revision_warm warm = revision_warm(rev, now_ms);
+    if (warm.next_ms > 0) {
+        jbuild_double(b, "prewarm.inSeconds", (double)(warm.next_ms - now_ms) / 1000);
+        jbuild_str(b, "prewarm.reason", plan_rule_text(warm.next_rule));
+    }
+    if (rev->idle == NULL) {
+        return;
+    }
+    struct idle_window window = idle_window(rev->idle);
+    jbuild_str(b, "histogram.verdict", idle_verdict_text(window.verdict));
+    jbuild_i64(b, "histogram.idleTimes", (int64_t)rev->idle->total + rev->idle->beyond);
+    jbuild_i64(b, "histogram.beyond", rev->idle->beyond);
+    jbuild_double(b, "histogram.binSeconds", (double)rev->idle->bin_ms / 1000);
+    if (window.verdict == IDLE_PREDICTED) {
+        jbuild_double(b, "histogram.warmFromSeconds", (double)rev->idle->head_ms / 1000);
+        jbuild_double(b, "histogram.warmUntilSeconds", (double)rev->idle->tail_ms / 1000);
+    }
+}
+
 json_t *explain_json(const struct revision *rev, const struct reports *reports, uint64_t now_ms,
                      int64_t wall_ns, struct error *err)
 {
@@ -331,7 +374,7 @@ json_t *explain_json(const struct revision *rev, const struct reports *reports, 
     if (trouble != NULL) {
         strbuf_appendf(&text, "Its replicas have trouble: %s. ", trouble);
     }
-    say_next(&text, rev, &forecast);
+    say_next(&text, rev, &forecast, now_ms);
 
     char time[CLOCK_RFC3339_MAX];
     struct jbuild b;
@@ -351,6 +394,7 @@ json_t *explain_json(const struct revision *rev, const struct reports *reports, 
     }
     jbuild_json(&b, "changes", history_to_json(&rev->history));
     add_settings(&b, rev);
+    add_idle(&b, rev, now_ms);
     jbuild_bool(&b, "reports.fresh", reports->fresh);
     jbuild_bool(&b, "reports.current", reports->current);
     jbuild_i64(&b, "reports.activators", (int64_t)reports_connected(reports));

@@ -99,19 +99,33 @@ static bool is_settled(const struct revision *rev)
            rev->plan.until_ms == 0;
 }
 
+/* Until when the coming ticks do the same as the last one; 0: not known. */
+static uint64_t quiet_until(const struct revision *rev)
+{
+    const struct decision *d = &rev->last;
+    bool quiet = d->valid && d->stable == 0 && d->panic == 0 && !d->panicking && d->until_ms == 0;
+    return quiet && !rev->plan.write ? rev->plan.until_ms : 0;
+}
+
 static struct forecast run(struct shadow *s, uint64_t now_ms)
 {
     struct forecast out = {0};
     struct revision *rev = &s->rev;
     uint64_t last_ms = s->reports.last_ms;
     uint64_t t = forecast_next_tick(rev, now_ms);
-    for (; t <= now_ms + FORECAST_MS && !out.zero; t += DECIDER_TICK_MS) {
+    uint64_t warm_ms = revision_warm(rev, now_ms).until_ms;
+    uint64_t end_ms = (warm_ms > now_ms ? warm_ms : now_ms) + FORECAST_MS;
+    for (; t <= end_ms && !out.zero; t += DECIDER_TICK_MS) {
         s->reports.last_ms = report_before(last_ms, t);
         struct plan plan = revision_decide(rev, &s->reports, false, t);
         if (!plan.write && is_settled(rev)) {
             break;
         }
         if (!plan.write) {
+            uint64_t until_ms = quiet_until(rev);
+            if (until_ms > t + DECIDER_TICK_MS) {
+                t += (until_ms - t - 1) / DECIDER_TICK_MS * DECIDER_TICK_MS;
+            }
             continue;
         }
         if (!out.changes) {
@@ -202,6 +216,12 @@ static void take_away(enum hold hold, struct shadow *s)
     case HOLD_GRACE:
         rev->spec.grace_ms = 0;
         break;
+    case HOLD_HISTOGRAM:
+        rev->spec.histogram = false;
+        break;
+    case HOLD_ANNOUNCED:
+        rev->times = NULL; /* the copy's */
+        break;
     case HOLD_STARTING:
         if (rev->state.active == PLAN_ACTIVATING) {
             rev->state.active = PLAN_ACTIVE;
@@ -239,7 +259,7 @@ static uint64_t traffic_until(const struct revision *rev)
 
 /* When it ends by itself. */
 static uint64_t hold_until(enum hold hold, const struct revision *rev,
-                           const struct reports *reports)
+                           const struct reports *reports, uint64_t now_ms)
 {
     uint64_t window_ms = rev->spec.stable_window_s * 1000ull;
     switch (hold) {
@@ -258,6 +278,9 @@ static uint64_t hold_until(enum hold hold, const struct revision *rev,
                                                   : 0;
     case HOLD_DELAY:
         return rev->last.rule == DECIDER_DELAY ? rev->last.until_ms : 0;
+    case HOLD_HISTOGRAM:
+    case HOLD_ANNOUNCED:
+        return revision_warm(rev, now_ms).until_ms;
     case HOLD_GRACE:
     case HOLD_STARTING:
     case HOLD_RATE:
@@ -296,7 +319,7 @@ static size_t holds_together(const struct revision *rev, const struct reports *r
     for (int i = 0; i < HOLD_N; i++) {
         struct forecast only = run_with_only((enum hold)i, rev, reports, now_ms);
         if (lower(&none, &only)) {
-            uint64_t until_ms = hold_until((enum hold)i, rev, reports);
+            uint64_t until_ms = hold_until((enum hold)i, rev, reports, now_ms);
             out[count++] = (struct holding){(enum hold)i, until_ms > now_ms ? until_ms : 0, *base};
         }
     }
@@ -319,7 +342,7 @@ size_t forecast_holds(const struct revision *rev, const struct reports *reports,
         struct forecast without = run(&s, now_ms);
         shadow_fini(&s);
         if (lower(&without, &base)) {
-            uint64_t until_ms = hold_until(hold, rev, reports);
+            uint64_t until_ms = hold_until(hold, rev, reports, now_ms);
             out[count++] = (struct holding){hold, until_ms > now_ms ? until_ms : 0, without};
         }
     }

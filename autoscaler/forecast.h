@@ -37,6 +37,8 @@ struct forecast {
     X(HOLD_RECENT, "recently-active")                                       \
     X(HOLD_RETENTION, "retention")                                          \
     X(HOLD_GRACE, "grace")                                                  \
+    X(HOLD_HISTOGRAM, "histogram")                                          \
+    X(HOLD_ANNOUNCED, "warm-at")                                            \
     X(HOLD_STARTING, "activating")                                          \
     X(HOLD_REPORTS, "reports-incomplete")
 

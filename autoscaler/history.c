@@ -33,6 +33,8 @@ static int32_t bounded(const struct change *c, const struct scaling_spec *spec, 
         return desired < spec->max_scale ? desired : spec->max_scale;
     case PLAN_NO_ZERO:
     case PLAN_RECENTLY_ACTIVE:
+    case PLAN_HISTOGRAM:
+    case PLAN_ANNOUNCED:
         return desired > 1 ? desired : 1;
     case PLAN_GAVE_UP:
         return 0;

@@ -54,6 +54,19 @@ static const char *revision_label(const json_t *object)
 
 /* --- PodAutoscaler ------------------------------------------------------------------------- */
 
+static void read_warm_at(struct slice text, struct pa_object *pa)
+{
+    struct slice one;
+    bool more = true;
+    while (more && pa->warm_at_count < WARM_AT_MAX) {
+        more = slice_split(&text, ',', &one);
+        if (clock_parse_rfc3339(slice_trim(one), &pa->warm_at_wall_ns[pa->warm_at_count], NULL) ==
+            0) {
+            pa->warm_at_count++;
+        }
+    }
+}
+
 static void read_annotations(const json_t *object, struct pa_object *pa)
 {
     json_t *annotations = jpeek_obj(object, "metadata.annotations");
@@ -65,7 +78,10 @@ static void read_annotations(const json_t *object, struct pa_object *pa)
         if (text == NULL || strlen(text) > ANNOTATION_BYTES_MAX) {
             continue;
         }
-        if (strncmp(key, AUTOSCALING_PREFIX, strlen(AUTOSCALING_PREFIX)) == 0) {
+        if (strcmp(key, ANNOTATION_WARM_AT) == 0) {
+            read_warm_at(slice_str(text), pa);
+        } else if (slice_starts_with(slice_str(key), SLICE_LIT(AUTOSCALING_PREFIX)) ||
+                   slice_starts_with(slice_str(key), SLICE_LIT(AUTOSCALING_LULL_PREFIX))) {
             pa->annotations =
                 xreallocarray(pa->annotations, pa->annotation_count + 1, sizeof(*pa->annotations));
             pa->annotations[pa->annotation_count++] = (struct config_pair){
@@ -111,6 +127,7 @@ static void read_pa_status(const json_t *object, struct pa_object *pa)
         pa->history = NEW(struct history);
         history_from_json(pa->history, decisions);
     }
+    pa->idle = json_incref(jpeek_obj(object, "status.lullIdle"));
 }
 
 int pa_object_project(void *arg, const json_t *object, void *value, struct error *err)
@@ -150,6 +167,7 @@ void pa_object_release(void *arg, void *value)
     free(pa->annotations);
     free(pa->deployment);
     free(pa->history);
+    json_decref(pa->idle);
 }
 
 /* --- Deployment ---------------------------------------------------------------------------- */

@@ -17,10 +17,11 @@ struct pa_object {
     char *deployment;              /* spec.scaleTargetRef.name */
     int64_t container_concurrency; /* 0: no limit */
     int64_t generation;
-    int64_t observed_generation;     /* of its status; 0: none */
-    bool reachable;                  /* spec.reachability is not Unreachable */
-    uint64_t progress_deadline_ms;   /* 0: not given */
-    struct config_pair *annotations; /* autoscaling.knative.dev/… only; owned, with their texts */
+    int64_t observed_generation;   /* of its status; 0: none */
+    bool reachable;                /* spec.reachability is not Unreachable */
+    uint64_t progress_deadline_ms; /* 0: not given */
+    /* autoscaling.knative.dev/… and autoscaling.lull.dev/… only; owned, with their texts */
+    struct config_pair *annotations;
     size_t annotation_count;
     /* Its status, as a start after a restart. */
     bool has_active;
@@ -31,6 +32,9 @@ struct pa_object {
     int32_t desired_scale;       /* -1: not there */
     int32_t actual_scale;        /* -1: not there */
     struct history *history;     /* recorded changes; owned; NULL: none */
+    json_t *idle;                /* status.lullIdle; owned; NULL: none */
+    int64_t warm_at_wall_ns[WARM_AT_MAX];
+    size_t warm_at_count;
 };
 
 int pa_object_project(void *arg, const json_t *object, void *value, struct error *err);

@@ -75,7 +75,7 @@ static struct plan bounded(const struct plan_state *s, const struct scaling_spec
 static struct plan from_inactive(const struct plan_state *s, const struct scaling_spec *spec,
                                  const struct plan_input *in)
 {
-    uint64_t retention_ms = in->reachable ? spec->retention_ms : 0;
+    uint64_t retention_ms = in->reachable && !in->predicted ? spec->retention_ms : 0;
     uint64_t inactive_ms = passed(in->now_ms, s->since_ms);
     if (inactive_ms < retention_ms) {
         return (struct plan){
@@ -126,6 +126,10 @@ static struct plan scale(const struct plan_state *s, const struct scaling_spec *
     }
     struct plan plan = {.want = larger(s->desired, 0)};
     plan = bounded(s, spec, in, observed(spec, in, plan));
+    if (plan.want == 0 && in->warm != PLAN_AS_DECIDED && in->reachable) {
+        return (struct plan){
+            .want = 1, .write = true, .rule = in->warm, .until_ms = in->warm_until_ms};
+    }
     if (plan.want == 0) {
         return to_zero(s, spec, in);
     }

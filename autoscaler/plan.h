@@ -36,7 +36,9 @@ enum plan_active {
     X(PLAN_RETENTION, "retention")             /* the last replica is kept */                   \
     X(PLAN_GRACE, "grace")                     /* the activators came into the path just now */ \
     X(PLAN_STARTING, "activating")             /* replicas are on their way: left alone */      \
-    X(PLAN_GAVE_UP, "activation-timed-out")
+    X(PLAN_GAVE_UP, "activation-timed-out")                                                     \
+    X(PLAN_HISTOGRAM, "histogram") /* idle times say that traffic comes soon */                 \
+    X(PLAN_ANNOUNCED, "warm-at")   /* somebody has announced traffic */
 
 #define PLAN_RULE_ENUM(id, text) id,
 enum plan_rule { PLAN_RULE_MAP(PLAN_RULE_ENUM) PLAN_RULE_N };
@@ -61,6 +63,9 @@ struct plan_input {
     uint64_t reports_since_ms; /* since when without a hole */
     uint64_t path_since_ms;    /* since when activators are in the path */
     uint64_t progress_deadline_ms;
+    bool predicted;         /* idle times say when it may go: retention does not count */
+    enum plan_rule warm;    /* why a replica is wanted without traffic; PLAN_AS_DECIDED: none is */
+    uint64_t warm_until_ms; /* … and for how long */
 };
 
 struct plan {

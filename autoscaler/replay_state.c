@@ -7,8 +7,10 @@
  */
 #include "autoscaler/replay_state.h"
 
+#include "base/mem.h"
 #include "json/jget.h"
 #include "autoscaler/forecast.h"
+#include "autoscaler/idle_json.h"
 
 #define RECORD_MS  5400000u
 #define REPORT_MS  1000u
@@ -48,6 +50,8 @@ static const struct setting {
     SETTING("maxScale", I32, max_scale, 0, INT32_MAX),
     SETTING("activationScale", I32, activation_scale, 1, INT32_MAX),
     SETTING("scaleToZero", BOOL, scale_to_zero, 0, 1),
+    SETTING("histogram", BOOL, histogram, 0, 1),
+    SETTING("histogramBinMs", U32, histogram_bin_ms, HISTOGRAM_BIN_MIN_MS, HISTOGRAM_BIN_MAX_MS),
 #undef SETTING
 };
 
@@ -123,6 +127,10 @@ static int setting_from_json(const struct setting *row, const json_t *json,
                              struct scaling_spec *spec, struct error *err)
 {
     void *at = (char *)spec + row->offset;
+    bool ours = slice_starts_with(slice_str(row->name), SLICE_LIT("histogram"));
+    if (ours && json_object_get(json, row->name) == NULL) {
+        return 0; /* recorded before there was such a thing: as the config has it */
+    }
     if (row->type == SETTING_BOOL) {
         return jget_bool(json, row->name, at, err);
     }
@@ -264,6 +272,24 @@ static int delay_from_json(const json_t *json, uint64_t origin_ms, struct revisi
 
 static const char *const actives[] = {"activating", "active", "inactive", "timed-out"};
 
+/* What is wanted ahead of traffic: idle times, and what was announced. */
+static void add_ahead(json_t *state, const struct revision *rev)
+{
+    if (rev->idle != NULL) {
+        json_t *idle = idle_to_json(rev->idle);
+        json_object_del(idle, "last");
+        json_object_set_new(idle, "since", json_integer((json_int_t)rev->idle->last_ms));
+        json_object_set_new(state, "idle", idle);
+    }
+    if (rev->times != NULL) {
+        json_t *times = json_array();
+        for (size_t i = 0; i < rev->times->count; i++) {
+            json_array_append_new(times, json_integer((json_int_t)rev->times->at_ms[i]));
+        }
+        json_object_set_new(state, "warmAt", times);
+    }
+}
+
 json_t *replay_state_to_json(const struct revision *rev, const struct reports *reports)
 {
     json_t *windows = json_pack(
@@ -278,11 +304,49 @@ json_t *replay_state_to_json(const struct revision *rev, const struct reports *r
     json_t *said = json_pack("{s:b, s:I, s:I, s:I}", "current", reports->current, "last",
                              (json_int_t)reports->last_ms, "since", (json_int_t)reports->since_ms,
                              "path", (json_int_t)reports->path_since_ms);
-    return json_pack("{s:o, s:i, s:i, s:o, s:o, s:o, s:o, s:{s:f, s:I}, s:o}", "settings",
-                     settings_to_json(rev), "replicas", rev->replicas, "ready", rev->ready,
-                     "windows", windows, "panic", panic, "delay",
-                     delay_to_json(&rev->decider.delay), "active", active, "held", "count",
-                     rev->held_count, "since", (json_int_t)rev->held_ms, "reports", said);
+    json_t *state = json_pack("{s:o, s:i, s:i, s:o, s:o, s:o, s:o, s:{s:f, s:I}, s:o}", "settings",
+                              settings_to_json(rev), "replicas", rev->replicas, "ready", rev->ready,
+                              "windows", windows, "panic", panic, "delay",
+                              delay_to_json(&rev->decider.delay), "active", active, "held", "count",
+                              rev->held_count, "since", (json_int_t)rev->held_ms, "reports", said);
+    add_ahead(state, rev);
+    return state;
+}
+
+static int read_ahead(const json_t *state, uint64_t origin_ms, struct revision *rev,
+                      struct error *err)
+{
+    free(rev->idle);
+    rev->idle = NULL;
+    free(rev->times);
+    rev->times = NULL;
+    if (rev->spec.histogram) {
+        rev->idle = NEW(struct idle);
+        idle_init(rev->idle, rev->spec.histogram_bin_ms);
+    }
+    const json_t *idle = jget(state, "idle");
+    if (idle != NULL && rev->idle != NULL) {
+        uint64_t since_ms;
+        int rc = get_ms(state, "idle.since", &since_ms, err);
+        if (rc < 0) {
+            return rc;
+        }
+        idle_from_json(rev->idle, idle, 0);
+        rev->idle->last_ms = since_ms > 0 ? since_ms + origin_ms : 0;
+    }
+    size_t i;
+    const json_t *at;
+    json_array_foreach(jpeek_arr(state, "warmAt"), i, at)
+    {
+        json_int_t ms = json_integer_value(at);
+        if (i >= WARM_AT_MAX || ms <= 0 || ms > TIME_MAX) {
+            return error_set(err, ERR_INVALID,
+                             "warmAt[%zu]: must be a time, and at most %u of them", i, WARM_AT_MAX);
+        }
+        rev->times = rev->times == NULL ? NEW(struct warm_at) : rev->times;
+        rev->times->at_ms[rev->times->count++] = (uint64_t)ms + origin_ms;
+    }
+    return 0;
 }
 
 static int read_decider(const json_t *state, uint64_t origin_ms, struct revision *rev,
@@ -372,6 +436,7 @@ int replay_state_from_json(const json_t *state, uint64_t origin_ms, struct revis
     }
     rc = rc < 0 ? rc : read_decider(state, origin_ms, rev, err);
     rc = rc < 0 ? rc : read_plan(state, origin_ms, rev, err);
+    rc = rc < 0 ? rc : read_ahead(state, origin_ms, rev, err);
     rc = rc < 0 ? rc : read_reports(state, origin_ms, reports, err);
     rev->started = rc == 0;
     return rc;

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "autoscaler/idle_json.h"
 
 /* Knative's default of config-deployment's progress-deadline. */
 #define PROGRESS_DEADLINE_MS 600000u
@@ -66,6 +67,8 @@ void revision_free(struct revision *rev)
     list_remove(&rev->status_link);
     windows_fini(rev);
     decider_fini(&rev->decider);
+    free(rev->idle);
+    free(rev->times);
     free(rev->deployment);
     free(rev->status_text);
     free(rev->ns);
@@ -89,6 +92,20 @@ static void resize(struct window *w, uint32_t seconds, int64_t now)
     }
 }
 
+/* Idle times are learned while the policy asks for it. */
+static void resolve_idle(struct revision *rev)
+{
+    bool wanted = rev->spec.histogram;
+    if (rev->idle != NULL && (!wanted || rev->idle->bin_ms != rev->spec.histogram_bin_ms)) {
+        free(rev->idle);
+        rev->idle = NULL;
+    }
+    if (wanted && rev->idle == NULL) {
+        rev->idle = NEW(struct idle);
+        idle_init(rev->idle, rev->spec.histogram_bin_ms);
+    }
+}
+
 void revision_resolve(struct revision *rev, const struct pa_object *pa,
                       const struct autoscaler_config *config, uint64_t now_ms)
 {
@@ -99,6 +116,22 @@ void revision_resolve(struct revision *rev, const struct pa_object *pa,
     resize(&rev->concurrency_panic, rev->spec.panic_window_s, now);
     resize(&rev->rps_stable, rev->spec.stable_window_s, now);
     resize(&rev->rps_panic, rev->spec.panic_window_s, now);
+    resolve_idle(rev);
+}
+
+/* What was announced, in the time of this process. */
+static void set_times(struct revision *rev, const struct pa_object *pa, uint64_t now_ms,
+                      int64_t wall_ns)
+{
+    free(rev->times);
+    rev->times = NULL;
+    for (size_t i = 0; i < pa->warm_at_count; i++) {
+        int64_t in_ms = (pa->warm_at_wall_ns[i] - wall_ns) / (int64_t)CLOCK_NS_PER_MS;
+        if (in_ms + (int64_t)now_ms > 0) {
+            rev->times = rev->times == NULL ? NEW(struct warm_at) : rev->times;
+            rev->times->at_ms[rev->times->count++] = (uint64_t)(in_ms + (int64_t)now_ms);
+        }
+    }
 }
 
 /* What the status remembers from before a restart; ages are clamped once, here. */
@@ -143,7 +176,15 @@ void revision_set_pa(struct revision *rev, struct pa_object *pa,
     rev->generation = pa->generation;
     rev->progress_deadline_ms =
         pa->progress_deadline_ms > 0 ? pa->progress_deadline_ms : PROGRESS_DEADLINE_MS;
+    bool learned = rev->idle != NULL;
     revision_resolve(rev, pa, config, now_ms);
+    set_times(rev, pa, now_ms, wall_ns);
+    if (rev->idle != NULL) {
+        rev->idle->wall_ms = wall_ns / (int64_t)CLOCK_NS_PER_MS - (int64_t)now_ms;
+    }
+    if (rev->idle != NULL && !learned && pa->idle != NULL) {
+        idle_from_json(rev->idle, pa->idle, now_ms);
+    }
 }
 
 void revision_clear_pa(struct revision *rev)
@@ -162,6 +203,10 @@ void revision_clear_pa(struct revision *rev)
     rev->want = -1;
     rev->history = (struct history){0};
     rev->goal = -1;
+    free(rev->idle);
+    rev->idle = NULL;
+    free(rev->times);
+    rev->times = NULL;
     free(rev->status_text);
     rev->status_text = NULL;
     list_remove(&rev->retry_link);
@@ -256,6 +301,9 @@ void revision_record(struct revision *rev, uint64_t now_ms, unsigned missed, dou
     if (!rev->has_pa) {
         return;
     }
+    if (rev->idle != NULL && (concurrency > 0 || rps > 0)) {
+        idle_traffic(rev->idle, now_ms);
+    }
     for (int64_t second = second_of(now_ms) - missed; second <= second_of(now_ms); second++) {
         window_record(&rev->concurrency_stable, second, share(concurrency));
         window_record(&rev->concurrency_panic, second, share(concurrency));
@@ -297,12 +345,52 @@ void revision_poked(struct revision *rev, double count, uint64_t now_ms)
     bool recent = rev->held_count > 0 && now_ms - rev->held_ms < REVISION_CROWD_MS;
     rev->held_count = recent && rev->held_count > count ? rev->held_count : fmax(count, 1);
     rev->held_ms = now_ms;
+    if (rev->idle != NULL) {
+        idle_traffic(rev->idle, now_ms);
+    }
 }
 
 static double held_now(const struct revision *rev, bool held, uint64_t now_ms)
 {
     bool crowd = rev->held_count > 1 && now_ms - rev->held_ms < REVISION_CROWD_MS;
     return crowd ? rev->held_count : held ? 1 : 0;
+}
+
+/* Takes a time span in: the one that lasts longest now, else the next one. */
+static void consider(struct revision_warm *w, enum plan_rule rule, uint64_t from_ms,
+                     uint64_t until_ms, uint64_t now_ms)
+{
+    if (now_ms >= until_ms) {
+        return;
+    }
+    if (now_ms < from_ms) {
+        if (w->next_ms == 0 || from_ms < w->next_ms) {
+            w->next_ms = from_ms;
+            w->next_rule = rule;
+        }
+    } else if (w->rule == PLAN_AS_DECIDED || until_ms > w->until_ms) {
+        w->rule = rule;
+        w->until_ms = until_ms;
+    }
+}
+
+struct revision_warm revision_warm(const struct revision *rev, uint64_t now_ms)
+{
+    struct revision_warm w = {.rule = PLAN_AS_DECIDED, .next_rule = PLAN_AS_DECIDED};
+    if (rev->idle != NULL && rev->spec.histogram) {
+        struct idle_window idle = idle_window(rev->idle);
+        w.predicted = idle.verdict == IDLE_PREDICTED;
+        if (w.predicted) {
+            consider(&w, PLAN_HISTOGRAM, idle.from_ms, idle.until_ms, now_ms);
+        }
+    }
+    for (size_t i = 0; rev->times != NULL && i < rev->times->count; i++) {
+        uint64_t at_ms = rev->times->at_ms[i];
+        uint64_t lead_ms = at_ms < REVISION_WARM_LEAD_MS ? at_ms : REVISION_WARM_LEAD_MS;
+        consider(&w, PLAN_ANNOUNCED, at_ms - lead_ms, at_ms + rev->spec.stable_window_s * 1000ull,
+                 now_ms);
+    }
+    return w;
 }
 
 struct plan revision_decide(struct revision *rev, const struct reports *reports, bool held,
@@ -323,7 +411,11 @@ struct plan revision_decide(struct revision *rev, const struct reports *reports,
 struct plan revision_replan(struct revision *rev, const struct reports *reports, bool held,
                             uint64_t now_ms)
 {
+    struct revision_warm warm = revision_warm(rev, now_ms);
     struct plan_input in = {
+        .predicted = warm.predicted,
+        .warm = warm.rule,
+        .warm_until_ms = warm.until_ms,
         .now_ms = now_ms,
         .reachable = rev->reachable,
         .held = held,

@@ -13,12 +13,16 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "autoscaler/history.h"
+#include "autoscaler/idle.h"
 #include "autoscaler/objects.h"
 #include "autoscaler/reports.h"
 
 /* A crowd that was poked for stands in no window before the next report, and that one may cover a
  * part of its second only: for so long its replicas are not taken back. */
 #define REVISION_CROWD_MS 3000u
+
+/* A replica for announced traffic is started so long before. */
+#define REVISION_WARM_LEAD_MS 15000u
 
 struct kube_request;
 
@@ -31,6 +35,12 @@ struct replica {
     bool ready;
     bool terminating;
     bool failing;
+};
+
+/* Announced traffic, milliseconds as now_ms. */
+struct warm_at {
+    uint64_t at_ms[WARM_AT_MAX];
+    size_t count;
 };
 
 struct revision {
@@ -57,6 +67,10 @@ struct revision {
     struct window concurrency_panic;
     struct window rps_stable;
     struct window rps_panic;
+
+    /* ahead of traffic */
+    struct idle *idle;     /* owned; NULL unless its policy is histogram */
+    struct warm_at *times; /* owned: traffic that was announced; NULL: none */
 
     /* decided */
     bool started; /* decider and state were set up */
@@ -139,6 +153,16 @@ struct plan revision_decide(struct revision *rev, const struct reports *reports,
 /* Plans anew on the latest decision: replicas have changed. */
 struct plan revision_replan(struct revision *rev, const struct reports *reports, bool held,
                             uint64_t now_ms);
+
+/* A replica that is wanted, now or later, though there is no traffic. */
+struct revision_warm {
+    bool predicted;      /* the histogram says when the last replica may go */
+    enum plan_rule rule; /* PLAN_AS_DECIDED: none is wanted now */
+    uint64_t until_ms;   /* with a rule: for how long */
+    enum plan_rule next_rule;
+    uint64_t next_ms; /* when one will be wanted; 0: never */
+};
+struct revision_warm revision_warm(const struct revision *rev, uint64_t now_ms);
 
 /* The two averages in force at now. False: no data. */
 bool revision_averages(const struct revision *rev, uint64_t now_ms, double *out_stable,

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "json/jbuild.h"
+#include "autoscaler/idle_json.h"
 
 struct condition {
     const char *status; /* True, False, Unknown */
@@ -95,6 +96,9 @@ json_t *status_patch_json(const struct revision *rev, struct error *err)
     add_condition(&b, "ScaleTargetInitialized", &initialized);
     if (rev->history.count > 0) {
         jbuild_json(&b, "status.lullDecisions", history_to_json(&rev->history));
+    }
+    if (rev->idle != NULL && rev->idle->total + rev->idle->beyond > 0) {
+        jbuild_json(&b, "status.lullIdle", idle_to_json(rev->idle));
     }
     json_t *patch = NULL;
     return jbuild_take(&b, &patch, err) < 0 ? NULL : patch;

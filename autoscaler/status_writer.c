@@ -102,6 +102,9 @@ static void write_status(struct engine *e, struct revision *rev, uint64_t now_ms
     int rc = kube_patch(e->status_client, &call, &rev->status_patch, &err);
     json_decref(patch);
     rev->status_written_ms = now_ms;
+    if (rev->idle != NULL) {
+        rev->idle->saved = rev->idle->revised;
+    }
     if (rc < 0) {
         rev->status_patch = NULL;
         free(write->text);

@@ -82,7 +82,16 @@ struct scaling_spec {
     int32_t max_scale;        /* 0: none */
     int32_t activation_scale; /* 1: none */
     bool scale_to_zero;
+    bool histogram;            /* the way to zero follows the idle times that were learned */
+    uint32_t histogram_bin_ms; /* width of their bins */
 };
+
+/* Bounds of histogram-bin. */
+#define HISTOGRAM_BIN_MIN_MS 1000u
+#define HISTOGRAM_BIN_MAX_MS 600000u
+#define HISTOGRAM_BIN_MS     60000u
+/* Times in one warm-at. */
+#define WARM_AT_MAX 4u
 
 /* container_concurrency: of the revision, 0 for no limit. Never fails. */
 void scaling_spec_resolve(const struct autoscaler_config *config, const struct config_pair *pairs,

@@ -73,6 +73,10 @@
 #define ANNOTATION_AGGREGATION_OLD        "autoscaling.knative.dev/metricAggregationAlgorithm"
 
 // A Pod's addresses on one machine (`unix:/path`); read only with --pod-address unix.
+#define AUTOSCALING_LULL_PREFIX  "autoscaling.lull.dev/"
+#define ANNOTATION_POLICY        "autoscaling.lull.dev/policy"        // histogram|none
+#define ANNOTATION_HISTOGRAM_BIN "autoscaling.lull.dev/histogram-bin" // width, a duration
+#define ANNOTATION_WARM_AT       "autoscaling.lull.dev/warm-at"       // RFC 3339, comma-separated
 #define ANNOTATION_QUEUE_ADDRESS "lull.dev/queue-address"
 #define ANNOTATION_ADMIN_ADDRESS "lull.dev/admin-address"
 

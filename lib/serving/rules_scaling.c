@@ -6,6 +6,7 @@
  */
 #include <math.h>
 
+#include "base/clock.h"
 #include "base/num.h"
 #include "serving/gotext.h"
 #include "serving/names.h"
@@ -201,6 +202,50 @@ static void check_initial(struct rules *r, const json_t *a)
     }
 }
 
+static void check_policy(struct rules *r, const json_t *a)
+{
+    struct found f;
+    int64_t ns;
+    if (find(a, ANNOTATION_POLICY, NULL, &f) && !slice_eq_str(f.value, "histogram") &&
+        !slice_eq_str(f.value, "none")) {
+        problem_invalid(r->p, f.key, f.value);
+        problem_details(r->p, "must be histogram or none");
+    }
+    if (!find(a, ANNOTATION_HISTOGRAM_BIN, NULL, &f)) {
+        return;
+    }
+    if (num_parse_duration_ns(f.value, &ns, NULL) < 0) {
+        problem_invalid(r->p, f.key, f.value);
+    } else if (ns < HISTOGRAM_BIN_MIN_MS * 1000000LL || ns > HISTOGRAM_BIN_MAX_MS * 1000000LL) {
+        problem_add(r->p, f.key, "expected 1s <= %.*s <= 10m0s", SLICE_FMT(f.value));
+    }
+}
+
+/* The times of a warm-at, one after the other. */
+static void check_warm_at(struct rules *r, const json_t *a)
+{
+    struct found f;
+    if (!find(a, ANNOTATION_WARM_AT, NULL, &f)) {
+        return;
+    }
+    struct slice rest = f.value;
+    struct slice one;
+    unsigned count = 0;
+    bool more = true;
+    while (more) {
+        int64_t wall_ns;
+        more = slice_split(&rest, ',', &one);
+        if (clock_parse_rfc3339(slice_trim(one), &wall_ns, NULL) < 0 || ++count > WARM_AT_MAX) {
+            problem_invalid(r->p, f.key, f.value);
+            problem_details(r->p,
+                            "must be at most %u times as in 2006-01-02T15:04:05Z, separated "
+                            "by commas",
+                            WARM_AT_MAX);
+            return;
+        }
+    }
+}
+
 void rules_scaling(struct rules *r, const json_t *annotations)
 {
     bool unsafe = r->config->autoscaler.allow_unsafe_windows;
@@ -215,4 +260,6 @@ void rules_scaling(struct rules *r, const json_t *annotations)
     check_metric(r, annotations);
     check_algorithm(r, annotations);
     check_initial(r, annotations);
+    check_policy(r, annotations);
+    check_warm_at(r, annotations);
 }

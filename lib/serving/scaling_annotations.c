@@ -38,6 +38,8 @@ struct names {
 #define PANIC_WINDOW    NAMES(PANIC_WINDOW)
 #define PANIC_THRESHOLD NAMES(PANIC_THRESHOLD)
 #define RETENTION       NAMES(RETENTION)
+#define POLICY          NAME(POLICY)
+#define HISTOGRAM_BIN   NAME(HISTOGRAM_BIN)
 
 struct annotations {
     const struct config_pair *pairs;
@@ -164,4 +166,10 @@ void scaling_spec_resolve(const struct autoscaler_config *config, const struct c
     }
     resolve_target(config, a, container_concurrency, out);
     resolve_windows(config, a, out);
+    out->histogram = is_text(lookup(a, POLICY), "histogram");
+    out->histogram_bin_ms =
+        (uint32_t)get_ms(a, HISTOGRAM_BIN, HISTOGRAM_BIN_MIN_MS, HISTOGRAM_BIN_MS);
+    if (out->histogram_bin_ms > HISTOGRAM_BIN_MAX_MS) {
+        out->histogram_bin_ms = HISTOGRAM_BIN_MS;
+    }
 }

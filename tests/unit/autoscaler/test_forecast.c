@@ -118,6 +118,10 @@ static void take_away(json_t *state, enum hold hold)
         set(state, "active", "is", json_string("active"));
         set(state, "active", "since", json_integer(0));
         set(state, "", "ready", json_integer(jpeek_i64(state, "replicas")));
+    } else if (hold == HOLD_HISTOGRAM) {
+        set(state, "settings", "histogram", json_false());
+    } else if (hold == HOLD_ANNOUNCED) {
+        set(state, "", "warmAt", json_array());
     } else if (hold == HOLD_REPORTS) {
         set(state, "reports", "since", json_integer(0));
     }
@@ -128,6 +132,9 @@ static unsigned check(const struct world *w)
 {
     struct holding holds[HOLD_N];
     unsigned seen = 0;
+    if (w->rev->replicas == 0 && revision_warm(w->rev, w->now_ms).next_ms > 0) {
+        return 0; /* nothing goes down, and the way up is not the forecast's */
+    }
     json_t *recording = replay_record(w->rev, &w->reports, w->now_ms);
     struct forecast base = forecast_run(w->rev, &w->reports, w->now_ms);
     struct forecast played = play(recording, w->now_ms);
@@ -284,6 +291,50 @@ static void rps_and_weights_are_foreseen(void **state)
     world_fini(&w);
 }
 
+#define OUR_NOTE(name, text)                                     \
+    {                                                            \
+        SLICE_LIT("autoscaling.lull.dev/" name), SLICE_LIT(text) \
+    }
+
+/* Idle times of 100 s, in bins of 10 s: kept while traffic is expected, gone before and after. */
+static void what_was_learned_is_foreseen(void **state)
+{
+    static const struct config_pair notes[] = {
+        NOTE("window", "6s"), OUR_NOTE("policy", "histogram"), OUR_NOTE("histogram-bin", "10s")};
+    struct world w;
+    unsigned seen = 0;
+    world_init(&w, notes, ARRAY_LEN(notes));
+    for (int i = 0; i < 8 * 51; i++) {
+        world_step(&w, i % 51 == 0 ? 1 : 0);
+        if (i > 6 * 51) {
+            seen |= check(&w);
+        }
+    }
+    assert_true((seen & 1u << HOLD_HISTOGRAM) != 0);
+    assert_true((seen & 1u << HOLD_TRAFFIC) != 0);
+    world_fini(&w);
+}
+
+static void what_was_announced_is_foreseen(void **state)
+{
+    struct world w;
+    unsigned seen = 0;
+    world_init(&w, (struct config_pair[]){NOTE("window", "20s")}, 1);
+    w.rev->times = NEW(struct warm_at);
+    *w.rev->times = (struct warm_at){.at_ms = {w.now_ms + 90000}, .count = 1};
+    for (int i = 0; i < 60; i++) {
+        world_step(&w, 0);
+        seen |= check(&w);
+        bool warm = w.now_ms >= WORLD_T0 + 75000 && w.now_ms < WORLD_T0 + 110000;
+        bool gone = w.now_ms > WORLD_T0 + 50000;
+        if (gone) {
+            assert_int_equal(w.rev->replicas, warm ? 1 : 0);
+        }
+    }
+    assert_true((seen & 1u << HOLD_ANNOUNCED) != 0);
+    world_fini(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -294,6 +345,8 @@ int main(void)
         cmocka_unit_test(a_hole_in_the_reports_is_named),
         cmocka_unit_test(what_holds_together_is_named),
         cmocka_unit_test(rps_and_weights_are_foreseen),
+        cmocka_unit_test(what_was_learned_is_foreseen),
+        cmocka_unit_test(what_was_announced_is_foreseen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
