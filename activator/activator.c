@@ -42,14 +42,16 @@ static void on_caches_closed(void *arg)
     }
 }
 
+static void on_peer_pods_closed(void *arg)
+{
+    struct activator *a = arg;
+    part_pods_close(&a->autoscaler_pods, on_caches_closed, a);
+}
+
 static void on_watch_closed(void *arg)
 {
     struct activator *a = arg;
-    if (a->mesh_pods_up) {
-        mesh_pods_close(&a->mesh_pods, on_caches_closed, a);
-    } else {
-        on_caches_closed(a);
-    }
+    part_pods_close(&a->peer_pods, on_peer_pods_closed, a);
 }
 
 static void on_timer_closed(struct timer *timer)
@@ -232,16 +234,68 @@ static int start_mesh(struct activator *a, struct error *err)
     return mesh_start(&a->mesh, a->loop, a->config, id, instance, &a->handler, err);
 }
 
+static void on_peer(void *arg, const char *address)
+{
+    mesh_add(&((struct activator *)arg)->mesh, address);
+}
+
+static void on_peer_gone(void *arg, const char *address)
+{
+    mesh_remove(&((struct activator *)arg)->mesh, address);
+}
+
 /* On Kubernetes the other activators are found by their Pods. */
-static int start_mesh_pods(struct activator *a, struct error *err)
+static int start_peer_pods(struct activator *a, struct error *err)
 {
     const struct config *c = a->config;
+    struct addr own;
     if (c->peer_listen == NULL || c->peer_listen[0] == '\0' || c->peers != NULL) {
         return 0;
     }
-    int rc = mesh_pods_start(&a->mesh_pods, &a->mesh, a->client, c, err);
-    a->mesh_pods_up = rc == 0;
-    return rc;
+    int rc = addr_parse(slice_str(c->peer_listen), &own, err);
+    struct part_pods_options options = {.app = "lull-activator",
+                                        .ns = c->system_namespace,
+                                        .port = addr_port(&own),
+                                        .on_add = on_peer,
+                                        .on_remove = on_peer_gone,
+                                        .arg = a};
+    return rc < 0 ? rc : part_pods_start(&a->peer_pods, a->client, &options, err);
+}
+
+static void on_autoscaler(void *arg, const char *address)
+{
+    struct activator *a = arg;
+    struct error err;
+    if (reporter_add(&a->reporter, address, &err) < 0) {
+        LOG_ERROR("an autoscaler is not told", LOG_ERR(&err));
+    }
+}
+
+static void on_autoscaler_gone(void *arg, const char *address)
+{
+    reporter_remove(&((struct activator *)arg)->reporter, address);
+}
+
+static int start_reporter(struct activator *a, struct error *err)
+{
+    const struct config *c = a->config;
+    const struct worker_id *id = a->worker_id;
+    if (c->autoscaler == NULL || c->autoscaler[0] == '\0') {
+        return 0;
+    }
+    a->reporter_up = true;
+    closer_hold(&a->closer);
+    CLEANUP(cleanup_free) char *name = id != NULL ? worker_name(id) : instance_name(c->name);
+    int rc = reporter_start(&a->reporter, a->loop, c, name, &a->handler.throttler, err);
+    struct part_pods_options options = {.app = "lull-autoscaler",
+                                        .ns = c->system_namespace,
+                                        .port = reporter_pods_port(c),
+                                        .on_add = on_autoscaler,
+                                        .on_remove = on_autoscaler_gone,
+                                        .arg = a};
+    return rc < 0 || options.port == 0
+               ? rc
+               : part_pods_start(&a->autoscaler_pods, a->client, &options, err);
 }
 
 /* The admin port; of several workers the parent has it, and asks us. */
@@ -282,16 +336,8 @@ int activator_start(struct activator *a, struct loop *loop, const struct config 
     rc = log_start(&a->handler, err);
     rc = rc < 0 ? rc : start_mesh(a, err);
     rc = rc < 0 ? rc : start_client(a, err);
-    rc = rc < 0 ? rc : start_mesh_pods(a, err);
-    if (rc < 0) {
-        return rc;
-    }
-    if (c->autoscaler != NULL && c->autoscaler[0] != '\0') {
-        a->reporter_up = true;
-        closer_hold(&a->closer);
-        CLEANUP(cleanup_free) char *name = id != NULL ? worker_name(id) : instance_name(c->name);
-        rc = reporter_start(&a->reporter, loop, c, name, &a->handler.throttler, err);
-    }
+    rc = rc < 0 ? rc : start_peer_pods(a, err);
+    rc = rc < 0 ? rc : start_reporter(a, err);
     if (rc < 0) {
         return rc;
     }

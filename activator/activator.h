@@ -15,7 +15,7 @@
 #include "activator/admin.h"
 #include "activator/handler.h"
 #include "activator/mesh.h"
-#include "activator/mesh_pods.h"
+#include "activator/part_pods.h"
 #include "activator/reporter.h"
 #include "activator/watch.h"
 #include "activator/worker.h"
@@ -30,8 +30,8 @@ struct activator {
     const struct worker_id *worker_id; /* NULL: alone, not one of several */
     struct worker worker;
     struct mesh mesh;
-    struct mesh_pods mesh_pods;
-    bool mesh_pods_up;
+    struct part_pods peer_pods;       /* other activators; without a cache: not looked for */
+    struct part_pods autoscaler_pods; /* likewise */
     bool worker_up;
     bool mesh_up;
     struct kube_client *client;

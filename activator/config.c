@@ -16,8 +16,9 @@ static const struct option_row rows[] = {
         .help = "address of /healthz, /readyz, /metrics and /debug/state, IP:PORT or unix:/path"),
     OPTION(struct config, autoscaler, STRING, "LULL_AUTOSCALER", "autoscaler", NULL,
            .optional = true,
-           .help = "address of the autoscaler's stat link, IP:PORT or unix:/path; absent: no "
-                   "reports, nothing is scaled"),
+           .help = "address of the autoscaler's stat link, IP:PORT or unix:/path, of several "
+                   "with commas; pods:PORT: Pods of the system namespace with the label "
+                   "app=lull-autoscaler; absent: no reports, nothing is scaled"),
     OPTION(struct config, pod_address, CHOICE, "LULL_POD_ADDRESS", "pod-address", "ip",
            .choices = "ip|unix",
            .help = "how a Pod is dialled: by its address and the queue port, or by the "

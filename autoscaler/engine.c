@@ -91,31 +91,33 @@ void engine_evaluate(struct engine *e, struct revision *rev, enum engine_reason 
     if (reason == ENGINE_HELD) {
         rev->held = true;
     }
-    if (e->standby) {
-        rev->held = false;
-        return;
-    }
     if (!e->started || e->closing || !rev->has_pa || !rev->spec.kpa) {
         return;
     }
     if (!rev->started) {
         revision_start(rev, now_ms);
     }
-    struct plan_state before = rev->state;
-    int32_t want_before = rev->want;
     bool held = rev->held;
     rev->held = false;
-    bool decide = held || reason == ENGINE_REGULAR || !rev->last.valid;
+    bool decide = held || reason == ENGINE_REGULAR || reason == ENGINE_STARTED || !rev->last.valid;
+    /* A scale that somebody else wrote is newer than our last decision, which does not take it
+     * back: the next one may. So two leaders do not undo each other's steps. */
+    rev->foreign = rev->foreign && !decide;
+    struct plan_state before = rev->state;
+    int32_t want_before = rev->want;
     struct plan plan = decide ? revision_decide(rev, &e->reports, held, now_ms)
                               : revision_replan(rev, &e->reports, held, now_ms);
-    e->counters.decisions += decide ? 1 : 0;
+    e->counters.decisions += decide && !e->standby ? 1 : 0;
     if (before.active != rev->state.active) {
         rev->active_wall_ns = (uint64_t)clock_wall_ns();
     }
     if (!before.initialized && rev->state.initialized) {
         rev->initialized_wall_ns = (uint64_t)clock_wall_ns();
     }
-    if (plan.write) {
+    if (e->standby) {
+        return; /* it knows panic mode, delays and the way to zero when it takes over */
+    }
+    if (plan.write && !rev->foreign) {
         scaler_set(e, rev, &plan);
         if (held) {
             engine_note(e, rev, "decided", "");
@@ -185,15 +187,16 @@ static bool is_synced(const struct kube_cache *cache)
     return cache != NULL && kube_cache_synced(cache);
 }
 
-/* For the first time, or for the first time as a leader. */
+/* For the first time, or for the first time as a leader. What the leader before us was poked for in
+ * its last moments may not have been written. */
 static void look_at_all(struct engine *e)
 {
     uint64_t now_ms = loop_now_ms(e->loop);
     map_foreach (it, &e->revisions) {
         struct revision *rev = it.value;
-        if (rev->has_pa && !e->standby) {
-            revision_start(rev, now_ms);
-            engine_evaluate(e, rev, ENGINE_STARTED);
+        bool held = rev->held_ms > 0 && now_ms - rev->held_ms < REVISION_CROWD_MS;
+        if (rev->has_pa) {
+            engine_evaluate(e, rev, held ? ENGINE_HELD : ENGINE_STARTED);
         }
     }
 }
@@ -210,7 +213,6 @@ static void stand_by(struct engine *e)
     map_foreach (it, &e->revisions) {
         struct revision *rev = it.value;
         rev->goal = -1;
-        rev->started = false;
         free(rev->status_text);
         rev->status_text = NULL;
     }
@@ -252,7 +254,7 @@ static void on_timer(struct timer *timer)
         return;
     }
     e->slot = (e->slot + 1) % ENGINE_SLOTS;
-    list_foreach_safe (node, &e->slots[e->slot]) { /* a standby's does nothing */
+    list_foreach_safe (node, &e->slots[e->slot]) {
         struct revision *rev = LIST_ENTRY(node, struct revision, slot_link);
         rev->regular_ms = now_ms;
         engine_evaluate(e, rev, ENGINE_REGULAR);

@@ -67,7 +67,7 @@ struct engine {
     struct list status_due; /* revisions whose status is to be written */
     unsigned status_running;
     bool started; /* all first lists are in */
-    bool standby; /* another process leads: numbers are kept, nothing is decided or written */
+    bool standby; /* another process leads: we decide along, nothing is written or told */
     bool closing;
     struct engine_counters counters;
     struct log_limit write_trouble;
@@ -87,8 +87,9 @@ enum engine_reason {
 /* Starts caches and ticking. On failure engine_close is still due. */
 MUST_CHECK int engine_start(struct engine *e, struct loop *loop,
                             const struct engine_options *options, struct error *err);
-/* Leads from now on, or stands by. A new leader goes on from what the statuses say, as after a
- * restart, but with the windows that it has kept. It begins as a leader. */
+/* Leads from now on, or stands by. A standby decides from the same numbers as the leader; when it
+ * takes over it goes on with the windows, panic mode and delays that it has kept, and with the
+ * history in the statuses. It begins as a leader. */
 void engine_lead(struct engine *e, bool leads);
 /* No further write is started; cb when all is gone. Idempotent. */
 void engine_close(struct engine *e, void (*cb)(void *arg), void *arg);

@@ -135,7 +135,8 @@ static void set_times(struct revision *rev, const struct pa_object *pa, uint64_t
 }
 
 /* What the status remembers from before a restart; ages are clamped once, here. */
-static void adopt(struct revision *rev, struct pa_object *pa, uint64_t now_ms, int64_t wall_ns)
+static void adopt(struct revision *rev, const struct pa_object *pa, uint64_t now_ms,
+                  int64_t wall_ns)
 {
     plan_init(&rev->state, now_ms);
     rev->active_wall_ns = (uint64_t)wall_ns;
@@ -159,6 +160,18 @@ static void adopt(struct revision *rev, struct pa_object *pa, uint64_t now_ms, i
         rev->state.since_ms = age_ms < now_ms ? now_ms - age_ms : 0;
         rev->active_wall_ns = (uint64_t)pa->active_wall_ns;
     }
+}
+
+void revision_adopt(struct revision *rev, const struct pa_object *pa, uint64_t now_ms,
+                    int64_t wall_ns)
+{
+    struct plan_state own = rev->state;
+    adopt(rev, pa, now_ms, wall_ns);
+    if (rev->started && own.active == rev->state.active &&
+        own.initialized == rev->state.initialized) {
+        rev->state.since_ms = own.since_ms; /* to the millisecond */
+    }
+    rev->state.desired = own.desired;
 }
 
 void revision_set_pa(struct revision *rev, struct pa_object *pa,

@@ -54,6 +54,7 @@ struct revision {
     bool has_deployment;
     char *deployment; /* owned: name to scale */
     int32_t replicas; /* spec.replicas of the Deployment; -1: not known */
+    bool foreign;     /* … and somebody else has written it since our last decision */
     struct list pods; /* struct replica */
     int32_t ready;
     int32_t not_ready; /* neither ready nor terminating */
@@ -110,6 +111,8 @@ struct revision {
 
     /* scraping: the scraper's */
     void *scrape;
+    uint64_t scrape_ms; /* last time that it was asked; 0: never */
+    bool bypassed;      /* the last answers told of traffic that came past the activators */
 };
 
 struct revision *revision_new(const char *ns, const char *name);
@@ -120,6 +123,10 @@ bool revision_unused(const struct revision *rev);
 /* A PodAutoscaler as it is now; the first one also brings what it remembers (its history moves). */
 void revision_set_pa(struct revision *rev, struct pa_object *pa,
                      const struct autoscaler_config *config, uint64_t now_ms, int64_t wall_ns);
+/* What the leader wrote into the status, for a standby: its record, and its state where ours is
+ * another one. Requires an earlier revision_set_pa. */
+void revision_adopt(struct revision *rev, const struct pa_object *pa, uint64_t now_ms,
+                    int64_t wall_ns);
 void revision_clear_pa(struct revision *rev);
 /* Settings anew: annotations or config have changed. */
 void revision_resolve(struct revision *rev, const struct pa_object *pa,

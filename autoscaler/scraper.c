@@ -25,6 +25,7 @@ struct scrape_call {
 
 /* One revision's round. */
 struct scrape_round {
+    unsigned missed;  /* seconds before this one that nobody was asked in */
     struct list link; /* in scraper.rounds */
     struct scraper *scraper;
     struct revision *rev; /* lives: it is not released while rev->scrape is set */
@@ -59,7 +60,8 @@ static void round_end(struct scrape_round *round)
         double concurrency;
         double rps;
         sample_scale(&round->sum, round->ready, &concurrency, &rps);
-        revision_record(rev, now_ms, 0, concurrency, rps);
+        rev->bypassed = concurrency > 0 || rps > 0;
+        revision_record(rev, now_ms, rev->bypassed ? round->missed : 0, concurrency, rps);
     } else {
         s->failed++;
     }
@@ -141,11 +143,32 @@ static uint32_t collect(struct scraper *s, const struct revision *rev, char **ad
     return count;
 }
 
+/*
+ * The leader asks every second. A standby, whose numbers come from the activators' reports like the
+ * leader's, looks now and then for traffic that comes past them, and asks every second where it
+ * finds some.
+ */
+static bool is_due(const struct scraper *s, const struct revision *rev, uint64_t now_ms)
+{
+    return !s->engine->standby || rev->bypassed || rev->scrape_ms == 0 ||
+           now_ms - rev->scrape_ms >= SCRAPE_STANDBY_MS - SCRAPE_PERIOD_MS / 2;
+}
+
+static unsigned seconds_skipped(const struct scraper *s, const struct revision *rev,
+                                uint64_t now_ms)
+{
+    uint64_t skipped = rev->scrape_ms == 0 ? 0 : now_ms / 1000 - rev->scrape_ms / 1000;
+    return !s->engine->standby || skipped <= 1 || skipped > SCRAPE_STANDBY_MS / 1000
+               ? 0
+               : (unsigned)skipped - 1;
+}
+
 static void scrape(struct scraper *s, struct revision *rev)
 {
+    uint64_t now_ms = loop_now_ms(s->engine->loop);
     /* Without a burst target the activators' numbers alone count, as in Knative. */
     bool wanted = rev->has_pa && rev->spec.kpa && rev->spec.target_burst_capacity >= 0;
-    if (!wanted || rev->ready == 0 || rev->scrape != NULL) {
+    if (!wanted || rev->ready == 0 || rev->scrape != NULL || !is_due(s, rev, now_ms)) {
         return;
     }
     uint32_t candidates = (uint32_t)rev->ready;
@@ -161,6 +184,8 @@ static void scrape(struct scraper *s, struct revision *rev)
     list_push_back(&s->rounds, &round->link);
     round->count = collect(s, rev, round->addresses);
     round->wanted = sample_size(round->count);
+    round->missed = seconds_skipped(s, rev, now_ms);
+    rev->scrape_ms = now_ms;
     while (round->next < round->count && round->running < round->wanted) {
         (void)ask_next(round);
     }

@@ -14,6 +14,7 @@
 
 #define SCRAPE_TIMEOUT_MS 3000u
 #define SCRAPE_PERIOD_MS  1000u
+#define SCRAPE_STANDBY_MS 8000u /* of a standby, while the activators see all traffic */
 #define SCRAPE_RUNNING_MAX                                                \
     512u /* requests at once; what does not fit waits for the next second \
           */

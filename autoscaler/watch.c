@@ -31,8 +31,8 @@ static void on_pa_update(void *arg, const struct kube_entry *entry, const void *
     struct engine *e = arg;
     struct pa_object *pa = entry->value;
     struct revision *rev = engine_make(e, entry->ns, entry->name);
-    if (e->standby) {
-        rev->has_pa = false; /* the leader's status is news: it is adopted as at a start */
+    if (e->standby && rev->has_pa) {
+        revision_adopt(rev, pa, loop_now_ms(e->loop), clock_wall_ns());
     }
     /* Annotations do not count in the generation, so settings are always taken over; but an echo
      * of our own status is no reason to plan anew. */
@@ -60,6 +60,8 @@ static void on_deployment(void *arg, const struct kube_entry *entry)
     const struct deployment_object *deployment = entry->value;
     struct revision *rev = engine_make(e, entry->ns, deployment->revision);
     bool first = !rev->has_deployment;
+    bool own = rev->patch != NULL && deployment->replicas == rev->patching;
+    rev->foreign = rev->foreign || (!first && deployment->replicas != rev->replicas && !own);
     rev->has_deployment = true;
     rev->replicas = deployment->replicas;
     if (first) {

@@ -84,6 +84,19 @@ class FakeApi:
             self.after_scale(got)
         return got
 
+    def write_lease(self, namespace, name, body):
+        """Creates (no name in the path), or patches the version that the body says. → (status, object)"""
+        with self.lock:
+            key = ("leases", namespace, name or body["metadata"]["name"])
+            obj = self.objects.get(key)
+            if name is None and obj is None:
+                obj = self.objects[key] = {"metadata": {"name": key[2], "namespace": namespace}, "spec": {}}
+            elif name is None or obj is None or body["metadata"].get("resourceVersion") != obj["metadata"]["resourceVersion"]:
+                return (404 if obj is None else 409), None
+            obj["spec"].update(body["spec"])
+            self._emit("MODIFIED" if name else "ADDED", "leases", obj)
+            return (200 if name else 201), json.loads(json.dumps(obj))
+
     def cut(self):
         with self.lock:
             for _, q in self.watches:
@@ -123,6 +136,9 @@ class FakeApi:
             def do_PATCH(self):
                 path = urllib.parse.urlsplit(self.path).path
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                if path.split("/")[-2] == "leases":
+                    self.lease(path.split("/")[-3], path.split("/")[-1], body)
+                    return
                 api.patches.append((time.monotonic(), path, body))
                 status = 503 if api.refusing else api.on_patch(path, body) if api.on_patch else None
                 namespace, plural, name, sub = path.split("/")[-4:]
@@ -131,8 +147,25 @@ class FakeApi:
                     status = status or 404
                     got = {"kind": "Status", "status": "Failure", "code": status, "message": f"{name}: refused",
                            "reason": {404: "NotFound", 403: "Forbidden"}.get(status, "InternalError")}
+                self.answer(status or 200, got)
+
+            def do_POST(self):
+                parts = urllib.parse.urlsplit(self.path).path.split("/")
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                if parts[-1] == "leases":
+                    self.lease(parts[-2], None, body)
+                else:
+                    self.send_error(405)
+
+            def lease(self, namespace, name, body):
+                status, got = (503, None) if api.refusing else api.write_lease(namespace, name, body)
+                reason = {404: "NotFound", 409: "Conflict" if name else "AlreadyExists"}.get(status, "ServiceUnavailable")
+                self.answer(status, got or {"kind": "Status", "status": "Failure", "code": status, "reason": reason,
+                                            "message": reason})
+
+            def answer(self, status, got):
                 answer = json.dumps(got).encode()
-                self.send_response(status or 200)
+                self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
