@@ -89,6 +89,15 @@ int replica_log_open(struct replica_log *log, const char *path, uint64_t max_byt
     return 0;
 }
 
+void replica_log_copy(struct replica_log *log, int fd, int reads)
+{
+    char buf[16384];
+    ssize_t n;
+    while (reads-- > 0 && (n = read(fd, buf, sizeof buf)) > 0) {
+        replica_log_write(log, buf, (size_t)n);
+    }
+}
+
 void replica_log_end_line(struct replica_log *log)
 {
     if (log->pending > 0) {

@@ -87,6 +87,9 @@ struct replica_log {
 /* What stands there already is of a run before. */
 int replica_log_open(struct replica_log *log, const char *path, uint64_t max_bytes);
 void replica_log_write(struct replica_log *log, const char *data, size_t len);
+/* What is there to read on a descriptor that does not block: so many reads of it. */
+void replica_log_copy(struct replica_log *log, int fd, int reads);
+#define REPLICA_LOG_REST 16 // reads that take what a program wrote last
 /* For last_line: the unfinished line counts as one, at a program's end. */
 void replica_log_end_line(struct replica_log *log);
 /* Another run of the program begins; nothing but last_line before the first open. */
