@@ -110,6 +110,9 @@ static void close_all(struct activator *a)
     if (a->admin_up) {
         admin_close(&a->admin, drop_one, &a->closer);
     }
+    if (a->announce_up) {
+        announce_close(&a->announce, drop_one, &a->closer);
+    }
     if (a->watch_up) {
         watch_close(&a->watch, on_watch_closed, a);
     } else if (a->client != NULL) {
@@ -298,6 +301,32 @@ static int start_reporter(struct activator *a, struct error *err)
                : part_pods_start(&a->autoscaler_pods, a->client, &options, err);
 }
 
+static void on_announced(void *arg, struct slice text)
+{
+    announce_heard(arg, text);
+}
+
+static void relay(void *arg, struct slice text)
+{
+    mesh_tell(arg, text);
+}
+
+/* Replicas that announce themselves. */
+static int start_announce(struct activator *a, struct error *err)
+{
+    struct announce_hooks hooks;
+    watch_announce_hooks(&a->watch, &hooks);
+    a->announce_up = true;
+    closer_hold(&a->closer);
+    int rc = announce_start(&a->announce, a->loop, a->config, &hooks, err);
+    a->announce.relay = relay;
+    a->announce.relay_arg = &a->mesh;
+    a->mesh.announced = on_announced;
+    a->mesh.announced_arg = &a->announce;
+    a->handler.announce = &a->announce;
+    return rc;
+}
+
 /* The admin port; of several workers the parent has it, and asks us. */
 static int start_admin(struct activator *a, struct error *err)
 {
@@ -338,6 +367,7 @@ int activator_start(struct activator *a, struct loop *loop, const struct config 
     rc = rc < 0 ? rc : start_client(a, err);
     rc = rc < 0 ? rc : start_peer_pods(a, err);
     rc = rc < 0 ? rc : start_reporter(a, err);
+    rc = rc < 0 ? rc : start_announce(a, err);
     if (rc < 0) {
         return rc;
     }

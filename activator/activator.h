@@ -13,6 +13,7 @@
 #include "loop/signals.h"
 #include "kube/client.h"
 #include "activator/admin.h"
+#include "activator/announce.h"
 #include "activator/handler.h"
 #include "activator/mesh.h"
 #include "activator/part_pods.h"
@@ -25,6 +26,7 @@ struct activator {
     const struct config *config;
     struct handler handler;
     struct watch watch;
+    struct announce announce;
     struct reporter reporter;
     struct admin admin;
     const struct worker_id *worker_id; /* NULL: alone, not one of several */
@@ -41,6 +43,7 @@ struct activator {
     int bound[2]; /* public, local: bound sockets, -1 once handed over */
     bool handler_up;
     bool watch_up;
+    bool announce_up;
     bool reporter_up;
     bool admin_up;
     bool listening;

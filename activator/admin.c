@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "metric/metric.h"
 #include "metric/rows.h"
+#include "activator/announce.h"
 #include "activator/sharing.h"
 
 /* What is counted, and what is only known when somebody asks. */
@@ -86,6 +87,9 @@ static int metrics(void *arg, struct strbuf *out, struct error *err)
     metric_write_number(out, "counter", "lull_activator_request_log_dropped_total",
                         "Lines of the request log for which there was no room.",
                         a->handler->log.dropped);
+    if (a->handler->announce != NULL) {
+        announce_write(a->handler->announce, out);
+    }
     numbers_write(&t->numbers, t, loop_now_ns(a->loop), out);
     return 0;
 }

@@ -26,6 +26,10 @@ static const struct option_row rows[] = {
     OPTION(struct config, install_secret_file, STRING, "LULL_INSTALL_SECRET_FILE",
            "install-secret-file", NULL, .optional = true,
            .help = "file with the secret that authenticates the parts to each other"),
+    OPTION(struct config, announce, BOOL, "LULL_ANNOUNCE", "announce", "false",
+           .help =
+               "take announcements of replicas on the cluster-local listener, ahead of what the "
+               "API says of them; needs the install secret"),
     OPTION(struct config, kubeconfig, STRING, "LULL_KUBECONFIG", "kubeconfig", NULL,
            .optional = true,
            .help = "kubeconfig file; absent: KUBECONFIG, else the Pod's service account"),

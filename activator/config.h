@@ -14,6 +14,7 @@ struct config {
     char *autoscaler; /* NULL: nobody is told */
     int pod_address;  /* enum pod_address */
     char *install_secret_file;
+    bool announce;
     char *kubeconfig;
     char *system_namespace;
     char *cluster_domain;

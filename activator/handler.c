@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "activator/announce.h"
 #include "activator/headers.h"
 #include "activator/log.h"
 #include "activator/overdue.h"
@@ -156,7 +157,10 @@ static void on_public_request(struct http_exchange *ex, void *arg)
 
 static void on_local_request(struct http_exchange *ex, void *arg)
 {
-    route(arg, ex, ROUTE_LOCAL);
+    struct handler *h = arg;
+    if (!announce_takes(h->announce, ex)) {
+        route(h, ex, ROUTE_LOCAL);
+    }
 }
 
 /* --- pump ----------------------------------------------------------------------------------- */

@@ -44,16 +44,18 @@ struct handler_options {
     void *poke_arg;
 };
 
+struct announce;
 struct sharing;
 
 struct handler {
     struct route_table routes;
     struct throttler throttler;
     struct handler_counters counters;
-    struct request_log log;  /* activator/log.h */
-    struct sharing *sharing; /* sharing.h; NULL: we are the only shard */
-    bool synced;             /* set by the watch: the first lists are in */
-    bool draining;           /* probes fail from here on */
+    struct request_log log;    /* activator/log.h */
+    struct sharing *sharing;   /* sharing.h; NULL: we are the only shard */
+    struct announce *announce; /* announce.h; NULL: none are taken */
+    bool synced;               /* set by the watch: the first lists are in */
+    bool draining;             /* probes fail from here on */
 
     struct loop *loop; /* private, like the rest */
     const struct config *config;

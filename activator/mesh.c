@@ -20,6 +20,7 @@
 #define MESH_OPS     3
 #define MESH_PING    4
 #define MESH_PONG    5
+#define MESH_NEWS    6
 
 #define TICK_MS      1000
 #define SILENT_MS    6000
@@ -195,6 +196,8 @@ static void on_dial_frame(struct link_client *client, uint8_t type, struct slice
         }
         sharing_pump(&m->sharing, loop_now_ns(m->loop));
         handler_pump(m->handler);
+    } else if (type == MESH_NEWS && m->announced != NULL) {
+        m->announced(m->announced_arg, payload);
     }
 }
 
@@ -371,6 +374,20 @@ static bool send_out(struct ops_out *out, struct link_client *client, struct lin
     }
     ops_clear(out);
     return ok;
+}
+
+void mesh_tell(struct mesh *m, struct slice announcement)
+{
+    if (!m->up) {
+        return;
+    }
+    list_foreach (node, &m->sharing.lender.borrowers) {
+        const struct borrower_peer *b = LIST_ENTRY(node, struct borrower_peer, link);
+        struct error err;
+        if (link_peer_send(b->user, MESH_NEWS, announcement, &err) < 0) {
+            LOG_DEBUG("a shard was not told of a replica", LOG_ERR(&err)); /* the API will */
+        }
+    }
 }
 
 static void on_flush(struct loop_task *task)

@@ -11,6 +11,7 @@
  *   HELLO    dialler   its id
  *   WELCOME  listener  u8 number of workers of its activator | its id
  *   OPS      both      slot_ops.h
+ *   NEWS     listener  an announcement that it has proven (serving/announce.h)
  *   PING     dialler   every second; PONG comes back. Silence for 6 s ends the link
  *
  * Failure modes: a link breaks, or is silent: what was lent over it is taken back at both ends, and
@@ -40,6 +41,9 @@ struct mesh {
     unsigned workers; /* of this activator */
     unsigned index;
     uint64_t resets; /* links that were silent */
+    /* Set after mesh_start: another shard has proven this announcement of a replica. */
+    void (*announced)(void *arg, struct slice text);
+    void *announced_arg;
     bool leaving;
     bool up;
 };
@@ -53,5 +57,8 @@ void mesh_leave(struct mesh *m);
 /* Another activator at this address ("IP:PORT" of its first worker), or it is gone. */
 void mesh_add(struct mesh *m, const char *address);
 void mesh_remove(struct mesh *m, const char *address);
+/* A replica has announced itself and was proven: all other shards hear of it, before they are lent
+ * any slot of it. */
+void mesh_tell(struct mesh *m, struct slice announcement);
 /* The handler has no request any more. cb comes later; fine when not started. */
 void mesh_close(struct mesh *m, void (*cb)(void *arg), void *arg);

@@ -162,26 +162,35 @@ static bool may_probe(const json_t *object)
     return true;
 }
 
-/* Whether the function's port was named h2c: its queue-proxy then has a port of this name. */
-static bool wants_h2c(const json_t *object)
+/* Where its queue-proxy listens, and whether that is for HTTP/2: the function's port was named h2c.
+ */
+static uint16_t queue_port(const json_t *object, bool *h2c)
 {
     size_t i;
     size_t k;
     json_t *container;
     json_t *port;
-    json_array_foreach(jpeek_arr(object, "spec.containers"), i, container)
-    {
-        json_array_foreach(jpeek_arr(container, "ports"), k, port)
-        {
-            if (slice_eq_str(jpeek_str(port, "name"), "queue-port-h2c")) {
-                return true;
-            }
-        }
+    json_array_foreach(jpeek_arr(object, "spec.containers"), i, container){json_array_foreach(
+        jpeek_arr(container, "ports"), k, port){struct slice name = jpeek_str(port, "name");
+    int64_t number = jpeek_i64(port, "containerPort");
+    *h2c = slice_eq_str(name, "queue-port-h2c");
+    if (*h2c || slice_eq_str(name, "queue-port")) {
+        uint16_t usual = *h2c ? QUEUE_PORT_H2C : QUEUE_PORT_HTTP1;
+        return number > 0 && number <= UINT16_MAX ? (uint16_t)number : usual;
     }
-    return false;
+}
+}
+*h2c = false;
+return QUEUE_PORT_HTTP1;
 }
 
-static char *pod_address(const json_t *object, enum pod_address how)
+char *object_address(const char *ip, uint16_t port)
+{
+    bool six = strchr(ip, ':') != NULL;
+    return xasprintf("%s%s%s:%u", six ? "[" : "", ip, six ? "]" : "", port);
+}
+
+static char *pod_address(const json_t *object, enum pod_address how, uint16_t port)
 {
     if (how == POD_ADDRESS_UNIX) {
         return dup_or_null(
@@ -191,9 +200,8 @@ static char *pod_address(const json_t *object, enum pod_address how)
     if (slice_empty(ip)) {
         return NULL;
     }
-    bool six = slice_find(ip, ':') >= 0;
-    return xasprintf("%s%.*s%s:%d", six ? "[" : "", SLICE_FMT(ip), six ? "]" : "",
-                     wants_h2c(object) ? QUEUE_PORT_H2C : QUEUE_PORT_HTTP1);
+    CLEANUP(cleanup_free) char *text = slice_dup(ip);
+    return object_address(text, port);
 }
 
 int object_pod(const json_t *object, enum pod_address how, struct pod_object *out)
@@ -205,14 +213,13 @@ int object_pod(const json_t *object, enum pod_address how, struct pod_object *ou
     struct slice phase = jpeek_str(object, "status.phase");
     const json_t *scheduled = condition(object, "PodScheduled");
     out->revision = slice_dup(revision);
-    out->address = pod_address(object, how);
-    out->h2c = wants_h2c(object);
+    out->port = queue_port(object, &out->h2c);
+    out->address = pod_address(object, how, out->port);
     out->running = slice_eq_str(phase, "Running");
     out->ready = condition_is(condition(object, "Ready"), "True");
     out->terminating = jget(object, "metadata.deletionTimestamp") != NULL;
     out->finished = slice_eq_str(phase, "Succeeded") || slice_eq_str(phase, "Failed");
-    out->probe_itself =
-        how == POD_ADDRESS_IP && slice_eq_str(phase, "Running") && may_probe(object);
+    out->ours = how == POD_ADDRESS_IP && may_probe(object);
     if (condition_is(scheduled, "False") &&
         slice_eq_str(jpeek_str(scheduled, "reason"), "Unschedulable")) {
         struct slice message = jpeek_str(scheduled, "message");

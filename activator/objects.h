@@ -34,8 +34,9 @@ struct pod_object {
     bool ready;       /* condition Ready */
     bool terminating; /* deletionTimestamp is set */
     bool finished;    /* phase Succeeded or Failed */
-    bool
-        probe_itself; /* may be probed before the Pod is Ready (no exec probe, no start-up probe) */
+    bool ours;     /* we may find out by ourselves whether it is ready (no exec probe, no start-up
+                      probe): it may announce itself, and is probed once it runs */
+    uint16_t port; /* of its queue-proxy */
 };
 
 /* Of a DomainMapping. */
@@ -53,6 +54,8 @@ enum pod_address { POD_ADDRESS_IP, POD_ADDRESS_UNIX };
 
 int object_route(const json_t *object, struct route_object *out);
 int object_revision(const json_t *object, struct revision_object *out);
+/* "IP:PORT" as pod_object.address has it; the caller frees. */
+char *object_address(const char *ip, uint16_t port);
 int object_pod(const json_t *object, enum pod_address how, struct pod_object *out);
 
 int object_domain(const json_t *object, struct domain_object *out);

@@ -115,6 +115,11 @@ void revision_decided(struct revision *r, uint64_t now_ns)
     cold_mark(&r->cold.decided_ns, now_ns);
 }
 
+void revision_started(struct revision *r, uint64_t now_ns)
+{
+    cold_mark(&r->cold.started_ns, now_ns);
+}
+
 struct replica *revision_put_replica(struct throttler *t, struct revision *r,
                                      const struct replica_facts *facts, uint64_t now_ns)
 {

@@ -229,6 +229,8 @@ void revision_learn(struct throttler *t, struct revision *r, const struct revisi
                     uint64_t now_ns);
 /* The autoscaler has decided on its behalf: for the phases of a cold start. */
 void revision_decided(struct revision *r, uint64_t now_ns);
+/* A replica of it says that it runs: likewise. */
+void revision_started(struct revision *r, uint64_t now_ns);
 /* The object was deleted: what is held expires, the revision is freed once it is empty. */
 void revision_forget(struct throttler *t, struct revision *r);
 /* One more Pod of it cannot be placed (message tells why), or one fewer. */

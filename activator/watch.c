@@ -116,13 +116,20 @@ static void pod_release(void *arg, void *value)
     pod_object_fini(value);
 }
 
+/* Where it is by its own word, as long as that counts; NULL: nowhere. */
+static const char *announced_at(const struct watch *w, const char *uid)
+{
+    return w->handler->announce == NULL ? NULL : announce_address(w->handler->announce, uid);
+}
+
 static void put_pod(struct watch *w, const struct kube_entry *entry, bool ready)
 {
     const struct pod_object *o = entry->value;
+    const char *announced = announced_at(w, entry->uid);
     struct replica_facts facts = {
         .uid = slice_str(entry->uid),
         .name = slice_str(entry->name),
-        .address = slice_str(o->address),
+        .address = slice_str(o->address != NULL ? o->address : announced),
         .h2c = o->h2c,
         .started = o->running || ready,
         .ready = ready,
@@ -150,6 +157,30 @@ static void drop_pod(struct watch *w, const char *ns, const char *uid, const str
     revision_remove_replica(t, r, slice_str(uid));
 }
 
+static void look_at_pod(const struct kube_entry *entry, struct announced_pod *out)
+{
+    const struct pod_object *o = entry->value;
+    *out = (struct announced_pod){.uid = slice_str(entry->uid),
+                                  .revision = slice_str(o->revision),
+                                  .address = slice_str(o->address),
+                                  .port = o->port,
+                                  .ready = o->ready,
+                                  .going = o->terminating || o->finished,
+                                  .ours = o->ours};
+}
+
+/* Whether its own word counts, after what the API has said now. */
+static bool is_announced(struct watch *w, const struct kube_entry *entry)
+{
+    struct announced_pod pod;
+    if (w->handler->announce == NULL) {
+        return false;
+    }
+    look_at_pod(entry, &pod);
+    announce_pod(w->handler->announce, entry->uid, &pod);
+    return announced_at(w, entry->uid) != NULL;
+}
+
 /* A Pod that answered a probe of ours keeps counting as ready until it was Ready once by itself. */
 static void pod_changed(struct watch *w, const struct kube_entry *entry,
                         const struct pod_object *old)
@@ -162,9 +193,10 @@ static void pod_changed(struct watch *w, const struct kube_entry *entry,
         revision_pod_blocked(r, o->blocked != NULL, slice_str(o->blocked), now);
     }
     bool fell = old != NULL && old->ready && !o->ready;
-    bool wanted =
-        !o->ready && o->probe_itself && o->address != NULL && !o->terminating && !o->finished;
-    bool ready = o->ready;
+    bool announced = is_announced(w, entry);
+    bool wanted = !o->ready && o->ours && o->running && !announced && o->address != NULL &&
+                  !o->terminating && !o->finished;
+    bool ready = o->ready || announced;
     if (fell || !wanted) {
         prober_forget(&w->prober, entry->uid);
     }
@@ -197,6 +229,9 @@ static void on_pod_delete(void *arg, const struct kube_entry *entry)
 {
     struct watch *w = arg;
     prober_forget(&w->prober, entry->uid);
+    if (w->handler->announce != NULL) {
+        announce_pod(w->handler->announce, entry->uid, NULL);
+    }
     drop_pod(w, entry->ns, entry->uid, entry->value);
 }
 
@@ -209,6 +244,54 @@ static void on_probed(void *arg, const char *ns, const char *pod)
         LOG_DEBUG("a replica answers before its Pod is Ready", LOG_STR("pod", pod));
         put_pod(w, entry, true);
     }
+}
+
+/* --- announcements -------------------------------------------------------------------------- */
+
+static const char *revision_uid(void *arg, const char *ns, const char *revision)
+{
+    const struct watch *w = arg;
+    const struct kube_entry *entry =
+        w->revisions == NULL ? NULL : kube_cache_get(w->revisions, ns, revision);
+    return entry == NULL ? NULL : entry->uid;
+}
+
+static bool pod_of(void *arg, const char *ns, const char *pod, struct announced_pod *out)
+{
+    const struct watch *w = arg;
+    const struct kube_entry *entry = w->pods == NULL ? NULL : kube_cache_get(w->pods, ns, pod);
+    if (entry != NULL) {
+        look_at_pod(entry, out);
+    }
+    return entry != NULL;
+}
+
+static void on_announced_start(void *arg, const char *ns, const char *revision)
+{
+    struct watch *w = arg;
+    struct revision *r = revision_of(w, ns, revision, false);
+    if (r != NULL) {
+        revision_started(r, loop_now_ns(w->handler->loop));
+    }
+}
+
+/* It counts from now on, or does not any more. */
+static void on_announced(void *arg, const char *ns, const char *pod)
+{
+    struct watch *w = arg;
+    const struct kube_entry *entry = kube_cache_get(w->pods, ns, pod);
+    if (entry != NULL) {
+        pod_changed(w, entry, entry->value);
+    }
+}
+
+void watch_announce_hooks(struct watch *w, struct announce_hooks *out)
+{
+    *out = (struct announce_hooks){.revision_uid = revision_uid,
+                                   .pod = pod_of,
+                                   .started = on_announced_start,
+                                   .changed = on_announced,
+                                   .arg = w};
 }
 
 /* --- DomainMappings ------------------------------------------------------------------------- */

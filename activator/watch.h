@@ -11,6 +11,7 @@
 
 #include "loop/closer.h"
 #include "kube/cache.h"
+#include "activator/announce.h"
 #include "activator/handler.h"
 #include "activator/prober.h"
 
@@ -38,6 +39,8 @@ struct watch {
 };
 
 MUST_CHECK int watch_start(struct watch *w, const struct watch_options *options, struct error *err);
+/* How announcements see what the watch knows; before watch_start is fine. */
+void watch_announce_hooks(struct watch *w, struct announce_hooks *out);
 /* The first lists are in. */
 bool watch_synced(const struct watch *w);
 /* What is wrong with the connection to the API, "" when nothing is. */

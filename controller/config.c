@@ -16,6 +16,13 @@ static const struct option_row rows[] = {
     OPTION(struct controller_config, queue_proxy_image, STRING, "LULL_QUEUE_PROXY_IMAGE",
            "queue-proxy-image", "",
            .help = "image of the sidecar; empty: the node agent supplies it (one machine)"),
+    OPTION(struct controller_config, announce, STRING, "LULL_ANNOUNCE", "announce", "",
+           .help = "numeric address of the activators' cluster-local ingress, IP or IP:PORT (else "
+                   "80), to which new replicas announce themselves; empty: they do not"),
+    OPTION(struct controller_config, install_secret_file, STRING, "LULL_INSTALL_SECRET_FILE",
+           "install-secret-file", "",
+           .help = "file with the secret of this installation, from which the keys for "
+                   "announcements are made"),
     OPTION(struct controller_config, registry_ca, STRING, "LULL_REGISTRY_CA", "registry-ca", "",
            .help = "PEM file of the authorities that vouch for image registries; empty: the "
                    "system's"),

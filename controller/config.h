@@ -10,6 +10,8 @@ struct controller_config {
     char *admin_listen;
     char *system_namespace;
     char *queue_proxy_image;
+    char *announce;
+    char *install_secret_file;
     char *registry_ca;
     char *webhook_listen;
     uint64_t webhook_drain_ms;

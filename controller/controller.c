@@ -552,8 +552,12 @@ int controller_start(struct controller *c, struct loop *loop,
     *c = (struct controller){.loop = loop, .config = config};
     expect_init(&c->expectations);
     settings_init(&c->settings, config->queue_proxy_image, config->system_namespace);
+    int rc = settings_announce(&c->settings, config->announce, config->install_secret_file, err);
+    if (rc < 0) {
+        return rc;
+    }
     c->lifeline_started = true;
-    int rc = lifeline_start(&c->lifeline, loop, on_lifeline, c, err);
+    rc = lifeline_start(&c->lifeline, loop, on_lifeline, c, err);
     if (rc == 0) {
         c->signals_started = true;
         rc = signals_start(&c->signals, loop, on_signal, c, err);

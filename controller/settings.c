@@ -5,14 +5,20 @@
  */
 #include "controller/settings.h"
 
+#include "base/fs.h"
 #include "http/log_template.h"
 #include "serving/autoscaler_json.h"
 #include "serving/names.h"
+
+#define ANNOUNCE_PORT 80
+#define SECRET_MAX    4096
+#define SECRET_MIN    16u
 
 void settings_init(struct settings *settings, const char *sidecar_image,
                    const char *system_namespace)
 {
     *settings = (struct settings){.sidecar_image = ""};
+    strbuf_init(&settings->secret, SECRET_MAX);
     serving_config_init(&settings->defaults);
     network_config_init(&settings->network);
     autoscaler_config_default(&settings->autoscaler);
@@ -23,8 +29,53 @@ void settings_init(struct settings *settings, const char *sidecar_image,
              "lull-activator-local.%s.svc.%s", system_namespace, settings->network.cluster_domain);
 }
 
+static int announce_address(const char *text, char out[static ADDR_TEXT_MAX], struct error *err)
+{
+    struct addr addr;
+    int rc = addr_from_ip(slice_str(text), ANNOUNCE_PORT, &addr, NULL);
+    rc = rc == 0 ? 0 : addr_parse(slice_str(text), &addr, err);
+    if (rc == 0 && (addr_is_unix(&addr) || addr_port(&addr) == 0)) {
+        rc = error_set(err, ERR_INVALID, "\"%s\": needs IP or IP:PORT", text);
+    }
+    if (rc == 0) {
+        addr_format(&addr, out, ADDR_TEXT_MAX);
+    }
+    return rc;
+}
+
+int settings_announce(struct settings *settings, const char *address, const char *secret_file,
+                      struct error *err)
+{
+    char text[ADDR_TEXT_MAX];
+    if (address[0] == '\0') {
+        return 0;
+    }
+    int rc = announce_address(address, text, err);
+    if (rc < 0) {
+        return error_prefix(err, rc, "--announce");
+    }
+    strbuf_clear(&settings->secret);
+    rc = secret_file[0] == '\0'
+             ? error_set(err, ERR_INVALID, "--announce needs it: the keys are made from it")
+             : fs_read_file(secret_file, SECRET_MAX, &settings->secret, err);
+    while (rc == 0 && settings->secret.len > 0 &&
+           settings->secret.ptr[settings->secret.len - 1] <= ' ') {
+        strbuf_truncate(&settings->secret, settings->secret.len - 1);
+    }
+    if (rc == 0 && settings->secret.len < SECRET_MIN) {
+        rc = error_set(err, ERR_INVALID, "%s: at least %u bytes are needed", secret_file,
+                       SECRET_MIN);
+    }
+    if (rc < 0) {
+        return error_prefix(err, rc, "--install-secret-file");
+    }
+    slice_copy(slice_str(text), settings->announce, sizeof(settings->announce));
+    return 0;
+}
+
 void settings_fini(struct settings *settings)
 {
+    strbuf_fini(&settings->secret);
     network_config_fini(&settings->network);
 }
 

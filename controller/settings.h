@@ -9,6 +9,8 @@
 #include <jansson.h>
 
 #include "base/error.h"
+#include "base/strbuf.h"
+#include "loop/addr.h"
 #include "serving/autoscaler_config.h"
 #include "serving/config_deployment.h"
 #include "serving/config_gc.h"
@@ -23,13 +25,20 @@ struct settings {
     struct gc_config gc;
     struct deployment_config deployment;
     struct observability_config observability;
-    char sidecar_image[512]; /* "": the node agent supplies it (one machine) */
-    char local_gateway[600]; /* host name of the cluster-local ingress */
+    char sidecar_image[512];      /* "": the node agent supplies it (one machine) */
+    char local_gateway[600];      /* host name of the cluster-local ingress */
+    char announce[ADDR_TEXT_MAX]; /* "IP:PORT" of the activators; "": replicas do not announce */
+    struct strbuf secret;         /* of this installation; only read with announce */
 };
 
 /* Knative's defaults. */
 void settings_init(struct settings *settings, const char *sidecar_image,
                    const char *system_namespace);
+
+/* Replicas of Deployments that are made from now on announce themselves there: "IP" or "IP:PORT".
+ * "": they do not. ERR_INVALID and what reading the file may give. */
+MUST_CHECK int settings_announce(struct settings *settings, const char *address,
+                                 const char *secret_file, struct error *err);
 
 void settings_fini(struct settings *settings);
 

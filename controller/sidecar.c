@@ -13,6 +13,7 @@
 #include "base/strbuf.h"
 #include "json/jget.h"
 #include "json/jparse.h"
+#include "serving/announce.h"
 #include "serving/names.h"
 #include "serving/quantity.h"
 #include "controller/build.h"
@@ -75,6 +76,20 @@ static void probe_text(const json_t *revision, struct strbuf *out)
     json_decref(holder);
 }
 
+/* What the replica needs to announce itself: fixed here, for as long as the Deployment lives. */
+static void add_announcement(const struct settings *settings, const json_t *revision, json_t *env)
+{
+    char key[SHA256_HEX + 1];
+    if (settings->announce[0] == '\0') {
+        return;
+    }
+    announce_key(strbuf_slice(&settings->secret), slice_str(meta_uid(revision)), key);
+    env_text(env, "LULL_ANNOUNCE", settings->announce);
+    env_text(env, "LULL_ANNOUNCE_KEY", key);
+    env_text(env, "LULL_REVISION_UID", meta_uid(revision));
+    env_field(env, "LULL_POD_UID", "metadata.uid");
+}
+
 static json_t *queue_environment(const struct settings *settings, const json_t *revision)
 {
     const json_t *spec = jpeek_obj(revision, "spec");
@@ -110,6 +125,7 @@ static json_t *queue_environment(const struct settings *settings, const json_t *
         env_text(env, "SERVING_ENABLE_PROBE_REQUEST_LOG",
                  settings->observability.request_log_probes ? "true" : "false");
     }
+    add_announcement(settings, revision, env);
     env_text(env, "ENABLE_HTTP2_AUTO_DETECTION", "false");
     env_text(env, "ENABLE_MULTI_CONTAINER_PROBES", "false");
     return env;

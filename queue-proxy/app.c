@@ -28,6 +28,9 @@ static void on_ready(struct prober *prober)
     struct app *app = proxy->data;
     if (!proxy->draining && !app->stopping) {
         notify(prober->ready ? NOTIFY_READY : NOTIFY_UNREADY);
+        if (prober->ready) {
+            announcer_begin(&app->announcer);
+        }
     }
     LOG_INFO("readiness of the function", LOG_INT("port", app->config->user_port),
              LOG_BOOL("ready", prober->ready));
@@ -48,6 +51,7 @@ void app_stop(struct app *app)
     signals_close(&app->signals, NULL);
     lifeline_close(&app->lifeline, NULL);
     timer_close(&app->drain, NULL);
+    announcer_close(&app->announcer);
 }
 
 /* ---- drain ---- */
@@ -130,6 +134,7 @@ int app_start(struct app *app, struct loop *loop, const struct config *config, s
                                                                  : LOG_LEVEL_ERROR);
     }
     timer_init(&app->drain, loop, on_drain_timer, app);
+    announcer_init(&app->announcer, loop, config, &app->proxy);
     int rc_signals = signals_start(&app->signals, loop, on_signal, app, err);
     rc_signals = rc_signals < 0 ? rc_signals : signals_add(&app->signals, SIGHUP, err);
     int rc = lifeline_start(&app->lifeline, loop, on_orphaned, app, err);

@@ -19,6 +19,10 @@ struct config {
     char *revision;
     char *pod;
     char *pod_ip;
+    char *announce; /* the activators; empty: nothing is announced */
+    char *announce_key;
+    char *revision_uid;
+    char *pod_uid;
     char *request_log_template; /* empty: Knative's default */
     bool request_log;
     bool request_log_probes;

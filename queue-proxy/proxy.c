@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "serving/announce.h"
 #include "queue-proxy/log.h"
 
 #define FREE_MAX       128
@@ -77,6 +78,7 @@ static struct request *rq_new(struct proxy *proxy, struct http_exchange *ex,
     deadline_init(&rq->idle_timeout);
     request_stats_in(&proxy->stats, rq->started_ns, cls->proxied);
     proxy->last_request_ms = rq->started_ns / CLOCK_NS_PER_MS;
+    proxy->used = proxy->used || cls->proxied;
     return rq;
 }
 
@@ -135,6 +137,29 @@ static void refuse(struct proxy *proxy, struct http_exchange *ex, bool draining)
                                         : SLICE_LIT("pending request queue full\n"));
 }
 
+/* The function is ready; an activator may want to know whether this is really its replica. */
+static void answer_well(struct proxy *proxy, struct http_exchange *ex)
+{
+    const struct config *c = proxy->config;
+    char proof[SHA256_HEX + 1];
+    struct http_header room[2];
+    struct http_head head;
+    struct slice challenge =
+        http_head_get(http_exchange_request(ex), SLICE_LIT(ANNOUNCE_CHALLENGE));
+    if (c->announce_key[0] == '\0' || !announce_challenge_valid(challenge)) {
+        answer(ex, 200, "queue");
+        return;
+    }
+    announce_proof(slice_str(c->announce_key), challenge, slice_str(c->pod_uid),
+                   slice_str(c->pod_ip), proof);
+    http_head_init(&head, room, ARRAY_LEN(room));
+    head.status = 200;
+    if (http_head_add(&head, SLICE_LIT(ANNOUNCE_PROOF), slice_of(proof, SHA256_HEX)) == 0) {
+        http_exchange_listen(ex, NULL, NULL);
+        http_exchange_respond_head(ex, &head, SLICE_LIT("queue"));
+    }
+}
+
 static void answer_probe(struct proxy *proxy, struct http_exchange *ex,
                          const struct request_class *cls)
 {
@@ -150,7 +175,7 @@ static void answer_probe(struct proxy *proxy, struct http_exchange *ex,
         if (!proxy->prober.ready) {
             answer(ex, 503, "the function is not ready");
         } else {
-            answer(ex, 200, "queue");
+            answer_well(proxy, ex);
         }
         return;
     case REQUEST_HASH_PROBE:

@@ -34,6 +34,7 @@ struct proxy {
     size_t open; /* private: what must close before proxy_close calls back */
     uint64_t last_request_ms;
     bool draining;
+    bool used;             /* an activator has sent a request */
     uint64_t warned_ms;    /* private: when a failed request was last logged */
     uint64_t n_codes[6];   /* answers by first digit; [0]: client gone, broken off */
     uint64_t n_refused[2]; /* full, draining */

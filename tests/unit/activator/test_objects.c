@@ -141,7 +141,7 @@ static void test_pod(void **state)
         struct pod_object o = {0};
         int rc = object_pod(j, rows[i].how, &o);
         if (rc != rows[i].rc || o.ready != rows[i].ready || o.terminating != rows[i].terminating ||
-            o.finished != rows[i].finished || o.probe_itself != rows[i].probe ||
+            o.finished != rows[i].finished || (o.ours && o.running) != rows[i].probe ||
             !slice_eq(slice_str(o.address), slice_str(rows[i].address)) ||
             !slice_eq(slice_str(o.blocked), slice_str(rows[i].blocked))) {
             fail_msg("%s: rc %d address %s blocked %s", rows[i].name, rc, o.address, o.blocked);

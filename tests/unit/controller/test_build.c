@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The Deployment of a Revision that uses all that may pass through, field by field; and how many
  * objects a function is made of. */
+#include <unistd.h>
+
 #include "base/mem.h"
 #include "json/jget.h"
 #include "json/jparse.h"
+#include "serving/announce.h"
 #include "controller/build.h"
 #include "fake_world.h"
 #include "test.h"
@@ -341,6 +344,42 @@ static void probes_that_stay(void **state)
     TEXT("metadata.annotations.`autoscaling.knative.dev/target`", "");
 }
 
+/* With an address to announce to, the sidecar gets it and a key that only this Revision has. */
+static void the_announcement(void **state)
+{
+    char path[] = "/tmp/lull-test-secret-XXXXXX";
+    struct settings settings;
+    struct error err;
+    char key[SHA256_HEX + 1];
+    CLEANUP(jfree) json_t *plain = deployment(revision_text);
+    assert_string_equal(queue_env(plain, "LULL_ANNOUNCE"), "");
+    assert_string_equal(queue_env(plain, "LULL_ANNOUNCE_KEY"), "");
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, "a secret of 16 bytes or more\n", 29), 29);
+    assert_int_equal(close(fd), 0);
+    settings_init(&settings, "example.com/queue-proxy:1", "lull-system");
+    ASSERT_ERR(ERR_INVALID, settings_announce(&settings, "activator:80", path, &err));
+    ASSERT_MSG("--announce");
+    ASSERT_ERR(ERR_INVALID, settings_announce(&settings, "10.96.0.9", "", &err));
+    ASSERT_MSG("--install-secret-file");
+    ASSERT_ERR(ERR_NOT_FOUND, settings_announce(&settings, "10.96.0.9", "/nowhere", &err));
+    assert_string_equal(settings.announce, "");
+    ASSERT_OK(settings_announce(&settings, "fd00::9", path, &err));
+    assert_string_equal(settings.announce, "[fd00::9]:80");
+    ASSERT_OK(settings_announce(&settings, "10.96.0.9", path, &err));
+    CLEANUP(jfree) json_t *revision = parse(revision_text);
+    CLEANUP(jfree) json_t *d = build_deployment(&settings, revision);
+    settings_fini(&settings);
+    (void)remove(path);
+    announce_key(SLICE_LIT("a secret of 16 bytes or more"), SLICE_LIT("u1"), key);
+    assert_string_equal(queue_env(d, "LULL_ANNOUNCE"), "10.96.0.9:80");
+    assert_string_equal(queue_env(d, "LULL_ANNOUNCE_KEY"), key);
+    assert_string_equal(queue_env(d, "LULL_REVISION_UID"), "u1");
+    json_t *pod_uid = jpeek_row(d, QP "env", "name", SLICE_LIT("LULL_POD_UID"));
+    assert_string_equal(jpeek_cstr(pod_uid, "valueFrom.fieldRef.fieldPath"), "metadata.uid");
+}
+
 static void a_function_is_few_objects(void **state)
 {
     struct world w;
@@ -365,6 +404,7 @@ int main(void)
         cmocka_unit_test(pods_keep_what_is_said),
         cmocka_unit_test(the_function_and_its_probes),
         cmocka_unit_test(the_queue_proxy),
+        cmocka_unit_test(the_announcement),
         cmocka_unit_test(a_function_is_few_objects),
         cmocka_unit_test(resources_of_the_queue_proxy),
         cmocka_unit_test(volumes_of_the_queue_proxy),
