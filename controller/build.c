@@ -11,6 +11,7 @@
 #include "json/jget.h"
 #include "json/jparse.h"
 #include "serving/names.h"
+#include "controller/hpa.h"
 #include "controller/meta.h"
 #include "controller/sidecar.h"
 
@@ -22,7 +23,9 @@ int64_t build_initial_scale(const struct settings *settings, const json_t *revis
     if (text[0] != '\0' && num_parse_i64(slice_str(text), 0, INT32_MAX, &scale, NULL) < 0) {
         scale = settings->autoscaler.initial_scale;
     }
-    return scale == 0 && !settings->autoscaler.allow_zero_initial_scale ? 1 : scale;
+    /* nobody would bring class hpa up from none */
+    bool zero = settings->autoscaler.allow_zero_initial_scale && !hpa_class(settings, revision);
+    return scale == 0 && !zero ? 1 : scale;
 }
 
 int64_t build_progress_deadline_s(const struct settings *settings, const json_t *revision)

@@ -540,7 +540,8 @@ static int start_api(struct controller *c, struct error *err)
     timer_init(&c->link, c->loop, on_link_check, c);
     timer_start_every(&c->link, LINK_CHECK_MS);
     timer_init(&c->drain, c->loop, on_drained, c);
-    rc = objects_start(&c->objects, c->client, c->config->system_namespace, &events, err);
+    rc = objects_start(&c->objects, c->client, c->settings.sidecar_image[0] != '\0',
+                       c->config->system_namespace, &events, err);
     rc = rc < 0 ? rc : start_resolver(c, err);
     rc = rc < 0 ? rc : start_webhook(c, err);
     return rc < 0 ? rc : start_elector(c, err);

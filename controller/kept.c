@@ -47,10 +47,13 @@ const char *const *kept_without(enum kind_id kind)
     static const char *const pod_autoscaler[] = {"metadata.managedFields", "metadata.labels",
                                                  "metadata.annotations", "status.lullDecisions",
                                                  NULL};
+    static const char *const scaler[] = {"metadata.managedFields", "metadata.labels",
+                                         "metadata.annotations", "status.currentMetrics", NULL};
     static const char *const pod[] = {"metadata.managedFields", "metadata.annotations",
                                       "metadata.ownerReferences", "spec", NULL};
     return kind == KIND_DEPLOYMENT      ? deployment
            : kind == KIND_PODAUTOSCALER ? pod_autoscaler
+           : kind == KIND_HPA           ? scaler
            : kind == KIND_POD           ? pod
                                         : any;
 }
@@ -73,11 +76,12 @@ static json_t *slim_metadata(const json_t *metadata, enum kind_id kind)
                                        NULL};
     json_t *slim = json_object();
     copy_members(slim, metadata, keys);
-    if (kind == KIND_DEPLOYMENT || kind == KIND_PODAUTOSCALER) {
+    bool bare = kind == KIND_DEPLOYMENT || kind == KIND_PODAUTOSCALER || kind == KIND_HPA;
+    if (bare) {
         json_object_del(slim, "labels");
     }
     json_t *annotations = json_object_get(slim, "annotations");
-    if (kind == KIND_DEPLOYMENT || kind == KIND_PODAUTOSCALER) {
+    if (bare) {
         json_object_del(slim, "annotations");
     } else if (json_object_get(annotations, ANNOTATION_LAST_APPLIED) != NULL) {
         json_t *copy = json_copy(annotations);
@@ -93,7 +97,8 @@ static json_t *slim(const json_t *object, enum kind_id kind)
     static const char *const replicas[] = {"replicas", NULL};
     static const char *const reachability[] = {"reachability", NULL};
     static const char *const target[] = {"type", "externalName", NULL};
-    static const char *const conditions[] = {"conditions", NULL};
+    static const char *const conditions[] = {"conditions", "observedGeneration", "desiredScale",
+                                             "actualScale", NULL};
     const char *const *members = kind == KIND_DEPLOYMENT      ? replicas
                                  : kind == KIND_PODAUTOSCALER ? reachability
                                  : kind == KIND_CORE_SERVICE  ? target

@@ -19,8 +19,14 @@ struct pod_kept {
 static const enum kind_id watched[] = {
     KIND_CONFIGMAP,    KIND_SERVICE,       KIND_CONFIGURATION,      KIND_REVISION,
     KIND_ROUTE,        KIND_PODAUTOSCALER, KIND_DEPLOYMENT,         KIND_POD,
-    KIND_CORE_SERVICE, KIND_DOMAINMAPPING, KIND_CLUSTERDOMAINCLAIM,
+    KIND_CORE_SERVICE, KIND_DOMAINMAPPING, KIND_CLUSTERDOMAINCLAIM, KIND_HPA,
 };
+
+/* A kind that is in the table but is not watched here: its cache stays NULL. */
+static bool elsewhere(const struct objects *o, enum kind_id kind)
+{
+    return kind > KIND_COUNT && !o->cluster;
+}
 
 /* --- caches to entries
  * ---------------------------------------------------------------------------------- */
@@ -236,6 +242,10 @@ static void changed(const struct objects_cache_arg *ca, const struct kube_entry 
     if (is_ours(ca->kind)) {
         key(o, ca->kind, entry->ns, entry->name);
     }
+    if (ca->kind == KIND_HPA) {
+        key(o, KIND_REVISION, entry->ns, entry->name); /* they have one name */
+        return;
+    }
     if (kept->owner_kind == KIND_SERVICE || kept->owner_kind == KIND_CONFIGURATION ||
         kept->owner_kind == KIND_REVISION || kept->owner_kind == KIND_ROUTE) {
         key(o, kept->owner_kind, entry->ns, kept->owner);
@@ -285,7 +295,8 @@ static void on_synced(void *arg)
 static int cache_start(struct objects *o, enum kind_id kind, const char *system_namespace,
                        struct error *err)
 {
-    bool made_by_us = kind == KIND_DEPLOYMENT || kind == KIND_POD || kind == KIND_PODAUTOSCALER;
+    bool made_by_us = kind == KIND_DEPLOYMENT || kind == KIND_POD || kind == KIND_PODAUTOSCALER ||
+                      kind == KIND_HPA;
     struct objects_cache_arg *ca = &o->args[kind];
     *ca = (struct objects_cache_arg){o, kind};
     struct kube_cache_options options = {
@@ -305,10 +316,11 @@ static int cache_start(struct objects *o, enum kind_id kind, const char *system_
     return kube_cache_start(o->client, &options, &o->caches[kind], err);
 }
 
-int objects_start(struct objects *o, struct kube_client *client, const char *system_namespace,
-                  const struct objects_events *events, struct error *err)
+int objects_start(struct objects *o, struct kube_client *client, bool cluster,
+                  const char *system_namespace, const struct objects_events *events,
+                  struct error *err)
 {
-    *o = (struct objects){.client = client, .events = *events, .n_unsynced = ARRAY_LEN(watched)};
+    *o = (struct objects){.client = client, .events = *events, .cluster = cluster};
     keeper_init(&o->keeper);
     for (size_t i = 0; i < REFS_COUNT; i++) {
         ref_index_init(&o->refs[i]);
@@ -318,6 +330,12 @@ int objects_start(struct objects *o, struct kube_client *client, const char *sys
     ref_index_init(&o->mappings_by_target);
     ref_index_init(&o->mappings_by_domain);
     for (size_t i = 0; i < ARRAY_LEN(watched); i++) {
+        o->n_unsynced += !elsewhere(o, watched[i]);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(watched); i++) {
+        if (elsewhere(o, watched[i])) {
+            continue;
+        }
         int rc = cache_start(o, watched[i], system_namespace, err);
         if (rc < 0) {
             return rc;
@@ -391,7 +409,8 @@ static const char *ns_of(enum kind_id kind, const char *ns)
 json_t *objects_get(void *arg, enum kind_id kind, const char *ns, const char *name)
 {
     struct objects *o = arg;
-    const struct kept *kept = kube_cache_value(o->caches[kind], ns_of(kind, ns), name);
+    const struct kept *kept =
+        o->caches[kind] == NULL ? NULL : kube_cache_value(o->caches[kind], ns_of(kind, ns), name);
     return kept == NULL ? NULL : kept_object(&o->keeper, kept);
 }
 

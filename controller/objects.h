@@ -32,8 +32,8 @@ struct objects_cache_arg {
 
 struct objects {
     struct kube_client *client; /* private, all below */
-    struct kube_cache *caches[KIND_COUNT];
-    struct objects_cache_arg args[KIND_COUNT];
+    struct kube_cache *caches[KIND_ALL];
+    struct objects_cache_arg args[KIND_ALL];
     struct objects_events events;
     struct keeper keeper;
     struct ref_index refs[REFS_COUNT];
@@ -42,14 +42,16 @@ struct objects {
     struct ref_index mappings_by_target; /* Route ← DomainMappings that lead to it */
     struct ref_index mappings_by_domain; /* domain ← namespaces with a DomainMapping of that name */
     bool at_rest;                        /* the change that is under way: see on_key */
+    bool cluster;                        /* kinds that only a cluster has are watched too */
     size_t n_unsynced;
     size_t n_open;
     void (*close_cb)(void *arg);
     void *close_arg;
 };
 
-/* On failure objects_close is still needed (and calls its cb). */
-MUST_CHECK int objects_start(struct objects *o, struct kube_client *client,
+/* cluster: this is Kubernetes, which has kinds beyond those of one machine. On failure
+ * objects_close is still needed (and calls its cb). */
+MUST_CHECK int objects_start(struct objects *o, struct kube_client *client, bool cluster,
                              const char *system_namespace, const struct objects_events *events,
                              struct error *err);
 void objects_close(struct objects *o, void (*cb)(void *arg), void *arg);

@@ -11,6 +11,7 @@
 #include "json/jparse.h"
 #include "controller/build.h"
 #include "controller/health.h"
+#include "controller/hpa.h"
 #include "controller/meta.h"
 #include "controller/routing.h"
 
@@ -264,5 +265,8 @@ void reconcile_revision(const struct reconcile_env *env, const json_t *revision,
         .port = env->settings->sidecar_image[0] == '\0' ? 0 : build_user_port(revision),
     };
     env->replicas(env->arg, ns, meta_name(revision), &in.replicas);
+    if (autoscaler != NULL && !in.one_machine) {
+        hpa_sync(env, revision, autoscaler, deployment, &in.replicas, plan);
+    }
     set_status(env, revision, autoscaler, &in, &digests, plan);
 }

@@ -7,28 +7,32 @@
 #include <string.h>
 #include <strings.h>
 
-#define COLUMN(name, type, format, path, priority, description) \
-    {                                                           \
-        name, type, format, path, priority, description         \
+#define CELL(name, type, format, path, priority, description) \
+    {                                                         \
+        name, type, format, path, priority, description       \
     }
-#define KIND(id, group, version, kind, plural, singular, shorts, categories, namespaced, subs, \
-             ...)                                                                              \
-    [KIND_##                                                                                   \
-        id] = {KIND_##id,                                                                      \
-               group,                                                                          \
-               version,                                                                        \
-               kind,                                                                           \
-               plural,                                                                         \
-               singular,                                                                       \
-               shorts,                                                                         \
-               categories,                                                                     \
-               namespaced,                                                                     \
-               subs,                                                                           \
-               (const struct kind_column[]){__VA_ARGS__},                                      \
+#define ROW(id, group, version, kind, plural, singular, shorts, categories, namespaced, subs, ...) \
+    [KIND_##                                                                                       \
+        id] = {KIND_##id,                                                                          \
+               group,                                                                              \
+               version,                                                                            \
+               kind,                                                                               \
+               plural,                                                                             \
+               singular,                                                                           \
+               shorts,                                                                             \
+               categories,                                                                         \
+               namespaced,                                                                         \
+               subs,                                                                               \
+               (const struct kind_column[]){__VA_ARGS__},                                          \
                sizeof((const struct kind_column[]){__VA_ARGS__}) / sizeof(struct kind_column)},
 
-static const struct kind rows[KIND_COUNT] = {
+static const struct kind rows[KIND_ALL] = {
+#define COLUMN(...) CELL(__VA_ARGS__)
+#define KIND(...)   ROW(__VA_ARGS__)
 #include "serving/kinds.def"
+#define COLUMN(...) CELL(__VA_ARGS__)
+#define KIND(...)   ROW(__VA_ARGS__)
+#include "serving/kinds_cluster.def"
 };
 
 const struct kind *kind_row(enum kind_id id)
@@ -97,9 +101,13 @@ const struct kind *kind_by_word(const char *word)
     return NULL;
 }
 
-static const char *const api_versions[KIND_COUNT] = {
-#define KIND(id, group, version, ...) [KIND_##id] = sizeof(group) > 1 ? group "/" version : version,
+static const char *const api_versions[KIND_ALL] = {
+#define API_VERSION(id, group, version, ...) \
+    [KIND_##id] = sizeof(group) > 1 ? group "/" version : version,
+#define KIND(...) API_VERSION(__VA_ARGS__)
 #include "serving/kinds.def"
+#define KIND(...) API_VERSION(__VA_ARGS__)
+#include "serving/kinds_cluster.def"
 };
 
 const char *kind_api_version(const struct kind *kind)

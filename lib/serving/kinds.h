@@ -14,7 +14,10 @@
 enum kind_id {
 #define KIND(id, ...) KIND_##id,
 #include "serving/kinds.def"
-    KIND_COUNT
+    KIND_COUNT, // of those that the one-machine API serves
+#define KIND(id, ...) KIND_##id,
+#include "serving/kinds_cluster.def"
+    KIND_ALL
 };
 
 enum {
@@ -49,7 +52,8 @@ struct kind {
     size_t n_columns;
 };
 
-// The row of a kind; id must be below KIND_COUNT.
+// The row of a kind; id must be below KIND_ALL and not KIND_COUNT. The other lookups know those of
+// kinds.def only.
 const struct kind *kind_row(enum kind_id id);
 
 // The row with these names as they stand in a path, or NULL.
