@@ -141,8 +141,9 @@ int main(int argc, char **argv)
         return 0;
     }
     const char *port = getenv("PORT");
-    struct sockaddr_in6 addr = {.sin6_family = AF_INET6,
-                                .sin6_port = htons((uint16_t)atoi(port == NULL ? "8080" : port))};
+    struct sockaddr_in6 addr = {
+        .sin6_family = AF_INET6,
+        .sin6_port = htons((uint16_t)strtol(port == NULL ? "8080" : port, NULL, 10))};
     int listener = socket(AF_INET6, SOCK_STREAM, 0);
     int on = 1;
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
