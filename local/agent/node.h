@@ -155,9 +155,9 @@ void pod_state(struct pod *p, const struct replica_state *state);
 void pod_replica_gone(struct pod *p);
 void pod_stop_again(struct pod *p); /* the order may have been lost with a connection */
 /*
- * At start, for every Pod: adopts its replica when it still runs, removes it when it is under
- * deletion. Then pod_restart() for every Pod: starts what does not run, once all places, ports and
- * users that are taken are known.
+ * At start, for every Pod: adopts its replica when it still runs. Then pod_restart() for every Pod,
+ * once all places, ports and users that are taken are known: starts what does not run, and removes
+ * what is under deletion or has its sockets in another state directory than this.
  */
 void pod_restore(struct agent *a, struct object *object);
 void pod_restart(struct agent *a, const struct object *object);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/mem.h"
 #include "base/num.h"
 #include "json/jbuild.h"
 #include "json/jget.h"
@@ -40,6 +41,12 @@ int replica_state_parse(const char *line, size_t len, struct replica_state *out,
     json_decref(root);
     *out = s;
     return 0;
+}
+
+bool pod_addressed(const json_t *pod, const char *run_dir, const char *replica_id)
+{
+    CLEANUP(cleanup_free) char *here = xasprintf("unix:%s/%s.q", run_dir, replica_id);
+    return slice_eq_str(jpeek_str(pod, "metadata.annotations.`" POD_QUEUE_ADDRESS "`"), here);
 }
 
 int pod_build(const json_t *deployment, const char *name, const char *replica_id,

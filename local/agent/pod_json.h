@@ -48,6 +48,9 @@ struct pod_trouble {
 MUST_CHECK int pod_build(const json_t *deployment, const char *name, const char *replica_id,
                          const char *run_dir, json_t **out, struct error *err);
 
+/* Whether it has the address that pod_build gives. */
+bool pod_addressed(const json_t *pod, const char *run_dir, const char *replica_id);
+
 /* The status for a merge patch: {"status": {…}}. `pod` is the object as it is now. */
 MUST_CHECK int pod_status_build(const json_t *pod, const struct replica_state *state,
                                 const struct pod_trouble *trouble, int64_t now_ns, json_t **out,

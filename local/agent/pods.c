@@ -592,9 +592,15 @@ void pod_restore(struct agent *a, struct object *object)
     if (fd >= 0) {
         (void)!pod_adopt(p, fd);
     }
-    if (p->deleting) {
-        pod_stop(p);
-    }
+}
+
+// Its address leads into another folder: the state directory was copied or moved.
+static bool elsewhere(const struct pod *p)
+{
+    json_t *root = object_tree(p->object);
+    bool here = p->id[0] == '\0' || pod_addressed(root, p->agent->run_dir, p->id);
+    json_decref(root);
+    return !here;
 }
 
 void pod_restart(struct agent *a, const struct object *object)
@@ -602,7 +608,16 @@ void pod_restart(struct agent *a, const struct object *object)
     CLEANUP(cleanup_free) char *key = xasprintf("%s/%s", object->ns, object->name);
     struct pod *p = map_get(&a->pods, slice_str(key));
 
-    if (p && p->phase == POD_CREATING && !p->deleting) {
+    if (!p || p->phase >= POD_STOPPING) {
+        return;
+    }
+    if (!p->deleting && elsewhere(p)) {
+        LOG_INFO("this Pod is of another state directory: one of this takes its place",
+                 LOG_STR("pod", p->key));
+        pod_stop(p);
+    } else if (p->deleting) {
+        pod_stop(p);
+    } else if (p->phase == POD_CREATING) {
         pod_begin(p);
     }
 }

@@ -4,6 +4,7 @@ told in the Pod's status."""
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 
@@ -159,6 +160,34 @@ def test_replicas_live_on_and_are_adopted(node):
     node.start()
     assert {p["metadata"]["uid"] for p in node.wait_ready("a", 2)} == before
     assert {p for p, line in node.processes().items() if line.endswith("./serve")} == functions
+
+
+@pytest.mark.parametrize("lives_on", [True, False])
+def test_a_state_directory_that_was_moved_works_at_its_new_place(node, lives_on):
+    node.start().deploy("a", replicas=2)
+    old = {p["metadata"]["name"] for p in node.wait_ready("a", 2)}
+    node.kill()
+    if not lives_on:
+        end = [pid for pid, line in node.processes().items() if "lull-replica" in line]
+        for pid in end:
+            os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: not node.processes(), 20, "nothing left")
+    moved = node.home.with_name(node.home.name + "-2")
+    node.home.rename(moved)
+    node.home = moved
+    try:
+        node.start()
+        pods = wait_for(lambda: len(got := node.ready("a")) == 2 and not old & {p["metadata"]["name"] for p in got} and got,
+                        20, "two Pods of this directory")
+        assert len(node.pods("a")) == 2
+        for pod in pods:
+            assert pod["metadata"]["annotations"]["lull.dev/queue-address"].startswith(f"unix:{moved}/run/")
+        wait_for(lambda: len([l for l in node.processes().values() if "serve" in l]) == 2, 20, "two functions")
+    finally:
+        node.api.delete(f"{DEPLOYMENTS}/a")
+        wait_for(lambda: not node.api.list(PODS), 20, "no Pod left")
+        node.kill(signal.SIGTERM)
+        shutil.rmtree(moved, ignore_errors=True)
 
 
 def test_what_has_no_pod_any_more_is_ended_at_the_start(node):
