@@ -8,7 +8,9 @@
  * version seen. Failure modes: a cut connection resumes (at once when it had worked for a while,
  * then with back-off); 410, as status or as ERROR event, lists anew; an object that cannot be
  * projected is left out; a line that is no event ends the watch. Nothing of this clears what is
- * known.
+ * known. What is older than what is known (an event that comes twice or late, a list of a server
+ * that lags behind) changes nothing; a server that goes on saying so for STALE_LISTS_MAX lists was
+ * set back in time, and is right.
  */
 #include "kube/cache.h"
 
@@ -22,6 +24,7 @@
 #include "loop/timer.h"
 #include "json/jget.h"
 #include "json/jparse.h"
+#include "kube/order.h"
 #include "kube/status.h"
 
 enum {
@@ -33,6 +36,7 @@ enum {
     EVENT_BYTES_MAX = 16 << 20,
     BACKOFF_MIN_MS = 20,
     BACKOFF_MAX_MS = 1500,
+    STALE_LISTS_MAX = 8, /* in a row: about 6 s */
     KEY_MAX = 2 * 254,
     VERSION_MAX = 32,
     UID_MAX = 40,
@@ -41,6 +45,7 @@ enum {
 struct item {
     struct kube_entry entry; /* points into this struct */
     uint64_t list_id;        /* the last list that named it */
+    uint64_t number;         /* of version; 0: unknown */
     char uid[UID_MAX];
     char version[VERSION_MAX];
     size_t key_len;
@@ -62,9 +67,13 @@ struct kube_cache {
     struct strbuf line;        /* a part of an event */
     char version[VERSION_MAX]; /* where the watch goes on; "": list first */
     uint64_t list_id;
-    uint64_t opened_ms; /* when the watch opened; 0: it has not */
-    unsigned fails;     /* in a row */
-    bool relist;        /* the watch is to end and a list to follow */
+    uint64_t newest;         /* the highest number of a version that was seen */
+    unsigned stale_lists;    /* in a row */
+    struct order_gone *gone; /* owned */
+    uint64_t opened_ms;      /* when the watch opened; 0: it has not */
+    unsigned fails;          /* in a row */
+    bool set_back;           /* this list counts, whatever is known */
+    bool relist;             /* the watch is to end and a list to follow */
     bool synced;
     bool closing;
     struct error trouble;
@@ -132,6 +141,7 @@ static void item_free(const struct kube_cache *cache, struct item *item)
 static void item_remove(struct kube_cache *cache, struct item *item)
 {
     map_remove(&cache->items, slice_of(item->key, item->key_len));
+    order_gone_add(cache->gone, slice_str(item->uid), item->number);
     if (cache->options.on_delete != NULL && !cache->closing) {
         cache->options.on_delete(cache->options.arg, &item->entry);
     }
@@ -160,6 +170,7 @@ static void item_set(struct item *item, struct slice uid, struct slice version, 
 {
     slice_copy(uid, item->uid, sizeof(item->uid));
     slice_copy(version, item->version, sizeof(item->version));
+    item->number = order_number(version);
     item->list_id = list_id;
 }
 
@@ -197,6 +208,19 @@ static void cache_update(struct kube_cache *cache, struct item *item, const json
     value_free(cache, old);
 }
 
+/* From before what is known. */
+static bool is_stale(struct kube_cache *cache, const struct item *item, struct slice uid,
+                     uint64_t number)
+{
+    if (cache->set_back || number == 0) {
+        return false;
+    }
+    if (item != NULL && slice_eq_str(uid, item->uid)) {
+        return number < item->number;
+    }
+    return order_gone_has(cache->gone, uid, number) || (item != NULL && number < item->number);
+}
+
 /* An object as it is now. */
 static void cache_apply(struct kube_cache *cache, const json_t *object)
 {
@@ -208,6 +232,12 @@ static void cache_apply(struct kube_cache *cache, const json_t *object)
         return;
     }
     struct item *item = item_find(cache, ns, name);
+    if (is_stale(cache, item, uid, order_number(version))) {
+        if (item != NULL) {
+            item->list_id = cache->list_id;
+        }
+        return;
+    }
     if (item != NULL && !slice_eq_str(uid, item->uid)) {
         item_remove(cache, item); /* made anew under its name */
         item = NULL;
@@ -265,6 +295,26 @@ static void watch_fail(struct kube_cache *cache)
     }
 }
 
+/* Nothing older than this is news. */
+static void seen(struct kube_cache *cache, struct slice version)
+{
+    uint64_t number = order_number(version);
+    cache->newest = number > cache->newest ? number : cache->newest;
+}
+
+static void watch_deleted(struct kube_cache *cache, const json_t *object, uint64_t number)
+{
+    struct item *item = item_find(cache, jpeek_str(object, "metadata.namespace"),
+                                  jpeek_str(object, "metadata.name"));
+    struct slice uid = jpeek_str(object, "metadata.uid");
+    if (item == NULL || !slice_eq_str(uid, item->uid)) {
+        order_gone_add(cache->gone, uid, number);
+    } else if (number == 0 || number >= item->number) {
+        item->number = number;
+        item_remove(cache, item);
+    }
+}
+
 static void watch_event(struct kube_cache *cache, const json_t *event)
 {
     struct slice type = jpeek_str(event, "type");
@@ -277,17 +327,14 @@ static void watch_event(struct kube_cache *cache, const json_t *event)
     }
     struct slice version = jpeek_str(object, "metadata.resourceVersion");
     if (slice_eq_str(type, "DELETED")) {
-        struct item *item = item_find(cache, jpeek_str(object, "metadata.namespace"),
-                                      jpeek_str(object, "metadata.name"));
-        if (item != NULL) {
-            item_remove(cache, item);
-        }
+        watch_deleted(cache, object, order_number(version));
     } else if (slice_eq_str(type, "ADDED") || slice_eq_str(type, "MODIFIED")) {
         cache_apply(cache, object);
     }
-    if (version.len > 0 && !cache->closing) {
+    if (version.len > 0 && !cache->closing && order_number(version) >= cache->newest) {
         slice_copy(version, cache->version, sizeof(cache->version));
     }
+    seen(cache, version);
 }
 
 static void watch_line(struct kube_cache *cache, struct slice line)
@@ -397,6 +444,7 @@ static void list_sweep(struct kube_cache *cache)
     map_foreach (it, &cache->items) {
         struct item *item = it.value;
         if (item->list_id != cache->list_id) {
+            item->number = cache->newest;
             item_remove(cache, item);
         }
         if (cache->closing) {
@@ -410,8 +458,27 @@ static void on_list_item(void *arg, const json_t *object)
     cache_apply(arg, object);
 }
 
+/* Older than what is known: it says nothing of what was made since. */
+static bool list_is_stale(struct kube_cache *cache, struct error *err)
+{
+    uint64_t number = order_number(slice_str(cache->version));
+    if (cache->set_back || number == 0 || number >= cache->newest) {
+        cache->stale_lists = 0;
+        return false;
+    }
+    cache->stale_lists++;
+    (void)error_set(err, ERR_UNAVAILABLE, "list of %s is of version %s, %llu is known already",
+                    cache->options.kind.plural, cache->version, (unsigned long long)cache->newest);
+    return true;
+}
+
 static void list_complete(struct kube_cache *cache)
 {
+    if (cache->set_back) {
+        cache->set_back = false;
+        cache->newest = 0;
+    }
+    seen(cache, slice_str(cache->version));
     list_sweep(cache);
     if (!cache->synced && !cache->closing) {
         cache->synced = true;
@@ -436,6 +503,8 @@ static void on_list(void *arg, json_t *list, const struct error *failed)
         if (token[0] != '\0') {
             cache->version[0] = '\0';
             rc = list_start(cache, token, &err);
+        } else if (list_is_stale(cache, &err)) {
+            rc = err.code;
         } else {
             list_complete(cache);
             rc = cache->closing ? 0 : watch_start(cache, &err);
@@ -463,6 +532,7 @@ static int list_start(struct kube_cache *cache, const char *continue_token, stru
     call.arg = cache;
     if (continue_token == NULL) {
         cache->list_id++;
+        cache->set_back = cache->stale_lists >= STALE_LISTS_MAX;
     }
     return kube_list(cache->client, &call, &cache->req, err);
 }
@@ -494,6 +564,7 @@ static void cache_free(struct kube_cache *cache)
     }
     free(cache->event_without);
     free(cache->ns);
+    free(cache->gone);
     free(cache->label_selector);
     free(cache->field_selector);
     free(cache);
@@ -545,6 +616,7 @@ int kube_cache_start(struct kube_client *client, const struct kube_cache_options
     struct kube_cache *cache = NEW(struct kube_cache);
     cache->client = client;
     cache->options = *options;
+    cache->gone = NEW(struct order_gone);
     cache->ns = copy_or_null(options->ns);
     cache->label_selector = copy_or_null(options->label_selector);
     cache->field_selector = copy_or_null(options->field_selector);

@@ -194,6 +194,73 @@ static void a_cut_watch_goes_on(void **state)
     world_end(&w);
 }
 
+/* Events that come twice, too late or in the wrong order change nothing that is known better. */
+static void what_is_older_is_no_news(void **state)
+{
+    (void)state;
+    static const struct fake_step steps[] = {
+        {LIST_PATH, 200, LIST("5", OBJ("a", "1", "3") "," OBJ("b", "2", "4"))},
+        {WATCH("5"), 200, NULL, .stream = true},
+        {WATCH("12"), 200, NULL, .stream = true},
+    };
+    struct world w;
+    world_start(&w, steps, ARRAY_LEN(steps));
+    RUN_UNTIL(&w.loop, kube_cache_connected(w.cache));
+    w.log[0] = '\0';
+    fake_api_send(&w.api, EV("MODIFIED", OBJ("a", "8", "8")) EV("MODIFIED", OBJ("a", "7", "7")));
+    fake_api_send(&w.api, EV("DELETED", OBJ("b", "2", "10")) EV("MODIFIED", OBJ("b", "3", "9")));
+    fake_api_send(&w.api, EV("DELETED", OBJ("a", "7", "7")));
+    fake_api_send(&w.api, EV("DELETED", OBJ("c", "1", "12")) EV("ADDED", OBJ("c", "1", "11")));
+    fake_api_send(&w.api, EV("ADDED", OBJ("d", "1", "6"))); /* late, and nothing newer is known */
+    RUN_UNTIL(&w.loop, strcmp(w.log, "~a=8(1) -b=2 +d=1 ") == 0);
+    fake_api_cut(&w.api); /* it goes on after the newest */
+    RUN_UNTIL(&w.loop, kube_cache_connected(w.cache) && w.api.n_requests == 3);
+    fake_api_send(&w.api, EV("ADDED", OBJ("b", "5", "13"))); /* back, in another state */
+    RUN_UNTIL(&w.loop, strcmp(w.log, "~a=8(1) -b=2 +d=1 +b=5 ") == 0);
+    world_end(&w);
+}
+
+#define GONE EV("ERROR", "{\"code\":410,\"reason\":\"Expired\",\"kind\":\"Status\"}")
+#define OLD_LIST                                      \
+    {                                                 \
+        LIST_PATH, 200, LIST("4", OBJ("a", "0", "4")) \
+    }
+
+/* A list of a server that lags behind takes nothing away; one that goes on was set back in time. */
+static void an_older_list_is_asked_for_again(void **state)
+{
+    (void)state;
+    static const struct fake_step steps[] = {
+        {LIST_PATH, 200, LIST("5", OBJ("a", "1", "5") "," OBJ("b", "2", "5"))},
+        {WATCH("5"), 200, NULL, .stream = true},
+        OLD_LIST,
+        {LIST_PATH, 200, LIST("9", OBJ("a", "3", "9"))},
+        {WATCH("9"), 200, NULL, .stream = true},
+        OLD_LIST,
+        OLD_LIST,
+        OLD_LIST,
+        OLD_LIST,
+        OLD_LIST,
+        OLD_LIST,
+        OLD_LIST,
+        OLD_LIST,
+        OLD_LIST,
+        {WATCH("4"), 200, NULL, .stream = true},
+    };
+    struct world w;
+    world_start(&w, steps, ARRAY_LEN(steps));
+    RUN_UNTIL(&w.loop, kube_cache_connected(w.cache));
+    w.log[0] = '\0';
+    fake_api_send(&w.api, GONE);
+    RUN_UNTIL(&w.loop, w.api.n_requests == 5 && kube_cache_connected(w.cache));
+    assert_string_equal(w.log, "~a=3(1) -b=2 ");
+    w.log[0] = '\0';
+    fake_api_send(&w.api, GONE);
+    RUN_UNTIL(&w.loop, w.api.n_requests == 15 && kube_cache_connected(w.cache));
+    assert_string_equal(w.log, "~a=0(3) ");
+    world_end(&w);
+}
+
 static void gone_lists_anew(void **state)
 {
     (void)state;
@@ -306,6 +373,8 @@ int main(void)
         cmocka_unit_test(lists_then_watches),
         cmocka_unit_test(a_cut_watch_goes_on),
         cmocka_unit_test(gone_lists_anew),
+        cmocka_unit_test(what_is_older_is_no_news),
+        cmocka_unit_test(an_older_list_is_asked_for_again),
         cmocka_unit_test(odd_objects),
         cmocka_unit_test(pages),
         cmocka_unit_test(what_nobody_reads_is_left_out),
