@@ -76,6 +76,7 @@ def namespace(request):
 def pytest_runtest_makereport(item, call):
     outcome = yield
     report = outcome.get_result()
+    item.failed = getattr(item, "failed", False) or report.failed
     if report.failed and report.when in ("setup", "call"):
         try:
             report.sections.append(("the cluster when it failed", dump()))

@@ -223,7 +223,7 @@ def kill_leaders(several, rounds, step_s):
 
 
 def test_killed_leaders_take_nothing(several):
-    kill_leaders(several, 8, 4)
+    kill_leaders(several, 6, 4)
 
 
 @pytest.mark.soak
