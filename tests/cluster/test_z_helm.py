@@ -68,7 +68,7 @@ def test_values_do_what_they_say():
         "--set", "controller.image=registry.example/c@sha256:1", "--set", "image.registry=registry.example/lull",
         "--set", "image.tag=v1", "--set", "config.autoscaler.initial-scale=0", "--set", "installSecret.create=false",
         "--set-json", 'image.pullSecrets=[{"name":"key"}]', "--set-json", 'activator.extraArgs=["--workers=auto"]',
-        "--set", "activator.nodeSelector.disk=ssd")
+        "--set", "activator.nodeSelector.disk=ssd", "--set", "activator.announce=false")
     kinds = {i["kind"] for i in items}
     assert "NetworkPolicy" not in kinds and "Secret" not in kinds
     scaler = of_kind(items, "HorizontalPodAutoscaler", "lull-activator")["spec"]
@@ -82,6 +82,8 @@ def test_values_do_what_they_say():
     controller = of_kind(items, "Deployment", "lull-controller")["spec"]["template"]["spec"]["containers"][0]
     assert controller["image"] == "registry.example/c@sha256:1"
     assert "--queue-proxy-image=registry.example/lull/lull-queue-proxy:v1" in controller["args"]
+    assert "--announce=false" in pod["containers"][0]["args"] and "--announce" not in str(controller["args"])
+    assert "volumeMounts" not in controller
     public = of_kind(items, "Service", "lull-activator")["spec"]
     assert (public["type"], public["externalTrafficPolicy"]) == ("LoadBalancer", "Local")
     assert of_kind(items, "Service", "lull-activator-local")["spec"]["ports"][0]["nodePort"] == 30081
