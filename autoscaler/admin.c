@@ -7,9 +7,11 @@
 #include "metric/metric.h"
 #include "metric/rows.h"
 #include "autoscaler/explain.h"
+#include "autoscaler/overview.h"
 #include "autoscaler/replay_state.h"
 
-#define PAGE_MAX (1u << 20)
+#define PAGE_MAX     (1u << 20)
+#define OVERVIEW_MAX (16u << 20)
 
 static const struct metric_row counter_rows[] = {
     METRIC_COUNTER(struct engine_counters, decisions, "lull_autoscaler_decisions_total",
@@ -140,6 +142,20 @@ static void why(struct http_simple_request *rq, void *arg)
     http_simple_respond(rq, 200, "application/json", strbuf_slice(&page));
 }
 
+static void revisions(struct http_simple_request *rq, void *arg)
+{
+    const struct admin *a = arg;
+    struct error err = {0};
+    CLEANUP(jfree) json_t *json = overview_json(a->engine, loop_now_ms(a->engine->loop));
+    CLEANUP(strbuf_fini) struct strbuf page;
+    strbuf_init(&page, OVERVIEW_MAX);
+    if (json == NULL || jdump(json, &page, &err) < 0) {
+        http_simple_respondf(rq, 500, "%s\n", err.msg);
+        return;
+    }
+    http_simple_respond(rq, 200, "application/json", strbuf_slice(&page));
+}
+
 static bool ready(void *arg, struct strbuf *why_not)
 {
     const struct admin *a = arg;
@@ -156,6 +172,7 @@ static const struct http_admin_page pages[] = {
     {.path = "/readyz", .ready = ready},
     {.path = "/metrics", .type = METRIC_CONTENT_TYPE, .write = metrics},
     {.path = "/debug/why", .answer = why},
+    {.path = "/debug/revisions", .answer = revisions},
 };
 
 int admin_start(struct admin *a, struct loop *loop, struct engine *engine,

@@ -27,6 +27,7 @@ struct cli {
     char *home;                     /* state directory */
     struct kube_client *client;     /* NULL until cli_connect */
     char *ns;                       /* namespace to use */
+    char *config;                   /* the kubeconfig that was read; NULL until cli_connect */
     char *warned[CLI_WARNINGS_MAX]; /* the server's warnings that were printed; those beyond
                                      * may be printed again */
 };
@@ -152,5 +153,7 @@ int cmd_env(struct cli *cli, int argc, char **argv);
 int cmd_secret(struct cli *cli, int argc, char **argv);
 int cmd_config(struct cli *cli, int argc, char **argv);
 int cmd_install(struct cli *cli, int argc, char **argv);
+int cmd_top(struct cli *cli, int argc, char **argv);
+int cmd_doctor(struct cli *cli, int argc, char **argv);
 int cmd_uninstall(struct cli *cli, int argc, char **argv);
 int cmd_completion(struct cli *cli, int argc, char **argv);

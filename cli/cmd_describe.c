@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// lull describe NAME, lull why NAME: one function in detail.
+// lull describe NAME: one function in detail.
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "json/jget.h"
-#include "json/jparse.h"
 #include "serving/names.h"
 #include "cli/cli.h"
 
@@ -22,23 +21,6 @@ static const struct option_row ROWS[] = {CLI_COMMON_ROWS(struct one)};
     }
 static const struct option_table DESCRIBE =
     TABLE("lull describe", "shows a function in detail", "NAME");
-struct why {
-    struct cli_common common;
-    bool replay;
-};
-static const struct option_row WHY_ROWS[] = {
-    OPTION(struct why, replay, BOOL, NULL, "replay", "false",
-           .help = "compute the recorded changes again from what was written down"),
-    CLI_COMMON_ROWS(struct why),
-};
-static const struct option_table WHY = {
-    .program = "lull why",
-    .summary = "says why a function has the replicas it has",
-    .arguments = "NAME",
-    .rows = WHY_ROWS,
-    .count = ARRAY_LEN(WHY_ROWS),
-};
-
 static void conditions_print(const json_t *object)
 {
     size_t i;
@@ -137,158 +119,5 @@ int cmd_describe(struct cli *cli, int argc, char **argv)
     int rc = cli_connect(cli, &o.common, &err);
     rc = rc ? rc : describe(cli, argv[1], o.common.output == CLI_JSON, &err);
     options_fini(&DESCRIBE, &o);
-    return rc < 0 ? cli_fail(&err) : 0;
-}
-
-static void change_print(const json_t *c)
-{
-    double stable = 0, panic = 0, target = 0;
-    (void)(jget_double(c, "inputs.stable", &stable, NULL) +
-           jget_double(c, "inputs.panic", &panic, NULL) +
-           jget_double(c, "inputs.target", &target, NULL));
-    printf("  %s  %lld -> %lld  %s (stable %.2f, panic %.2f, target %.2f, %lld ready)\n",
-           jpeek_cstr(c, "time"), (long long)jpeek_i64(c, "from"), (long long)jpeek_i64(c, "to"),
-           jpeek_cstr(c, "rule"), stable, panic, target, (long long)jpeek_i64(c, "inputs.ready"));
-}
-
-static void changes_print(const json_t *autoscaler)
-{
-    const json_t *changes = jpeek_arr(autoscaler, "status.lullDecisions");
-    size_t i;
-    json_t *c;
-
-    printf("%s: %lld replicas wanted, %lld ready. Its last changes, newest first:\n",
-           jpeek_cstr(autoscaler, "metadata.name"),
-           (long long)jpeek_i64(autoscaler, "status.desiredScale"),
-           (long long)jpeek_i64(autoscaler, "status.actualScale"));
-    json_array_foreach(changes, i, c)
-    {
-        change_print(c);
-    }
-    if (json_array_size(changes) == 0) {
-        puts("  none yet");
-    }
-}
-
-// The autoscaler's own words, what holds the scale up, and the last changes.
-static void why_print(const json_t *answer)
-{
-    const json_t *holds = jpeek_arr(answer, "holds");
-    const json_t *changes = jpeek_arr(answer, "changes");
-    size_t i;
-    json_t *each;
-
-    puts(jpeek_cstr(answer, "text"));
-    if (json_array_size(holds) > 0) {
-        puts("What keeps it from going down sooner:");
-    }
-    json_array_foreach(holds, i, each)
-    {
-        printf("  %-20s %s\n", jpeek_cstr(each, "reason"), jpeek_cstr(each, "text"));
-    }
-    if (json_array_size(changes) > 0) {
-        puts("Its last changes, newest first:");
-    }
-    json_array_foreach(changes, i, each)
-    {
-        change_print(each);
-    }
-}
-
-// Each recorded change with what the same numbers give now.
-static void replay_print(const json_t *answer)
-{
-    const json_t *changes = jpeek_arr(answer, "replay");
-    size_t i;
-    json_t *c;
-
-    if (json_array_size(changes) == 0) {
-        puts("no change is recorded yet");
-    }
-    json_array_foreach(changes, i, c)
-    {
-        change_print(c);
-        if (jget(c, "recomputed") == NULL) {
-            puts("      too little was written down to compute it again");
-        } else {
-            printf("      again: %lld  %s%s\n", (long long)jpeek_i64(c, "recomputed.to"),
-                   jpeek_cstr(c, "recomputed.rule"),
-                   jpeek_bool(c, "same") ? "" : "  (another one: settings have changed since)");
-        }
-    }
-}
-
-// What the autoscaler left in the PodAutoscaler's status: the changes and their inputs.
-static int why_recorded(struct cli *cli, const char *revision, bool json, struct error *err)
-{
-    json_t *autoscaler = NULL;
-    int rc = cli_get(cli, KIND_PODAUTOSCALER, revision, &autoscaler, err);
-    if (rc == 0 && json) {
-        json_t *changes = jpeek_arr(autoscaler, "status.lullDecisions");
-        json_t *answer = json_pack("{s:s, s:s, s:O?}", "namespace", cli->ns, "name", revision,
-                                   "changes", changes);
-        cli_print_json(answer);
-        json_decref(answer);
-    } else if (rc == 0) {
-        changes_print(autoscaler);
-    }
-    json_decref(autoscaler);
-    return rc;
-}
-
-// Asks the autoscaler, which knows also the reasons not to scale; they are in no object. It can be
-// asked on one machine only; elsewhere the changes must do.
-static int why(struct cli *cli, const char *name, bool json, bool replay, struct error *err)
-{
-    json_t *service = NULL, *answer = NULL;
-    char *body = NULL;
-
-    int rc = cli_get(cli, KIND_SERVICE, name, &service, err);
-    if (rc < 0) {
-        return rc;
-    }
-    const char *revision = jpeek_cstr(service, "status.latestReadyRevisionName");
-    if (!revision[0]) {
-        const json_t *ready = cli_condition(service, "Ready");
-        rc = error_set(err, ERR_NOT_FOUND, "%s has no ready revision yet: %s %s", name,
-                       jpeek_cstr(ready, "reason"), jpeek_cstr(ready, "message"));
-    } else {
-        CLEANUP(cleanup_free)
-        char *path = xasprintf("/debug/why?namespace=%s&name=%s%s", cli->ns, revision,
-                               replay ? "&replay=1" : "");
-        rc = cli_admin_get(cli, "autoscaler", path, &body, err);
-        if (rc < 0) {
-            fprintf(stderr, "lull: the autoscaler cannot be asked (%s); what it wrote down last:\n",
-                    err->msg);
-            rc = why_recorded(cli, revision, json, err);
-            json_decref(service);
-            return rc;
-        }
-        rc = jparse_object(slice_str(body), 1u << 20, &answer, err);
-    }
-    if (rc == 0 && json) {
-        cli_print_json(answer);
-    } else if (rc == 0 && replay) {
-        replay_print(answer);
-    } else if (rc == 0) {
-        why_print(answer);
-    }
-    free(body);
-    json_decref(answer);
-    json_decref(service);
-    return rc;
-}
-
-int cmd_why(struct cli *cli, int argc, char **argv)
-{
-    struct why o = {0};
-    struct error err;
-
-    if (cli_parse(&WHY, argc, argv, &o) != 1) {
-        return cli_usage("usage: lull why NAME");
-    }
-    int rc = cli_connect(cli, &o.common, &err);
-    rc = rc ? rc : why(cli, argv[1], o.common.output == CLI_JSON, o.replay, &err);
-    options_fini(&WHY, &o);
     return rc < 0 ? cli_fail(&err) : 0;
 }

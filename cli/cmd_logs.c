@@ -47,6 +47,7 @@ struct stream {
     struct list node;
     struct strbuf line; // not printed yet
     char *pod;
+    char *container;
     char *started; // when the run of its function began; "": it does not run
     bool prefix, json, timestamps;
     bool done;
@@ -122,11 +123,19 @@ static void on_done(void *arg, const struct error *err)
     s->done = true;
 }
 
+// The container whose output is meant: the one that the Pod names, as kubectl takes it.
+static const char *container_of(const json_t *pod)
+{
+    const char *name =
+        jpeek_cstr(pod, "metadata.annotations.`kubectl.kubernetes.io/default-container`");
+    return name[0] != '\0' ? name : USER_CONTAINER_NAME;
+}
+
 // Since when a Pod's function runs, as the API says it; "": it does not.
 static const char *running_since(const json_t *pod)
 {
     const json_t *c =
-        jpeek_row(pod, "status.containerStatuses", "name", SLICE_LIT(USER_CONTAINER_NAME));
+        jpeek_row(pod, "status.containerStatuses", "name", slice_str(container_of(pod)));
     return jpeek_cstr(c, "state.running.startedAt");
 }
 
@@ -137,7 +146,7 @@ static int stream_start(struct cli *cli, const struct logs *o, struct stream *s,
 
     strbuf_init(&path, 4096);
     (void)strbuf_appendf(&path, "/api/v1/namespaces/%s/pods/%s/log?container=%s%s%s%s", cli->ns,
-                         s->pod, USER_CONTAINER_NAME, o->follow ? "&follow=true" : "",
+                         s->pod, s->container, o->follow ? "&follow=true" : "",
                          o->previous ? "&previous=true" : "",
                          o->timestamps ? "&timestamps=true" : "");
     if (o->tail >= 0 && !later) {
@@ -171,6 +180,7 @@ static void stream_drop(struct stream *s)
     list_remove(&s->node);
     strbuf_fini(&s->line);
     free(s->pod);
+    free(s->container);
     free(s->started);
     free(s);
 }
@@ -202,6 +212,7 @@ static int streams_add(struct cli *cli, const struct logs *o, const json_t *item
         }
         struct stream *s = NEW(struct stream);
         s->pod = xstrdup(name);
+        s->container = xstrdup(container_of(pod));
         s->started = xstrdup(running_since(pod));
         s->prefix = o->follow || json_array_size(items) > 1;
         s->json = o->common.output == CLI_JSON;

@@ -83,6 +83,7 @@ int cli_connect(struct cli *cli, const struct cli_common *common, struct error *
     int rc = kube_config_load(path, &config, err);
     rc = rc ? rc : kube_client_new(&cli->loop, &config, &options, &cli->client, err);
     if (rc == 0) {
+        cli->config = xstrdup(path);
         cli->ns = xstrdup(common->ns && common->ns[0] ? common->ns : config.ns);
     }
     kube_config_fini(&config);

@@ -36,6 +36,8 @@ static const struct command {
     {"config", cmd_config, "create, change, list and delete ConfigMaps"},
     {"delete", cmd_delete, "delete functions or other objects"},
     {"why", cmd_why, "why a function has the replicas it has"},
+    {"top", cmd_top, "replicas, requests and memory of every function"},
+    {"doctor", cmd_doctor, "look for what is wrong with the installation"},
     {"install", cmd_install, "put Lull onto a Kubernetes cluster"},
     {"uninstall", cmd_uninstall, "take it from there again; functions stay"},
     {"completion", cmd_completion, "print a script that completes words in bash"},

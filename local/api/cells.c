@@ -10,6 +10,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -69,6 +70,10 @@ json_t *cells_at(const json_t *root, const char *path)
             path = take_name(path + 2, "'", name);
             path += strspn(path, "']");
             value = json_object_get(value, name);
+        } else if (path[0] == '[' && path[1] >= '0' && path[1] <= '9') {
+            value = json_array_get(value, strtoul(path + 1, NULL, 10));
+            path += strcspn(path, "]");
+            path += *path == ']';
         } else {
             path += *path == '.' ? 1 : 0;
             path = take_name(path, ".[", name);

@@ -127,3 +127,42 @@ def test_a_folder_that_the_functions_user_cannot_enter_is_warned_about(lull, tmp
     got = subprocess.run([binary("lull"), "deploy", "x", "--no-wait", "--", "sleep", "1"], env=lull.env(), cwd=tmp_path,
                          capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=30, check=True)
     assert "warning" in got.stderr and "cannot enter" in got.stderr and str(tmp_path) in got.stderr
+
+
+def doctor(lull):
+    got = lull.cli("doctor", "-o", "json", check=False)
+    answer = json.loads(got.stdout)
+    assert answer["healthy"] == (got.returncode == 0)
+    return {(one["check"], one["level"]): one for one in answer["findings"]}
+
+
+def test_top_and_doctor(lull):
+    deploy(lull, "--min-scale", "1")
+
+    def counted():
+        lull.get("env")
+        row = json.loads(lull.cli("top", "-o", "json").stdout)["items"][0]
+        return row if row.get("rps", 0) > 0 and row["ready"] == 1 else None
+
+    row = wait_for(counted, 20, "the requests in lull top")
+    assert row["name"] == "env" and row["wanted"] == 1 and 2 << 20 < row["memoryBytes"] < 200 << 20
+    lines = lull.cli("top", "-A", "--sort", "rps").stdout.splitlines()
+    assert lines[0].split() == ["NAMESPACE", "NAME", "REPLICAS", "RPS", "CONCURRENCY", "MEMORY"]
+    assert lines[1].split()[:3] == ["default", "env", "1/1"]
+    kpa = lull.cli("get", "kpa").stdout.split("\n")
+    assert kpa[0].split() == ["NAME", "DESIREDSCALE", "ACTUALSCALE", "READY", "REASON", "LASTCHANGE", "RULE"]
+
+    found = doctor(lull)
+    assert {level for _, level in found} == {"ok"}, found
+    # What is wrong is found, with what to do about it.
+    token = lull.home / "token"
+    token.chmod(0o644)
+    os.kill(lull.part_pid("lull-activator"), signal.SIGKILL)
+    wait_for(lambda: ("parts", "warning") in doctor(lull), 20, "the restart is told")
+    api = lull.api()
+    api.create(SERVICES, {"metadata": {"name": "broken"}, "spec": {"template": {"spec": {
+        "containers": [{"image": f"dev.local/none@sha256:{'1' * 64}"}]}}}})
+    found = wait_for(lambda: (lambda f: f if ("functions", "warning") in f else None)(doctor(lull)), 20, "broken is told")
+    assert "lull describe broken" in found["functions", "warning"]["advice"]
+    assert "can be read by other users" in found["token", "failed"]["text"]
+    token.chmod(0o600)

@@ -31,6 +31,11 @@ def test_the_tour_of_the_command(lull, tmp_path):
     assert "Hello from C, world!" in out and "hello-00002 (latest)" in out and "(all of secret:db)" in out
 
 
+def test_what_goes_on_and_what_is_wrong(lull, tmp_path):
+    out = type_all(lull, lines_of("docs/cli.md", "What goes on, and what is wrong"), tmp_path)
+    assert "REPLICAS" in out and '"memoryBytes"' in out and " 0 failed" in out
+
+
 def test_the_first_five_minutes(lull_home, tmp_path):
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")

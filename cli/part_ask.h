@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Asking a part of Lull at its admin port: by its socket on this machine, through the API server's
+ * proxy to its pods on a cluster. Owns: nothing. May not: change anything.
+ */
+
+#include "cli/cli.h"
+
+/* Whether the API that cli is connected to is the one of this machine. */
+bool part_is_here(const struct cli *cli);
+/* The pods of a part, or of all with part NULL; a new reference. Clusters only. */
+MUST_CHECK int part_pods(struct cli *cli, const char *part, json_t **out, struct error *err);
+/* GET path at the admin port of one pod; *out: the body, new memory. Not 2xx: an error with it. */
+MUST_CHECK int part_ask_pod(struct cli *cli, const json_t *pod, const char *path, char **out,
+                            struct error *err);
+/*
+ * GET path of a part ("autoscaler"): of the one on this machine, or of the first running pod that
+ * answers with 2xx. *out: the body, new memory.
+ */
+MUST_CHECK int part_ask(struct cli *cli, const char *part, const char *path, char **out,
+                        struct error *err);
+/* One GET of the API server whose answer is no object; *out: the body, new memory. */
+MUST_CHECK int part_get(struct cli *cli, const char *path, char **out, struct error *err);
