@@ -107,9 +107,13 @@ class Ingress:
             conn.close()
 
 
-def listens(port):
+def listens_at(address, port):
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((address, port)) == 0
+
+
+def listens(port):
+    return listens_at("127.0.0.1", port)
 
 
 def resolve(name, server):

@@ -11,6 +11,7 @@
 #   cluster.sh exec CMD...     run CMD in the cluster's network namespace (ClusterIPs and pod IPs reachable)
 #   cluster.sh helm ARGS       helm, built when it is not there yet (any command of it; needs no cluster)
 #   cluster.sh image NAME TAR-OR-BINARY   import an image tar, or wrap one static binary as image NAME
+#   cluster.sh registry        the address at which the node asks a registry, without TLS; a test may start one there
 #   cluster.sh kill NAME       kill -9 one server (see status); up brings it back
 #   cluster.sh down            stop everything, remove namespaces, mounts, cgroups and cluster data (keeps bin, images)
 #   cluster.sh purge           down + remove the whole state directory
@@ -35,6 +36,7 @@ PROXY_MODE=${PROXY_MODE:-iptables}               # iptables | nftables
 NICE=${NICE:-nice -n 10}
 POD_CIDR=10.244.0.0/16 POD_SUBNET=10.244.0.0/24 SVC_CIDR=10.96.0.0/16 NODE_IP=10.243.0.1
 DNS_IP=10.96.0.10 API_SVC_IP=10.96.0.1
+REGISTRY=$NODE_IP:5000
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 SRC=${KUBE_SRC:-$HERE/src}
 
@@ -342,6 +344,8 @@ disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshot
   disable_hugetlb_controller = true
   tolerate_missing_hugetlb_controller = true
   netns_mounts_under_state_dir = true
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "$ETC/certs.d"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"
     conf_dir = "$ETC/cni"
@@ -354,6 +358,8 @@ disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshot
         BinaryName = "$rt"
         SystemdCgroup = false
 EOF
+  mkdir -p "$ETC/certs.d/$REGISTRY"
+  printf '[host."http://%s"]\n  capabilities = ["pull", "resolve"]\n' "$REGISTRY" >"$ETC/certs.d/$REGISTRY/hosts.toml"
   cat >"$ETC/cni/10-bridge.conflist" <<EOF
 {"cniVersion": "1.0.0", "name": "kube", "plugins": [
   {"type": "bridge", "bridge": "cni0", "isGateway": true, "ipMasq": false, "hairpinMode": true,
@@ -512,6 +518,7 @@ case ${1:-} in
   down) down ;;
   purge) down; rm -rf --one-file-system "$D" ;;
   status) status ;;
+  registry) echo "$REGISTRY" ;;
   kill) HP=$(holder) || die "down"; alive "${2:?}" || die "$2 is not up"; inns /bin/kill -9 "$(cat "$RUN/$2.pid")" ;;
   kubectl) shift; HP=$(holder) || die "down"; exec "$BIN/kubectl" --kubeconfig "$D/kubeconfig" "$@" ;;
   helm) shift; build_helm; exec "$BIN/helm" "$@" ;;

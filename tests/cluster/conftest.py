@@ -14,15 +14,15 @@ import pytest
 
 from cluster import KUBECTL, TAG, Ingress, configure, dump, get, kubectl, listens, lull_at, wait_for
 
+QUICK_WINDOWS = {"allow-unsafe-windows": "true", "stable-window": "2s", "scale-to-zero-grace-period": "0s"}
+
 
 @pytest.fixture(scope="session")
 def installed():
     """Lull on the cluster, with windows that suit a test."""
     begin = time.monotonic()
     done = lull_at("install", "--tag", TAG)
-    configure("config-autoscaler", {
-        "allow-unsafe-windows": "true", "stable-window": "2s", "scale-to-zero-grace-period": "0s",
-    })
+    configure("config-autoscaler", QUICK_WINDOWS)
     configure("config-domain", {"example.com": ""})
     print(f"\ninstalled, every part ready after {time.monotonic() - begin:.1f} s")
     return done
