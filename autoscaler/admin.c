@@ -97,6 +97,9 @@ static int metrics(void *arg, struct strbuf *out, struct error *err)
     };
     metric_rows_write(counter_rows, ARRAY_LEN(counter_rows), &e->counters, out);
     metric_rows_write(number_rows, ARRAY_LEN(number_rows), &numbers, out);
+    metric_write_head(out, "histogram", "lull_autoscaler_tick_seconds",
+                      "How long a tick took; there are four in a second.");
+    metric_buckets_write(&e->ticks, "lull_autoscaler_tick_seconds", "", out);
     return 0;
 }
 

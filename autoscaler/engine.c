@@ -207,6 +207,9 @@ static void stand_by(struct engine *e)
     list_foreach_safe (node, &e->retrying) {
         list_remove(node);
     }
+    list_foreach_safe (node, &e->scale_waiting) {
+        list_remove(node);
+    }
     list_foreach_safe (node, &e->status_due) {
         list_remove(node);
     }
@@ -245,9 +248,8 @@ void engine_begin_when_synced(struct engine *e)
     }
 }
 
-static void on_timer(struct timer *timer)
+static void run_tick(struct engine *e)
 {
-    struct engine *e = timer->data;
     uint64_t now_ms = loop_now_ms(e->loop);
     reports_check(&e->reports, now_ms);
     if (!e->started) {
@@ -268,6 +270,14 @@ static void on_timer(struct timer *timer)
     }
 }
 
+static void on_timer(struct timer *timer)
+{
+    struct engine *e = timer->data;
+    uint64_t begun_ns = clock_mono_ns();
+    run_tick(e);
+    metric_buckets_observe(&e->ticks, clock_mono_ns() - begun_ns);
+}
+
 int engine_start(struct engine *e, struct loop *loop, const struct engine_options *options,
                  struct error *err)
 {
@@ -279,11 +289,15 @@ int engine_start(struct engine *e, struct loop *loop, const struct engine_option
     autoscaler_config_default(&e->config);
     list_init(&e->retrying);
     list_init(&e->status_due);
+    list_init(&e->scale_writes);
+    list_init(&e->scale_waiting);
     for (size_t i = 0; i < ENGINE_SLOTS; i++) {
         list_init(&e->slots[i]);
     }
     closer_init(&e->closer);
     timer_init(&e->timer, loop, on_timer, e);
+    closer_hold(&e->closer);
+    timer_init(&e->scale_timer, loop, scaler_on_timer, e);
     closer_hold(&e->closer);
     struct kube_client_options scale_options = {.max_connections = 256};
     struct kube_client_options status_options = {.max_connections = 8};
@@ -346,4 +360,5 @@ void engine_close(struct engine *e, void (*cb)(void *arg), void *arg)
         kube_client_close(e->status_client, on_client_closed, e);
     }
     timer_close(&e->timer, on_timer_closed);
+    timer_close(&e->scale_timer, on_timer_closed);
 }

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "loop/closer.h"
 #include "loop/timer.h"
+#include "metric/buckets.h"
 #include "kube/cache.h"
 #include "serving/stat.h"
 #include "autoscaler/revision.h"
@@ -66,10 +67,16 @@ struct engine {
     struct list retrying;   /* revisions whose scale write failed */
     struct list status_due; /* revisions whose status is to be written */
     unsigned status_running;
-    bool started; /* all first lists are in */
+    bool status_waiting;       /* more were due than may run at once */
+    unsigned scale_running;    /* scale writes under way */
+    struct list scale_writes;  /* … of which each stands here, in the order of their start */
+    struct list scale_waiting; /* revisions whose scale write waits for its turn */
+    struct timer scale_timer;  /* while something waits */
+    bool started;              /* all first lists are in */
     bool standby; /* another process leads: we decide along, nothing is written or told */
     bool closing;
     struct engine_counters counters;
+    struct metric_buckets ticks; /* how long each took */
     struct log_limit write_trouble;
     struct closer closer;
     void (*close_cb)(void *arg);
@@ -120,6 +127,7 @@ void engine_watch_close(struct engine *e);
 /* autoscaler/scaler.c: brings the Deployment's scale to the plan's. */
 void scaler_set(struct engine *e, struct revision *rev, const struct plan *plan);
 void scaler_retry(struct engine *e, uint64_t now_ms);
+void scaler_on_timer(struct timer *timer);
 
 /* autoscaler/status_writer.c: the status is to be written, urgently or when its time comes. */
 void status_mark(struct engine *e, struct revision *rev, bool urgent);

@@ -36,6 +36,7 @@ struct revision *revision_new(const char *ns, const char *name)
     list_init(&rev->slot_link);
     list_init(&rev->pods);
     list_init(&rev->retry_link);
+    list_init(&rev->wait_link);
     list_init(&rev->status_link);
     return rev;
 }
@@ -64,6 +65,7 @@ void revision_free(struct revision *rev)
     }
     list_remove(&rev->slot_link);
     list_remove(&rev->retry_link);
+    list_remove(&rev->wait_link);
     list_remove(&rev->status_link);
     windows_fini(rev);
     decider_fini(&rev->decider);
@@ -223,6 +225,7 @@ void revision_clear_pa(struct revision *rev)
     free(rev->status_text);
     rev->status_text = NULL;
     list_remove(&rev->retry_link);
+    list_remove(&rev->wait_link);
     list_remove(&rev->status_link);
 }
 

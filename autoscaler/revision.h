@@ -99,6 +99,7 @@ struct revision {
     unsigned failures;          /* in a row */
     uint64_t retry_ms;          /* not before */
     struct list retry_link;     /* in the engine's list of those that wait for retry_ms */
+    struct list wait_link;      /* in the engine's list of those whose write waits for its turn */
     bool said_failed;           /* a NOTE failed went out for this wake-up */
 
     struct kube_request *status_patch;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Plan. One scale request per revision at a time, each on its own connection, so a slow API for
- * one revision delays no other. When the answer is in and the goal has moved meanwhile, the next
+ * one revision delays no other. So many run at once that the API always has something to do; a
+ * crowd's others wait for their turn, so that it does not open a connection for each. Those that
+ * take long do not count. When the answer is in and the goal has moved meanwhile, the next
  * request follows at once. A success is recorded and told.
  * Failure modes: a failed write is tried again with back-off as long as it is still the goal; the
  * activators are told when trying again will hardly help, or when it has failed a few times.
@@ -18,14 +20,19 @@
 #define FAILURES_TOLD_AT 4u
 #define RETRY_JITTER     20u
 #define TROUBLE_LOG_MS   1000u
+#define AT_ONCE          32u
+#define SLOW_MS          100u /* one that takes longer makes room for another */
 
 /* Context of a running request: the revision outlives it (engine_release waits for it). */
 struct scale_write {
+    struct list link; /* in engine.scale_writes */
+    uint64_t start_ms;
     struct engine *e;
     struct revision *rev;
 };
 
 static void write_scale(struct engine *e, struct revision *rev);
+static void write_next(struct engine *e);
 
 static void record(struct revision *rev, int32_t from)
 {
@@ -107,10 +114,12 @@ static void on_written(void *arg, json_t *object, const struct error *err)
     struct scale_write *write = arg;
     struct engine *e = write->e;
     struct revision *rev = write->rev;
+    list_remove(&write->link);
     free(write);
     int32_t written = rev->patching;
     rev->patch = NULL;
     rev->patching = -1;
+    e->scale_running--;
     if (e->closing) {
         return;
     }
@@ -123,12 +132,13 @@ static void on_written(void *arg, json_t *object, const struct error *err)
         on_failure(e, rev, err);
     }
     engine_release(e, rev);
+    write_next(e);
 }
 
-static void write_scale(struct engine *e, struct revision *rev)
+static void send_scale(struct engine *e, struct revision *rev)
 {
     struct scale_write *write = NEW(struct scale_write);
-    *write = (struct scale_write){e, rev};
+    *write = (struct scale_write){.start_ms = loop_now_ms(e->loop), .e = e, .rev = rev};
     json_t *body = json_pack("{s:{s:i}}", "spec", "replicas", rev->goal);
     struct kube_call call = {
         .kind = KUBE_KIND(kind_row(KIND_DEPLOYMENT)),
@@ -149,8 +159,59 @@ static void write_scale(struct engine *e, struct revision *rev)
         on_failure(e, rev, &err);
         return;
     }
+    e->scale_running++;
+    list_push_back(&e->scale_writes, &write->link);
     rev->patching = rev->goal;
     rev->patch_from = rev->replicas;
+}
+
+static bool has_room(const struct engine *e)
+{
+    uint64_t now_ms = loop_now_ms(e->loop);
+    unsigned quick = e->scale_running;
+    list_foreach (node, &e->scale_writes) {
+        if (quick < AT_ONCE ||
+            now_ms < LIST_ENTRY(node, struct scale_write, link)->start_ms + SLOW_MS) {
+            break;
+        }
+        quick--;
+    }
+    return quick < AT_ONCE;
+}
+
+static void write_scale(struct engine *e, struct revision *rev)
+{
+    if (has_room(e)) {
+        list_remove(&rev->wait_link);
+        send_scale(e, rev);
+        return;
+    }
+    if (!list_linked(&rev->wait_link)) {
+        list_push_back(&e->scale_waiting, &rev->wait_link);
+    }
+    if (!timer_active(&e->scale_timer)) {
+        timer_start(&e->scale_timer, SLOW_MS);
+    }
+}
+
+/* Those whose turn has come. */
+static void write_next(struct engine *e)
+{
+    while (!list_empty(&e->scale_waiting) && has_room(e)) {
+        struct revision *rev =
+            LIST_ENTRY(list_pop_front(&e->scale_waiting), struct revision, wait_link);
+        if (rev->patch == NULL && rev->has_pa && rev->goal >= 0 && rev->goal != rev->replicas) {
+            send_scale(e, rev);
+        }
+    }
+    if (!list_empty(&e->scale_waiting) && !timer_active(&e->scale_timer)) {
+        timer_start(&e->scale_timer, SLOW_MS);
+    }
+}
+
+void scaler_on_timer(struct timer *timer)
+{
+    write_next(timer->data);
 }
 
 void scaler_set(struct engine *e, struct revision *rev, const struct plan *plan)

@@ -3,6 +3,8 @@
  * Plan. A revision whose status may have changed is put on a list with a time: at once when a
  * deployment waits for it (the initial scale was reached), else a second later and at most every
  * five seconds, so that a wake-up costs no write on its way. An unchanged status is not written.
+ * Many that are due follow each other, so many at a time; while a scale is being written only the
+ * tick starts some, so that a wake-up does not wait behind them.
  * Failure modes: a failed write is tried again with the next period; the newest state is written.
  */
 #include "base/mem.h"
@@ -48,6 +50,9 @@ static void on_written(void *arg, json_t *object, const struct error *err)
         status_mark(e, rev, false);
     }
     engine_release(e, rev);
+    if (e->status_waiting && e->scale_running == 0) {
+        status_write_due(e, loop_now_ms(e->loop));
+    }
 }
 
 void status_mark(struct engine *e, struct revision *rev, bool urgent)
@@ -117,9 +122,11 @@ static void write_status(struct engine *e, struct revision *rev, uint64_t now_ms
 
 void status_write_due(struct engine *e, uint64_t now_ms)
 {
+    e->status_waiting = false;
     list_foreach_safe (node, &e->status_due) {
         struct revision *rev = LIST_ENTRY(node, struct revision, status_link);
         if (e->status_running >= STATUS_RUNNING_MAX) {
+            e->status_waiting = true;
             return;
         }
         if (rev->status_patch == NULL && now_ms >= rev->status_due_ms) {

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// bench-backend [PORT]: the function behind the proxies that are measured. One epoll loop,
+// bench-backend [PORT [any]]: the function behind the proxies that are measured. One epoll loop,
 // keep-alive. As little work as can be, so that what is measured is the proxy.
 //
 //     /        13 bytes; also what a POST gets, once all of its body has been read and dropped
 //     /64k     64 KiB with a Content-Length
 //     /stream  64 KiB in sixteen chunks, each sent by itself
+//     /metrics a queue-proxy's Stat: ten requests in flight, all of them through an activator
 //     /first   the microseconds between its listen() and the first whole head that it was sent
 //
-// PORT is the environment's when absent. Bodies of requests need a Content-Length. Bytes after a
-// request wait for its answer.
+// PORT is the environment's when absent; any: on every address, not on 127.0.0.1 alone. Bodies of
+// requests need a Content-Length. Bytes after a request wait for its answer.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -51,7 +52,7 @@ struct piece {
     size_t len;
 };
 
-static struct piece small[2], large[2], streamed[PIECES + 3], first[2];
+static struct piece small[2], large[2], streamed[PIECES + 3], first[2], stat[2];
 static uint64_t listening_ns;
 
 static uint64_t now_ns(void)
@@ -75,6 +76,16 @@ static void make_answers(void)
 #define TEXT "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
     char size[16];
     piece_set(&small[0], TEXT "Content-Length: 13\r\n\r\nHello, World!", 0, "");
+    // Stat: average in flight, of these through activators; requests in the last second, likewise
+    const double ten = 10;
+    char *at = stat[0].bytes = malloc(256);
+    at += sprintf(at, TEXT "Content-Length: 36\r\n\r\n");
+    for (char field = 2; field <= 5; field++) {
+        *at++ = (char)(field << 3 | 1);
+        memcpy(at, &ten, sizeof(ten));
+        at += sizeof(ten);
+    }
+    stat[0].len = (size_t)(at - stat[0].bytes);
     piece_set(&large[0], TEXT "Content-Length: 65536\r\n\r\n", 65536, "");
     piece_set(&streamed[0], TEXT "Transfer-Encoding: chunked\r\n\r\n", 0, "");
     snprintf(size, sizeof(size), "%x\r\n", PIECE);
@@ -127,6 +138,9 @@ static const struct piece *wanted(const char *head)
     const char *path = strchr(head, ' ');
     if (path != NULL && strncmp(path, " /64k ", 6) == 0) {
         return large;
+    }
+    if (path != NULL && strncmp(path, " /metrics ", 10) == 0) {
+        return stat;
     }
     if (path != NULL && strncmp(path, " /first ", 8) == 0) {
         return first;
@@ -188,10 +202,10 @@ static bool receive(int epoll, struct conn *c)
     return work(epoll, c);
 }
 
-static int listen_on(uint16_t port)
+static int listen_on(uint16_t port, in_addr_t on_address)
 {
     struct sockaddr_in at = {
-        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(on_address)};
     int on = 1;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
@@ -222,12 +236,13 @@ static void take(int epoll, int listener)
 
 int main(int argc, char **argv)
 {
-    const char *port = argc == 2 ? argv[1] : getenv("PORT");
-    if (argc > 2 || port == NULL) {
-        fprintf(stderr, "usage: bench-backend [PORT]\n");
+    const char *port = argc >= 2 ? argv[1] : getenv("PORT");
+    bool any = argc == 3 && strcmp(argv[2], "any") == 0;
+    if (argc > (any ? 3 : 2) || port == NULL) {
+        fprintf(stderr, "usage: bench-backend [PORT [any]]\n");
         return 2;
     }
-    int listener = listen_on((uint16_t)strtoul(port, NULL, 10));
+    int listener = listen_on((uint16_t)strtoul(port, NULL, 10), any ? INADDR_ANY : INADDR_LOOPBACK);
     make_answers();
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event ev = {.events = EPOLLIN, .data.ptr = NULL};

@@ -270,7 +270,9 @@ MUST_CHECK int store_patch(struct store *s, const char *resource, const char *ns
 
 /*
  * As store_update with the newest version (pending ones included) as the caller sees fit:
- * change() edits the tree in place, inside the call. Returns 0, or an error that ends it.
+ * change() edits a copy in place, inside the call: metadata and the members of the object and of
+ * its spec are the copy's own; what is below them is shared with what is stored and may be replaced
+ * only. It returns 0, or an error that ends it.
  */
 typedef int (*store_change_cb)(json_t *object, void *arg, struct error *err);
 MUST_CHECK int store_change(struct store *s, const char *resource, const char *ns, const char *name,

@@ -45,6 +45,26 @@ json_t *jmerge_patch(const json_t *target, const json_t *patch)
                       patch);
 }
 
+json_t *jmerge_patch_shared(const json_t *target, const json_t *patch)
+{
+    if (!json_is_object(patch)) {
+        return json_deep_copy(patch);
+    }
+    json_t *merged = json_is_object(target) ? json_copy(unconst(target)) : json_object();
+    const char *key;
+    json_t *value;
+    json_object_foreach(unconst(patch), key, value)
+    {
+        if (json_is_null(value)) {
+            json_object_del(merged, key);
+        } else {
+            json_object_set_new(merged, key,
+                                jmerge_patch_shared(json_object_get(target, key), value));
+        }
+    }
+    return merged;
+}
+
 json_t *jmerge_diff(const json_t *from, const json_t *to)
 {
     if (!json_is_object(from) || !json_is_object(to)) {

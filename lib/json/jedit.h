@@ -13,6 +13,8 @@
  * copied. The result is the caller's. target may be NULL (nothing there).
  */
 json_t *jmerge_patch(const json_t *target, const json_t *patch);
+/* The same, but what stays as it was is shared with target: neither may be changed any more. */
+json_t *jmerge_patch_shared(const json_t *target, const json_t *patch);
 /* The smallest merge patch that makes `to` of `from`; an empty object when they are equal. */
 json_t *jmerge_diff(const json_t *from, const json_t *to);
 

@@ -286,6 +286,7 @@ void deployment_event(struct agent *a, const struct store_event *event)
         list_init(&d->pods);
         list_init(&d->dirty_link);
         map_set(&a->deployments, slice_str(d->uid), d);
+        spare_refill_soon(a); // as many as there are Deployments
     }
     if (d->object != event->object) {
         deployment_take(d, event->object);

@@ -40,6 +40,7 @@ struct launch {
     launch_done_cb cb;
     void *arg;
     char *home, *libexec, *id, *image;
+    struct spares *spares;
     uint64_t log_max_bytes;
     unsigned first_port;
     uid_t uid;
@@ -326,7 +327,7 @@ static int folders_make(struct launch *l)
 {
     char path[4096];
 
-    bool made = spare_take(l->home, l->id);
+    bool made = spare_take(l->spares, l->home, l->id);
     snprintf(path, sizeof path, "%s/replicas/%s", l->home, l->id);
     if (!made && mkdir(path, 0711) != 0 && errno != EEXIST) {
         return error_from_errno(&l->err, errno, "cannot make %s", path);
@@ -500,6 +501,7 @@ int launch_start(const struct launch_options *o, launch_done_cb cb, void *arg, s
     l->home = xstrdup(o->home);
     l->libexec = xstrdup(o->libexec);
     l->id = xstrdup(o->id);
+    l->spares = o->spares;
     l->log_max_bytes = o->log_max_bytes;
     l->first_port = o->first_port;
     l->uid = o->uid;

@@ -15,6 +15,7 @@
 #include "base/strbuf.h"
 #include "loop/work.h"
 #include "local/agent/reference.h"
+#include "local/agent/spare.h"
 
 #define REPLICA_MARK "LULL_REPLICA" /* in the environment of every function: its replica's id */
 #define LAUNCH_PORTS 4              /* candidates that one launch may try */
@@ -29,7 +30,8 @@ struct launch_options {
     struct loop *loop;
     const char *home; /* copied, as every text here */
     const char *libexec;
-    const char *id; /* replica id */
+    const char *id;        /* replica id */
+    struct spares *spares; /* outlives the launch */
     uint64_t log_max_bytes;
     int lifeline_fd;                /* -1: none */
     unsigned first_port;            /* LAUNCH_PORTS candidates from here */

@@ -113,6 +113,7 @@ struct agent {
     struct timer publish;                  /* coalesced status writes */
     struct timer refill;                   /* of spare folders */
     bool refilling;
+    struct spares spares;
     uv_signal_t child_signal;
     uint32_t placed;
     uint64_t placed_bytes;
@@ -195,8 +196,6 @@ void sweep_groups(const struct replica_state *state);
 void sweep_strays(const char *id);
 
 /* ---- spare.c: folders made ahead of the replicas that will have them */
-/* A spare becomes the folder of replica `id`; false: there is none. For a pool thread. */
-MUST_CHECK bool spare_take(const char *home, const char *id);
 void spare_refill_soon(struct agent *a);
 void spare_on_timer(struct timer *timer);
 

@@ -328,6 +328,7 @@ void pod_launch(struct pod *p)
         .home = a->home,
         .libexec = a->libexec,
         .id = p->id,
+        .spares = &a->spares,
         .log_max_bytes = a->options.log_max_bytes,
         .lifeline_fd = a->options.lifeline_fd,
         .first_port = AGENT_PORT_MIN + (unsigned)p->slot * LAUNCH_PORTS,

@@ -2,8 +2,9 @@
 //
 // Spare folders for replicas: `replicas/.spare-N`, complete with the files that a replica will
 // have, so that a start renames one and makes no inode (which takes a file system far longer than
-// all else that a start does on it). Some are made ahead, again a little after each start, on a
-// pool thread. Failures: none is fatal; a start that finds no spare makes its folder itself.
+// all else that a start does on it). As many as there are Deployments are made ahead, a few at a
+// time while nothing is started, on a pool thread. Failures: none is fatal; a start that finds no
+// spare makes its folder itself.
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,8 +16,12 @@
 #include "local/agent/launch.h"
 #include "local/agent/node.h"
 
-#define SPARES    4
-#define REFILL_MS 10 // after a start: by then the function answers
+#define SPARES_MIN 4
+#define SPARES_MAX 512
+#define BATCH      8
+#define TAKE_TRIES 4
+#define REFILL_MS  10 // after a start: by then the function answers
+#define NEXT_MS    40 // between batches
 
 static int make_file(const char *folder, const char *name, mode_t mode)
 {
@@ -35,12 +40,18 @@ static int make_folder(const char *folder)
     return made ? 0 : -1;
 }
 
-bool spare_take(const char *home, const char *id)
+bool spare_take(struct spares *s, const char *home, const char *id)
 {
     char from[4096], to[4096];
     snprintf(to, sizeof to, "%s/replicas/%s", home, id);
-    for (unsigned i = 0; i < SPARES; i++) {
-        snprintf(from, sizeof from, "%s/replicas/.spare-%u", home, i);
+    for (unsigned i = 0; i < TAKE_TRIES; i++) {
+        unsigned ready = atomic_load(&s->ready);
+        while (ready > 0 && !atomic_compare_exchange_weak(&s->ready, &ready, ready - 1)) {
+        }
+        if (ready == 0) {
+            return false;
+        }
+        snprintf(from, sizeof from, "%s/replicas/.spare-%u", home, ready - 1);
         if (rename(from, to) == 0) {
             return true;
         }
@@ -55,18 +66,30 @@ struct refill {
     struct work work;
     struct agent *agent;
     char *folder;
+    unsigned wanted;
+    bool more; // another batch is due
 };
 
 static void refill_run(struct work *work)
 {
     struct refill *r = work->data;
+    struct spares *s = &r->agent->spares;
     CLEANUP(cleanup_free) char *making = fs_join(r->folder, ".making");
     (void)!fs_remove_tree(making, NULL);
-    for (unsigned i = 0; i < SPARES; i++) {
-        CLEANUP(cleanup_free) char *spare = xasprintf("%s/.spare-%u", r->folder, i);
-        if (!fs_exists(spare) && (make_folder(making) < 0 || rename(making, spare) < 0)) {
+    for (unsigned made = 0; atomic_load(&s->ready) < r->wanted;) {
+        if (made == BATCH) {
+            r->more = true;
             return;
         }
+        CLEANUP(cleanup_free)
+        char *spare = xasprintf("%s/.spare-%u", r->folder, atomic_load(&s->ready));
+        if (!fs_exists(spare)) { // else one of a former process, or one that is just being taken
+            if (make_folder(making) < 0 || rename(making, spare) < 0) {
+                return;
+            }
+            made++;
+        }
+        atomic_fetch_add(&s->ready, 1);
     }
 }
 
@@ -77,6 +100,9 @@ static void refill_done(struct work *work, int status)
 
     (void)status;
     a->refilling = false;
+    if (r->more && !a->closer.closing) {
+        timer_start(&a->refill, NEXT_MS);
+    }
     free(r->folder);
     free(r);
     closer_drop(&a->closer);
@@ -92,6 +118,10 @@ void spare_on_timer(struct timer *timer)
     struct refill *r = NEW(struct refill);
     struct error err;
     r->agent = a;
+    size_t wanted = map_len(&a->deployments);
+    r->wanted = wanted < SPARES_MIN   ? SPARES_MIN
+                : wanted > SPARES_MAX ? SPARES_MAX
+                                      : (unsigned)wanted;
     r->folder = xasprintf("%s/replicas", a->home);
     a->refilling = true;
     closer_hold(&a->closer);

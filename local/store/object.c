@@ -51,15 +51,28 @@ void object_keep_tree(struct object *o, json_t *root)
     json_decref(old);
 }
 
-void object_trees_add(struct object_trees *t, struct object *o, json_t *root)
+static void let_tree_go(struct object **place)
 {
-    struct object **place = &t->kept[t->next++ % OBJECT_TREES];
     if (*place != NULL) {
         object_keep_tree(*place, NULL);
         object_unref(*place);
+        *place = NULL;
     }
+}
+
+void object_trees_add(struct object_trees *t, struct object *o, json_t *root)
+{
+    struct object **place = &t->kept[t->next++ % OBJECT_TREES];
+    let_tree_go(place);
     *place = object_ref(o);
     object_keep_tree(o, root);
+}
+
+void object_trees_rest(struct object_trees *t)
+{
+    for (unsigned i = OBJECT_TREES_REST; i < OBJECT_TREES; i++) {
+        let_tree_go(&t->kept[(t->next - 1 - i) % OBJECT_TREES]);
+    }
 }
 
 void object_trees_fini(struct object_trees *t)

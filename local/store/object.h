@@ -73,14 +73,18 @@ void object_keep_tree(struct object *o, json_t *root);
 
 /*
  * The last objects written keep their trees: what was just written is read again at once, by
- * watchers in this process and by the next write to it. Zeroed is empty.
+ * watchers in this process and by the next write to it. While much is being written, as when many
+ * functions are woken at once, those are many; at rest few. Zeroed is empty.
  */
-#define OBJECT_TREES 32
+#define OBJECT_TREES      2048
+#define OBJECT_TREES_REST 32
 struct object_trees {
     struct object *kept[OBJECT_TREES]; /* a reference each */
     unsigned next;
 };
 void object_trees_add(struct object_trees *t, struct object *o, json_t *root);
+/* All but the newest go. */
+void object_trees_rest(struct object_trees *t);
 void object_trees_fini(struct object_trees *t);
 
 /* The number of fields of a kind. */

@@ -101,6 +101,8 @@ struct store {
     size_t writing; /* of these, not yet written */
     struct history history;
     struct object_trees trees;
+    struct timer trees_timer; /* runs after writes */
+    unsigned trees_seen;      /* trees.next when it was started */
     struct small_latest latest;
     uint64_t serialisations;
     struct list watches;
@@ -138,6 +140,8 @@ uint64_t history_first_newer(const struct history *h, uint64_t from);
 void watch_dispatch(struct store *s);
 void watch_close_all(struct store *s);
 void watch_on_hold_timer(struct timer *timer);
+/* write.c: when little was written for a while, few trees are kept. */
+void write_on_trees_timer(struct timer *timer);
 
 /* --- collect.c --- */
 /* After a change became visible. */

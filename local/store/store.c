@@ -280,6 +280,7 @@ int store_open(struct store **out, struct loop *loop, const struct store_options
         return rc;
     }
     timer_init(&s->hold_timer, loop, watch_on_hold_timer, s);
+    timer_init(&s->trees_timer, loop, write_on_trees_timer, s);
     s->assigned = s->version;
     history_init(&s->history, s->options.history_max, s->options.history_bytes_max, s->version);
     collect_sweep(s);
@@ -287,7 +288,7 @@ int store_open(struct store **out, struct loop *loop, const struct store_options
     return 0;
 }
 
-static void on_hold_timer_closed(struct timer *timer)
+static void on_trees_timer_closed(struct timer *timer)
 {
     struct store *s = timer->data;
     store_close_cb cb = s->close_cb;
@@ -298,6 +299,12 @@ static void on_hold_timer_closed(struct timer *timer)
     if (cb != NULL) {
         cb(cb_arg);
     }
+}
+
+static void on_hold_timer_closed(struct timer *timer)
+{
+    struct store *s = timer->data;
+    timer_close(&s->trees_timer, on_trees_timer_closed);
 }
 
 static void on_journal_closed(void *arg)

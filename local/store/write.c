@@ -22,6 +22,7 @@
 #include "local/store/state.h"
 
 #define POD_GRACE_S 30
+#define TREES_MS    1000u
 
 struct write {
     struct journal_write jw; /* first in line for CONTAINER_OF */
@@ -184,6 +185,22 @@ static int submit(struct store *s, struct entry *e, enum journal_op op, struct o
     return 0;
 }
 
+static void trees_later(struct store *s)
+{
+    s->trees_seen = s->trees.next;
+    timer_start(&s->trees_timer, TREES_MS);
+}
+
+void write_on_trees_timer(struct timer *timer)
+{
+    struct store *s = timer->data;
+    if (s->trees.next - s->trees_seen > OBJECT_TREES_REST) {
+        trees_later(s);
+    } else {
+        object_trees_rest(&s->trees);
+    }
+}
+
 /* Takes `root`. */
 static int submit_tree(struct store *s, struct entry *e, json_t *root, const struct done *done,
                        struct error *err)
@@ -194,6 +211,9 @@ static int submit_tree(struct store *s, struct entry *e, json_t *root, const str
     int rc = object_make(e->room->kind, root, s->options.object_bytes_max, &object, err);
     if (rc == 0) {
         object_trees_add(&s->trees, object, root);
+        if (!timer_active(&s->trees_timer)) {
+            trees_later(s);
+        }
     }
     json_decref(root);
     if (rc < 0) {
@@ -332,11 +352,24 @@ int store_patch(struct store *s, const char *resource, const char *ns, const cha
         return error_set(err, ERR_PROTOCOL, "a merge patch must be a JSON object");
     }
     json_t *old = object_tree(e->latest);
-    json_t *body = jmerge_patch(old, patch);
+    json_t *body = jmerge_patch_shared(old, patch);
     rc = update_entry(s, e, old, sub, body, &(struct done){class, cb, arg}, err);
     json_decref(body);
     json_decref(old);
     return rc;
+}
+
+/* A copy with metadata of its own and a spec whose members can be set; the rest is shared. */
+static json_t *copy_for_change(const json_t *old)
+{
+    json_t *root = json_copy((json_t *)(uintptr_t)old);
+    json_t *metadata = json_deep_copy(json_object_get(old, "metadata"));
+    json_t *spec = json_object_get(old, "spec");
+    REQUIRE(root != NULL && json_object_set_new(root, "metadata", metadata) == 0);
+    if (json_is_object(spec)) {
+        REQUIRE(json_object_set_new(root, "spec", json_copy(spec)) == 0);
+    }
+    return root;
 }
 
 int store_change(struct store *s, const char *resource, const char *ns, const char *name,
@@ -349,7 +382,7 @@ int store_change(struct store *s, const char *resource, const char *ns, const ch
         return rc;
     }
     json_t *old = object_tree(e->latest);
-    json_t *body = json_deep_copy(old);
+    json_t *body = copy_for_change(old);
     rc = change(body, change_arg, err);
     if (rc == 0) {
         rc = update_entry(s, e, old, sub, body, &(struct done){class, cb, arg}, err);

@@ -225,12 +225,20 @@ static void merge_patches(void **state)
         CLEANUP(jfree) json_t *want = parse(rows[i][2]);
         CLEANUP(jfree) json_t *got = jmerge_patch(target, patch);
         assert_true(jequal(got, want));
+        CLEANUP(jfree) json_t *shared = jmerge_patch_shared(target, patch);
+        assert_true(jequal(shared, want));
         assert_true(jequal(target, before));
     }
     CLEANUP(jfree) json_t *patch = parse("{\"a\":{\"b\":null}}");
     CLEANUP(jfree) json_t *got = jmerge_patch(NULL, patch);
     CLEANUP(jfree) json_t *want = parse("{\"a\":{}}");
     assert_true(jequal(got, want));
+    CLEANUP(jfree) json_t *shared = jmerge_patch_shared(NULL, patch);
+    assert_true(jequal(shared, want));
+    CLEANUP(jfree) json_t *target = parse("{\"a\":{\"b\":1},\"c\":[1]}");
+    CLEANUP(jfree) json_t *changed = jmerge_patch_shared(target, patch);
+    assert_ptr_equal(json_object_get(changed, "c"), json_object_get(target, "c"));
+    assert_ptr_not_equal(json_object_get(changed, "a"), json_object_get(target, "a"));
 }
 
 static void diff_is_the_smallest_patch(void **state)
