@@ -79,7 +79,7 @@ static void make_answers(void)
     // Stat: average in flight, of these through activators; requests in the last second, likewise
     const double ten = 10;
     char *at = stat[0].bytes = malloc(256);
-    at += sprintf(at, TEXT "Content-Length: 36\r\n\r\n");
+    at += snprintf(at, 128, TEXT "Content-Length: 36\r\n\r\n");
     for (char field = 2; field <= 5; field++) {
         *at++ = (char)(field << 3 | 1);
         memcpy(at, &ten, sizeof(ten));
