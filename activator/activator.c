@@ -48,10 +48,20 @@ static void on_peer_pods_closed(void *arg)
     part_pods_close(&a->autoscaler_pods, on_caches_closed, a);
 }
 
-static void on_watch_closed(void *arg)
+static void on_front_closed(void *arg)
 {
     struct activator *a = arg;
     part_pods_close(&a->peer_pods, on_peer_pods_closed, a);
+}
+
+static void on_watch_closed(void *arg)
+{
+    struct activator *a = arg;
+    if (a->front_up) {
+        front_close(&a->front, on_front_closed, a);
+    } else {
+        on_front_closed(a);
+    }
 }
 
 static void on_timer_closed(struct timer *timer)
@@ -76,6 +86,7 @@ static void on_closed(void *arg)
 {
     struct activator *a = arg;
     sharing_fini(&a->mesh.sharing);
+    front_fini(&a->front);
     LOG_INFO("stopped");
 }
 
@@ -96,7 +107,7 @@ static void close_all(struct activator *a)
         return;
     }
     a->closing = true;
-    ports_close(a->bound, 2);
+    ports_close(a->bound, PORT_COUNT);
     if (a->worker_up) {
         worker_farewell(&a->worker);
         worker_close(&a->worker, drop_one, &a->closer);
@@ -173,12 +184,13 @@ static void on_synced(void *arg)
 {
     struct activator *a = arg;
     struct error err;
-    if (a->stopping) {
+    if (--a->syncs_due > 0 || a->stopping) {
         return;
     }
     int rc = handler_listen(&a->handler, a->bound, &err);
-    a->bound[0] = -1; /* the listeners' now */
-    a->bound[1] = -1;
+    for (int i = 0; i < PORT_COUNT; i++) {
+        a->bound[i] = -1; /* the listeners' now */
+    }
     if (rc < 0) {
         LOG_ERROR("cannot take requests", LOG_ERR(&err));
         activator_stop(a);
@@ -217,13 +229,16 @@ static int start_client(struct activator *a, struct error *err)
 
 static int bind_ports(struct activator *a, struct error *err)
 {
+    const struct config *c = a->config;
     if (a->worker_id != NULL) {
-        a->bound[ROUTE_PUBLIC] = WORKER_FD_PUBLIC;
-        a->bound[ROUTE_LOCAL] = WORKER_FD_LOCAL;
+        a->bound[PORT_PUBLIC] = WORKER_FD_PUBLIC;
+        a->bound[PORT_LOCAL] = WORKER_FD_LOCAL;
+        a->bound[PORT_TLS] = config_has_tls(c) ? WORKER_FD_TLS : -1;
         return 0;
     }
-    int rc = ports_bind(a->config->public_listen, 1, &a->bound[ROUTE_PUBLIC], err);
-    return rc < 0 ? rc : ports_bind(a->config->local_listen, 1, &a->bound[ROUTE_LOCAL], err);
+    int rc = ports_bind(c->public_listen, 1, &a->bound[PORT_PUBLIC], err);
+    rc = rc < 0 ? rc : ports_bind(c->local_listen, 1, &a->bound[PORT_LOCAL], err);
+    return rc < 0 ? rc : ports_bind(c->tls_listen, 1, &a->bound[PORT_TLS], err);
 }
 
 /* The other shards. */
@@ -327,6 +342,17 @@ static int start_announce(struct activator *a, struct error *err)
     return rc;
 }
 
+/* TLS at the public listener. */
+static int start_front(struct activator *a, struct error *err)
+{
+    if (!config_has_tls(a->config)) {
+        return 0;
+    }
+    a->front_up = true;
+    a->handler.front = &a->front;
+    return front_start(&a->front, a->loop, a->client, a->config, on_synced, a, err);
+}
+
 /* The admin port; of several workers the parent has it, and asks us. */
 static int start_admin(struct activator *a, struct error *err)
 {
@@ -345,7 +371,7 @@ static int start_admin(struct activator *a, struct error *err)
 int activator_start(struct activator *a, struct loop *loop, const struct config *c,
                     const struct worker_id *id, struct error *err)
 {
-    *a = (struct activator){.loop = loop, .config = c, .worker_id = id, .bound = {-1, -1}};
+    *a = (struct activator){.loop = loop, .config = c, .worker_id = id, .bound = {-1, -1, -1}};
     closer_init(&a->closer);
     timer_init(&a->drain_timer, loop, on_drain_timer, a);
     closer_hold(&a->closer); /* the timer */
@@ -368,6 +394,11 @@ int activator_start(struct activator *a, struct loop *loop, const struct config 
     rc = rc < 0 ? rc : start_peer_pods(a, err);
     rc = rc < 0 ? rc : start_reporter(a, err);
     rc = rc < 0 ? rc : start_announce(a, err);
+    if (rc < 0) {
+        return rc;
+    }
+    a->syncs_due = config_has_tls(c) ? 2 : 1;
+    rc = start_front(a, err);
     if (rc < 0) {
         return rc;
     }

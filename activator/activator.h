@@ -14,6 +14,7 @@
 #include "kube/client.h"
 #include "activator/admin.h"
 #include "activator/announce.h"
+#include "activator/front.h"
 #include "activator/handler.h"
 #include "activator/mesh.h"
 #include "activator/part_pods.h"
@@ -28,6 +29,7 @@ struct activator {
     struct watch watch;
     struct announce announce;
     struct reporter reporter;
+    struct front front;
     struct admin admin;
     const struct worker_id *worker_id; /* NULL: alone, not one of several */
     struct worker worker;
@@ -40,10 +42,12 @@ struct activator {
     struct signals signals;
     struct lifeline lifeline;
     struct timer drain_timer;
-    int bound[2]; /* public, local: bound sockets, -1 once handed over */
+    int bound[PORT_COUNT]; /* bound sockets, -1 once handed over */
+    unsigned syncs_due;    /* first lists that are still to come */
     bool handler_up;
     bool watch_up;
     bool announce_up;
+    bool front_up;
     bool reporter_up;
     bool admin_up;
     bool listening;

@@ -6,6 +6,7 @@
 #include "metric/metric.h"
 #include "metric/rows.h"
 #include "activator/announce.h"
+#include "activator/front.h"
 #include "activator/sharing.h"
 
 /* What is counted, and what is only known when somebody asks. */
@@ -26,6 +27,8 @@ static const struct metric_row counter_rows[] = {
                    "Requests turned away because a queue was full (503)."),
     METRIC_COUNTER(struct handler_counters, pushed_out, "lull_activator_pushed_out_total",
                    "Requests that gave their place to a function that holds fewer (503)."),
+    METRIC_COUNTER(struct handler_counters, redirected, "lull_activator_redirected_total",
+                   "Requests in the clear that were sent on to HTTPS (301)."),
     METRIC_COUNTER(struct handler_counters, probes, "lull_activator_probes_total",
                    "Probes of replicas that were set aside."),
     METRIC_COUNTER(struct handler_counters, expired, "lull_activator_expired_total",
@@ -77,7 +80,8 @@ static int metrics(void *arg, struct strbuf *out, struct error *err)
         .routes = route_table_len(&a->handler->routes),
         .revisions = map_len(&t->revisions),
         .autoscaler_connected = reporter_connected(a->reporter),
-        .api_connected = watch_trouble(a->watch)[0] == '\0',
+        .api_connected = watch_trouble(a->watch)[0] == '\0' &&
+                         (a->handler->front == NULL || front_trouble(a->handler->front)[0] == '\0'),
         .shards = sharing == NULL ? 1 : 1 + shards_up(&sharing->shards),
         .slots_lent = sharing == NULL ? 0 : sharing->lender.lent,
         .slots_waiting = sharing == NULL ? 0 : sharing->lender.waiting,
@@ -89,6 +93,9 @@ static int metrics(void *arg, struct strbuf *out, struct error *err)
                         a->handler->log.dropped);
     if (a->handler->announce != NULL) {
         announce_write(a->handler->announce, out);
+    }
+    if (a->handler->front != NULL) {
+        front_write_metrics(a->handler->front, t->numbers.max, out);
     }
     numbers_write(&t->numbers, t, loop_now_ns(a->loop), out);
     return 0;

@@ -5,8 +5,10 @@
  */
 #include "base/mem.h"
 #include "activator/overdue.h"
+#include "activator/redirect.h"
 
 #define TEXT_MAX       1024
+#define LOCATION_MAX   (64 << 10)
 #define NAME_SHOWN_MAX 128 /* of a host or path that came from outside */
 
 void answer_text(struct http_exchange *ex, int status, unsigned retry_after_s, const char *fmt, ...)
@@ -31,6 +33,24 @@ void answer_text(struct http_exchange *ex, int status, unsigned retry_after_s, c
     }
     REQUIRE(rc == 0); /* two headers fit into four places */
     http_exchange_respond_head(ex, &head, strbuf_slice(&text));
+}
+
+void answer_redirect(struct http_exchange *ex, unsigned tls_port)
+{
+    CLEANUP(strbuf_fini) struct strbuf location;
+    const struct http_head *head = http_exchange_request(ex);
+    strbuf_init(&location, LOCATION_MAX);
+    redirect_location(head->authority, tls_port, head->target, &location);
+    struct http_header room[2];
+    struct http_head answer;
+    http_head_init(&answer, room, ARRAY_LEN(room));
+    answer.status = 301;
+    int rc = http_head_add(&answer, SLICE_LIT("Location"), strbuf_slice(&location));
+    if (rc < 0 || !strbuf_ok(&location)) {
+        answer_text(ex, 414, 0, "the address is too long to be sent on to HTTPS\n");
+        return;
+    }
+    http_exchange_respond_head(ex, &answer, SLICE_EMPTY);
 }
 
 void answer_unknown(struct request *rq, struct slice host, struct slice path)

@@ -11,6 +11,13 @@ static const struct option_row rows[] = {
            "127.0.0.1:8080", .help = "address of the public listener, IP:PORT"),
     OPTION(struct config, local_listen, STRING, "LULL_LOCAL_LISTEN", "local-listen",
            "127.0.0.1:8081", .help = "address of the cluster-local listener, IP:PORT"),
+    OPTION(struct config, tls_listen, STRING, "LULL_TLS_LISTEN", "tls-listen", NULL,
+           .optional = true,
+           .help = "address of the public listener with TLS, IP:PORT; absent: none"),
+    OPTION(struct config, certificate_namespace, STRING, "LULL_CERTIFICATE_NAMESPACE",
+           "certificate-namespace", NULL, .optional = true,
+           .help = "namespace in which the controller keeps the certificates to show; absent: "
+                   "the system's"),
     OPTION(
         struct config, admin_listen, STRING, "LULL_ADMIN_LISTEN", "admin-listen", "127.0.0.1:9090",
         .help = "address of /healthz, /readyz, /metrics and /debug/state, IP:PORT or unix:/path"),
@@ -112,6 +119,11 @@ const struct option_table config_table = {
     .rows = rows,
     .count = ARRAY_LEN(rows),
 };
+
+bool config_has_tls(const struct config *config)
+{
+    return config->tls_listen != NULL && config->tls_listen[0] != '\0';
+}
 
 int config_workers(const struct config *config, unsigned *out, struct error *err)
 {

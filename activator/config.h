@@ -10,6 +10,8 @@
 struct config {
     char *public_listen;
     char *local_listen;
+    char *tls_listen;            /* NULL or empty: no TLS */
+    char *certificate_namespace; /* NULL: system_namespace */
     char *admin_listen;
     char *autoscaler; /* NULL: nobody is told */
     int pod_address;  /* enum pod_address */
@@ -44,5 +46,7 @@ struct config {
 
 extern const struct option_table config_table;
 
+/* The public listener speaks TLS too. */
+bool config_has_tls(const struct config *config);
 /* How many workers `workers` asks for; ERR_INVALID names the text. */
 MUST_CHECK int config_workers(const struct config *config, unsigned *out, struct error *err);

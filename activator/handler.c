@@ -15,9 +15,11 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "activator/announce.h"
+#include "activator/front.h"
 #include "activator/headers.h"
 #include "activator/log.h"
 #include "activator/overdue.h"
+#include "activator/redirect.h"
 #include "activator/request.h"
 #include "activator/sharing.h"
 #include "activator/upstream.h"
@@ -116,6 +118,38 @@ static struct revision *revision_of(struct handler *h, const struct route_match 
     return memo->value;
 }
 
+/* A trusted proxy says that its client spoke TLS. */
+static bool proxy_had_tls(const struct handler *h, const struct http_head *head)
+{
+    const struct http_header *proto = http_head_find_id(head, HTTP_H_X_FORWARDED_PROTO);
+    return h->config->trust_forwarded && proto != NULL &&
+           slice_eq_nocase(slice_trim(proto->value), SLICE_LIT("https"));
+}
+
+/* Whether the client was sent on to HTTPS: as the Route or config-network says, where its host has
+ * a certificate. */
+static bool redirected(struct handler *h, struct http_exchange *ex, enum route_listener listener,
+                       const struct route_match *match)
+{
+    if (h->front == NULL) {
+        return false;
+    }
+    const struct http_head *head = http_exchange_request(ex);
+    struct redirect_question q = {
+        .local = listener == ROUTE_LOCAL,
+        .secure = http_exchange_is_tls(ex) || proxy_had_tls(h, head),
+        .by_default = h->front->network.redirects,
+        .protocol = (enum http_protocol)match->http_protocol,
+        .target = head->target,
+    };
+    if (!redirect_wanted(&q) || !front_covers(h->front, head->authority)) {
+        return false;
+    }
+    h->counters.redirected++;
+    answer_redirect(ex, h->front->network.external_tls_port);
+    return true;
+}
+
 static void route(struct handler *h, struct http_exchange *ex, enum route_listener listener)
 {
     const struct http_head *head = http_exchange_request(ex);
@@ -135,7 +169,11 @@ static void route(struct handler *h, struct http_exchange *ex, enum route_listen
                                    .path = head->target,
                                    .tag = tag_of(h, head)};
     struct route_match match;
-    switch (route_table_match(&h->routes, &wanted, &match)) {
+    enum route_result result = route_table_match(&h->routes, &wanted, &match);
+    if (result != ROUTE_UNKNOWN && redirected(h, ex, listener, &match)) {
+        return;
+    }
+    switch (result) {
     case ROUTE_UNKNOWN:
         answer_unknown(rq, head->authority, head->target);
         return;
@@ -326,7 +364,22 @@ void handler_init(struct handler *h, const struct handler_options *o)
     }
 }
 
-int handler_listen(struct handler *h, const int inherited[2], struct error *err)
+/* The same requests as in the clear, so the same server. */
+static int listen_tls(struct handler *h, int inherited, struct error *err)
+{
+    const char *addr = h->config->tls_listen;
+    if (h->front == NULL) {
+        return 0;
+    }
+    struct listen_options lo = {.inherited = inherited >= 0,
+                                .fd = inherited,
+                                .secure = tls_secure,
+                                .secure_data = front_context(h->front)};
+    int rc = http_server_listen_text(h->servers[ROUTE_PUBLIC], addr, &lo, err);
+    return rc < 0 ? error_prefix(err, rc, "listen with TLS on %s", addr) : 0;
+}
+
+int handler_listen(struct handler *h, const int inherited[PORT_COUNT], struct error *err)
 {
     const char *addrs[2] = {h->config->public_listen, h->config->local_listen};
     for (int i = 0; i < 2; i++) {
@@ -336,7 +389,7 @@ int handler_listen(struct handler *h, const int inherited[2], struct error *err)
             return error_prefix(err, rc, "listen on %s", addrs[i]);
         }
     }
-    return 0;
+    return listen_tls(h, inherited[PORT_TLS], err);
 }
 
 uint16_t handler_port(const struct handler *h, enum route_listener listener)

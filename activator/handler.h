@@ -16,6 +16,7 @@
 #include "http/server.h"
 #include "http/upstream.h"
 #include "activator/config.h"
+#include "activator/ports.h"
 #include "activator/route_table.h"
 #include "activator/throttler.h"
 
@@ -34,6 +35,7 @@ struct handler_counters {
     uint64_t upstream_errors; /* 502 */
     uint64_t given_back;      /* came back from a replica unserved */
     uint64_t client_gone;     /* the client went first */
+    uint64_t redirected;      /* 301: sent on to HTTPS */
     uint64_t probes;          /* of replicas that were set aside */
 };
 
@@ -45,6 +47,7 @@ struct handler_options {
 };
 
 struct announce;
+struct front;
 struct sharing;
 
 struct handler {
@@ -54,6 +57,8 @@ struct handler {
     struct request_log log;    /* activator/log.h */
     struct sharing *sharing;   /* sharing.h; NULL: we are the only shard */
     struct announce *announce; /* announce.h; NULL: none are taken */
+    const struct front *front; /* front.h; NULL: no TLS here */
+    struct sharing *sharing;   /* sharing.h; NULL: we are the only shard */
     bool synced;               /* set by the watch: the first lists are in */
     bool draining;             /* probes fail from here on */
 
@@ -83,8 +88,10 @@ struct handler {
 };
 
 void handler_init(struct handler *h, const struct handler_options *options);
-/* Opens both listeners. inherited: bound sockets to take over, or -1 each. */
-MUST_CHECK int handler_listen(struct handler *h, const int inherited[2], struct error *err);
+/* Opens the listeners, that with TLS where there is a front. inherited: bound sockets to take over
+   (ports.h), or -1 each. */
+MUST_CHECK int handler_listen(struct handler *h, const int inherited[PORT_COUNT],
+                              struct error *err);
 uint16_t handler_port(const struct handler *h, enum route_listener listener);
 /* What is known of the revision has changed. Pump afterwards. */
 void handler_learned(struct handler *h, struct revision *r);

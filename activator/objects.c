@@ -11,6 +11,7 @@
 
 #include "base/mem.h"
 #include "json/jget.h"
+#include "serving/config_network.h"
 #include "serving/names.h"
 
 #define TARGETS_MAX ROUTE_TARGETS_MAX
@@ -68,6 +69,7 @@ int object_route(const json_t *object, struct route_object *out)
         .ns = jpeek_str(object, "metadata.namespace"),
         .name = jpeek_str(object, "metadata.name"),
         .host = host_of_url(jpeek_str(object, "status.url")),
+        .http_protocol = (unsigned char)http_protocol_of(object),
     };
     spec.cluster_local = is_inside(spec.host, object) ||
                          slice_eq_str(jpeek_str(object, "metadata.labels.`" LABEL_VISIBILITY "`"),
@@ -236,6 +238,7 @@ int object_domain(const json_t *object, struct domain_object *out)
     bool claimed = condition_is(condition(object, "DomainClaimed"), "True");
     out->keep = claimed && jpeek_i64(object, "status.observedGeneration") !=
                                jpeek_i64(object, "metadata.generation");
+    out->http_protocol = (unsigned char)http_protocol_of(object);
     if (claimed && condition_is(condition(object, "ReferenceResolved"), "True")) {
         out->route = dup_or_null(jpeek_str(object, "spec.ref.name"));
     }
@@ -247,6 +250,17 @@ int object_features(const json_t *object, struct features_object *out)
     struct slice value = slice_trim(jpeek_str(object, "data.tag-header-based-routing"));
     out->tag_header = slice_eq_nocase(value, SLICE_LIT("enabled")); /* "Allowed" does not do */
     return 0;
+}
+
+int object_network(const json_t *object, struct network_object *out)
+{
+    struct network_config config;
+    network_config_init(&config);
+    bool bad = network_config_read(&config, jpeek_obj(object, "data"), NULL) < 0;
+    *out = (struct network_object){.redirects = config.redirects,
+                                   .external_tls_port = (uint16_t)config.external_tls_port};
+    network_config_fini(&config);
+    return bad ? 1 : 0;
 }
 
 void route_object_fini(struct route_object *o)

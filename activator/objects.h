@@ -41,13 +41,20 @@ struct pod_object {
 
 /* Of a DomainMapping. */
 struct domain_object {
-    char *route; /* owned: the Route that its name leads to; NULL: none */
-    bool keep;   /* its status is older than its spec: what was known stays for now */
+    char *route;                 /* owned: the Route that its name leads to; NULL: none */
+    unsigned char http_protocol; /* enum http_protocol */
+    bool keep; /* its status is older than its spec: what was known stays for now */
 };
 
 /* Of ConfigMap config-features. */
 struct features_object {
     bool tag_header; /* tag-header-based-routing */
+};
+
+/* Of ConfigMap config-network. */
+struct network_object {
+    bool redirects;             /* http-protocol: Redirected */
+    uint16_t external_tls_port; /* in the Location of a redirect */
 };
 
 enum pod_address { POD_ADDRESS_IP, POD_ADDRESS_UNIX };
@@ -60,6 +67,8 @@ int object_pod(const json_t *object, enum pod_address how, struct pod_object *ou
 
 int object_domain(const json_t *object, struct domain_object *out);
 int object_features(const json_t *object, struct features_object *out);
+/* Also 1 when config-network as a whole is not to be read: what was known stays. */
+int object_network(const json_t *object, struct network_object *out);
 
 /* Zeroed ones are fine. */
 void route_object_fini(struct route_object *o);

@@ -72,6 +72,9 @@ int ports_bind(const char *text, unsigned count, int *fds, struct error *err)
     for (unsigned i = 0; i < count; i++) {
         fds[i] = -1;
     }
+    if (text == NULL || text[0] == '\0') {
+        return 0;
+    }
     int rc = addr_parse(slice_str(text), &addr, err);
     if (rc < 0) {
         return rc;

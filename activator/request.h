@@ -46,6 +46,8 @@ void request_overdue(struct request *rq);
 /* Plain text; retry_after_s 0: no such header. */
 void answer_text(struct http_exchange *ex, int status, unsigned retry_after_s, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
+/* 301 to the same URL with https; tls_port: where that is reached from outside. */
+void answer_redirect(struct http_exchange *ex, unsigned tls_port);
 void answer_unknown(struct request *rq, struct slice host, struct slice path);
 void answer_expired(struct request *rq, const struct revision *r, enum expiry why);
 /* The answer to a probe of the platform; false when it is none. */

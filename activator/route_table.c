@@ -35,6 +35,7 @@ struct group {
 struct domain {
     char *ns;
     char *route;
+    unsigned char http_protocol;
 };
 
 struct route_name {
@@ -53,6 +54,7 @@ struct route {
     size_t group_count;
     struct route_name **names;
     size_t name_count;
+    unsigned char http_protocol;
     const struct route *replaces; /* while it is put in the place of that one */
 };
 
@@ -287,6 +289,7 @@ void route_table_put(struct route_table *t, const struct route_spec *spec)
     struct route *r = NEW(struct route);
     r->ns = slice_dup(spec->ns);
     r->name = slice_dup(spec->name);
+    r->http_protocol = spec->http_protocol;
     groups_build(r, spec, count);
     struct route *old = map_set(&t->routes, key, r);
     r->replaces = old;
@@ -328,7 +331,7 @@ size_t route_table_len(const struct route_table *t)
 }
 
 void route_table_map_domain(struct route_table *t, struct slice host, struct slice ns,
-                            struct slice route)
+                            struct slice route, unsigned char http_protocol)
 {
     char buf[NAME_BYTES_MAX];
     struct slice key = lower(host, buf, sizeof(buf));
@@ -338,6 +341,7 @@ void route_table_map_domain(struct route_table *t, struct slice host, struct sli
     struct domain *d = NEW(struct domain);
     d->ns = slice_dup(ns);
     d->route = slice_dup(route);
+    d->http_protocol = http_protocol;
     domain_free(map_set(&t->domains, key, d));
 }
 
@@ -407,7 +411,7 @@ static struct route_name *lookup(struct route_table *t, enum route_listener list
 
 /* The main group of the Route that a DomainMapping of this name leads to. */
 static struct group *mapped_group(const struct route_table *t, struct slice key,
-                                  struct route **out_route)
+                                  struct route **out_route, unsigned char *out_protocol)
 {
     const struct domain *d = map_get(&t->domains, key);
     CLEANUP(strbuf_fini) struct strbuf key_buf = {0};
@@ -415,6 +419,7 @@ static struct group *mapped_group(const struct route_table *t, struct slice key,
         d == NULL ? NULL
                   : map_get(&t->routes, route_key(&key_buf, slice_str(d->ns), slice_str(d->route)));
     *out_route = r;
+    *out_protocol = d == NULL ? 0 : d->http_protocol;
     return r == NULL ? NULL : &r->groups[0];
 }
 
@@ -450,7 +455,8 @@ enum route_result route_table_match(struct route_table *t, const struct route_re
     }
     struct route_name *n = lookup(t, rq->listener, key);
     struct route *r = n == NULL ? NULL : n->route;
-    struct group *g = n == NULL ? mapped_group(t, key, &r) : n->group;
+    out->http_protocol = r == NULL ? 0 : r->http_protocol;
+    struct group *g = n == NULL ? mapped_group(t, key, &r, &out->http_protocol) : n->group;
     if (g == NULL) {
         return ROUTE_UNKNOWN;
     }

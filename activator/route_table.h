@@ -49,6 +49,7 @@ struct route_spec {
     bool cluster_local; /* not to be reached through the public listener */
     const struct route_target *targets;
     size_t count;
+    unsigned char http_protocol; /* enum http_protocol, of its own annotation */
 };
 
 enum route_listener { ROUTE_PUBLIC, ROUTE_LOCAL };
@@ -72,7 +73,8 @@ struct route_match {
     struct slice revision; /* empty unless ROUTE_FOUND */
     struct slice tag;      /* the tag that was asked for; empty for the main name */
     size_t path_skip;      /* leading bytes of the path that named the function, 0 for host calls */
-    struct route_memo *memo; /* of the target; NULL unless ROUTE_FOUND */
+    unsigned char http_protocol; /* what Route or domain say of requests in the clear */
+    struct route_memo *memo;     /* of the target; NULL unless ROUTE_FOUND */
 };
 
 struct route_table {
@@ -104,7 +106,7 @@ size_t route_table_len(const struct route_table *t);
 
 /* host leads to the Route (which may come later) from now on. */
 void route_table_map_domain(struct route_table *t, struct slice host, struct slice ns,
-                            struct slice route);
+                            struct slice route, unsigned char http_protocol);
 /* Nothing when another namespace has it. */
 void route_table_unmap_domain(struct route_table *t, struct slice host, struct slice ns);
 

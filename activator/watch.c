@@ -317,8 +317,8 @@ static void on_domain(void *arg, const struct kube_entry *entry)
     if (o->route == NULL) {
         route_table_unmap_domain(&w->handler->routes, host, slice_str(entry->ns));
     } else {
-        route_table_map_domain(&w->handler->routes, host, slice_str(entry->ns),
-                               slice_str(o->route));
+        route_table_map_domain(&w->handler->routes, host, slice_str(entry->ns), slice_str(o->route),
+                               o->http_protocol);
     }
     domain_object_fini(o);
 }
@@ -390,9 +390,8 @@ static int start_cache(struct watch *w, struct kube_client *client,
 }
 
 /* What activator/objects.c does not look at. */
-static const char *const route_without[] = {"metadata.managedFields",   "metadata.annotations",
-                                            "metadata.ownerReferences", "spec",
-                                            "status.conditions",        NULL};
+static const char *const route_without[] = {"metadata.managedFields", "metadata.ownerReferences",
+                                            "spec", "status.conditions", NULL};
 static const char *const revision_without[] = {
     "metadata.managedFields",   "metadata.annotations",
     "metadata.labels",          "metadata.ownerReferences",

@@ -23,6 +23,7 @@
 #define WORKER_FD_PUBLIC 3 /* the sockets to accept on */
 #define WORKER_FD_LOCAL  4
 #define WORKER_FD_LIFE   5 /* the lifeline, when there is one */
+#define WORKER_FD_TLS    6 /* with --tls-listen */
 #define WORKER_PIECE_MAX (256u << 10)
 #define WORKER_PAGE_HEAD 8u
 #define WORKER_QUEUE_MAX (ADMIN_PAGE_MAX + (2u << 20))

@@ -127,8 +127,13 @@ static int spawn(struct worker_process *p, struct error *err)
     id.generation = p->generation;
     CLEANUP(cleanup_free) char *own = NULL;
     CLEANUP(cleanup_free) char **env = worker_environment(&id, w->lifeline.fd, &own);
-    const int fds[] = {
-        -1, STDOUT_FILENO, STDERR_FILENO, w->fds[0][p->index], w->fds[1][p->index], w->lifeline.fd};
+    const int fds[] = {-1,
+                       STDOUT_FILENO,
+                       STDERR_FILENO,
+                       w->fds[PORT_PUBLIC][p->index],
+                       w->fds[PORT_LOCAL][p->index],
+                       w->lifeline.fd,
+                       w->fds[PORT_TLS][p->index]};
     struct process_options o = {.file = "/proc/self/exe",
                                 .argv = w->argv,
                                 .env = env,
@@ -319,8 +324,9 @@ static void on_all_closed(void *arg)
     metric_merge_fini(&w->retired);
     worker_id_fini(&w->id);
     free(w->slots);
-    free(w->fds[0]);
-    free(w->fds[1]);
+    for (int i = 0; i < PORT_COUNT; i++) {
+        free(w->fds[i]);
+    }
     LOG_INFO("stopped");
 }
 
@@ -358,8 +364,9 @@ void workers_stop(struct workers *w)
     for (unsigned i = 0; i < w->count; i++) {
         timer_stop(&w->slots[i].restart);
     }
-    ports_close(w->fds[0], w->count);
-    ports_close(w->fds[1], w->count);
+    for (int i = 0; i < PORT_COUNT; i++) {
+        ports_close(w->fds[i], w->count);
+    }
     if (!again && w->announced && notify_send(NOTIFY_STOPPING, &err) < 0) {
         LOG_WARN("cannot say that we are stopping", LOG_ERR(&err));
     }
@@ -417,7 +424,7 @@ static void init(struct workers *w, struct loop *loop, const struct config *conf
         timer_init(&slot->restart, loop, on_restart, slot);
         closer_hold(&w->closer);
     }
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < PORT_COUNT; i++) {
         w->fds[i] = xcalloc(count, sizeof(int));
         for (unsigned j = 0; j < count; j++) {
             w->fds[i][j] = -1;
@@ -434,8 +441,9 @@ int workers_start(struct workers *w, struct loop *loop, const struct config *con
     int rc_signals = signals_start(&w->signals, loop, on_signal, w, err);
     int rc = lifeline_start(&w->lifeline, loop, on_lifeline, w, err);
     rc = rc_signals < 0 ? rc_signals : rc;
-    rc = rc < 0 ? rc : ports_bind(config->public_listen, count, w->fds[0], err);
-    rc = rc < 0 ? rc : ports_bind(config->local_listen, count, w->fds[1], err);
+    rc = rc < 0 ? rc : ports_bind(config->public_listen, count, w->fds[PORT_PUBLIC], err);
+    rc = rc < 0 ? rc : ports_bind(config->local_listen, count, w->fds[PORT_LOCAL], err);
+    rc = rc < 0 ? rc : ports_bind(config->tls_listen, count, w->fds[PORT_TLS], err);
     rc = rc < 0 ? rc : start_control(w, err);
     rc = rc < 0 ? rc : workers_admin_start(w, err);
     if (rc < 0) {

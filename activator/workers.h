@@ -20,6 +20,7 @@
 #include "loop/signals.h"
 #include "http/simple.h"
 #include "activator/config.h"
+#include "activator/ports.h"
 #include "activator/worker.h"
 #include "activator/workers_page.h"
 
@@ -56,7 +57,7 @@ struct workers {
     unsigned count;
     struct worker_slot *slots;
     struct list processes;
-    int *fds[2]; /* public, local: one per worker */
+    int *fds[PORT_COUNT]; /* one per worker */
     struct worker_id id;
     struct link_server *control;
     struct http_simple *simple;

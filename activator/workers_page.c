@@ -18,7 +18,8 @@ enum metric_merge_how workers_page_rule(struct slice name)
     }
     /* Every worker knows them all. */
     static const char *const same[] = {"lull_activator_routes", "lull_activator_revisions",
-                                       "lull_activator_shards"};
+                                       "lull_activator_shards", "lull_activator_certificates",
+                                       "lull_activator_certificate_not_after_seconds"};
     for (size_t i = 0; i < ARRAY_LEN(same); i++) {
         if (slice_eq_str(name, same[i])) {
             return METRIC_MERGE_MAX;

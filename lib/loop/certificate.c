@@ -99,10 +99,20 @@ static BIO *reader(struct slice pem)
     return BIO_new_mem_buf(pem.ptr, (int)(pem.len < INT32_MAX ? pem.len : 0));
 }
 
+/* What needs a password cannot be read: nobody is asked for it. */
+static int no_password(char *buf, int size, int rwflag, void *arg)
+{
+    (void)buf;
+    (void)size;
+    (void)rwflag;
+    (void)arg;
+    return -1;
+}
+
 static X509 *read_first(struct slice pem)
 {
     BIO *bio = reader(pem);
-    X509 *cert = bio == NULL ? NULL : PEM_read_bio_X509(bio, NULL, NULL, NULL);
+    X509 *cert = bio == NULL ? NULL : PEM_read_bio_X509(bio, NULL, no_password, NULL);
     BIO_free(bio);
     ERR_clear_error();
     return cert;
@@ -111,7 +121,7 @@ static X509 *read_first(struct slice pem)
 static EVP_PKEY *read_key(struct slice pem)
 {
     BIO *bio = reader(pem);
-    EVP_PKEY *key = bio == NULL ? NULL : PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
+    EVP_PKEY *key = bio == NULL ? NULL : PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL);
     BIO_free(bio);
     ERR_clear_error();
     return key;
@@ -203,7 +213,7 @@ bool certificate_signed_by(struct slice cert_pem, struct slice ca_pem)
     BIO *bio = reader(ca_pem);
     bool is = false;
     for (unsigned i = 0; cert != NULL && bio != NULL && !is && i < CA_LOOKED_AT; i++) {
-        X509 *ca = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+        X509 *ca = PEM_read_bio_X509(bio, NULL, no_password, NULL);
         if (ca == NULL) {
             break;
         }
@@ -225,4 +235,24 @@ bool certificate_names(struct slice cert_pem, const char *host)
     X509_free(cert);
     ERR_clear_error();
     return names;
+}
+
+size_t certificate_hosts(struct slice cert_pem, void (*fn)(void *arg, struct slice host), void *arg)
+{
+    X509 *cert = read_first(cert_pem);
+    GENERAL_NAMES *names =
+        cert == NULL ? NULL : X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
+    size_t count = 0;
+    for (int i = 0; i < sk_GENERAL_NAME_num(names) && count < CERTIFICATE_HOSTS_MAX; i++) {
+        const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
+        if (name->type == GEN_DNS) {
+            fn(arg, slice_of((const char *)ASN1_STRING_get0_data(name->d.dNSName),
+                             (size_t)ASN1_STRING_length(name->d.dNSName)));
+            count++;
+        }
+    }
+    GENERAL_NAMES_free(names);
+    X509_free(cert);
+    ERR_clear_error();
+    return count;
 }

@@ -40,3 +40,8 @@ bool certificate_has_key(struct slice cert_pem, struct slice key_pem);
 bool certificate_signed_by(struct slice cert_pem, struct slice ca_pem);
 /* It counts for this host name. */
 bool certificate_names(struct slice cert_pem, const char *host);
+/* fn for each host name that it counts for, "*.DOMAIN" among them; at most CERTIFICATE_HOSTS_MAX.
+   Returns how many. */
+#define CERTIFICATE_HOSTS_MAX 256
+size_t certificate_hosts(struct slice cert_pem, void (*fn)(void *arg, struct slice host),
+                         void *arg);

@@ -637,6 +637,9 @@ static void close_how(struct stream *s, stream_close_cb cb, bool reset)
     if (stream_is_closing(s)) {
         return;
     }
+    if (!reset && s->layer != NULL && stream_is_open(s) && !s->shut && s->queue == NULL) {
+        (void)s->layer->ops->shutdown(s->layer, NULL); /* else the end would look like a cut */
+    }
     s->state = STREAM_CLOSING;
     s->close_cb = cb;
     int fd = s->io.fd;

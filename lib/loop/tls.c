@@ -37,6 +37,7 @@ struct tls_layer {
     bool had_early;  /* the owner is owed an on_drain for what waited */
     bool wants_bye;  /* a shutdown waits for the end of the handshake */
     bool got_bye;    /* close_notify came in */
+    bool counted;    /* its handshake is under way */
     bool delivering; /* inside deliver: the owner's callbacks must not start another */
 };
 
@@ -106,10 +107,23 @@ static int say_bye(struct tls_layer *t, struct error *err)
     return flush(t, err);
 }
 
+/* Counts what is under way, once; only servers do. */
+static void end_handshake(struct tls_layer *t, bool done)
+{
+    struct tls_counters *c = &t->ctx->counters;
+    if (t->counted) {
+        t->counted = false;
+        c->under_way--;
+        c->done += done ? 1 : 0;
+        c->failed += done ? 0 : 1;
+    }
+}
+
 /* The handshake is done: what was written meanwhile goes out. */
 static int become_ready(struct tls_layer *t, struct error *err)
 {
     t->ready = true;
+    end_handshake(t, true);
     int rc = encrypt(t, t->early.ptr, t->early.len, err);
     strbuf_fini(&t->early);
     t->had_early = t->layer.queued > 0;
@@ -284,6 +298,7 @@ static struct slice layer_alpn(const struct stream_layer *layer)
 static void layer_destroy(struct stream_layer *layer)
 {
     struct tls_layer *t = of(layer);
+    end_handshake(t, false);
     SSL_free(t->ssl);
     strbuf_fini(&t->early);
     tls_context_free(t->ctx);
@@ -328,6 +343,8 @@ static int attach(struct tls_context *ctx, struct stream *s, bool server, const 
     t->to_socket = out;
     strbuf_init(&t->early, s->queue_max);
     if (server) {
+        t->counted = true;
+        ctx->counters.under_way++;
         SSL_set_accept_state(ssl);
     } else {
         SSL_set_connect_state(ssl);
@@ -336,8 +353,14 @@ static int attach(struct tls_context *ctx, struct stream *s, bool server, const 
     return 0;
 }
 
-int tls_secure(void *ctx, struct stream *s, struct error *err)
+int tls_secure(void *arg, struct stream *s, struct error *err)
 {
+    struct tls_context *ctx = arg;
+    if (ctx->max_handshakes > 0 && ctx->counters.under_way >= ctx->max_handshakes) {
+        ctx->counters.refused++;
+        return error_set(err, ERR_OVERLOAD, "TLS: %u handshakes are under way already",
+                         ctx->counters.under_way);
+    }
     return attach(ctx, s, true, NULL, err);
 }
 

@@ -22,6 +22,15 @@ int tls_fail(struct error *err, enum err_code code, const char *what)
     return code;
 }
 
+int tls_no_password(char *buf, int size, int rwflag, void *arg)
+{
+    (void)buf;
+    (void)size;
+    (void)rwflag;
+    (void)arg;
+    return -1;
+}
+
 /* The PEM text: from memory when given, else from the file. */
 static int load_pem(struct slice pem, const char *file, struct strbuf *out, struct error *err)
 {
@@ -37,11 +46,11 @@ static int use_certificate(SSL_CTX *ssl, const struct strbuf *pem, const char *w
                            struct error *err)
 {
     BIO *bio = BIO_new_mem_buf(pem->ptr, (int)pem->len);
-    X509 *cert = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+    X509 *cert = PEM_read_bio_X509(bio, NULL, tls_no_password, NULL);
     int ok = cert != NULL && SSL_CTX_use_certificate(ssl, cert) == 1;
     X509_free(cert);
     X509 *next;
-    while (ok && (next = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL) {
+    while (ok && (next = PEM_read_bio_X509(bio, NULL, tls_no_password, NULL)) != NULL) {
         ok = SSL_CTX_add0_chain_cert(ssl, next) == 1;
         if (!ok) {
             X509_free(next);
@@ -58,7 +67,7 @@ static int use_certificate(SSL_CTX *ssl, const struct strbuf *pem, const char *w
 static int use_key(SSL_CTX *ssl, const struct strbuf *pem, const char *what, struct error *err)
 {
     BIO *bio = BIO_new_mem_buf(pem->ptr, (int)pem->len);
-    EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
+    EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, tls_no_password, NULL);
     int ok =
         key != NULL && SSL_CTX_use_PrivateKey(ssl, key) == 1 && SSL_CTX_check_private_key(ssl) == 1;
     EVP_PKEY_free(key);
@@ -73,7 +82,7 @@ static int use_ca(SSL_CTX *ssl, const struct strbuf *pem, const char *what, stru
     unsigned count = 0;
     bool ok = true;
     X509 *cert;
-    while (ok && (cert = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL) {
+    while (ok && (cert = PEM_read_bio_X509(bio, NULL, tls_no_password, NULL)) != NULL) {
         ok = X509_STORE_add_cert(store, cert) == 1;
         X509_free(cert);
         count++;
@@ -133,10 +142,54 @@ static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_l
     unsigned char *chosen = NULL;
     if (SSL_select_next_proto(&chosen, out_len, ctx->alpn, ctx->alpn_len, in, in_len) !=
         OPENSSL_NPN_NEGOTIATED) {
-        return SSL_TLSEXT_ERR_NOACK;
+        return SSL_TLSEXT_ERR_ALERT_FATAL; /* no_application_protocol */
     }
     *out = chosen;
     return SSL_TLSEXT_ERR_OK;
+}
+
+/* Shows the certificate that the owner has for the client's name. */
+static int on_server_name(SSL *ssl, int *alert, void *arg)
+{
+    struct tls_context *ctx = arg;
+    const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+    const struct tls_identity *id =
+        ctx->choose == NULL ? NULL
+                            : ctx->choose(ctx->choose_arg, slice_str(name == NULL ? "" : name));
+    if (id == NULL) {
+        ctx->counters.unnamed++;
+        *alert = SSL_AD_UNRECOGNIZED_NAME;
+        return SSL_TLSEXT_ERR_ALERT_FATAL;
+    }
+    if (SSL_use_cert_and_key(ssl, id->cert, id->key, id->chain, 1) != 1) {
+        *alert = SSL_AD_INTERNAL_ERROR;
+        return SSL_TLSEXT_ERR_ALERT_FATAL;
+    }
+    return SSL_TLSEXT_ERR_OK;
+}
+
+static void choose_by_name(struct tls_context *ctx, const struct tls_options *opt)
+{
+    ctx->choose = opt->choose;
+    ctx->choose_arg = opt->choose_arg;
+    SSL_CTX_set_tlsext_servername_callback(ctx->ssl, on_server_name);
+    SSL_CTX_set_tlsext_servername_arg(ctx->ssl, ctx);
+}
+
+/*
+ * Clients come from anywhere: ciphers with forward secrecy and authentication only, in our order.
+ * Sessions are not resumed: a ticket's key would have to be the same in every worker, and a
+ * resumed session would go on with a certificate that was replaced.
+ */
+static int harden_server(SSL_CTX *ssl, struct error *err)
+{
+    SSL_CTX_set_options(ssl, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA |
+                                 SSL_OP_NO_TICKET);
+    SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
+    return SSL_CTX_set_num_tickets(ssl, 0) == 1 &&
+                   SSL_CTX_set_cipher_list(ssl, "ECDHE+AESGCM:ECDHE+CHACHA20") == 1
+               ? 0
+               : tls_fail(err, ERR_INTERNAL, "TLS ciphers");
 }
 
 static bool given(struct slice pem, const char *file)
@@ -151,10 +204,16 @@ static int fill(struct tls_context *ctx, const struct tls_options *opt, bool ser
     SSL_CTX_set_min_proto_version(ctx->ssl, TLS1_2_VERSION);
     SSL_CTX_set_options(ctx->ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
     SSL_CTX_set_mode(ctx->ssl, SSL_MODE_RELEASE_BUFFERS);
-    if (given(opt->cert_pem, opt->cert_file)) {
+    ctx->max_handshakes = opt->max_handshakes;
+    if (server) {
+        rc = harden_server(ctx->ssl, err);
+    }
+    if (rc == 0 && server && opt->choose != NULL) {
+        choose_by_name(ctx, opt);
+    } else if (rc == 0 && given(opt->cert_pem, opt->cert_file)) {
         rc = load_into(ctx->ssl, USE_CERTIFICATE, opt->cert_pem, opt->cert_file, err);
         rc = rc < 0 ? rc : load_into(ctx->ssl, USE_KEY, opt->key_pem, opt->key_file, err);
-    } else if (server) {
+    } else if (rc == 0 && server) {
         rc = error_set(err, ERR_INVALID, "a TLS server needs a certificate and a key");
     }
     bool own_ca = given(opt->ca_pem, opt->ca_file);
@@ -201,6 +260,18 @@ int tls_server_new(const struct tls_options *opt, struct tls_context **out, stru
 int tls_client_new(const struct tls_options *opt, struct tls_context **out, struct error *err)
 {
     return make(opt, false, out, err);
+}
+
+const struct tls_counters *tls_context_counters(const struct tls_context *ctx)
+{
+    return &ctx->counters;
+}
+
+void tls_context_retire(struct tls_context *ctx)
+{
+    if (ctx != NULL) {
+        ctx->choose = NULL;
+    }
 }
 
 void tls_context_free(struct tls_context *ctx)

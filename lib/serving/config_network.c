@@ -7,6 +7,7 @@
 #include "serving/config_network.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "base/num.h"
 #include "json/jget.h"
@@ -31,6 +32,7 @@ static void set_defaults(struct network_config *config)
         .domain = "svc." CLUSTER_DOMAIN,
         .cluster_domain = CLUSTER_DOMAIN,
         .external_port = HTTP_PORT,
+        .external_tls_port = HTTPS_PORT,
         .scheme = "http",
         .domain_template = DOMAIN_TEMPLATE,
         .tag_template = TAG_TEMPLATE,
@@ -83,7 +85,7 @@ static int try_templates(const struct network_config *config, struct error *err)
     return rc < 0 ? error_prefix(err, rc, "tag-template") : 0;
 }
 
-static int read_protocols(const json_t *data, struct error *err)
+static int read_protocols(struct network_config *next, const json_t *data, struct error *err)
 {
     static const char *const protocols[] = {"", "enabled", "disabled", "redirected", NULL};
     static const char *const switches[] = {"", "enabled", "disabled", NULL};
@@ -93,6 +95,10 @@ static int read_protocols(const json_t *data, struct error *err)
         return error_set(err, ERR_INVALID,
                          "httpProtocol %.100s in config-network ConfigMap is not supported", value);
     }
+    next->redirects = value != NULL && strcasecmp(value, "redirected") == 0;
+    value = config_text(data, "external-domain-tls", "auto-tls");
+    value = value == NULL ? config_text(data, "autoTLS", NULL) : value;
+    next->external_tls = value != NULL && strcasecmp(value, "enabled") == 0;
     for (size_t i = 0; i < ARRAY_LEN(tls); i++) {
         value = config_text(data, tls[i], NULL);
         if (value != NULL && !config_one_of(value, switches)) {
@@ -125,6 +131,12 @@ static int read_keys(struct network_config *next, const json_t *data, struct err
                 : config_bool(data, "autocreate-cluster-domain-claims",
                               "autocreateClusterDomainClaims", &next->autocreate_claims, err);
     rc = rc < 0 ? rc : config_int(data, "external-port", NULL, 1, 65535, &next->external_port, err);
+    rc = rc < 0
+             ? rc
+             : config_int(data, "external-tls-port", NULL, 1, 65535, &next->external_tls_port, err);
+    rc = rc < 0 ? rc
+                : config_copy(data, "tls-secrets", NULL, next->tls_secrets,
+                              sizeof(next->tls_secrets), err);
     rc = rc < 0 ? rc
                 : config_int(data, "rollout-duration", "rolloutDuration", INT32_MIN, INT32_MAX,
                              &next->rollout_duration_s, err);
@@ -133,7 +145,7 @@ static int read_keys(struct network_config *next, const json_t *data, struct err
             error_set(err, ERR_INVALID, "rollout-duration must be a positive integer, but was %lld",
                       (long long)next->rollout_duration_s);
     }
-    rc = rc < 0 ? rc : read_protocols(data, err);
+    rc = rc < 0 ? rc : read_protocols(next, data, err);
     return rc < 0 ? rc : try_templates(next, err);
 }
 
@@ -286,6 +298,27 @@ bool network_is_local(const struct network_config *config)
 }
 
 /* --- addresses ------------------------------------------------------------------------------ */
+
+enum http_protocol http_protocol_of(const json_t *object)
+{
+    static const char *const enabled[] = {"enabled", NULL};
+    static const char *const redirected[] = {"redirected", NULL};
+    const json_t *annotations = jpeek_obj(object, "metadata.annotations");
+    const char *value =
+        config_text(annotations, ANNOTATION_HTTP_PROTOCOL, ANNOTATION_HTTP_PROTOCOL_OLD);
+    return value == NULL                      ? HTTP_PROTOCOL_DEFAULT
+           : config_one_of(value, redirected) ? HTTP_PROTOCOL_REDIRECTED
+           : config_one_of(value, enabled)    ? HTTP_PROTOCOL_ENABLED
+                                              : HTTP_PROTOCOL_DEFAULT;
+}
+
+void network_tls_url(const struct network_config *config, const char *host, struct strbuf *out)
+{
+    strbuf_appendf(out, "https://%s", host);
+    if (config->external_tls_port != HTTPS_PORT) {
+        strbuf_appendf(out, ":%lld", (long long)config->external_tls_port);
+    }
+}
 
 void network_url(const struct network_config *config, const char *host, struct strbuf *out)
 {

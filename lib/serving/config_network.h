@@ -18,12 +18,16 @@
 #define HOST_ROOM    254 /* a DNS name, with its NUL */
 
 struct network_config {
-    char domain[254];           /* without config-domain: svc.CLUSTERDOMAIN; see network_of */
-    char cluster_domain[254];   /* "cluster.local" */
-    int64_t external_port;      /* added to URLs when not 80 (443 with https) */
-    char scheme[8];             /* default-external-scheme */
-    bool autocreate_claims;     /* autocreate-cluster-domain-claims */
-    int64_t rollout_duration_s; /* rollout-duration: of a gradual rollout; 0: at once */
+    char domain[254];               /* without config-domain: svc.CLUSTERDOMAIN; see network_of */
+    char cluster_domain[254];       /* "cluster.local" */
+    int64_t external_port;          /* added to URLs when not 80 (443 with https) */
+    char scheme[8];                 /* default-external-scheme */
+    int64_t external_tls_port;      /* likewise with https, when not 443 */
+    bool redirects;                 /* http-protocol: Redirected */
+    bool external_tls;              /* external-domain-tls */
+    char tls_secrets[TEMPLATE_MAX]; /* tls-secrets: names in the system namespace, by comma */
+    bool autocreate_claims;         /* autocreate-cluster-domain-claims */
+    int64_t rollout_duration_s;     /* rollout-duration: of a gradual rollout; 0: at once */
     char address_template[TEMPLATE_MAX]; /* of status.address.url; "": http://NAME.NS.svc.DOMAIN */
     char domain_template[TEMPLATE_MAX];  /* domain-template */
     char tag_template[TEMPLATE_MAX];     /* tag-template */
@@ -52,5 +56,13 @@ struct network_config network_of(const struct network_config *config, const json
 /* The chosen domain is the cluster's own: not to be reached from outside. */
 bool network_is_local(const struct network_config *config);
 
+/* What the annotation networking.knative.dev/http-protocol says of an object's requests in the
+ * clear. */
+enum http_protocol { HTTP_PROTOCOL_DEFAULT, HTTP_PROTOCOL_ENABLED, HTTP_PROTOCOL_REDIRECTED };
+/* object with its metadata; what is no known word is as if absent. */
+enum http_protocol http_protocol_of(const json_t *object);
+
+/* "https://HOST", with the port where it is not 443. */
+void network_tls_url(const struct network_config *config, const char *host, struct strbuf *out);
 /* "http://HOST", with the port where it is not the usual one. */
 void network_url(const struct network_config *config, const char *host, struct strbuf *out);

@@ -80,6 +80,17 @@
 #define ANNOTATION_QUEUE_ADDRESS "lull.dev/queue-address"
 #define ANNOTATION_ADMIN_ADDRESS "lull.dev/admin-address"
 
+// Secrets with the certificates that the ingress shows, made by the controller: "domain" (of a
+// DomainMapping) or "listed".
+#define LABEL_CERTIFICATE           "lull.dev/certificate"
+#define CERTIFICATE_DOMAIN          "domain"
+#define CERTIFICATE_LISTED          "listed"
+#define ANNOTATION_CERTIFICATE_HOST "lull.dev/certificate-host"
+#define ANNOTATION_CERTIFICATE_RANK "lull.dev/certificate-rank"
+
+#define ANNOTATION_HTTP_PROTOCOL     "networking.knative.dev/http-protocol"
+#define ANNOTATION_HTTP_PROTOCOL_OLD "networking.knative.dev/httpOption"
+
 // --- names ---------------------------------------------------------------------------------------
 #define USER_CONTAINER_NAME  "user-container"
 #define QUEUE_CONTAINER_NAME "queue-proxy"

@@ -352,27 +352,27 @@ static void test_mapped_domains(void **state)
     struct slice any = SLICE_LIT("/");
     assert_int_equal(match(t, ROUTE_PUBLIC, domain, any, &m), ROUTE_UNKNOWN);
     route_table_map_domain(t, SLICE_LIT("Shop.Example.com"), SLICE_LIT("default"),
-                           SLICE_LIT("inner"));
+                           SLICE_LIT("inner"), 0);
     assert_int_equal(match(t, ROUTE_PUBLIC, SLICE_LIT("SHOP.example.com:8080"), any, &m),
                      ROUTE_FOUND);
     ASSERT_SLICE(m.route, "inner");
     assert_int_equal(match(t, ROUTE_LOCAL, domain, any, &m), ROUTE_FOUND);
-    route_table_map_domain(t, domain, SLICE_LIT("default"), SLICE_LIT("late"));
+    route_table_map_domain(t, domain, SLICE_LIT("default"), SLICE_LIT("late"), 0);
     assert_int_equal(match(t, ROUTE_PUBLIC, domain, any, &m), ROUTE_UNKNOWN);
     struct route_spec s = spec_of("late", "late.default.localhost", false, one, 1);
     route_table_put(t, &s);
     assert_int_equal(match(t, ROUTE_PUBLIC, domain, any, &m), ROUTE_FOUND);
     ASSERT_SLICE(m.route, "late");
     /* Another namespace gets it; the first one's end changes nothing then. */
-    route_table_map_domain(t, domain, SLICE_LIT("other"), SLICE_LIT("nobody"));
+    route_table_map_domain(t, domain, SLICE_LIT("other"), SLICE_LIT("nobody"), 0);
     route_table_unmap_domain(t, domain, SLICE_LIT("default"));
     assert_int_equal(match(t, ROUTE_PUBLIC, domain, any, &m), ROUTE_UNKNOWN);
-    route_table_map_domain(t, domain, SLICE_LIT("default"), SLICE_LIT("late"));
+    route_table_map_domain(t, domain, SLICE_LIT("default"), SLICE_LIT("late"), 0);
     route_table_unmap_domain(t, domain, SLICE_LIT("default"));
     assert_int_equal(match(t, ROUTE_PUBLIC, domain, any, &m), ROUTE_UNKNOWN);
     /* Nobody takes a Route's own name away. */
     route_table_map_domain(t, SLICE_LIT("late.default.localhost"), SLICE_LIT("default"),
-                           SLICE_LIT("inner"));
+                           SLICE_LIT("inner"), 0);
     assert_int_equal(match(t, ROUTE_PUBLIC, SLICE_LIT("late.default.localhost"), any, &m),
                      ROUTE_FOUND);
     ASSERT_SLICE(m.route, "late");
