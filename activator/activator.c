@@ -187,6 +187,7 @@ static void on_synced(void *arg)
     if (--a->syncs_due > 0 || a->stopping) {
         return;
     }
+    unsigned tls_port = ports_number(a->bound[PORT_TLS]);
     int rc = handler_listen(&a->handler, a->bound, &err);
     for (int i = 0; i < PORT_COUNT; i++) {
         a->bound[i] = -1; /* the listeners' now */
@@ -201,7 +202,8 @@ static void on_synced(void *arg)
         LOG_INFO("this worker takes requests", LOG_UINT("worker", a->worker_id->index));
     } else {
         LOG_INFO("ready", LOG_INT("public_port", handler_port(&a->handler, ROUTE_PUBLIC)),
-                 LOG_INT("local_port", handler_port(&a->handler, ROUTE_LOCAL)));
+                 LOG_INT("local_port", handler_port(&a->handler, ROUTE_LOCAL)),
+                 LOG_UINT("tls_port", tls_port));
     }
     tell(a, WORKER_READY, NOTIFY_READY);
 }

@@ -200,7 +200,9 @@ static void announce(struct workers *w)
     }
     w->announced = true;
     LOG_INFO("ready", LOG_UINT("public_port", ports_number(w->fds[0][0])),
-             LOG_UINT("local_port", ports_number(w->fds[1][0])), LOG_UINT("workers", w->count));
+             LOG_UINT("local_port", ports_number(w->fds[1][0])),
+             LOG_UINT("tls_port", ports_number(w->fds[PORT_TLS][0])),
+             LOG_UINT("workers", w->count));
     if (notify_send(NOTIFY_READY, &err) < 0) {
         LOG_WARN("cannot say that we are ready", LOG_ERR(&err));
     }

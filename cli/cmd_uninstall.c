@@ -134,8 +134,14 @@ static int wait_gone(struct cli *cli, const struct uninstall *u, struct error *e
     struct kube_call namespaces = {.kind = KUBE_KIND(kind_row(KIND_NAMESPACE)),
                                    .label_selector =
                                        "kubernetes.io/metadata.name=" INSTALL_NAMESPACE};
+    struct kube_call certificates = {.kind = KUBE_KIND(kind_row(KIND_NAMESPACE)),
+                                     .label_selector =
+                                         "kubernetes.io/metadata.name=" INSTALL_CERTIFICATES};
     uint64_t timeout_ms = (uint64_t)u->timeout_s * 1000;
     int rc = cluster_wait_none(cli, &pods, "pods of the parts", timeout_ms, err);
+    rc = rc ? rc
+            : cluster_wait_none(cli, &certificates, "namespaces (" INSTALL_CERTIFICATES ")",
+                                timeout_ms, err);
 
     if (rc == 0 && u->purge) {
         rc = cluster_wait_none(cli, &namespaces, "namespaces (" INSTALL_NAMESPACE ")", timeout_ms,

@@ -26,6 +26,9 @@ static const struct option_row ROWS[] = {
            .max = 65535, .help = "cluster-local port on 127.0.0.1; 0: any free one"),
     OPTION(struct up_options, api_port, INT, "LULL_API_PORT", "api-port", "8070", .min = 0,
            .max = 65535, .help = "port of the API on 127.0.0.1; 0: any free one"),
+    OPTION(struct up_options, tls_port, INT, "LULL_TLS_PORT", "tls-port", "-1", .min = -1,
+           .max = 65535,
+           .help = "public port on 127.0.0.1 that speaks TLS; 0: any free one, -1: none"),
     OPTION(struct up_options, max_replicas, INT, "LULL_MAX_REPLICAS", "max-replicas", "1000",
            .min = 1, .max = 2500, .help = "replicas that run at once; more wait as Pending"),
     OPTION(struct up_options, max_memory, BYTES, "LULL_MAX_MEMORY", "max-memory", "0",
@@ -54,6 +57,10 @@ static void banner(struct cli *cli, bool json)
     printf("Lull is up (process %lld, state in %s)\n", (long long)jpeek_i64(up, "pid"), cli->home);
     printf("  functions  http://NAME.NAMESPACE.localhost:%lld\n",
            (long long)jpeek_i64(up, "publicPort"));
+    if (jpeek_i64(up, "tlsPort") > 0) {
+        printf("             https://NAME.default.localhost:%lld (authority: %s/pki/ca.crt)\n",
+               (long long)jpeek_i64(up, "tlsPort"), cli->home);
+    }
     printf("  API        https://127.0.0.1:%lld (kubeconfig: %s/kubeconfig)\n",
            (long long)jpeek_i64(up, "apiPort"), cli->home);
     printf("Next: lull deploy NAME --source DIR; stop with lull down\n");

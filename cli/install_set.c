@@ -94,5 +94,6 @@ bool install_keeps(const json_t *object)
     const char *keep = json_string_value(json_object_get(annotations, "helm.sh/resource-policy"));
 
     return (keep && strcmp(keep, "keep") == 0) ||
-           strcmp(jpeek_cstr(object, "kind"), "Namespace") == 0;
+           (strcmp(jpeek_cstr(object, "kind"), "Namespace") == 0 &&
+            strcmp(jpeek_cstr(object, "metadata.name"), INSTALL_NAMESPACE) == 0);
 }

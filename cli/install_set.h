@@ -13,7 +13,9 @@
 #include "base/strbuf.h"
 
 #define INSTALL_NAMESPACE "lull-system"
-#define INSTALL_SECRET    "lull-install"
+/* Copies of certificates; goes with every uninstall. */
+#define INSTALL_CERTIFICATES INSTALL_NAMESPACE "-certificates"
+#define INSTALL_SECRET       "lull-install"
 
 struct install_set {
     json_t *objects; /* array, in the order in which they are applied */

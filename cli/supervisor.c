@@ -27,6 +27,7 @@
 #include "base/mem.h"
 #include "loop/signals.h"
 #include "json/jparse.h"
+#include "serving/names.h"
 #include "cli/leftovers.h"
 #include "cli/part.h"
 #include "cli/program.h"
@@ -51,7 +52,7 @@ struct supervisor {
     const struct up_options *options;
     int ready_fd, lock_fd;
     int lifeline[2]; // [1] is closed last
-    unsigned ports[3];
+    unsigned ports[4];
     char *libexec;
     struct part parts[PARTS];
     struct signals signals;
@@ -95,6 +96,9 @@ static void up_json_write(struct supervisor *s)
                            clock_format_rfc3339(s->started_ns, 0, at, sizeof at), "publicPort",
                            (int)s->ports[0], "localPort", (int)s->ports[1], "apiPort",
                            (int)s->ports[2], "parts", parts);
+    if (s->ports[3] != 0) {
+        json_object_set_new(up, "tlsPort", json_integer(s->ports[3]));
+    }
     CLEANUP(cleanup_free) char *text = jdump_str(up);
     json_decref(up);
     if (fs_write_atomic(path, slice_str(text), 0600, &err) < 0) {
@@ -361,7 +365,12 @@ static int ports_check(struct supervisor *s, struct error *err)
     s->ports[2] = (unsigned)o->api_port;
     int rc = port_check(&s->ports[0], "--public-port", err);
     rc = rc ? rc : port_check(&s->ports[1], "--local-port", err);
-    return rc ? rc : port_check(&s->ports[2], "--api-port", err);
+    rc = rc ? rc : port_check(&s->ports[2], "--api-port", err);
+    if (rc == 0 && o->tls_port >= 0) {
+        s->ports[3] = (unsigned)o->tls_port;
+        rc = port_check(&s->ports[3], "--tls-port", err);
+    }
+    return rc;
 }
 
 // lull-local looks for its helpers in one folder, wherever they are.
@@ -412,6 +421,11 @@ static void args_add(struct supervisor *s)
     part_arg(activator, "--pod-address", "unix");
     // A new activator speaks for the one before it: the autoscaler need not wait for both.
     part_arg(activator, "--name", "activator");
+    if (s->ports[3] != 0) {
+        part_arg(local, "--tls-port", "%u", s->ports[3]);
+        part_arg(activator, "--tls-listen", "127.0.0.1:%u", s->ports[3]);
+        part_arg(&s->parts[CONTROLLER], "--certificate-namespace", SYSTEM_NAMESPACE);
+    }
     part_arg(autoscaler, "--link-listen", "unix:%s/run/autoscaler.sock", home);
     part_arg(autoscaler, "--pod-address", "unix");
 }

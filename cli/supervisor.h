@@ -12,7 +12,7 @@
 
 struct up_options {
     struct cli_common common;
-    int64_t port, local_port, api_port, max_replicas;
+    int64_t port, local_port, api_port, tls_port, max_replicas;
     uint64_t max_memory;
     bool detach;
 };

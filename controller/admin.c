@@ -33,6 +33,8 @@ struct gauges {
     uint64_t revisions;
     uint64_t api_connected;
     uint64_t leading;
+    uint64_t tls_secrets;
+    uint64_t tls_secrets_bad;
 };
 
 static const struct metric_row gauge_rows[] = {
@@ -46,6 +48,10 @@ static const struct metric_row gauge_rows[] = {
                  "1 while all watches are open."),
     METRIC_GAUGE(struct gauges, leading, "lull_controller_leading",
                  "1 while this replica writes, 0 while it stands by."),
+    METRIC_GAUGE(struct gauges, tls_secrets, "lull_controller_tls_secrets",
+                 "Secrets that certificates of the ingress come from."),
+    METRIC_GAUGE(struct gauges, tls_secrets_bad, "lull_controller_tls_secrets_bad",
+                 "Those of them that are not there, or cannot be used."),
 };
 
 static int metrics(void *arg, struct strbuf *out, struct error *err)
@@ -59,6 +65,11 @@ static int metrics(void *arg, struct strbuf *out, struct error *err)
         .leading = c->config->lease[0] == '\0' || elector_leads(c->elector),
         .api_connected = objects_synced(&c->objects) && objects_trouble(&c->objects)[0] == '\0',
     };
+    size_t all;
+    size_t bad;
+    tls_secrets_count(c->tls_secrets, &all, &bad);
+    gauges.tls_secrets = all;
+    gauges.tls_secrets_bad = bad;
     metric_rows_write(counter_rows, ARRAY_LEN(counter_rows), &c->counters, out);
     metric_rows_write(webhook_rows, ARRAY_LEN(webhook_rows), &c->webhook.counters, out);
     metric_rows_write(gauge_rows, ARRAY_LEN(gauge_rows), &gauges, out);

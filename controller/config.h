@@ -15,6 +15,8 @@ struct controller_config {
     char *registry_ca;
     char *webhook_listen;
     uint64_t webhook_drain_ms;
+    char *certificate_namespace;
+    uint64_t certificate_check_ms;
     char *lease;
     uint64_t lease_duration_ms;
 };

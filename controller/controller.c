@@ -41,6 +41,7 @@ struct write {
     struct run *run;
     enum plan_verb verb;
     enum kind_id kind;
+    const char *ns; /* of settings or of the run's key; NULL: cluster-scoped */
     char name[OBJECT_BUF];
 };
 
@@ -144,8 +145,8 @@ static void on_written(void *arg, json_t *object, const struct error *err)
     if (err == NULL) {
         c->counters.writes++;
         if (write->verb != PLAN_DELETE) {
-            expect_add(&c->expectations, run->key, write->kind, write->name,
-                       jpeek_cstr(object, "metadata.resourceVersion"));
+            expect_add(&c->expectations, run->key, write->kind, write->ns == NULL ? "" : write->ns,
+                       write->name, jpeek_cstr(object, "metadata.resourceVersion"));
         }
     } else if (err->code == ERR_CONFLICT || err->code == ERR_EXISTS) {
         c->counters.conflicts++;
@@ -170,10 +171,11 @@ static int op_start(struct run *run, struct write *write, const struct plan_op *
     write->run = run;
     write->verb = op->verb;
     write->kind = op->kind;
+    write->ns = !kind_row(op->kind)->namespaced ? NULL : op->ns != NULL ? op->ns : run->key.ns;
     slice_copy(slice_str(op->name), write->name, sizeof(write->name));
     struct kube_call call = {
         .kind = KUBE_KIND(kind_row(op->kind)),
-        .ns = kind_row(op->kind)->namespaced ? run->key.ns : NULL,
+        .ns = write->ns,
         .name = op->verb == PLAN_CREATE ? NULL : op->name,
         .subresource = op->verb == PLAN_PATCH_STATUS ? "status" : NULL,
         .body = op->body,
@@ -212,6 +214,12 @@ static void ask_digests(void *arg, const json_t *revision, struct digests *out)
     resolver_ask(c->resolver, revision, out);
 }
 
+static void ask_tls_secret(void *arg, const char *ns, const char *name, struct tls_secret *out)
+{
+    const struct controller *c = CONTAINER_OF(arg, struct controller, objects);
+    tls_secrets_ask(c->tls_secrets, ns, name, out);
+}
+
 static struct reconcile_env env_of(struct controller *c, char now[static CLOCK_RFC3339_MAX])
 {
     struct reconcile_env env = {
@@ -222,6 +230,7 @@ static struct reconcile_env env_of(struct controller *c, char now[static CLOCK_R
         .refs = objects_refs,
         .revisions_of = objects_revisions_of,
         .digests = c->resolver == NULL ? NULL : ask_digests,
+        .tls_secret = c->tls_secrets == NULL ? NULL : ask_tls_secret,
         .arg = &c->objects,
     };
     env.now = clock_format_rfc3339(env.now_ns, 0, now, CLOCK_RFC3339_MAX);
@@ -271,6 +280,12 @@ static void reconcile(const struct reconcile_env *env, enum kind_id kind, const 
     case KIND_CLUSTERDOMAINCLAIM:
         reconcile_domain_claim(env, object, plan);
         break;
+    case KIND_SECRET:
+        reconcile_certificate(env, object, plan);
+        break;
+    case KIND_CONFIGMAP:
+        reconcile_network(env, object, plan);
+        break;
     default:
         break;
     }
@@ -301,6 +316,18 @@ static void on_digests(void *arg, const char *ns, const char *revision)
 {
     struct controller *c = arg;
     work_queue_add(c->queue, KIND_REVISION, ns, revision);
+}
+
+/* A TLS Secret of a user; one of the system namespace may count for any host. */
+static void on_tls_secret(void *arg, const char *ns, const char *name)
+{
+    struct controller *c = arg;
+    (void)name;
+    objects_each(&c->objects, KIND_DOMAINMAPPING);
+    if (strcmp(ns, c->config->system_namespace) == 0) {
+        objects_each(&c->objects, KIND_ROUTE);
+        work_queue_add(c->queue, KIND_CONFIGMAP, ns, CONFIG_NETWORK);
+    }
 }
 
 static void on_run(void *arg, struct work_key key, struct work_item *token)
@@ -383,6 +410,10 @@ static void on_config(void *arg, const char *name, const json_t *data)
         objects_each(&c->objects, KIND_CONFIGURATION);
         objects_each(&c->objects, KIND_ROUTE);
         objects_each(&c->objects, KIND_DOMAINMAPPING);
+        objects_each(&c->objects, KIND_SECRET);
+    }
+    if (strcmp(name, CONFIG_NETWORK) == 0 && data != NULL) {
+        work_queue_add(c->queue, KIND_CONFIGMAP, c->config->system_namespace, name);
     }
 }
 
@@ -506,6 +537,21 @@ static int start_resolver(struct controller *c, struct error *err)
                : resolver_new(c->loop, &options, &c->resolver, err);
 }
 
+static void start_tls_secrets(struct controller *c)
+{
+    struct tls_secrets_options options = {
+        .client = c->client,
+        .check_ms = c->config->certificate_check_ms,
+        .on_change = on_tls_secret,
+        .arg = c,
+    };
+    slice_copy(slice_str(c->config->certificate_namespace), c->settings.certificate_namespace,
+               sizeof(c->settings.certificate_namespace));
+    if (c->settings.certificate_namespace[0] != '\0') {
+        c->tls_secrets = tls_secrets_new(c->loop, &options);
+    }
+}
+
 static int start_elector(struct controller *c, struct error *err)
 {
     struct elector_options options = {
@@ -540,8 +586,9 @@ static int start_api(struct controller *c, struct error *err)
     timer_init(&c->link, c->loop, on_link_check, c);
     timer_start_every(&c->link, LINK_CHECK_MS);
     timer_init(&c->drain, c->loop, on_drained, c);
-    rc = objects_start(&c->objects, c->client, c->settings.sidecar_image[0] != '\0',
-                       c->config->system_namespace, &events, err);
+    start_tls_secrets(c);
+    rc = objects_start(&c->objects, c->client, c->settings.sidecar_image[0] != '\0', &c->settings,
+                       &events, err);
     rc = rc < 0 ? rc : start_resolver(c, err);
     rc = rc < 0 ? rc : start_webhook(c, err);
     return rc < 0 ? rc : start_elector(c, err);
@@ -589,10 +636,18 @@ static void on_webhook_closed(void *arg)
     give_back_lease(arg, on_lease_given_back);
 }
 
-static void on_resolver_closed(void *arg)
+static void on_tls_secrets_closed(void *arg)
 {
     struct controller *c = arg;
     webhook_close(&c->webhook, on_webhook_closed, c);
+}
+
+static void on_resolver_closed(void *arg)
+{
+    struct controller *c = arg;
+    struct tls_secrets *secrets = c->tls_secrets;
+    c->tls_secrets = NULL;
+    tls_secrets_close(secrets, on_tls_secrets_closed, c);
 }
 
 static void on_queue_closed(void *arg)

@@ -18,6 +18,7 @@
 #include "controller/objects.h"
 #include "controller/resolver.h"
 #include "controller/settings.h"
+#include "controller/tls_secrets.h"
 #include "controller/webhook.h"
 #include "controller/work_queue.h"
 
@@ -44,8 +45,9 @@ struct controller {
     uint64_t trimmed_at_run;   /* when free memory was given back last */
     struct webhook webhook;    /* only with an address to listen at */
     struct resolver *resolver; /* NULL: images stay as they are (one machine) */
-    struct elector *elector;   /* NULL: no lease, we lead */
-    struct timer drain;        /* after SIGTERM, until the webhook may go */
+    struct tls_secrets *tls_secrets; /* NULL: the ingress does not speak TLS */
+    struct elector *elector;         /* NULL: no lease, we lead */
+    struct timer drain;              /* after SIGTERM, until the webhook may go */
     bool link_lost;
     bool link_started;
     bool draining;

@@ -15,6 +15,7 @@
 
 #include "json/jget.h"
 #include "json/jparse.h"
+#include "controller/certificates.h"
 #include "controller/conditions.h"
 #include "controller/meta.h"
 #include "controller/reconcile.h"
@@ -136,38 +137,55 @@ static struct condition ingress_of(const struct reconcile_env *env, const json_t
     return (struct condition){INGRESS_READY, STATUS_TRUE, "", "", false};
 }
 
-static struct condition certificate_of(const json_t *mapping)
+/* WAITS: nothing should be said yet. */
+static enum certificate_progress certificate_of(const struct reconcile_env *env,
+                                                const json_t *mapping, bool claimed,
+                                                struct plan *plan, struct error *err,
+                                                struct condition *out, bool *out_https)
 {
-    if (jpeek_str(mapping, "spec.tls.secretName").len > 0) {
-        return (struct condition){CERTIFICATE, STATUS_FALSE, "TLSNotSupported",
+    *out_https = false;
+    if (jpeek_str(mapping, "spec.tls.secretName").len == 0) {
+        *out = certificate_of_host(env, mapping, meta_name(mapping), out_https);
+        return CERTIFICATE_SAID;
+    }
+    if (!certificates_on(env)) {
+        *out = (struct condition){CERTIFICATE, STATUS_FALSE, "TLSNotSupported",
                                   "spec.tls: the ingress does not end TLS; leave it out, and let a "
                                   "proxy in front of the ingress have the certificate",
                                   false};
+        return CERTIFICATE_SAID;
     }
-    return (struct condition){CERTIFICATE, STATUS_TRUE, "TLSNotEnabled",
-                              "external-domain-tls is not enabled", false};
+    *out_https = true;
+    return certificate_of_mapping(env, mapping, claimed, plan, err, out);
 }
 
 void reconcile_domain_mapping(const struct reconcile_env *env, const json_t *mapping,
                               struct plan *plan)
 {
     struct error err = {0};
+    struct error certificate_err = {0};
+    struct condition certificate;
     struct target target;
+    bool https;
     CLEANUP(strbuf_fini) struct strbuf url;
     if (meta_deleting(mapping)) {
         return;
     }
     struct condition claimed = claim_domain(env, mapping, &err, plan);
     bool is_claimed = strcmp(claimed.status, STATUS_TRUE) == 0;
+    if (certificate_of(env, mapping, is_claimed, plan, &certificate_err, &certificate, &https) ==
+        CERTIFICATE_WAITS) {
+        return;
+    }
     resolve(env, mapping, &target);
     struct condition conditions[4] = {
         claimed,
         target.resolved,
         ingress_of(env, mapping, &target, is_claimed),
-        certificate_of(mapping),
+        certificate,
     };
     strbuf_init(&url, URL_MAX);
-    network_url(&env->settings->network, meta_name(mapping), &url);
+    (https ? network_tls_url : network_url)(&env->settings->network, meta_name(mapping), &url);
     struct condition ready = conditions_ready(conditions, 4);
     if (strcmp(ready.status, STATUS_FALSE) == 0 && !condition_is(mapping, "Ready", STATUS_FALSE)) {
         plan_event(plan, true, ready.reason, "%s", ready.message);

@@ -15,6 +15,7 @@ struct expected {
     struct expected *next; /* of the same key; NULL: the last */
     enum kind_id kind;
     uint64_t version;
+    char *ns; /* behind the name */
     char name[];
 };
 
@@ -46,20 +47,23 @@ void expect_fini(struct expectations *e)
     map_fini(&e->keys);
 }
 
-void expect_add(struct expectations *e, struct work_key key, enum kind_id kind, const char *name,
-                const char *version)
+void expect_add(struct expectations *e, struct work_key key, enum kind_id kind, const char *ns,
+                const char *name, const char *version)
 {
     char buf[KEY_MAX];
     uint64_t number = 0;
     if (num_parse_u64(slice_str(version), 0, UINT64_MAX, &number, NULL) < 0) {
         return;
     }
-    size_t len = strlen(name);
-    struct expected *item = xmalloc(sizeof(*item) + len + 1);
+    size_t len = strlen(name) + 1;
+    size_t ns_len = strlen(ns) + 1;
+    struct expected *item = xmalloc(sizeof(*item) + len + ns_len);
     item->next = map_get(&e->keys, key_of(buf, key));
     item->kind = kind;
     item->version = number;
-    memcpy(item->name, name, len + 1);
+    item->ns = item->name + len;
+    memcpy(item->name, name, len);
+    memcpy(item->ns, ns, ns_len);
     map_set(&e->keys, key_of(buf, key), item);
 }
 
@@ -78,7 +82,7 @@ bool expect_met(struct expectations *e, struct work_key key, expect_version_cb v
     char buf[KEY_MAX];
     const struct expected *item = map_get(&e->keys, key_of(buf, key));
     for (; item != NULL; item = item->next) {
-        if (!seen(item, version(arg, item->kind, key.ns, item->name))) {
+        if (!seen(item, version(arg, item->kind, item->ns, item->name))) {
             return false;
         }
     }

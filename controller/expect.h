@@ -21,8 +21,8 @@ typedef const char *(*expect_version_cb)(void *arg, enum kind_id kind, const cha
 void expect_init(struct expectations *e);
 void expect_fini(struct expectations *e);
 /* key has written this object, which has this version now. */
-void expect_add(struct expectations *e, struct work_key key, enum kind_id kind, const char *name,
-                const char *version);
+void expect_add(struct expectations *e, struct work_key key, enum kind_id kind, const char *ns,
+                const char *name, const char *version);
 /* Whether the caches show all that key has written; then it is forgotten. */
 bool expect_met(struct expectations *e, struct work_key key, expect_version_cb version, void *arg);
 /* Stop waiting for key. */

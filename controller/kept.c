@@ -49,12 +49,14 @@ const char *const *kept_without(enum kind_id kind)
                                                  NULL};
     static const char *const scaler[] = {"metadata.managedFields", "metadata.labels",
                                          "metadata.annotations", "status.currentMetrics", NULL};
+    static const char *const secret[] = {"metadata.managedFields", "data", NULL};
     static const char *const pod[] = {"metadata.managedFields", "metadata.annotations",
                                       "metadata.ownerReferences", "spec", NULL};
     return kind == KIND_DEPLOYMENT      ? deployment
            : kind == KIND_PODAUTOSCALER ? pod_autoscaler
            : kind == KIND_HPA           ? scaler
            : kind == KIND_POD           ? pod
+           : kind == KIND_SECRET        ? secret
                                         : any;
 }
 

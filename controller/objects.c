@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "json/jget.h"
 #include "json/jparse.h"
+#include "controller/certificates.h"
 #include "controller/meta.h"
 #include "controller/pods.h"
 
@@ -20,12 +21,15 @@ static const enum kind_id watched[] = {
     KIND_CONFIGMAP,    KIND_SERVICE,       KIND_CONFIGURATION,      KIND_REVISION,
     KIND_ROUTE,        KIND_PODAUTOSCALER, KIND_DEPLOYMENT,         KIND_POD,
     KIND_CORE_SERVICE, KIND_DOMAINMAPPING, KIND_CLUSTERDOMAINCLAIM, KIND_HPA,
+    KIND_SECRET,
 };
 
-/* A kind that is in the table but is not watched here: its cache stays NULL. */
-static bool elsewhere(const struct objects *o, enum kind_id kind)
+/* Not all are watched everywhere; the cache of one that is not stays NULL. Secrets are those of the
+ * certificates' namespace only. */
+static bool is_watched(const struct objects *o, enum kind_id kind)
 {
-    return kind > KIND_COUNT && !o->cluster;
+    return kind == KIND_SECRET ? o->settings->certificate_namespace[0] != '\0'
+                               : kind < KIND_COUNT || o->cluster;
 }
 
 /* --- caches to entries
@@ -145,6 +149,16 @@ static void mapping_key(void *arg, const char *ns, const char *from)
     key(arg, KIND_DOMAINMAPPING, ns, from);
 }
 
+/* The copy of the domain's certificate, where there is one. */
+static void copy_key(struct objects *o, const char *domain)
+{
+    char name[OBJECT_BUF];
+    certificate_name_of_domain(domain, name);
+    if (is_watched(o, KIND_SECRET)) {
+        key(o, KIND_SECRET, o->settings->certificate_namespace, name);
+    }
+}
+
 static void index_mapping(struct objects *o, const struct kube_entry *entry,
                           const struct kept *kept, bool add)
 {
@@ -153,6 +167,7 @@ static void index_mapping(struct objects *o, const struct kube_entry *entry,
     change(&o->mappings_by_target, entry->ns, kept->target, entry->name);
     change(&o->mappings_by_domain, "", entry->name, entry->ns);
     key(o, KIND_CLUSTERDOMAINCLAIM, "", entry->name);
+    copy_key(o, entry->name);
 }
 
 struct domain {
@@ -172,7 +187,20 @@ static void claim_changed(struct objects *o, const struct kube_entry *entry)
 {
     struct domain domain = {o, entry->name};
     key(o, KIND_CLUSTERDOMAINCLAIM, "", entry->name);
+    copy_key(o, entry->name);
     ref_index_each(&o->mappings_by_domain, "", entry->name, domain_key, &domain);
+}
+
+/* A copy of a certificate: whether it is wanted; and who wanted it looks after it. */
+static void copy_changed(struct objects *o, const struct kube_entry *entry)
+{
+    struct domain domain = {o, certificate_domain_of_name(entry->name)};
+    key(o, KIND_SECRET, entry->ns, entry->name);
+    if (domain.name != NULL) {
+        ref_index_each(&o->mappings_by_domain, "", domain.name, domain_key, &domain);
+    } else {
+        key(o, KIND_CONFIGMAP, o->settings->system_namespace, CONFIG_NETWORK);
+    }
 }
 
 static void pod_changed(struct objects *o, const struct kube_entry *entry, const void *value,
@@ -236,6 +264,10 @@ static void changed(const struct objects_cache_arg *ca, const struct kube_entry 
         claim_changed(o, entry);
         return;
     }
+    if (ca->kind == KIND_SECRET) {
+        copy_changed(o, entry);
+        return;
+    }
     if (ca->kind == KIND_ROUTE || ca->kind == KIND_SERVICE) {
         ref_index_each(&o->mappings_by_target, entry->ns, entry->name, mapping_key, o);
     }
@@ -292,8 +324,14 @@ static void on_synced(void *arg)
  * -------------------------------------------------------------------------------------------------------
  */
 
-static int cache_start(struct objects *o, enum kind_id kind, const char *system_namespace,
-                       struct error *err)
+static const char *namespace_of(const struct objects *o, enum kind_id kind)
+{
+    return kind == KIND_CONFIGMAP ? o->settings->system_namespace
+           : kind == KIND_SECRET  ? o->settings->certificate_namespace
+                                  : NULL;
+}
+
+static int cache_start(struct objects *o, enum kind_id kind, struct error *err)
 {
     bool made_by_us = kind == KIND_DEPLOYMENT || kind == KIND_POD || kind == KIND_PODAUTOSCALER ||
                       kind == KIND_HPA;
@@ -301,8 +339,10 @@ static int cache_start(struct objects *o, enum kind_id kind, const char *system_
     *ca = (struct objects_cache_arg){o, kind};
     struct kube_cache_options options = {
         .kind = KUBE_KIND(kind_row(kind)),
-        .ns = kind == KIND_CONFIGMAP ? system_namespace : NULL,
-        .label_selector = made_by_us ? LABEL_REVISION : NULL,
+        .ns = namespace_of(o, kind),
+        .label_selector = made_by_us            ? LABEL_REVISION
+                          : kind == KIND_SECRET ? LABEL_CERTIFICATE
+                                                : NULL,
         .without = kept_without(kind),
         .value_size = kind == KIND_POD ? sizeof(struct pod_kept) : kept_size(kind),
         .project = project,
@@ -317,10 +357,11 @@ static int cache_start(struct objects *o, enum kind_id kind, const char *system_
 }
 
 int objects_start(struct objects *o, struct kube_client *client, bool cluster,
-                  const char *system_namespace, const struct objects_events *events,
+                  const struct settings *settings, const struct objects_events *events,
                   struct error *err)
 {
-    *o = (struct objects){.client = client, .events = *events, .cluster = cluster};
+    *o = (struct objects){
+        .client = client, .events = *events, .cluster = cluster, .settings = settings};
     keeper_init(&o->keeper);
     for (size_t i = 0; i < REFS_COUNT; i++) {
         ref_index_init(&o->refs[i]);
@@ -330,13 +371,13 @@ int objects_start(struct objects *o, struct kube_client *client, bool cluster,
     ref_index_init(&o->mappings_by_target);
     ref_index_init(&o->mappings_by_domain);
     for (size_t i = 0; i < ARRAY_LEN(watched); i++) {
-        o->n_unsynced += !elsewhere(o, watched[i]);
+        o->n_unsynced += is_watched(o, watched[i]);
     }
     for (size_t i = 0; i < ARRAY_LEN(watched); i++) {
-        if (elsewhere(o, watched[i])) {
+        if (!is_watched(o, watched[i])) {
             continue;
         }
-        int rc = cache_start(o, watched[i], system_namespace, err);
+        int rc = cache_start(o, watched[i], err);
         if (rc < 0) {
             return rc;
         }
@@ -417,6 +458,9 @@ json_t *objects_get(void *arg, enum kind_id kind, const char *ns, const char *na
 const char *objects_version(void *arg, enum kind_id kind, const char *ns, const char *name)
 {
     const struct objects *o = arg;
+    if (o->caches[kind] == NULL) {
+        return NULL;
+    }
     const struct kube_entry *entry = kube_cache_get(o->caches[kind], ns_of(kind, ns), name);
     return entry == NULL ? NULL : entry->resource_version;
 }
@@ -512,5 +556,8 @@ void objects_each(struct objects *o, enum kind_id kind)
 {
     struct each each = {o, kind};
     o->at_rest = false;
+    if (o->caches[kind] == NULL) {
+        return;
+    }
     kube_cache_each(o->caches[kind], each_key, &each);
 }

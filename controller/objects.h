@@ -35,6 +35,7 @@ struct objects {
     struct kube_cache *caches[KIND_ALL];
     struct objects_cache_arg args[KIND_ALL];
     struct objects_events events;
+    const struct settings *settings;
     struct keeper keeper;
     struct ref_index refs[REFS_COUNT];
     struct ref_index pods_by_revision;
@@ -49,10 +50,10 @@ struct objects {
     void *close_arg;
 };
 
-/* cluster: this is Kubernetes, which has kinds beyond those of one machine. On failure
- * objects_close is still needed (and calls its cb). */
+/* cluster: this is Kubernetes, which has kinds beyond those of one machine. settings: the two
+ * namespaces in it; outlives it. On failure objects_close is still needed (and calls its cb). */
 MUST_CHECK int objects_start(struct objects *o, struct kube_client *client, bool cluster,
-                             const char *system_namespace, const struct objects_events *events,
+                             const struct settings *settings, const struct objects_events *events,
                              struct error *err);
 void objects_close(struct objects *o, void (*cb)(void *arg), void *arg);
 

@@ -35,9 +35,15 @@ static struct plan_op *plan_add(struct plan *plan, enum plan_verb verb, enum kin
     struct plan_op *op = &plan->ops[plan->n_ops++];
     op->verb = verb;
     op->kind = kind;
+    op->ns = plan->ns;
     op->minor = false;
     op->body = body;
     return op;
+}
+
+void plan_in(struct plan *plan, const char *ns)
+{
+    plan->ns = ns;
 }
 
 void plan_create(struct plan *plan, enum kind_id kind, const char *name, json_t *body)

@@ -29,8 +29,9 @@ struct plan_op {
     enum plan_verb verb;
     enum kind_id kind;
     char name[OBJECT_BUF];
-    bool minor;   /* a status that nobody acts on: may wait a moment for the next one */
-    json_t *body; /* owned; DeleteOptions with PLAN_DELETE */
+    const char *ns; /* borrowed; NULL: that of the object that was looked at */
+    bool minor;     /* a status that nobody acts on: may wait a moment for the next one */
+    json_t *body;   /* owned; DeleteOptions with PLAN_DELETE */
 };
 
 struct plan_event {
@@ -44,6 +45,7 @@ struct plan {
     size_t n_ops;
     struct plan_event events[PLAN_EVENTS_MAX];
     size_t n_events;
+    const char *ns;    /* private: of the next operations */
     uint64_t again_ms; /* look again after so long even if nothing happens; 0: no need */
     struct error err;  /* code != ERR_OK: something could not be built; nothing is to be written */
 };
@@ -51,6 +53,9 @@ struct plan {
 void plan_init(struct plan *plan);
 void plan_fini(struct plan *plan);
 
+/* The operations that follow are on objects of this namespace, which outlives the plan; NULL: again
+ * that of the object that is looked at. */
+void plan_in(struct plan *plan, const char *ns);
 /* All take body; NULL marks the plan as failed. */
 void plan_create(struct plan *plan, enum kind_id kind, const char *name, json_t *body);
 void plan_patch(struct plan *plan, enum kind_id kind, const char *name, json_t *body);

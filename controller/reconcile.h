@@ -51,6 +51,23 @@ struct digests {
     uint64_t again_ms;               /* FAILED only: it is tried again then */
 };
 
+/* A user's TLS Secret as it was seen last. */
+enum tls_secret_state {
+    TLS_SECRET_WAIT, /* not read yet */
+    TLS_SECRET_ABSENT,
+    TLS_SECRET_BAD, /* no certificate, or not its key */
+    TLS_SECRET_GOOD,
+};
+struct tls_secret { /* all borrowed until the next question */
+    enum tls_secret_state state;
+    const json_t *data;  /* GOOD: tls.crt and tls.key, as in the Secret */
+    const char *version; /* GOOD: another one when its content is */
+    int64_t begins_s;
+    int64_t ends_s;
+    const char *message; /* ABSENT, BAD: why */
+    uint64_t again_ms;   /* ask again then */
+};
+
 /* Who refers to whom. */
 enum refs_kind {
     REFS_ROUTES_TO_REVISION, /* Revision ← Routes that name it in spec.traffic or status.traffic */
@@ -75,6 +92,8 @@ struct reconcile_env {
                          void *fn_arg);
     /* NULL: images stay as they are (one machine). Begins finding out, and says what is known. */
     void (*digests)(void *arg, const json_t *revision, struct digests *out);
+    /* NULL: the ingress does not speak TLS. Begins reading it, and says what is known. */
+    void (*tls_secret)(void *arg, const char *ns, const char *name, struct tls_secret *out);
     void *arg;
 };
 
@@ -94,6 +113,11 @@ void reconcile_domain_mapping(const struct reconcile_env *env, const json_t *map
                               struct plan *plan);
 void reconcile_domain_claim(const struct reconcile_env *env, const json_t *claim,
                             struct plan *plan);
+
+/* certificates.c: a copy of a certificate that nobody wants goes; those that config-network lists
+ * are made. */
+void reconcile_certificate(const struct reconcile_env *env, const json_t *copy, struct plan *plan);
+void reconcile_network(const struct reconcile_env *env, const json_t *config, struct plan *plan);
 
 /* The revision is the Configuration's own, made from its present generation or an equal one. */
 bool configuration_owns(const struct reconcile_env *env, const json_t *configuration,

@@ -12,6 +12,7 @@
 #include "json/jget.h"
 #include "json/jparse.h"
 #include "serving/traffic.h"
+#include "controller/certificates.h"
 #include "controller/conditions.h"
 #include "controller/meta.h"
 #include "controller/placeholder.h"
@@ -40,9 +41,31 @@ static void url_of(void *arg, const char *tag, struct strbuf *out)
     if (placeholder_is_local(v->env, v->route, tag)) {
         strbuf_appendf(out, "http://%s%s%s.%s.svc.%s", tag, tag[0] == '\0' ? "" : "-",
                        meta_name(v->route), meta_ns(v->route), network.cluster_domain);
-    } else {
-        traffic_url(&network, meta_ns(v->route), meta_name(v->route), tag, out);
+        return;
     }
+    CLEANUP(strbuf_fini) struct strbuf host;
+    bool https;
+    strbuf_init(&host, URL_MAX);
+    traffic_host(&network, meta_ns(v->route), meta_name(v->route), tag, &host);
+    (void)certificate_of_host(v->env, v->route, host.ptr, &https);
+    (https ? network_tls_url : network_url)(&network, host.ptr, out);
+}
+
+/* Of the main host. */
+static struct condition certificate_of(const struct view *v)
+{
+    struct network_config network =
+        network_of(&v->env->settings->network, json_object_get(v->route, "metadata"));
+    CLEANUP(strbuf_fini) struct strbuf host;
+    bool https;
+    strbuf_init(&host, URL_MAX);
+    traffic_host(&network, meta_ns(v->route), meta_name(v->route), "", &host);
+    struct condition c = certificate_of_host(v->env, v->route, host.ptr, &https);
+    if (c.reason[0] != '\0' && placeholder_is_local(v->env, v->route, "")) {
+        c.reason = "TLSNotEnabled";
+        c.message = "TLS is not enabled for cluster-local names";
+    }
+    return c;
 }
 
 static void set_addresses(struct view *v, json_t *status)
@@ -226,8 +249,7 @@ void reconcile_route(const struct reconcile_env *env, const json_t *route, struc
     }
     struct condition conditions[3] = {
         {"AllTrafficAssigned", targets.status, targets.reason, targets.message, false},
-        {"CertificateProvisioned", STATUS_TRUE, "TLSNotEnabled",
-         "external-domain-tls is not enabled", false},
+        certificate_of(&v),
         ingress_of(route, complete, !rollout_done(&shares)),
     };
     if (!placeholders_sync(env, route, !complete, plan, taken)) {

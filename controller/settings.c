@@ -25,6 +25,8 @@ void settings_init(struct settings *settings, const char *sidecar_image,
     gc_config_init(&settings->gc);
     deployment_config_init(&settings->deployment);
     slice_copy(slice_str(sidecar_image), settings->sidecar_image, sizeof(settings->sidecar_image));
+    slice_copy(slice_str(system_namespace), settings->system_namespace,
+               sizeof(settings->system_namespace));
     snprintf(settings->local_gateway, sizeof(settings->local_gateway),
              "lull-activator-local.%s.svc.%s", system_namespace, settings->network.cluster_domain);
 }

@@ -17,6 +17,7 @@
 #include "serving/config_network.h"
 #include "serving/config_observability.h"
 #include "serving/defaults.h"
+#include "serving/names.h"
 
 struct settings {
     struct serving_config defaults;
@@ -29,6 +30,8 @@ struct settings {
     char local_gateway[600];      /* host name of the cluster-local ingress */
     char announce[ADDR_TEXT_MAX]; /* "IP:PORT" of the activators; "": replicas do not announce */
     struct strbuf secret;         /* of this installation; only read with announce */
+    char system_namespace[OBJECT_BUF];
+    char certificate_namespace[OBJECT_BUF]; /* where the ingress has its certificates; "": no TLS */
 };
 
 /* Knative's defaults. */

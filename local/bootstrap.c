@@ -11,10 +11,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/base64.h"
 #include "base/mem.h"
 #include "json/jbuild.h"
+#include "json/jget.h"
+#include "json/jparse.h"
 #include "serving/feature_flags.h"
 #include "serving/names.h"
+
+#define BASE64_MAX (64u << 10)
 
 struct bootstrap {
     struct bootstrap_options options;
@@ -69,13 +74,31 @@ static int ensure_namespace(struct bootstrap *b, const char *name, struct error 
     return ensure(b, "namespaces", "", body, err);
 }
 
+/* Whether tls-secrets says something already. */
+static bool has_tls_secrets(const struct bootstrap *b)
+{
+    const struct object *o =
+        store_get(b->options.store, "configmaps", b->options.system_namespace, CONFIG_NETWORK);
+    CLEANUP(jfree) json_t *map = o == NULL ? NULL : object_tree(o);
+    return jpeek_str(map, "data.tls-secrets").len > 0;
+}
+
 static json_t *network_data(const struct bootstrap *b)
 {
     char port[16], address[96];
     (void)snprintf(port, sizeof(port), "%u", b->options.public_port);
     (void)snprintf(address, sizeof(address), "http://127.0.0.1:%u/_lull/{{.Namespace}}/{{.Name}}",
                    b->options.local_port);
-    return json_pack("{s:s, s:s}", "external-port", port, "address-template", address);
+    json_t *data = json_pack("{s:s, s:s}", "external-port", port, "address-template", address);
+    REQUIRE(data != NULL);
+    if (b->options.tls_port != 0) {
+        (void)snprintf(port, sizeof(port), "%u", b->options.tls_port);
+        json_object_set_new(data, "external-tls-port", json_string(port));
+    }
+    if (b->options.tls_port != 0 && !has_tls_secrets(b)) {
+        json_object_set_new(data, "tls-secrets", json_string(INGRESS_SECRET));
+    }
+    return data;
 }
 
 static json_t *config_data(const struct bootstrap *b, const char *name)
@@ -115,6 +138,37 @@ static int ensure_config(struct bootstrap *b, const char *name, struct error *er
     return ensure(b, "configmaps", ns, body, err);
 }
 
+static json_t *base64_of(const char *text)
+{
+    CLEANUP(strbuf_fini) struct strbuf out;
+    strbuf_init(&out, BASE64_MAX);
+    base64_append(&out, slice_str(text));
+    return json_stringn(out.ptr, out.len);
+}
+
+/* What the ingress shows, new at each start. */
+static int ensure_ingress(struct bootstrap *b, struct error *err)
+{
+    const char *ns = b->options.system_namespace;
+    if (b->options.tls_port == 0) {
+        return 0;
+    }
+    json_t *data = json_pack("{s:o, s:o}", "tls.crt", base64_of(b->options.ingress->cert_pem),
+                             "tls.key", base64_of(b->options.ingress->key_pem));
+    if (store_get(b->options.store, "secrets", ns, INGRESS_SECRET) == NULL) {
+        return ensure(b, "secrets", ns,
+                      json_pack("{s:{s:s}, s:s, s:o}", "metadata", "name", INGRESS_SECRET, "type",
+                                "kubernetes.io/tls", "data", data),
+                      err);
+    }
+    json_t *patch = json_pack("{s:o}", "data", data);
+    int rc = store_patch(b->options.store, "secrets", ns, INGRESS_SECRET, STORE_SUB_NONE, patch,
+                         STORE_USER, on_written, b, err);
+    json_decref(patch);
+    b->waiting += rc == 0 ? 1 : 0;
+    return rc;
+}
+
 int bootstrap_start(const struct bootstrap_options *options, bootstrap_cb cb, void *arg,
                     struct error *err)
 {
@@ -128,6 +182,9 @@ int bootstrap_start(const struct bootstrap_options *options, bootstrap_cb cb, vo
     int rc = ensure_namespace(b, "default", err);
     if (rc == 0) {
         rc = ensure_namespace(b, options->system_namespace, err);
+    }
+    if (rc == 0) {
+        rc = ensure_ingress(b, err);
     }
     for (size_t i = 0; i < ARRAY_LEN(configs) && rc == 0; i++) {
         rc = ensure_config(b, configs[i], err);

@@ -41,6 +41,7 @@ struct config {
     char *libexec;
     int64_t public_port;
     int64_t local_port;
+    int64_t tls_port;
     int64_t max_replicas;
     uint64_t max_memory;
     uint64_t bundle_grace;
@@ -63,6 +64,8 @@ static const struct option_row rows[] = {
            .max = 65535, .help = "port of the public ingress, for the URLs of functions"),
     OPTION(struct config, local_port, INT, "LULL_LOCAL_PORT", "local-port", "8081", .min = 1,
            .max = 65535, .help = "port of the cluster-local ingress"),
+    OPTION(struct config, tls_port, INT, "LULL_TLS_PORT", "tls-port", "0", .min = 0, .max = 65535,
+           .help = "port of the public ingress that speaks TLS; 0: none"),
     OPTION(struct config, max_replicas, INT, "LULL_MAX_REPLICAS", "max-replicas", "256", .min = 1,
            .max = 100000, .help = "replicas that run at once; more stay Pending"),
     OPTION(struct config, max_memory, BYTES, "LULL_MAX_MEMORY", "max-memory", "0",
@@ -292,6 +295,7 @@ static int make_home(const char *home, struct error *err)
 
 static int start_all(struct app *app, struct error *err)
 {
+    struct certificate ingress = {0};
     int rc = signals_start(&app->signals, &app->loop, on_signal, app, err);
     if (rc == 0) {
         rc = lifeline_start(&app->lifeline, &app->loop, on_lifeline, app, err);
@@ -314,7 +318,14 @@ static int start_all(struct app *app, struct error *err)
         rc = store_open(&app->store, &app->loop, &options, err);
     }
     if (rc == 0) {
+        rc = app->config.tls_port == 0
+                 ? 0
+                 : pki_make_ingress(&app->pki, app->config.home, &ingress, err);
+    }
+    if (rc == 0) {
         struct bootstrap_options options = {
+            .tls_port = (uint16_t)app->config.tls_port,
+            .ingress = &ingress,
             .store = app->store,
             .system_namespace = app->config.system_namespace,
             .public_port = (uint16_t)app->config.public_port,
@@ -322,6 +333,7 @@ static int start_all(struct app *app, struct error *err)
         };
         rc = bootstrap_start(&options, on_bootstrapped, app, err);
     }
+    certificate_fini(&ingress);
     return rc;
 }
 

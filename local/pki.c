@@ -119,6 +119,24 @@ static int init_token(struct pki *pki, const char *home, struct error *err)
     return fs_write_atomic(path, slice_str(pki->token), 0600, err);
 }
 
+int pki_make_ingress(const struct pki *pki, const char *home, struct certificate *out,
+                     struct error *err)
+{
+    CLEANUP(cleanup_free) char *folder = fs_join(home, "pki");
+    CLEANUP(cleanup_free) char *ca_key_file = fs_join(folder, "ca.key");
+    CLEANUP(strbuf_fini) struct strbuf cert, key;
+    read_text(pki->ca_file, &cert);
+    read_text(ca_key_file, &key);
+    const struct certificate ca = {.cert_pem = cert.ptr, .key_pem = key.ptr};
+    if (cert.len == 0 || key.len == 0) {
+        return error_set(err, ERR_INVALID, "%s: the authority's certificate or key cannot be read",
+                         folder);
+    }
+    return certificate_make(&ca, "localhost",
+                            "DNS:localhost,DNS:*.default.localhost,IP:127.0.0.1,IP:::1", YEARS_S,
+                            out, err);
+}
+
 int pki_init(struct pki *pki, const char *home, struct error *err)
 {
     CLEANUP(cleanup_free) char *folder = fs_join(home, "pki");

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "loop/certificate.h"
 
 struct pki {
     char *ca_file; /* all owned */
@@ -24,6 +25,13 @@ struct pki {
  */
 MUST_CHECK int pki_init(struct pki *pki, const char *home, struct error *err);
 void pki_fini(struct pki *pki);
+
+/*
+ * A certificate for the public ingress of this machine, signed by our authority: localhost,
+ * functions of the namespace default, 127.0.0.1. The caller frees it with certificate_fini.
+ */
+MUST_CHECK int pki_make_ingress(const struct pki *pki, const char *home, struct certificate *out,
+                                struct error *err);
 
 /* Writes home/kubeconfig for https://127.0.0.1:port, when it says something else. */
 MUST_CHECK int pki_write_kubeconfig(const struct pki *pki, const char *home, uint16_t port,

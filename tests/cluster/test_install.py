@@ -63,7 +63,10 @@ def test_columns_are_knatives(crds, namespace):
 
 RIGHTS = [  # part, yes or no, in which namespace, verbs, resources
     ("activator", "yes", "default", "list watch", "pods routes.serving.knative.dev revisions.serving.knative.dev"),
-    ("activator", "yes", "lull-system", "watch", "configmaps/config-features"),
+    ("activator", "yes", "lull-system", "watch", "configmaps/config-features configmaps/config-network"),
+    ("activator", "yes", "lull-system-certificates", "list watch", "secrets"),
+    ("activator", "no", "lull-system-certificates", "get create update patch delete", "secrets"),
+    ("autoscaler", "no", "lull-system-certificates", "get list watch", "secrets"),
     ("activator", "no", "default", "get list watch", "secrets configmaps deployments.apps services"),
     ("activator", "no", "lull-system", "get list watch", "secrets configmaps configmaps/config-domain"),
     ("activator", "no", "default", "create patch update delete",
@@ -76,6 +79,8 @@ RIGHTS = [  # part, yes or no, in which namespace, verbs, resources
     ("controller", "no", "default", "patch update", "deployments.apps/scale pods"),
     ("controller", "no", "default", "delete", "pods services.serving.knative.dev routes.serving.knative.dev"),
     ("controller", "no", "default", "list watch create update delete", "secrets"),
+    ("controller", "yes", "default", "get", "secrets/some-tls"),
+    ("controller", "yes", "lull-system-certificates", "list watch create patch delete", "secrets"),
     ("controller", "yes", "lull-system", "list watch update", "secrets/lull-webhook-certs"),
     ("controller", "no", "lull-system", "list watch update", "secrets secrets/lull-install"),
     ("controller", "no", "default", "update delete", "validatingwebhookconfigurations.admissionregistration.k8s.io/other"),

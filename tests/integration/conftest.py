@@ -127,6 +127,7 @@ class Lull:
         self.cli("up", "--detach", "--public-port", 0, "--local-port", 0, "--api-port", 0, *more)
         told = json.loads((self.home / "up.json").read_text())
         self.public_port, self.local_port, self.api_port = (told[f"{k}Port"] for k in ("public", "local", "api"))
+        self.tls_port = told.get("tlsPort")  # with --tls-port
         return self
 
     def processes(self):

@@ -22,7 +22,7 @@ SEED = int(os.environ.get("LULL_SEED", "1"))
 def streams(home):
     function = Streams()
     chain = Chain(binary, home, function.port)
-    chain.function = function
+    chain.function, chain.client = function, None
     yield chain
     function.open.set()
     chain.close()
@@ -30,8 +30,10 @@ def streams(home):
 
 
 def connect(chain):
-    s = socket.create_connection(("127.0.0.1", chain.port), 60)
+    s = socket.create_connection(("127.0.0.1", chain.tls_port or chain.port), 60)
     s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if chain.client is not None:  # test_tls_front.py
+        s = chain.client.wrap_socket(s, server_hostname=HOST, suppress_ragged_eofs=False)
     return s
 
 

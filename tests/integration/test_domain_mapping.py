@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Domains of one's own: a DomainMapping claims its domain for its namespace, and the ingress serves it."""
+import base64
 import json
+import socket
+import ssl
 import subprocess
 
 import pytest
+from certs import Certificate
 from conftest import running_lull, wait_for
 from lull_client import ApiError, http_request
 
@@ -26,7 +30,13 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Echo).se
 
 @pytest.fixture(scope="module")
 def lull():
-    with running_lull() as it:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("LULL_CERTIFICATE_CHECK", "500ms")
+        yield from started()
+
+
+def started():
+    with running_lull("--tls-port", 0) as it:
         it.api().create("/api/v1/namespaces", {"metadata": {"name": "other"}})
         it.cli("deploy", "one", "--", "python3", "-c", ECHO)
         it.cli("deploy", "two", "--", "python3", "-c", ECHO)
@@ -195,3 +205,137 @@ def test_both_versions_of_the_group_are_found(lull):
     assert names == ["domainmappings", "domainmappings/status"]
     claim = [r for r in api.get("/apis/networking.internal.knative.dev/v1alpha1")["resources"]][0]
     assert (claim["name"], claim["namespaced"]) == ("clusterdomainclaims", False)
+
+
+SECRETS = "/api/v1/namespaces/{}/secrets"
+
+
+def shown(lull, domain):
+    """The certificate that a client is shown who asks for the domain, or the alert that it gets."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with context.wrap_socket(socket.create_connection(("127.0.0.1", lull.tls_port), 10), server_hostname=domain) as s:
+        return s.getpeercert(True)
+
+
+def copies(lull):
+    found = lull.api().list(SECRETS.format("lull-system"), labelSelector="lull.dev/certificate")
+    return sorted(s["metadata"]["name"] for s in found)
+
+
+def https(lull, domain, certificate, path="/"):
+    """By name, as a client would that finds the domain in DNS; it trusts this certificate and no other."""
+    out = subprocess.run(
+        ["curl", "-sS", "--cacert", "/dev/stdin", "--resolve", f"{domain}:{lull.tls_port}:127.0.0.1",
+         f"https://{domain}:{lull.tls_port}{path}"],
+        input=certificate.cert, capture_output=True, text=True, timeout=30, check=False)
+    return json.loads(out.stdout) if out.returncode == 0 else out.stderr
+
+
+def message(lull, domain, kind, namespace="default"):
+    got = lull.api().get(f"{MAPPINGS.format(namespace)}/{domain}")
+    return [c.get("message", "") for c in got["status"]["conditions"] if c["type"] == kind][0]
+
+
+def test_a_mapping_with_a_certificate(lull):
+    api, domain = lull.api(), "tls.example.com"
+    mine = Certificate(domain)
+    with_tls = mapping(domain, "one")
+    with_tls["spec"]["tls"] = {"secretName": "tls"}
+    api.create(MAPPINGS.format("default"), with_tls)
+    wait_condition(lull, domain, "CertificateProvisioned", ("False", "CertificateProvisionFailed"))
+    assert message(lull, domain, "CertificateProvisioned") == 'secrets "tls" not found'
+    api.create(SECRETS.format("default"), mine.secret("tls"))
+    wait_condition(lull, domain, "Ready", ("True", ""))
+    assert conditions(lull, domain)["CertificateProvisioned"] == ("True", "CertificateExternallyProvided")
+    url = f"https://{domain}:{lull.tls_port}"
+    assert api.get(f"{MAPPINGS.format('default')}/{domain}")["status"]["url"] == url
+    wait_for(lambda: shown(lull, domain) == mine.der, 10, "its certificate is shown")
+    wait_for(lambda: serves(lull, domain, "one"), 10, "the mapped domain answers")
+    seen = https(lull, domain, mine, "/a?b")
+    assert (seen["name"], seen["path"], seen["headers"]["X-Forwarded-Proto"]) == ("one", "/a?b", "https")
+    # What is broken changes nothing but the condition; an Event tells of it.
+    other = Certificate(domain)
+    for broken, words in (
+            ({"tls.key": other.data()["tls.key"]}, 'Secret "tls": the private key is not the certificate\'s'),
+            ({"tls.crt": base64.b64encode(b"no PEM").decode()}, 'Secret "tls": certificate: '),
+            ({"tls.crt": ""}, 'Secret "tls": it has no tls.crt')):
+        api.patch(f"{SECRETS.format('default')}/tls", {"data": {**mine.data(), **broken}})
+        wait_for(lambda w=words: message(lull, domain, "CertificateProvisioned").startswith(
+            "the last good certificate is still shown: " + w), 15, words)
+        assert conditions(lull, domain)["Ready"] == ("False", "CertificateProvisionFailed")
+        assert https(lull, domain, mine)["name"] == "one"
+    wait_for(lambda: [e for e in api.list("/api/v1/namespaces/default/events",
+                                          fieldSelector=f"involvedObject.name={domain}")
+                      if e["reason"] == "CertificateProvisionFailed"], 10, "an Event")
+    # A new one is shown by itself, and is the only one from then on.
+    api.patch(f"{SECRETS.format('default')}/tls", {"data": other.data()})
+    wait_for(lambda: shown(lull, domain) == other.der, 15, "the new certificate")
+    wait_condition(lull, domain, "Ready", ("True", ""))
+    assert "self-signed certificate" in https(lull, domain, mine)
+    # HTTP to HTTPS, by the mapping's own word.
+    api.patch(f"{MAPPINGS.format('default')}/{domain}",
+              {"metadata": {"annotations": {"networking.knative.dev/http-protocol": "Redirected"}}})
+    wait_for(lambda: call(lull, domain).status == 301, 10, "a redirect")
+    assert call(lull, domain, "/x?y=1").headers["Location"] == f"{url}/x?y=1"
+    assert call(lull, domain, "/.well-known/acme-challenge/token").status == 200
+    # Without tls the certificate goes; so it does with the mapping.
+    assert "d." + domain in copies(lull)
+    api.patch(f"{MAPPINGS.format('default')}/{domain}", {"spec": {"tls": None}})
+    wait_for(lambda: "d." + domain not in copies(lull), 10, "its copy is gone")
+    wait_for(lambda: call(lull, domain).status == 200, 10, "no redirect without a certificate")
+    wait_for(lambda: shown(lull, domain) != other.der, 10, "it is not shown any more")
+    api.patch(f"{MAPPINGS.format('default')}/{domain}", {"spec": {"tls": {"secretName": "tls"}}})
+    wait_for(lambda: shown(lull, domain) == other.der, 10, "it is shown again")
+    api.delete(f"{MAPPINGS.format('default')}/{domain}")
+    wait_for(lambda: copies(lull) == ["l.localhost-tls"], 10, "nothing is left")
+
+
+def test_nobody_shows_a_certificate_for_anothers_domain(lull):
+    api, domain = lull.api(), "mine.example.com"
+    mine, theirs = Certificate(domain), Certificate(domain)
+    for ns, certificate in (("default", mine), ("other", theirs)):
+        api.create(SECRETS.format(ns), certificate.secret("mine-tls"))
+        lull.cli("deploy", "four", "--namespace", ns, "--", "python3", "-c", ECHO)
+        it = mapping(domain, "four")
+        it["spec"]["tls"] = {"secretName": "mine-tls"}
+        api.create(MAPPINGS.format(ns), it)
+        wait_condition(lull, domain, "CertificateProvisioned", ("True", "CertificateExternallyProvided"), ns)
+    assert conditions(lull, domain, "other")["DomainClaimed"] == ("False", "DomainAlreadyClaimed")
+    assert shown(lull, domain) == mine.der
+    api.delete(f"{MAPPINGS.format('default')}/{domain}")
+    wait_for(lambda: shown(lull, domain) == theirs.der, 15, "the other one's, with the domain")
+    api.delete(f"{MAPPINGS.format('other')}/{domain}")
+
+
+def test_listed_certificates_and_https_urls(lull):
+    """The machine's own certificate, and external-domain-tls with a wildcard of the user's."""
+    api, network = lull.api(), "/api/v1/namespaces/lull-system/configmaps/config-network"
+    data = api.get(network)["data"]
+    assert (data["tls-secrets"], data["external-tls-port"]) == ("localhost-tls", str(lull.tls_port))
+    trusts = ssl.create_default_context(cafile=str(lull.home / "pki" / "ca.crt"))
+    with trusts.wrap_socket(socket.create_connection(("127.0.0.1", lull.tls_port), 10),
+                            server_hostname="one.default.localhost") as s:
+        s.sendall(b"GET /t HTTP/1.1\r\nHost: one.default.localhost\r\nConnection: close\r\n\r\n")
+        assert s.makefile("rb").readline().split()[1] == b"200"
+    wild = Certificate("*.other.localhost")
+    api.create(SECRETS.format("lull-system"), wild.secret("wild"))
+    lull.cli("deploy", "five", "--namespace", "other", "--", "python3", "-c", ECHO)
+    api.patch(network, {"data": {"tls-secrets": "localhost-tls, wild", "external-domain-tls": "Enabled"}})
+
+    def url(name, ns):
+        got = api.get(f"/apis/serving.knative.dev/v1/namespaces/{ns}/services/{name}")
+        return got["status"]["url"]
+    try:
+        for name, ns in (("one", "default"), ("five", "other")):
+            want = f"https://{name}.{ns}.localhost:{lull.tls_port}"
+            wait_for(lambda n=name, s=ns, w=want: url(n, s) == w, 15, want)
+        wait_for(lambda: shown(lull, "five.other.localhost") == wild.der, 10, "the wildcard's")
+        assert https(lull, "five.other.localhost", wild)["name"] == "five"
+        api.patch(network, {"data": {"http-protocol": "Redirected"}})
+        wait_for(lambda: call(lull, "five.other.localhost").status == 301, 10, "a redirect")
+        assert http_request(f"http://127.0.0.1:{lull.public_port}/_lull/other/five/").status == 200
+    finally:
+        api.patch(network, {"data": {"tls-secrets": "localhost-tls", "external-domain-tls": None, "http-protocol": None}})
+    wait_for(lambda: url("five", "other") == f"http://five.other.localhost:{lull.public_port}", 15, "http again")
+    wait_for(lambda: copies(lull) == ["l.localhost-tls"], 10, "the wildcard's copy is gone")

@@ -16,16 +16,28 @@ def kib(pid, file, field):
     return int(re.search(rf"^{field}:\s+(\d+)", pathlib.Path(f"/proc/{pid}/{file}").read_text(), re.M)[1])
 
 
+def copy_of(name, host, certificate):
+    """A certificate for the activator, as the controller would make it; host "": listed."""
+    return {"metadata": {"name": name, "namespace": "lull-system",
+                         "labels": {"lull.dev/certificate": "domain" if host else "listed"},
+                         "annotations": {"lull.dev/certificate-host": host} if host else {}},
+            "data": certificate.data()}
+
+
 class Chain:
     """queue: where the queue-proxy listens, a unix socket or IP:PORT. With held=True the activator knows of no replica
-    until `release`."""
+    until `release`. certificate: the activator speaks TLS at tls_port, and shows it to who asks for HOST."""
 
-    def __init__(self, binary, home, function_port, concurrency=0, held=False, options=(), env=None):
+    def __init__(self, binary, home, function_port, concurrency=0, held=False, options=(), env=None,
+                 certificate=None):
         self.home, self.queue = home, f"unix:{home}/q"
         self.procs, self.logs = [], []
         self.api = fake_api.FakeApi()
         self.api.put("revisions", fake_api.revision("f-1", concurrency))
         self.api.put("routes", fake_api.route("f", {"f-1": 100}, host=HOST))
+        if certificate:
+            self.api.put("secrets", copy_of("d." + HOST, HOST, certificate))
+            options = ("--tls-listen", "127.0.0.1:0", *options)
         self.proxy = self.start("queue-proxy", [binary("lull-queue-proxy")], {
             "LULL_QUEUE_LISTEN": self.queue, "LULL_ADMIN_LISTEN": f"unix:{home}/qa", "USER_PORT": str(function_port),
             "CONTAINER_CONCURRENCY": str(concurrency), "PATH": os.environ["PATH"], **(env or {})})
@@ -35,6 +47,7 @@ class Chain:
             "127.0.0.1:0", "--admin-listen", f"unix:{home}/aa", "--pod-address", "unix", *options], dict(os.environ))
         ready = wait_for(lambda: re.search(r'"public_port":(\d+)', self.log("activator")), 30, "the activator is ready")
         self.port = int(ready[1])
+        self.tls_port = int(re.search(r'"tls_port":(\d+)', self.log("activator"))[1])
         if not held:
             self.release()
             wait_for(lambda: self.state()["revisions"], 30, "the activator knows the replica")

@@ -116,3 +116,7 @@ loadBalancerSourceRanges: {{ toJson . }}
 {{- end }}
 {{- end }}
 {{- end }}
+
+{{- define "lull.certificateNamespace" -}}
+{{- .Values.tls.namespace | default (printf "%s-certificates" .Release.Namespace) -}}
+{{- end }}

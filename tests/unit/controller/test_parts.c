@@ -359,9 +359,9 @@ static void expectations(void **state)
     const char *versions[2] = {"9", NULL};
     expect_init(&e);
     assert_true(expect_met(&e, key, fake_version, versions));
-    expect_add(&e, key, KIND_POD, "a", "10");
-    expect_add(&e, key, KIND_POD, "b", "11");
-    expect_add(&e, key, KIND_POD, "a", "no number");
+    expect_add(&e, key, KIND_POD, key.ns, "a", "10");
+    expect_add(&e, key, KIND_POD, key.ns, "b", "11");
+    expect_add(&e, key, KIND_POD, key.ns, "a", "no number");
     assert_false(expect_met(&e, key, fake_version, versions));
     assert_true(expect_met(&e, other, fake_version, versions));
     versions[0] = "10";
@@ -370,10 +370,10 @@ static void expectations(void **state)
     assert_true(expect_met(&e, key, fake_version, versions));
     versions[1] = NULL;
     assert_true(expect_met(&e, key, fake_version, versions)); /* forgotten */
-    expect_add(&e, key, KIND_POD, "b", "200");
+    expect_add(&e, key, KIND_POD, key.ns, "b", "200");
     expect_drop(&e, key);
     assert_true(expect_met(&e, key, fake_version, versions));
-    expect_add(&e, key, KIND_POD, "b", "200");
+    expect_add(&e, key, KIND_POD, key.ns, "b", "200");
     expect_fini(&e);
 }
 
