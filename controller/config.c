@@ -37,7 +37,7 @@ static const struct option_row rows[] = {
            .help = "namespace in which the activators find the certificates to show; empty: the "
                    "ingress does not speak TLS"),
     OPTION(struct controller_config, certificate_check_ms, DURATION_MS, "LULL_CERTIFICATE_CHECK",
-           "certificate-check", "30s", .min = 500, .max = 86400000,
+           "certificate-check", "10s", .min = 500, .max = 86400000,
            .help = "so often the Secrets that certificates come from are read again"),
     OPTION(struct controller_config, lease, STRING, "LULL_LEASE", "lease", "",
            .help = "Lease of the system namespace by which one of several replicas leads; empty: "

@@ -23,7 +23,7 @@ enum {
     KEY_MAX = 2 * OBJECT_BUF,
     CALL_TIMEOUT_MS = 5000,
     RETRY_MS = 2000,
-    CALLS_PER_S = 20,  /* of many Secrets each is looked at more seldom */
+    CALLS_PER_S = 5,   /* of many Secrets each is looked at more seldom */
     FORGET_CHECKS = 4, /* so many checks without a question */
 };
 

@@ -3,7 +3,7 @@
 
 /*
  * The users' TLS Secrets that DomainMappings and config-network name, read one by one and again
- * every half minute: the controller may get a Secret by its name, but neither list nor watch those
+ * every few seconds: the controller may get a Secret by its name, but neither list nor watch those
  * of all namespaces. Owns: what was read, of Secrets that somebody still asks for. May not: write.
  */
 

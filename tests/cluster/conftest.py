@@ -29,16 +29,16 @@ def installed():
 
 
 @contextlib.contextmanager
-def reach(name):
-    """An Ingress to port 80 of a Service of the system: by its address where that leads somewhere."""
+def reach(name, to=80):
+    """An Ingress to a port of a Service of the system: by its address where that leads somewhere."""
     if os.environ.get("LULL_CLUSTER_INSIDE"):
-        yield Ingress(get("-n", "lull-system", "service", name)["spec"]["clusterIP"], 80)
+        yield Ingress(get("-n", "lull-system", "service", name)["spec"]["clusterIP"], to)
         return
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     forward = subprocess.Popen(
-        [*KUBECTL, "-n", "lull-system", "port-forward", f"service/{name}", f"{port}:80"],
+        [*KUBECTL, "-n", "lull-system", "port-forward", f"service/{name}", f"{port}:{to}"],
         stdout=subprocess.DEVNULL,
     )
     try:
