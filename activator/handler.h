@@ -58,7 +58,6 @@ struct handler {
     struct sharing *sharing;   /* sharing.h; NULL: we are the only shard */
     struct announce *announce; /* announce.h; NULL: none are taken */
     const struct front *front; /* front.h; NULL: no TLS here */
-    struct sharing *sharing;   /* sharing.h; NULL: we are the only shard */
     bool synced;               /* set by the watch: the first lists are in */
     bool draining;             /* probes fail from here on */
 

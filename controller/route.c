@@ -60,12 +60,11 @@ static struct condition certificate_of(const struct view *v)
     bool https;
     strbuf_init(&host, URL_MAX);
     traffic_host(&network, meta_ns(v->route), meta_name(v->route), "", &host);
-    struct condition c = certificate_of_host(v->env, v->route, host.ptr, &https);
-    if (c.reason[0] != '\0' && placeholder_is_local(v->env, v->route, "")) {
-        c.reason = "TLSNotEnabled";
-        c.message = "TLS is not enabled for cluster-local names";
+    if (placeholder_is_local(v->env, v->route, "")) {
+        return (struct condition){"CertificateProvisioned", STATUS_TRUE, "TLSNotEnabled",
+                                  "external-domain-tls is not enabled", false};
     }
-    return c;
+    return certificate_of_host(v->env, v->route, host.ptr, &https);
 }
 
 static void set_addresses(struct view *v, json_t *status)
