@@ -2,7 +2,6 @@
 """Lull on a real Kubernetes: cold starts beside a plain Deployment's, what the two hops add, what the parts cost, a thousand
 Services, and how soon everything serves after a restart. Runs inside the network of the cluster of tests/cluster."""
 import base64
-import concurrent.futures
 import http.client
 import json
 import os

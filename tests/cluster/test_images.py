@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The images that the cluster runs: how large they are, and that a build elsewhere gives the same sidecar."""
 
+import json
 import os
 import pathlib
+import tarfile
 
 import pytest
 
@@ -17,6 +19,18 @@ def test_an_image_is_small(part, most):
     size = (IMAGES / f"lull-{part}.tar").stat().st_size
     print(f"\nlull-{part}: {size / MEGABYTE:.1f} MB")
     assert size <= most * MEGABYTE
+
+
+def test_libraries_are_one_layer_that_all_parts_have():
+    """So a node has them in its memory once."""
+    first = set()
+    for part in ("activator", "autoscaler", "controller"):
+        with tarfile.open(IMAGES / f"lull-{part}.tar") as image:
+            layers = json.load(image.extractfile("manifest.json"))[0]["Layers"]
+            assert len(layers) == 2
+            first.add(layers[0])
+            assert image.getmember(layers[1]).size < MEGABYTE
+    assert len(first) == 1
 
 
 @pytest.mark.timeout(900)

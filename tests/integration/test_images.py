@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """deploy/images/build: what is in an image, and that the same binary gives the same bytes."""
 
+import gzip
 import hashlib
 import io
 import json
@@ -27,7 +28,7 @@ def compile_hello(folder, *flags):
 
 
 def unpack(path):
-    """(manifest, config, {name in the layer: TarInfo}) of an image tar, every digest checked."""
+    """(manifest, config, {name in a layer: TarInfo}) of an image tar, every digest checked."""
     with tarfile.open(path) as image:
         blobs = {}
         for member in image.getmembers():
@@ -39,9 +40,15 @@ def unpack(path):
         docker = json.load(image.extractfile("manifest.json"))
     manifest = json.loads(blobs[index["manifests"][0]["digest"]])
     config = json.loads(blobs[manifest["config"]["digest"]])
-    layer = tarfile.open(fileobj=io.BytesIO(blobs[manifest["layers"][0]["digest"]]))
+    members = {}
+    assert len(config["rootfs"]["diff_ids"]) == len(manifest["layers"]) == len(config["history"])
+    for layer, diff_id in zip(manifest["layers"], config["rootfs"]["diff_ids"]):
+        data = gzip.decompress(blobs[layer["digest"]])
+        assert "sha256:" + hashlib.sha256(data).hexdigest() == diff_id
+        members.update({member.name: member for member in tarfile.open(fileobj=io.BytesIO(data)).getmembers()})
+    assert docker[0]["Layers"] == ["blobs/" + layer["digest"].replace(":", "/") for layer in manifest["layers"]]
     assert docker[0]["Config"] == "blobs/" + manifest["config"]["digest"].replace(":", "/")
-    return index, docker, config, {member.name: member for member in layer.getmembers()}
+    return index, docker, config, members
 
 
 @pytest.mark.parametrize("flags", [[], ["-static"]], ids=["dynamic", "static"])
