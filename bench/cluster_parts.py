@@ -145,8 +145,8 @@ def parts(api, options):
 
 # ---- a thousand Services ----
 
-class ReadyServices:
-    """Which Services of the namespace are Ready, by a watch."""
+class Seen:
+    """Which objects of the namespace are as they shall be, by a watch."""
 
     def __init__(self, api, path, judge):
         self.at, self.judge, self.stop, self.changed = {}, judge, threading.Event(), threading.Condition()
@@ -218,32 +218,58 @@ def restart(api, host):
     return served, time.monotonic() - begin
 
 
+def thousand(options):
+    return [f"s{n:04d}" for n in range(20 if options.short else options.services_cluster)]
+
+
+def create(api, names):
+    zero = {"autoscaling.knative.dev/initial-scale": "0"}
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: put(api, KSVC, lull_service(name, zero)), names))
+
+
+def allow_zero(api):
+    api.tools.configure("config-autoscaler", {"allow-zero-initial-scale": "true"})
+
+
 @row("services")
 def services(api, options):
-    """A thousand Services at zero; one more among them beside a plain Deployment; and a restart of all parts."""
-    count, rounds = (20, 1) if options.short else (options.copies_cluster, 9)
-    api.tools.configure("config-autoscaler", {"allow-zero-initial-scale": "true"})
+    """A thousand Services with initial-scale 0, from the first one's creation until the last one is Ready."""
+    allow_zero(api)
+    names = thousand(options)
+    there = {s["metadata"]["name"] for s in api.call("GET", KSVC)["items"]}
+    deleted(api, KSVC, [name for name in names if name in there])
+    wait_for("earlier ones are gone", lambda: not any(
+        r["metadata"]["name"].startswith("s0") for r in api.call("GET", DEPLOYMENTS)["items"]), 300)
+    seen = Seen(api, KSVC, is_ready)
+    begin = time.monotonic()
+    create(api, names)
+    written = time.monotonic() - begin
+    took = seen.wait(names, 300) - begin
+    seen.stop.set()
+    yield f"{len(names)} Ready, s", 90 if len(names) == 1000 else None, took, f"written in {written:.1f} s"
+
+
+@row("more")
+def more(api, options):
+    """One more Service among the thousand, until it is Ready with a replica, beside a plain Deployment until it is Available."""
+    allow_zero(api)
+    create(api, thousand(options))
+    seen, available = Seen(api, KSVC, is_ready), Seen(api, DEPLOYMENTS, is_available)
+    ours, theirs = one_more(api, options.pairs or (1 if options.short else 15), seen, available)
+    seen.stop.set()
+    available.stop.set()
+    yield ("Ready after the Deployment is Available, ms", 200, (statistics.median(ours) - statistics.median(theirs)) * 1000,
+           f"Service {spread([s * 1000 for s in ours])}, Deployment {spread([s * 1000 for s in theirs])}")
+
+
+@row("restart")
+def restarts(api, options):
+    """All parts killed at once among a thousand Services, until a request to a running function is answered again."""
+    allow_zero(api)
+    create(api, thousand(options))
     host, revision = ready_service(api, "warm", {"autoscaling.knative.dev/min-scale": "1"})
     replica_of(api, revision)
-    seen = ReadyServices(api, KSVC, is_ready)
-    available = ReadyServices(api, DEPLOYMENTS, is_available)
-    names = [f"s{n:04d}" for n in range(count)]
-    zero = {"autoscaling.knative.dev/initial-scale": "0"}
-    try:
-        begin = time.monotonic()
-        with concurrent.futures.ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda name: api.call("POST", KSVC, lull_service(name, zero)), names))
-        written = time.monotonic() - begin
-        took = seen.wait(names, 300) - begin
-        yield f"{count} Services with initial-scale 0 Ready, s", 90 if count == 1000 else None, took, f"written in {written:.1f} s"
-        ours, theirs = one_more(api, rounds, seen, available)
-        yield ("one more Ready after a plain Deployment is Available, ms", 200,
-               (statistics.median(ours) - statistics.median(theirs)) * 1000,
-               f"Service {spread([s * 1000 for s in ours])}, Deployment {spread([s * 1000 for s in theirs])}")
-        runs = [restart(api, host) for _ in range(1 if options.short else 5)]
-        yield ("all parts killed until a request is answered, s", 5, statistics.median(run[0] for run in runs),
-               f"{spread([run[0] for run in runs])}; all parts ready after {spread([run[1] for run in runs])}")
-    finally:
-        seen.stop.set()
-        available.stop.set()
-        deleted(api, KSVC, names)
+    runs = [restart(api, host) for _ in range(options.pairs or (1 if options.short else 5))]
+    yield ("killed until a request is answered, s", 5, statistics.median(run[0] for run in runs),
+           f"{spread([run[0] for run in runs])}; all parts ready after {spread([run[1] for run in runs])}")
