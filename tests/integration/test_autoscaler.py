@@ -72,11 +72,11 @@ class World:
         self.api.put("configmaps", {"metadata": {"name": "config-autoscaler", "namespace": "lull-system"},
                                     "data": {k.replace("_", "-"): v for k, v in data.items()}})
 
-    def start(self, wait=True):
+    def start(self, wait=True, env=None):
         self.process = subprocess.Popen(
             [binary("lull-autoscaler"), "--kubeconfig", str(self.api.kubeconfig(self.home / "kubeconfig")),
              "--link-listen", f"unix:{self.home}/link.sock", "--admin-listen", f"unix:{self.home}/admin.sock",
-             "--pod-address", "unix"], stderr=subprocess.PIPE, text=True)
+             "--pod-address", "unix"], stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})})
         threading.Thread(target=self._read, args=(self.process.stderr,), daemon=True).start()
         if wait:
             wait_for(lambda: self.get("/readyz", check=False) == "ok\n", 10, "the autoscaler is ready")

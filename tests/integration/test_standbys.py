@@ -130,7 +130,6 @@ def needs(load):
     return max(1, -(-int(load) // 70))
 
 
-@pytest.mark.quick
 def test_a_delay_outlives_its_leader(several):
     """Neither the delay's maximum nor the windows are lost with the leader, and nothing waits for a window of reports."""
     several.config(**FAST)
@@ -144,15 +143,14 @@ def test_a_delay_outlives_its_leader(several):
     several.reports(4)
     several.activator.load["f1"] = 10.0
     several.reports(4)
-    for signum in (signal.SIGTERM, signal.SIGKILL):
-        first = several.led()
-        several.peers[first].end(signum)
-        second = several.led()
-        assert second != first
-        several.replace(first)
-        why = several.why_of(second, "f1")
-        assert why["why"]["rule"] == "scale-down-delay", why
-        several.reports(4)  # more than a window: nobody remembers a start in panic mode
+    first = several.led()
+    several.peers[first].end()
+    second = several.led()
+    assert second != first
+    several.replace(first)
+    why = several.why_of(second, "f1")
+    assert why["why"]["rule"] == "scale-down-delay", why
+    several.reports(4)  # more than a window: nobody remembers a start in panic mode
     assert several.scales("f1") == [] and several.scales("f2") == []
 
 
@@ -223,7 +221,7 @@ def kill_leaders(several, rounds, step_s):
 
 
 def test_killed_leaders_take_nothing(several):
-    kill_leaders(several, 6, 4)
+    kill_leaders(several, 20, 4)
 
 
 @pytest.mark.soak
@@ -234,7 +232,6 @@ def test_standbys_200_kills(several):
     print(f"{rounds} leaders killed, {moves} moves of the load, {writes} scale writes: none below the need")
 
 
-@pytest.mark.quick
 def test_two_that_both_believe_to_lead(several):
     """No Lease between them: what both write is what one alone would."""
     several.config(**FAST)
