@@ -19,8 +19,8 @@ static const bool never[HTTP_H_N] = {
     [HTTP_H_K_ORIGINAL_HOST] = true, [HTTP_H_K_PROXY_REQUEST] = true,
     [HTTP_H_K_NETWORK_PROBE] = true, [HTTP_H_K_NETWORK_HASH] = true,
     [HTTP_H_K_KUBELET_PROBE] = true, [HTTP_H_K_PASSTHROUGH_LB] = true,
-    [HTTP_H_K_LULL_REFUSED] = true,  [HTTP_H_X_FORWARDED_FOR] = true,
-    [HTTP_H_LULL_HOPS] = true,
+    [HTTP_H_K_LULL_REVISION] = true, [HTTP_H_K_LULL_REFUSED] = true,
+    [HTTP_H_X_FORWARDED_FOR] = true, [HTTP_H_LULL_HOPS] = true,
 };
 
 /* These only when a trusted proxy stands in front. */
@@ -124,6 +124,7 @@ int headers_to_replica(struct http_head *out, const struct headers_context *ctx,
     struct slice proto = ctx->tls ? SLICE_LIT("https") : SLICE_LIT("http");
     int rc =
         add(out, HTTP_H_K_PROXY_REQUEST, SLICE_LIT("K-Proxy-Request"), SLICE_LIT("activator"), 0);
+    rc = add(out, HTTP_H_K_LULL_REVISION, SLICE_LIT("K-Lull-Revision"), ctx->revision, rc);
     rc = add(out, HTTP_H_K_ORIGINAL_HOST, SLICE_LIT("K-Original-Host"), ctx->host, rc);
     rc = add(out, HTTP_H_LULL_HOPS, SLICE_LIT("Lull-Hops"), hops, rc);
     rc = add(out, HTTP_H_X_FORWARDED_FOR, SLICE_LIT("X-Forwarded-For"), xff, rc);

@@ -22,6 +22,7 @@ struct headers_context {
     struct slice host;      /* Host of the client */
     struct slice path_name; /* "/_lull/NS/NAME" that was taken off the target; or empty */
     unsigned hops;          /* of the request that came in */
+    struct slice revision;  /* "ns/name" that it is for */
 };
 
 /* The hop count that came in; 0 when absent, HEADER_HOPS_MAX when it is nonsense. */

@@ -106,6 +106,7 @@ static int on_request(struct http_forward *f, const struct http_head *in, struct
         .host = in->authority,
         .path_name = slice_sub(in->target, 0, rq->path_skip),
         .hops = rq->hops,
+        .revision = slice_str(rq->ticket.revision->key),
     };
     out->target = inner_target(rq, in->target);
     return headers_to_replica(out, &ctx, &rq->h->scratch, NULL);

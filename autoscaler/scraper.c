@@ -98,13 +98,15 @@ static bool ask_next(struct scrape_round *round)
 {
     struct scraper *s = round->scraper;
     uint32_t i = round->next++;
-    struct http_header accept = {.name = SLICE_LIT("Accept"),
-                                 .value = SLICE_LIT("application/protobuf")};
+    struct http_header headers[] = {
+        {.name = SLICE_LIT("Accept"), .value = SLICE_LIT("application/protobuf")},
+        {.name = SLICE_LIT("K-Lull-Revision"), .value = slice_str(round->rev->key)},
+    };
     struct http_client_request request = {
         .addr = round->addresses[i],
         .target = "/metrics",
-        .headers = &accept,
-        .n_headers = 1,
+        .headers = headers,
+        .n_headers = ARRAY_LEN(headers),
         .timeout_ms = SCRAPE_TIMEOUT_MS,
         .max_body = SCRAPE_BODY_MAX,
     };

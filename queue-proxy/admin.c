@@ -7,6 +7,7 @@
 #include "metric/metric.h"
 #include "metric/rows.h"
 #include "serving/stat.h"
+#include "queue-proxy/headers.h"
 
 #define DRAIN_BEGINS_MS 1000
 #define TEXT_MAX        (64 * 1024)
@@ -172,11 +173,17 @@ void admin_drained(struct admin *admin)
 
 static void metrics(struct http_simple_request *rq, void *arg)
 {
+    struct admin *admin = arg;
+    const struct config *c = admin->proxy->config;
     struct slice accept = http_head_get(rq->head, SLICE_LIT("accept"));
-    if (http_list_has(accept, SLICE_LIT("application/protobuf"))) {
-        answer_stat(arg, rq);
+    struct slice whose = http_head_get(rq->head, SLICE_LIT("k-lull-revision"));
+    if (!headers_means(whose, slice_str(c->namespace_name), slice_str(c->revision))) {
+        http_simple_respondf(rq, 421, "this is a replica of %s/%s\n", c->namespace_name,
+                             c->revision);
+    } else if (http_list_has(accept, SLICE_LIT("application/protobuf"))) {
+        answer_stat(admin, rq);
     } else {
-        answer_text(arg, rq);
+        answer_text(admin, rq);
     }
 }
 

@@ -26,8 +26,8 @@ static bool is_prober(struct slice agent)
 /* Headers that headers_classify looks at. */
 #define TELLING                                                                  \
     (HTTP_ID_BIT(HTTP_H_K_PROXY_REQUEST) | HTTP_ID_BIT(HTTP_H_K_NETWORK_PROBE) | \
-     HTTP_ID_BIT(HTTP_H_K_NETWORK_HASH) | HTTP_ID_BIT(HTTP_H_K_KUBELET_PROBE) |  \
-     HTTP_ID_BIT(HTTP_H_USER_AGENT))
+     HTTP_ID_BIT(HTTP_H_K_LULL_REVISION) | HTTP_ID_BIT(HTTP_H_K_NETWORK_HASH) |  \
+     HTTP_ID_BIT(HTTP_H_K_KUBELET_PROBE) | HTTP_ID_BIT(HTTP_H_USER_AGENT))
 
 void headers_classify(const struct http_head *in, struct request_class *out)
 {
@@ -42,6 +42,8 @@ void headers_classify(const struct http_head *in, struct request_class *out)
         const struct http_header *h = &in->headers[i];
         if (h->id == HTTP_H_K_PROXY_REQUEST) {
             out->proxied = slice_eq(h->value, SLICE_LIT("activator"));
+        } else if (h->id == HTTP_H_K_LULL_REVISION) {
+            out->revision = h->value;
         } else if (h->id == HTTP_H_K_NETWORK_PROBE) {
             probe = true;
             out->probe = h->value;
@@ -63,13 +65,20 @@ void headers_classify(const struct http_head *in, struct request_class *out)
     }
 }
 
+bool headers_means(struct slice revision, struct slice ns, struct slice name)
+{
+    return slice_empty(revision) || slice_empty(ns) || slice_empty(name) ||
+           (revision.len == ns.len + 1 + name.len && revision.ptr[ns.len] == '/' &&
+            slice_starts_with(revision, ns) && slice_ends_with(revision, name));
+}
+
 static bool is_internal(const struct http_header *h)
 {
     static const bool internal[HTTP_H_N] = {
         [HTTP_H_K_PROXY_REQUEST] = true, [HTTP_H_K_ORIGINAL_HOST] = true,
         [HTTP_H_K_NETWORK_PROBE] = true, [HTTP_H_K_NETWORK_HASH] = true,
         [HTTP_H_K_KUBELET_PROBE] = true, [HTTP_H_K_PASSTHROUGH_LB] = true,
-        [HTTP_H_K_LULL_REFUSED] = true,
+        [HTTP_H_K_LULL_REFUSED] = true,  [HTTP_H_K_LULL_REVISION] = true,
     };
     if (h->id != HTTP_H_OTHER) {
         return internal[h->id];

@@ -16,12 +16,16 @@ enum request_kind {
 
 struct request_class {
     enum request_kind kind;
-    bool proxied;       /* K-Proxy-Request: activator */
-    struct slice probe; /* value of K-Network-Probe */
-    struct slice hash;  /* value of K-Network-Hash */
+    bool proxied;          /* K-Proxy-Request: activator */
+    struct slice probe;    /* value of K-Network-Probe */
+    struct slice hash;     /* value of K-Network-Hash */
+    struct slice revision; /* value of K-Lull-Revision: whom an activator means */
 };
 
 void headers_classify(const struct http_head *in, struct request_class *out);
+
+/* Whether a K-Lull-Revision is this one, "ns/name". What is not said is no contradiction. */
+bool headers_means(struct slice revision, struct slice ns, struct slice name);
 
 /* Memory for values that are made for one request. */
 struct header_room {

@@ -416,7 +416,10 @@ static void on_request(struct http_exchange *ex, void *arg)
         answer_probe(proxy, ex, &cls);
         return;
     }
-    if (proxy->draining && cls.proxied) {
+    /* The address was another revision's a moment ago, and an activator has not heard of it yet. */
+    bool stray = !headers_means(cls.revision, slice_str(proxy->config->namespace_name),
+                                slice_str(proxy->config->revision));
+    if ((proxy->draining && cls.proxied) || stray) {
         refuse(proxy, ex, true);
         return;
     }

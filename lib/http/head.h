@@ -40,6 +40,7 @@
     X(HTTP_H_HTTP2_SETTINGS, "http2-settings")         \
     X(HTTP_H_K_LULL_REFUSED, "k-lull-refused")         \
     X(HTTP_H_K_NETWORK_HASH, "k-network-hash")         \
+    X(HTTP_H_K_LULL_REVISION, "k-lull-revision")       \
     X(HTTP_H_K_KUBELET_PROBE, "k-kubelet-probe")       \
     X(HTTP_H_K_NETWORK_PROBE, "k-network-probe")       \
     X(HTTP_H_K_ORIGINAL_HOST, "k-original-host")       \

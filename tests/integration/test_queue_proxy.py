@@ -654,6 +654,24 @@ def test_an_activator_is_refused_where_others_wait(start):
         proxy.until(lambda: activator.ask(proxied).status == 200)
 
 
+def test_a_stray_request_is_refused(start):
+    """The address of another revision's Pod, given to this one before an activator has heard of it: nothing of the other's
+    requests reaches this function, and its numbers are not counted for the other."""
+    proxy = start(SERVING_NAMESPACE="mine", SERVING_REVISION="r-1")
+    seen = []
+    with proxy.client() as c:
+        for revision, status in (("mine/r-1", 200), ("theirs/r-1", 503), ("mine/r-2", 503), ("mine/r-1x", 503), ("x", 503)):
+            got = c.ask(GET[:-2] + f"K-Proxy-Request: activator\r\nK-Lull-Revision: {revision}\r\n\r\n".encode())
+            assert got.status == status, (revision, got)
+            seen.append(got.get("K-Lull-Refused"))
+    assert seen == [None, *["draining"] * 4]
+    assert len(proxy.backend.requests) == 1 and proxy.backend.requests[0].get("K-Lull-Revision") is None
+    with Client(proxy.admin) as c:
+        page = b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: application/protobuf\r\nK-Lull-Revision: "
+        assert c.ask(page + b"mine/r-2\r\n\r\n").status == 421
+        assert c.ask(page + b"mine/r-1\r\n\r\n").status == 200
+
+
 def test_bad_settings_are_told(home):
     for env, text in (({"USER_PORT": "x"}, "USER_PORT"), ({"LULL_QUEUE_LISTEN": "nowhere"}, "nowhere"),
                       ({"SERVING_READINESS_PROBE": "{"}, "SERVING_READINESS_PROBE"),

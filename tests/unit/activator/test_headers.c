@@ -84,6 +84,8 @@ static void test_trusted(void **state)
                                         "https",
                                         "Forwarded",
                                         "for=1.1.1.1",
+                                        "K-Lull-Revision",
+                                        "default/other",
                                         NULL};
     struct http_header room[ROOM];
     struct http_head head;
@@ -94,6 +96,7 @@ static void test_trusted(void **state)
                                   .host = SLICE_LIT("hello.x"),
                                   .trust_forwarded = true,
                                   .hops = 4,
+                                  .revision = SLICE_LIT("default/hello-00001"),
                                   .path_name = SLICE_LIT("/_lull/default/hello")};
     edit(&head, &ctx, &scratch);
     ASSERT_SLICE(GET(&head, "X-Forwarded-For"), "1.1.1.1, 2.2.2.2, 10.0.0.9");
@@ -102,6 +105,7 @@ static void test_trusted(void **state)
     ASSERT_SLICE(GET(&head, "Forwarded"), "for=1.1.1.1");
     ASSERT_SLICE(GET(&head, "X-Forwarded-Prefix"), "/_lull/default/hello");
     ASSERT_SLICE(GET(&head, "Lull-Hops"), "5");
+    ASSERT_SLICE(GET(&head, "K-Lull-Revision"), "default/hello-00001");
 }
 
 static void test_unix_peer(void **state)
