@@ -344,6 +344,7 @@ static int cache_start(struct objects *o, enum kind_id kind, struct error *err)
                           : kind == KIND_SECRET ? LABEL_CERTIFICATE
                                                 : NULL,
         .without = kept_without(kind),
+        .optional = kind == KIND_HPA,
         .value_size = kind == KIND_POD ? sizeof(struct pod_kept) : kept_size(kind),
         .project = project,
         .release = release,

@@ -37,6 +37,7 @@ enum {
     BACKOFF_MIN_MS = 20,
     BACKOFF_MAX_MS = 1500,
     STALE_LISTS_MAX = 8, /* in a row: about 6 s */
+    MISSING_AGAIN_MS = 30000,
     KEY_MAX = 2 * 254,
     VERSION_MAX = 32,
     UID_MAX = 40,
@@ -472,14 +473,8 @@ static bool list_is_stale(struct kube_cache *cache, struct error *err)
     return true;
 }
 
-static void list_complete(struct kube_cache *cache)
+static void report_synced(struct kube_cache *cache)
 {
-    if (cache->set_back) {
-        cache->set_back = false;
-        cache->newest = 0;
-    }
-    seen(cache, slice_str(cache->version));
-    list_sweep(cache);
     if (!cache->synced && !cache->closing) {
         cache->synced = true;
         if (cache->options.on_synced != NULL) {
@@ -488,13 +483,28 @@ static void list_complete(struct kube_cache *cache)
     }
 }
 
+static void list_complete(struct kube_cache *cache)
+{
+    if (cache->set_back) {
+        cache->set_back = false;
+        cache->newest = 0;
+    }
+    seen(cache, slice_str(cache->version));
+    list_sweep(cache);
+    report_synced(cache);
+}
+
 static void on_list(void *arg, json_t *list, const struct error *failed)
 {
     struct kube_cache *cache = arg;
     struct error err = {0};
     int rc = 0;
     cache->req = NULL;
-    if (failed != NULL) {
+    if (failed != NULL && failed->code == ERR_NOT_FOUND && cache->options.optional &&
+        !cache->closing) {
+        timer_start(&cache->retry, MISSING_AGAIN_MS);
+        report_synced(cache);
+    } else if (failed != NULL) {
         rc = error_copy(&err, failed);
     } else if (!cache->closing) {
         struct slice version = jpeek_str(list, "metadata.resourceVersion");

@@ -39,6 +39,9 @@ struct kube_cache_options {
      * ("spec.template"; json/jread.h); NULL ends, NULL: none. Live as long as the cache. */
     const char *const *without;
     size_t value_size;
+    /* The API server may do without this kind: then there are none, and it is asked now and then.
+     */
+    bool optional;
 
     /* Fill value (zeroed) from object (borrowed). 0: keep. 1: this object does not matter; it is as
      * if it did not exist. Negative: as 1, and logged once at debug level. Must not keep object. */

@@ -103,6 +103,7 @@ static void world_start(struct world *w, const struct fake_step *steps, size_t n
                                          .label_selector = "l",
                                          .without = without,
                                          .value_size = sizeof(struct value),
+                                         .optional = true,
                                          .project = project,
                                          .release = release,
                                          .on_add = on_add,
@@ -350,6 +351,18 @@ static void what_nobody_reads_is_left_out(void **state)
     world_end(&w);
 }
 
+static void a_kind_that_is_not_served_has_no_objects(void **state)
+{
+    (void)state;
+    static const struct fake_step steps[] = {{LIST_PATH, 404, "404 page not found"}};
+    struct world w;
+    world_start(&w, steps, ARRAY_LEN(steps));
+    RUN_UNTIL(&w.loop, strcmp(w.log, "synced ") == 0);
+    assert_true(kube_cache_synced(w.cache));
+    assert_string_equal(kube_cache_trouble(w.cache), "");
+    world_end(&w);
+}
+
 static void close_at_any_turn(void **state)
 {
     (void)state;
@@ -378,6 +391,7 @@ int main(void)
         cmocka_unit_test(odd_objects),
         cmocka_unit_test(pages),
         cmocka_unit_test(what_nobody_reads_is_left_out),
+        cmocka_unit_test(a_kind_that_is_not_served_has_no_objects),
         cmocka_unit_test(close_at_any_turn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
