@@ -186,7 +186,7 @@ def row_active(options, report):
             world.api.hold(plural, [b[i] for b in both])
         proc, _, _ = world.autoscaler()
         reporter = Reporter(world.folder / "link", names)
-        world.api.pump(70 if not options.short else 2)  # windows are full
+        world.api.pump(15 if not options.short else 2)
         before = world.metrics()
         used, begun = proc.cpu_seconds(), time.monotonic()
         world.api.pump(seconds)
