@@ -106,7 +106,7 @@ static int metrics(void *arg, struct strbuf *out, struct error *err)
 static void why(struct http_simple_request *rq, void *arg)
 {
     const struct admin *a = arg;
-    const struct engine *e = a->engine;
+    struct engine *e = a->engine;
     CLEANUP(strbuf_fini) struct strbuf ns;
     CLEANUP(strbuf_fini) struct strbuf name;
     strbuf_init(&ns, 256);
@@ -120,12 +120,13 @@ static void why(struct http_simple_request *rq, void *arg)
         strbuf_clear(&ns);
         strbuf_append_str(&ns, "default");
     }
-    const struct revision *rev = engine_find(e, strbuf_slice(&ns), strbuf_slice(&name));
+    struct revision *rev = engine_find(e, strbuf_slice(&ns), strbuf_slice(&name));
     if (rev == NULL || !rev->has_pa) {
         http_simple_respondf(rq, 404, "no revision %s in namespace %s is known\n", name.ptr,
                              ns.ptr);
         return;
     }
+    engine_wake(e, rev);
     struct error err = {0};
     uint64_t now_ms = loop_now_ms(e->loop);
     CLEANUP(jfree) json_t *json = explain_json(rev, &e->reports, now_ms, clock_wall_ns(), &err);

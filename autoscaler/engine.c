@@ -38,10 +38,18 @@ struct revision *engine_make(struct engine *e, const char *ns, const char *name)
     if (rev == NULL) {
         rev = revision_new(ns, name);
         map_set(&e->revisions, slice_str(rev->key), rev);
+    }
+    engine_wake(e, rev);
+    return rev;
+}
+
+void engine_wake(struct engine *e, struct revision *rev)
+{
+    revision_wake(rev, &e->reports);
+    if (!list_linked(&rev->slot_link)) {
         list_push_back(&e->slots[e->next_slot], &rev->slot_link);
         e->next_slot = (e->next_slot + 1) % ENGINE_SLOTS;
     }
-    return rev;
 }
 
 void engine_release(struct engine *e, struct revision *rev)
@@ -94,6 +102,7 @@ void engine_evaluate(struct engine *e, struct revision *rev, enum engine_reason 
     if (!e->started || e->closing || !rev->has_pa || !rev->spec.kpa) {
         return;
     }
+    engine_wake(e, rev);
     if (!rev->started) {
         revision_start(rev, now_ms);
     }
@@ -132,7 +141,7 @@ void engine_evaluate(struct engine *e, struct revision *rev, enum engine_reason 
     bool learned = rev->idle != NULL && rev->idle->saved != rev->idle->revised &&
                    now_ms - rev->status_written_ms >= LEARNED_MS;
     if (reached || moved || learned || reason == ENGINE_CHANGED ||
-        (rev->status_text == NULL && !known)) {
+        (rev->status_sum == 0 && !known)) {
         status_mark(e, rev, reached);
     }
 }
@@ -155,6 +164,7 @@ void engine_stat(struct engine *e, const struct stat_message *message, unsigned 
     }
     const struct stat_sample *s = &message->sample;
     e->counters.stats++;
+    engine_wake(e, rev);
     double rps = (s->request_count - s->proxied_request_count) / (double)(missed + 1);
     revision_record(rev, loop_now_ms(e->loop), missed, s->concurrency - s->proxied_concurrency,
                     rps);
@@ -216,8 +226,7 @@ static void stand_by(struct engine *e)
     map_foreach (it, &e->revisions) {
         struct revision *rev = it.value;
         rev->goal = -1;
-        free(rev->status_text);
-        rev->status_text = NULL;
+        rev->status_sum = 0;
     }
 }
 
@@ -260,6 +269,10 @@ static void run_tick(struct engine *e)
         struct revision *rev = LIST_ENTRY(node, struct revision, slot_link);
         rev->regular_ms = now_ms;
         engine_evaluate(e, rev, ENGINE_REGULAR);
+        if (revision_at_rest(rev, &e->reports)) {
+            list_remove(&rev->slot_link);
+            revision_rest(rev, now_ms);
+        }
     }
     if (!e->standby) {
         scaler_retry(e, now_ms);

@@ -102,10 +102,13 @@ void engine_lead(struct engine *e, bool leads);
 void engine_close(struct engine *e, void (*cb)(void *arg), void *arg);
 
 struct revision *engine_find(const struct engine *e, struct slice ns, struct slice name);
-/* The one of this name, made when unknown. */
+/* The one of this name, made when unknown; it is not at rest. */
 struct revision *engine_make(struct engine *e, const char *ns, const char *name);
 /* Frees it if nothing speaks of it and nothing is under way for it. */
 void engine_release(struct engine *e, struct revision *rev);
+
+/* From now on it has regular decisions again. */
+void engine_wake(struct engine *e, struct revision *rev);
 
 void engine_evaluate(struct engine *e, struct revision *rev, enum engine_reason reason);
 

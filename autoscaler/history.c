@@ -6,11 +6,19 @@
 #include "autoscaler/history.h"
 
 #include "base/clock.h"
+#include "base/mem.h"
 #include "json/jget.h"
+
+void history_fini(struct history *h)
+{
+    free(h->changes);
+    *h = (struct history){0};
+}
 
 void history_add(struct history *h, const struct change *change)
 {
     size_t kept = h->count < HISTORY_MAX ? h->count : HISTORY_MAX - 1;
+    h->changes = xreallocarray(h->changes, kept + 1, sizeof(h->changes[0]));
     memmove(&h->changes[1], &h->changes[0], kept * sizeof(h->changes[0]));
     h->changes[0] = *change;
     h->count = kept + 1;
@@ -174,10 +182,12 @@ void history_from_json(struct history *h, const json_t *decisions)
     *h = (struct history){0};
     size_t i;
     const json_t *json;
+    struct change change;
     json_array_foreach(decisions, i, json)
     {
-        if (h->count < HISTORY_MAX && change_from_json(json, &h->changes[h->count])) {
-            h->count++;
+        if (h->count < HISTORY_MAX && change_from_json(json, &change)) {
+            h->changes = xreallocarray(h->changes, h->count + 1, sizeof(h->changes[0]));
+            h->changes[h->count++] = change;
         }
     }
 }

@@ -3,7 +3,8 @@
 
 /*
  * The last changes of one revision's scale, each with its rule and its inputs, newest first; and
- * their form in the PodAutoscaler's status (lullDecisions). Pure. Owns nothing but itself.
+ * their form in the PodAutoscaler's status (lullDecisions). Pure. Owns its memory, no more of it
+ * than there are changes.
  */
 
 #include <jansson.h>
@@ -34,10 +35,13 @@ struct change {
     uint32_t panic_window_s;
 };
 
+/* Zeroed is empty. */
 struct history {
-    struct change changes[HISTORY_MAX];
-    size_t count;
+    struct change *changes; /* owned */
+    size_t count;           /* at most HISTORY_MAX */
 };
+
+void history_fini(struct history *h); /* leaves it empty */
 
 void history_add(struct history *h, const struct change *change);
 
@@ -53,5 +57,5 @@ bool change_recompute(const struct change *change, const struct scaling_spec *sp
 
 /* The array lullDecisions; a new reference, NULL only when memory is gone. */
 json_t *history_to_json(const struct history *h);
-/* Reads back what is there and makes sense; skips the rest. */
+/* Reads back what is there and makes sense; skips the rest. h: not initialized. */
 void history_from_json(struct history *h, const json_t *decisions);

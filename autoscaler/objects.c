@@ -124,8 +124,7 @@ static void read_pa_status(const json_t *object, struct pa_object *pa)
                            : -1;
     json_t *decisions = jpeek_arr(object, "status.lullDecisions");
     if (json_array_size(decisions) > 0) {
-        pa->history = NEW(struct history);
-        history_from_json(pa->history, decisions);
+        history_from_json(&pa->history, decisions);
     }
     pa->idle = json_incref(jpeek_obj(object, "status.lullIdle"));
 }
@@ -166,7 +165,7 @@ void pa_object_release(void *arg, void *value)
     }
     free(pa->annotations);
     free(pa->deployment);
-    free(pa->history);
+    history_fini(&pa->history);
     json_decref(pa->idle);
 }
 

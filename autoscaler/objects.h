@@ -14,7 +14,7 @@
 
 /* A PodAutoscaler. Its name is the revision's. */
 struct pa_object {
-    char *deployment;              /* spec.scaleTargetRef.name */
+    char *deployment;              /* spec.scaleTargetRef.name; NULL once the revision has it */
     int64_t container_concurrency; /* 0: no limit */
     int64_t generation;
     int64_t observed_generation;   /* of its status; 0: none */
@@ -31,7 +31,7 @@ struct pa_object {
     int64_t initialized_wall_ns; /* as active_wall_ns, of ScaleTargetInitialized */
     int32_t desired_scale;       /* -1: not there */
     int32_t actual_scale;        /* -1: not there */
-    struct history *history;     /* recorded changes; owned; NULL: none */
+    struct history history;      /* recorded changes; owned */
     json_t *idle;                /* status.lullIdle; owned; NULL: none */
     int64_t warm_at_wall_ns[WARM_AT_MAX];
     size_t warm_at_count;

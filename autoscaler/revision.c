@@ -68,11 +68,11 @@ void revision_free(struct revision *rev)
     list_remove(&rev->wait_link);
     list_remove(&rev->status_link);
     windows_fini(rev);
+    history_fini(&rev->history);
     decider_fini(&rev->decider);
     free(rev->idle);
     free(rev->times);
     free(rev->deployment);
-    free(rev->status_text);
     free(rev->ns);
     free(rev->key);
     free(rev);
@@ -137,15 +137,16 @@ static void set_times(struct revision *rev, const struct pa_object *pa, uint64_t
 }
 
 /* What the status remembers from before a restart; ages are clamped once, here. */
-static void adopt(struct revision *rev, const struct pa_object *pa, uint64_t now_ms,
-                  int64_t wall_ns)
+static void adopt(struct revision *rev, struct pa_object *pa, uint64_t now_ms, int64_t wall_ns)
 {
     plan_init(&rev->state, now_ms);
     rev->active_wall_ns = (uint64_t)wall_ns;
     rev->initialized_wall_ns =
         (uint64_t)(pa->initialized_wall_ns > 0 ? pa->initialized_wall_ns : wall_ns);
-    if (pa->history != NULL) {
-        rev->history = *pa->history;
+    if (pa->history.count > 0) {
+        history_fini(&rev->history);
+        rev->history = pa->history;
+        pa->history = (struct history){0};
     }
     rev->state.initialized = pa->initialized;
     rev->status_known =
@@ -164,8 +165,7 @@ static void adopt(struct revision *rev, const struct pa_object *pa, uint64_t now
     }
 }
 
-void revision_adopt(struct revision *rev, const struct pa_object *pa, uint64_t now_ms,
-                    int64_t wall_ns)
+void revision_adopt(struct revision *rev, struct pa_object *pa, uint64_t now_ms, int64_t wall_ns)
 {
     struct plan_state own = rev->state;
     adopt(rev, pa, now_ms, wall_ns);
@@ -183,10 +183,12 @@ void revision_set_pa(struct revision *rev, struct pa_object *pa,
         rev->has_pa = true;
         adopt(rev, pa, now_ms, wall_ns);
     }
-    free(pa->history);
-    pa->history = NULL;
-    free(rev->deployment);
-    rev->deployment = xstrdup(pa->deployment);
+    history_fini(&pa->history);
+    if (pa->deployment != NULL) {
+        free(rev->deployment);
+        rev->deployment = pa->deployment;
+        pa->deployment = NULL;
+    }
     rev->reachable = pa->reachable;
     rev->generation = pa->generation;
     rev->progress_deadline_ms =
@@ -216,14 +218,13 @@ void revision_clear_pa(struct revision *rev)
     rev->last = (struct decision){0};
     rev->plan = (struct plan){.want = -1};
     rev->want = -1;
-    rev->history = (struct history){0};
+    history_fini(&rev->history);
     rev->goal = -1;
     free(rev->idle);
     rev->idle = NULL;
     free(rev->times);
     rev->times = NULL;
-    free(rev->status_text);
-    rev->status_text = NULL;
+    rev->status_sum = 0;
     list_remove(&rev->retry_link);
     list_remove(&rev->wait_link);
     list_remove(&rev->status_link);
@@ -338,6 +339,44 @@ static void record_silence(struct revision *rev, const struct reports *reports)
         window_touch(&rev->rps_stable, second);
         window_touch(&rev->rps_panic, second);
     }
+}
+
+bool revision_at_rest(const struct revision *rev, const struct reports *reports)
+{
+    bool none = rev->replicas == 0 && list_empty(&rev->pods) && rev->patch == NULL && !rev->held;
+    bool inactive = rev->state.active == PLAN_INACTIVE || rev->state.active == PLAN_TIMED_OUT;
+    bool decided = rev->started && rev->last.valid && rev->last.desired == 0 &&
+                   !rev->decider.panicking && rev->plan.want == 0 && !rev->plan.write;
+    return none && inactive && decided && reports->fresh && rev->idle == NULL &&
+           rev->times == NULL && window_last_value(&rev->concurrency_stable) < 0 &&
+           window_last_value(&rev->rps_stable) < 0 &&
+           window_last_value(&rev->concurrency_panic) < 0 && window_last_value(&rev->rps_panic) < 0;
+}
+
+void revision_rest(struct revision *rev, uint64_t now_ms)
+{
+    window_rest(&rev->concurrency_stable);
+    window_rest(&rev->concurrency_panic);
+    window_rest(&rev->rps_stable);
+    window_rest(&rev->rps_panic);
+    rev->resting = true;
+    rev->rest_ms = now_ms;
+}
+
+void revision_wake(struct revision *rev, const struct reports *reports)
+{
+    if (!rev->resting) {
+        return;
+    }
+    rev->resting = false;
+    if (!reports->fresh || reports->since_ms > rev->rest_ms) {
+        return; /* there was a hole: it is no silence */
+    }
+    int64_t second = second_of(reports->last_ms);
+    window_rested(&rev->concurrency_stable, second);
+    window_rested(&rev->concurrency_panic, second);
+    window_rested(&rev->rps_stable, second);
+    window_rested(&rev->rps_panic, second);
 }
 
 bool revision_averages(const struct revision *rev, uint64_t now_ms, double *out_stable,

@@ -47,7 +47,9 @@ struct revision {
     char *key;             /* "namespace/name", owned */
     char *ns;              /* owned */
     const char *name;      /* inside key */
-    struct list slot_link; /* the engine's: when its regular decision is due */
+    struct list slot_link; /* the engine's: when its regular decision is due; not linked at rest */
+    bool resting;
+    uint64_t rest_ms; /* since when */
 
     /* observed */
     bool has_pa;
@@ -108,7 +110,7 @@ struct revision {
     uint64_t status_written_ms;
     bool status_known;    /* a former process wrote a whole status … */
     int32_t known_actual; /* … with this number of ready replicas */
-    char *status_text;    /* owned: what was written last, to skip equal ones */
+    uint64_t status_sum;  /* of what was written last, to skip equal ones; 0: nothing */
 
     /* scraping: the scraper's */
     void *scrape;
@@ -121,13 +123,13 @@ void revision_free(struct revision *rev);
 /* Nothing speaks of it any more. */
 bool revision_unused(const struct revision *rev);
 
-/* A PodAutoscaler as it is now; the first one also brings what it remembers (its history moves). */
+/* A PodAutoscaler as it is now; the first one also brings what it remembers. Takes history and
+ * deployment out of pa. */
 void revision_set_pa(struct revision *rev, struct pa_object *pa,
                      const struct autoscaler_config *config, uint64_t now_ms, int64_t wall_ns);
 /* What the leader wrote into the status, for a standby: its record, and its state where ours is
  * another one. Requires an earlier revision_set_pa. */
-void revision_adopt(struct revision *rev, const struct pa_object *pa, uint64_t now_ms,
-                    int64_t wall_ns);
+void revision_adopt(struct revision *rev, struct pa_object *pa, uint64_t now_ms, int64_t wall_ns);
 void revision_clear_pa(struct revision *rev);
 /* Settings anew: annotations or config have changed. */
 void revision_resolve(struct revision *rev, const struct pa_object *pa,
@@ -148,6 +150,15 @@ void revision_start(struct revision *rev, uint64_t now_ms);
  */
 void revision_record(struct revision *rev, uint64_t now_ms, unsigned missed, double concurrency,
                      double rps);
+
+/*
+ * Nothing holds it up and nothing is under way: regular decisions would say the same for ever.
+ * revision_rest leaves them out and gives memory back; revision_wake, due before anything is
+ * recorded or decided, makes the windows what they would be with them. Idempotent.
+ */
+bool revision_at_rest(const struct revision *rev, const struct reports *reports);
+void revision_rest(struct revision *rev, uint64_t now_ms);
+void revision_wake(struct revision *rev, const struct reports *reports);
 
 /* An activator says that so many requests wait or run. */
 void revision_poked(struct revision *rev, double count, uint64_t now_ms);

@@ -2,7 +2,8 @@
 /*
  * Plan. One round per revision and second: order the ready replicas, ask as many as the sample
  * needs at once; one that fails is replaced by the next candidate. When enough have answered their
- * mean is recorded for all.
+ * mean is recorded for all. A tick only notes whose turn it is; rounds begin a few per turn of the
+ * loop, so that thousands of replicas hold nothing up.
  * Failure modes: candidates run out → the whole round counts as failed and records nothing; a round
  * that has not ended when the next is due keeps the next from starting; a body that is no stat
  * counts as a failed replica.
@@ -26,7 +27,7 @@ struct scrape_call {
 /* One revision's round. */
 struct scrape_round {
     unsigned missed;  /* seconds before this one that nobody was asked in */
-    struct list link; /* in scraper.rounds */
+    struct list link; /* in scraper.rounds or scraper.waiting */
     struct scraper *scraper;
     struct revision *rev; /* lives: it is not released while rev->scrape is set */
     uint32_t ready;       /* when the round began */
@@ -68,6 +69,9 @@ static void round_end(struct scrape_round *round)
     round_free(round);
     rev->scrape = NULL;
     engine_release(s->engine, rev);
+    if (!list_empty(&s->waiting) && !s->closing) {
+        loop_task_post(s->engine->loop, &s->begins);
+    }
 }
 
 static bool ask_next(struct scrape_round *round);
@@ -165,38 +169,63 @@ static unsigned seconds_skipped(const struct scraper *s, const struct revision *
                : (unsigned)skipped - 1;
 }
 
+/* It is this revision's turn: its round waits to begin. */
 static void scrape(struct scraper *s, struct revision *rev)
 {
     uint64_t now_ms = loop_now_ms(s->engine->loop);
     /* Without a burst target the activators' numbers alone count, as in Knative. */
     bool wanted = rev->has_pa && rev->spec.kpa && rev->spec.target_burst_capacity >= 0;
-    if (!wanted || rev->ready == 0 || rev->scrape != NULL || !is_due(s, rev, now_ms)) {
+    if (!wanted || rev->ready == 0 || !is_due(s, rev, now_ms)) {
         return;
     }
-    uint32_t candidates = (uint32_t)rev->ready;
-    candidates = candidates > SCRAPE_REPLICAS ? SCRAPE_REPLICAS : candidates;
-    if (s->running + sample_size(candidates) > SCRAPE_RUNNING_MAX) {
+    if (rev->scrape != NULL) {
         s->skipped++;
         return;
     }
     struct scrape_round *round = NEW(struct scrape_round);
-    *round = (struct scrape_round){.scraper = s, .rev = rev, .ready = (uint32_t)rev->ready};
-    round->addresses = xcalloc(candidates, sizeof(*round->addresses));
-    round->calls = xcalloc(candidates, sizeof(*round->calls));
-    list_push_back(&s->rounds, &round->link);
-    round->count = collect(s, rev, round->addresses);
-    round->wanted = sample_size(round->count);
+    *round = (struct scrape_round){.scraper = s, .rev = rev};
     round->missed = seconds_skipped(s, rev, now_ms);
     rev->scrape_ms = now_ms;
+    rev->scrape = round;
+    list_push_back(&s->waiting, &round->link);
+}
+
+static void begin(struct scraper *s, struct scrape_round *round)
+{
+    struct revision *rev = round->rev;
+    uint32_t candidates = (uint32_t)rev->ready;
+    candidates = candidates > SCRAPE_REPLICAS ? SCRAPE_REPLICAS : candidates;
+    round->ready = (uint32_t)rev->ready;
+    list_remove(&round->link);
+    list_push_back(&s->rounds, &round->link);
+    if (candidates > 0 && rev->has_pa) {
+        round->addresses = xcalloc(candidates, sizeof(*round->addresses));
+        round->calls = xcalloc(candidates, sizeof(*round->calls));
+        round->count = collect(s, rev, round->addresses);
+        round->wanted = sample_size(round->count);
+    }
     while (round->next < round->count && round->running < round->wanted) {
         (void)ask_next(round);
     }
     if (round->running == 0) {
         round_free(round);
+        rev->scrape = NULL;
         s->failed++;
-        return;
+        engine_release(s->engine, rev);
     }
-    rev->scrape = round;
+}
+
+static void on_begins(struct loop_task *task)
+{
+    struct scraper *s = task->data;
+    unsigned before = s->running;
+    while (!list_empty(&s->waiting) && s->running < SCRAPE_RUNNING_MAX) {
+        if (s->running >= before + SCRAPE_STARTS_MAX) {
+            loop_task_post(s->engine->loop, task);
+            return;
+        }
+        begin(s, LIST_ENTRY(list_first(&s->waiting), struct scrape_round, link));
+    }
 }
 
 void scraper_init(struct scraper *s, struct engine *engine)
@@ -204,6 +233,8 @@ void scraper_init(struct scraper *s, struct engine *engine)
     *s = (struct scraper){.engine = engine};
     prng_init(&s->prng);
     list_init(&s->rounds);
+    list_init(&s->waiting);
+    loop_task_init(&s->begins, on_begins, s);
 }
 
 void scraper_tick(struct scraper *s, unsigned slot)
@@ -216,11 +247,16 @@ void scraper_tick(struct scraper *s, unsigned slot)
             scrape(s, LIST_ENTRY(node, struct revision, slot_link));
         }
     }
+    if (!list_empty(&s->waiting)) {
+        loop_task_post(s->engine->loop, &s->begins);
+    }
 }
 
 void scraper_close(struct scraper *s)
 {
     s->closing = true;
+    loop_task_cancel(&s->begins);
+    list_splice_back(&s->rounds, &s->waiting);
     list_foreach_safe (node, &s->rounds) {
         struct scrape_round *round = LIST_ENTRY(node, struct scrape_round, link);
         for (uint32_t i = 0; i < round->count; i++) {

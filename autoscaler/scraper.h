@@ -12,22 +12,23 @@
 #include "autoscaler/engine.h"
 #include "autoscaler/sample.h"
 
-#define SCRAPE_TIMEOUT_MS 3000u
-#define SCRAPE_PERIOD_MS  1000u
-#define SCRAPE_STANDBY_MS 8000u /* of a standby, while the activators see all traffic */
-#define SCRAPE_RUNNING_MAX                                                \
-    512u /* requests at once; what does not fit waits for the next second \
-          */
+#define SCRAPE_TIMEOUT_MS  3000u
+#define SCRAPE_PERIOD_MS   1000u
+#define SCRAPE_STANDBY_MS  8000u /* of a standby, while the activators see all traffic */
+#define SCRAPE_RUNNING_MAX 512u  /* requests at once; other rounds wait for their turn */
+#define SCRAPE_STARTS_MAX  64u   /* requests that one turn of the loop starts */
 
 struct scraper {
     struct engine *engine;
     struct prng prng;
-    struct list rounds; /* running */
+    struct list rounds;      /* running */
+    struct list waiting;     /* rounds that have not begun */
+    struct loop_task begins; /* begins some of those */
     unsigned running;
     uint64_t answered;
     uint64_t refused; /* answers that came and were not believed */
     uint64_t failed;
-    uint64_t skipped; /* rounds that found too many requests running */
+    uint64_t skipped; /* rounds that were due while the one before them ran or waited */
     bool closing;
 };
 

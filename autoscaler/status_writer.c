@@ -21,7 +21,7 @@
 struct status_write {
     struct engine *e;
     struct revision *rev;
-    char *text; /* owned: what is being written */
+    uint64_t sum; /* of what is being written */
 };
 
 static void write_status(struct engine *e, struct revision *rev, uint64_t now_ms);
@@ -35,11 +35,8 @@ static void on_written(void *arg, json_t *object, const struct error *err)
     rev->status_patch = NULL;
     if (err == NULL && rev->has_pa) {
         e->counters.status_writes++;
-        free(rev->status_text);
-        rev->status_text = write->text;
-        write->text = NULL;
+        rev->status_sum = write->sum;
     }
-    free(write->text);
     free(write);
     if (e->closing) {
         return;
@@ -86,14 +83,15 @@ static void write_status(struct engine *e, struct revision *rev, uint64_t now_ms
         LOG_ERROR("cannot make a status", LOG_STR("revision", rev->key), LOG_ERR(&err));
         return;
     }
-    char *text = jdump_str(patch);
-    if (rev->status_text != NULL && strcmp(text, rev->status_text) == 0) {
-        free(text);
+    CLEANUP(cleanup_free) char *text = jdump_str(patch);
+    static const uint64_t seed[2] = {0}; /* it is our own text */
+    uint64_t sum = map_hash(seed, slice_str(text)) | 1;
+    if (rev->status_sum == sum) {
         json_decref(patch);
         return;
     }
     struct status_write *write = NEW(struct status_write);
-    *write = (struct status_write){e, rev, text};
+    *write = (struct status_write){e, rev, sum};
     struct kube_call call = {
         .kind = KUBE_KIND(kind_row(KIND_PODAUTOSCALER)),
         .ns = rev->ns,
@@ -112,7 +110,6 @@ static void write_status(struct engine *e, struct revision *rev, uint64_t now_ms
     }
     if (rc < 0) {
         rev->status_patch = NULL;
-        free(write->text);
         free(write);
         status_mark(e, rev, false);
         return;

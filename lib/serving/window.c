@@ -134,6 +134,18 @@ void window_touch(struct window *w, int64_t second)
     }
 }
 
+void window_rest(struct window *w)
+{
+    forget_all(w);
+}
+
+void window_rested(struct window *w, int64_t second)
+{
+    if (w->written && second > w->last_write) {
+        w->last_write = second;
+    }
+}
+
 bool window_empty(const struct window *w, int64_t second)
 {
     return !w->written || second - w->last_write > (int64_t)w->seconds;

@@ -41,6 +41,13 @@ void window_record(struct window *w, int64_t second, double value);
 /* Zeros up to `second` where nothing was recorded since the last write; never goes back. */
 void window_touch(struct window *w, int64_t second);
 
+/*
+ * A window of zeros that is not touched for long: its memory is given back, and window_rested makes
+ * of it what touches up to `second` would have.
+ */
+void window_rest(struct window *w);
+void window_rested(struct window *w, int64_t second);
+
 /* Nothing was recorded in the window that ends at `second`: there is no average. */
 bool window_empty(const struct window *w, int64_t second);
 

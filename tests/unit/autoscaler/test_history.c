@@ -56,6 +56,8 @@ static void expect_same(const struct change *change, const struct scaling_spec *
     assert_true(change_recompute(&read.changes[0], spec, &to, &rule));
     assert_int_equal(to, change->to);
     assert_string_equal(rule, change_rule(change));
+    history_fini(&written);
+    history_fini(&read);
 }
 
 static void any_decision_can_be_computed_again(void **state)

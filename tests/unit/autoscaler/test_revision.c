@@ -37,6 +37,48 @@ static void load_scales_up_and_down_again(void **state)
     world_fini(&w);
 }
 
+/* One that rests until it is called decides as one that was decided on all the time. */
+static void rest_changes_nothing(void **state)
+{
+    struct world awake, rested;
+    world_init(&awake, NULL, 0);
+    world_init(&rested, NULL, 0);
+    for (int i = 0; i < 5; i++) {
+        world_step(&awake, 3);
+        world_step(&rested, 3);
+    }
+    for (int i = 0; i < 200; i++) {
+        world_step(&awake, 0);
+        for (int second = 0; rested.rev->resting && second < 2; second++) {
+            rested.now_ms += 1000;
+            world_report(&rested, 0);
+        }
+        if (rested.rev->resting) {
+            continue;
+        }
+        world_step(&rested, 0);
+        if (revision_at_rest(rested.rev, &rested.reports)) {
+            revision_rest(rested.rev, rested.now_ms);
+        }
+    }
+    assert_true(rested.rev->resting);
+    assert_null(rested.rev->concurrency_stable.buckets);
+    assert_int_equal(rested.now_ms, awake.now_ms);
+    revision_wake(rested.rev, &rested.reports);
+    for (int i = 0; i < 100; i++) {
+        double load = i < 20 ? 300 : 20;
+        world_step(&awake, load);
+        world_step(&rested, load);
+        assert_int_equal(awake.rev->replicas, rested.rev->replicas);
+        assert_true(awake.rev->last.stable == rested.rev->last.stable);
+        assert_true(awake.rev->last.panic == rested.rev->last.panic);
+        assert_int_equal(awake.rev->last.panicking, rested.rev->last.panicking);
+    }
+    assert_true(awake.rev->replicas > 0);
+    world_fini(&awake);
+    world_fini(&rested);
+}
+
 /* What a poke asked for stays for a moment, until the windows have seen the crowd; then they rule.
  */
 static void a_crowd_is_not_forgotten(void **state)
@@ -110,17 +152,15 @@ static void the_status_is_the_memory_of_a_restart(void **state)
                            .has_active = true,
                            .active = PLAN_ACTIVE,
                            .active_wall_ns = 5000000000,
-                           .initialized = true,
-                           .history = NEW(struct history)};
-    pa.history->count = 1;
-    pa.history->changes[0].to = 4;
+                           .initialized = true};
+    history_add(&pa.history, &(struct change){.to = 4});
     /* seven seconds of wall time ago */
     revision_set_pa(rev, &pa, &config, 100000, 12000000000);
     assert_int_equal(rev->state.active, PLAN_ACTIVE);
     assert_int_equal(rev->state.since_ms, 93000);
     assert_true(rev->state.initialized);
     assert_int_equal(rev->history.changes[0].to, 4);
-    assert_null(pa.history);
+    assert_int_equal(pa.history.count, 0);
     /* a later status, our own echo, changes nothing */
     pa.active = PLAN_INACTIVE;
     revision_set_pa(rev, &pa, &config, 200000, 13000000000);
@@ -258,6 +298,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(idle_reaches_zero_after_the_window),
         cmocka_unit_test(load_scales_up_and_down_again),
+        cmocka_unit_test(rest_changes_nothing),
         cmocka_unit_test(a_crowd_is_not_forgotten),
         cmocka_unit_test(a_hole_in_the_reports_keeps_the_scale),
         cmocka_unit_test(a_restart_keeps_the_scale),

@@ -83,6 +83,8 @@ static void changes_read_back(void **state)
         assert_true(a->stable == b->stable && a->panic == b->panic && a->target == b->target);
         assert_true(a->stable_window_s == b->stable_window_s && a->panicking == b->panicking);
     }
+    history_fini(&h);
+    history_fini(&back);
 }
 
 static void notes_are_json(void **state)
