@@ -99,7 +99,9 @@ static void on_frame(struct link_peer *peer, uint8_t type, struct slice payload,
     struct reporter *reporter = link_peer_data(peer);
     struct error err = {0};
     int rc;
-    if (type == FRAME_HELLO) {
+    if (type == FRAME_HELLO && reporter != NULL) {
+        rc = error_set(&err, ERR_PROTOCOL, "a second HELLO"); /* one link speaks for one name */
+    } else if (type == FRAME_HELLO) {
         rc = read_hello(s, peer, payload, &err);
     } else if (reporter == NULL) {
         rc = error_set(&err, ERR_PROTOCOL, "frame %u before HELLO", type);

@@ -220,15 +220,16 @@ static void test_what_autoscaler_may_say(void **state)
     assert_int_equal(reporter_pods_port(&config), 0);
     config.autoscaler = (char[]){"10.0.0.7:8090"};
     assert_int_equal(reporter_pods_port(&config), 0);
-    config.autoscaler = (char[]){"unix:/tmp/x, not-an-address"};
+    static const char *const bad[] = {"unix:/tmp/x, not-an-address", "pods:many"};
     setup(&w, *state, "");
-    for (int i = 0; i < 2; i++) {
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct reporter other;
         struct world its = {.loop = w.loop};
+        CLEANUP(cleanup_free) char *said = xstrdup(bad[i]);
+        config.autoscaler = said;
         ASSERT_ERR(ERR_INVALID, reporter_start(&other, w.loop, &config, "a1", &w.throttler, &err));
         reporter_close(&other, on_closed, &its);
         LOOP_UNTIL(w.loop, its.closed);
-        config.autoscaler = (char[]){"pods:many"};
     }
     teardown(&w);
 }
