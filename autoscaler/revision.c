@@ -70,6 +70,7 @@ void revision_free(struct revision *rev)
     windows_fini(rev);
     history_fini(&rev->history);
     decider_fini(&rev->decider);
+    free(rev->change);
     free(rev->idle);
     free(rev->times);
     free(rev->deployment);
@@ -359,6 +360,8 @@ void revision_rest(struct revision *rev, uint64_t now_ms)
     window_rest(&rev->concurrency_panic);
     window_rest(&rev->rps_stable);
     window_rest(&rev->rps_panic);
+    free(rev->change);
+    rev->change = NULL;
     rev->resting = true;
     rev->rest_ms = now_ms;
 }

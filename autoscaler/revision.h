@@ -78,8 +78,9 @@ struct revision {
     /* decided */
     bool started; /* decider and state were set up */
     struct decider decider;
-    struct decision last;   /* latest decision, valid or not */
-    struct decision change; /* the decision that led to the write that is under way */
+    struct decision last; /* latest decision, valid or not */
+    struct decision
+        *change; /* owned: that led to the write that is under way; NULL: none since rest */
     struct plan_state state;
     struct plan plan;
     int32_t want;            /* of the last plan that knew, or of the adopted status; -1: none */

@@ -36,22 +36,23 @@ static void write_next(struct engine *e);
 
 static void record(struct revision *rev, int32_t from)
 {
+    const struct decision *d = rev->change != NULL ? rev->change : &rev->last;
     struct change change = {
         .wall_ns = clock_wall_ns(),
         .from = from,
         .to = rev->replicas,
         .plan_rule = rev->goal_rule,
-        .decider_rule = rev->change.rule,
-        .panicking = rev->change.panicking,
-        .ready = rev->change.ready,
-        .stable = rev->change.stable,
-        .panic = rev->change.panic,
+        .decider_rule = d->rule,
+        .panicking = d->panicking,
+        .ready = d->ready,
+        .stable = d->stable,
+        .panic = d->panic,
         .target = rev->spec.target,
-        .complete = rev->change.valid,
-        .reachable = rev->change.reachable,
-        .held = (float)rev->change.held,
-        .panic_before = rev->change.panic_before,
-        .delay_most = rev->change.delay_most,
+        .complete = d->valid,
+        .reachable = d->reachable,
+        .held = (float)d->held,
+        .panic_before = d->panic_before,
+        .delay_most = d->delay_most,
         .stable_window_s = rev->spec.stable_window_s,
         .panic_window_s = rev->spec.panic_window_s,
     };
@@ -219,7 +220,8 @@ void scaler_set(struct engine *e, struct revision *rev, const struct plan *plan)
     bool new_goal = rev->goal != plan->want;
     rev->goal = plan->want;
     rev->goal_rule = plan->rule;
-    rev->change = rev->last;
+    rev->change = rev->change == NULL ? NEW(struct decision) : rev->change;
+    *rev->change = rev->last;
     if (rev->patch != NULL) {
         return;
     }
