@@ -13,6 +13,7 @@
 #define TEXT_MAX 1024
 #define DAY_S    86400
 
+PRINTF_LIKE(5, 0)
 static void put(struct doctor *d, const char *check, const char *level, const char *advice,
                 const char *fmt, va_list ap)
 {

@@ -134,11 +134,12 @@ static json_t *queue_environment(const struct settings *settings, const json_t *
 static json_t *queue_ports(const json_t *revision)
 {
     bool h2c = build_speaks_h2c(revision);
-    return json_pack("[{s:s,s:i,s:s},{s:s,s:i,s:s},{s:s,s:i,s:s}]", "name", "http-queueadm",
-                     "containerPort", QUEUE_PORT_ADMIN, "protocol", "TCP", "name",
+    return json_pack("[{s:s,s:i,s:s},{s:s,s:i,s:s},{s:s,s:i,s:s},{s:s,s:i,s:s}]", "name",
+                     "http-queueadm", "containerPort", QUEUE_PORT_ADMIN, "protocol", "TCP", "name",
                      "http-autometric", "containerPort", QUEUE_PORT_METRICS, "protocol", "TCP",
-                     "name", h2c ? "queue-port-h2c" : "queue-port", "containerPort",
-                     h2c ? QUEUE_PORT_H2C : QUEUE_PORT_HTTP1, "protocol", "TCP");
+                     "name", "http-usermetric", "containerPort", QUEUE_PORT_USER_METRICS,
+                     "protocol", "TCP", "name", h2c ? "queue-port-h2c" : "queue-port",
+                     "containerPort", h2c ? QUEUE_PORT_H2C : QUEUE_PORT_HTTP1, "protocol", "TCP");
 }
 
 /* The kubelet asks often and waits: the answer comes when the function listens. */

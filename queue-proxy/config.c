@@ -12,8 +12,8 @@ static const struct option_row rows[] = {
     OPTION(struct config, queue_listen, STRING, "LULL_QUEUE_LISTEN", "listen", "",
            .help =
                "addresses for requests instead of the port, comma-separated: IP:PORT, unix:/path"),
-    OPTION(struct config, admin_listen, STRING, "LULL_ADMIN_LISTEN", "admin-listen", ":8022,:9090",
-           .help = "addresses for probes, metrics and drain, comma-separated"),
+    OPTION(struct config, admin_listen, STRING, "LULL_ADMIN_LISTEN", "admin-listen",
+           ":8022,:9090,:9091", .help = "addresses for probes, metrics and drain, comma-separated"),
     OPTION(struct config, user_host, STRING, "LULL_USER_HOST", "user-host", "127.0.0.1",
            .help = "numeric address of the function"),
     OPTION(struct config, user_port, INT, "USER_PORT", "user-port", "8080", .min = 1, .max = 65535,

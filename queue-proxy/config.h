@@ -10,7 +10,7 @@ enum user_protocol { USER_PROTOCOL_AUTO, USER_PROTOCOL_HTTP1, USER_PROTOCOL_H2C 
 
 struct config {
     char *queue_listen; /* comma-separated addresses; empty: queue_port on every address */
-    char *admin_listen; /* the same; empty: the two ports of Knative */
+    char *admin_listen; /* the same; empty: the three ports of Knative */
     char *user_host;
     char *probe; /* SERVING_READINESS_PROBE, JSON; empty: TCP */
     char *namespace_name;

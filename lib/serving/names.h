@@ -115,6 +115,7 @@ enum {
     QUEUE_PORT_H2C = 8013,
     QUEUE_PORT_ADMIN = 8022,
     QUEUE_PORT_METRICS = 9090,
+    QUEUE_PORT_USER_METRICS = 9091, /* the same page, where Knative has the one for users */
     DEFAULT_USER_PORT = 8080,
 };
 

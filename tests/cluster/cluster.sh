@@ -302,7 +302,8 @@ up_cp() {
   # /readyz only after the RBAC bootstrap hook: a controller manager started before it exits with "forbidden"
   PROC=apiserver await 120 kube-apiserver api /readyz
   say "kube-apiserver ready after $(( $(now)-t0 )) ms"
-  spawn kcm "$BIN/kube-controller-manager" --kubeconfig="$ETC/kcm.conf" --authentication-kubeconfig="$ETC/kcm.conf" --authorization-kubeconfig="$ETC/kcm.conf" \
+  # The one node is not called dead after an outage of the API server: its Services would have no endpoints then.
+  spawn kcm "$BIN/kube-controller-manager" --node-monitor-grace-period=10m --kubeconfig="$ETC/kcm.conf" --authentication-kubeconfig="$ETC/kcm.conf" --authorization-kubeconfig="$ETC/kcm.conf" \
     --bind-address=127.0.0.1 --leader-elect=false --use-service-account-credentials=true --profiling=false \
     --kube-api-qps=300 --kube-api-burst=600 \
     --service-account-private-key-file="$PKI/sa.key" --root-ca-file="$PKI/ca.crt" \

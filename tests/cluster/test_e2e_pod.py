@@ -169,7 +169,7 @@ def check_spec(spec):
     assert function["lifecycle"]["preStop"]["httpGet"] == {
         "path": "/wait-for-drain", "port": 8022, "scheme": "HTTP"}
     assert proxy["readinessProbe"]["httpGet"]["port"] == 8012
-    assert sorted(port["containerPort"] for port in proxy["ports"]) == [8012, 8022, 9090]
+    assert sorted(port["containerPort"] for port in proxy["ports"]) == [8012, 8022, 9090, 9091]
     environment = {one["name"]: one.get("value", "") for one in proxy["env"]}
     probe = json.loads(environment["SERVING_READINESS_PROBE"])
     assert probe["httpGet"]["path"] == "/ready" and probe["periodSeconds"] == 2

@@ -175,8 +175,9 @@ static void the_queue_proxy(void **state)
     TEXT(QP "securityContext.seccompProfile.type", "RuntimeDefault");
     NUMBER(QP "ports[0].containerPort", 8022);
     NUMBER(QP "ports[1].containerPort", 9090);
-    NUMBER(QP "ports[2].containerPort", 8012);
-    TEXT(QP "ports[2].name", "queue-port");
+    NUMBER(QP "ports[2].containerPort", 9091);
+    NUMBER(QP "ports[3].containerPort", 8012);
+    TEXT(QP "ports[3].name", "queue-port");
     NUMBER(QP "readinessProbe.httpGet.port", 8012);
     TEXT(QP "readinessProbe.httpGet.httpHeaders[0].name", "K-Network-Probe");
     assert_string_equal(queue_env(d, "CONTAINER_CONCURRENCY"), "5");
