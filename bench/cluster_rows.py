@@ -310,7 +310,8 @@ def cold(api, options):
     say("announcements: " + ", ".join(f"{k} {after[k] - before.get(k, 0):.0f}" for k in after
                                       if after[k] != before.get(k, 0)))
     ratio = statistics.median(r["first byte"] for r in lull) / statistics.median(r["first 200"] for r in plain)
-    yield "cold start / plain Deployment, of medians", 0.70, ratio, f"pairs: {spread(ratios)}; {pairs} pairs"
+    yield ("cold start / plain Deployment, of medians", 0.70, ratio, f"pairs: {spread(ratios)}; {pairs} pairs",
+           {"plain": plain, "lull": lull})
 
 
 def run(options):
@@ -333,8 +334,8 @@ def run(options):
         if name not in ROWS:
             sys.exit(f"bench: no row {name} of cluster; there are: {', '.join(ROWS)}")
         say(f"\n## {name}: {ROWS[name].__doc__.strip()}")
-        for what, bar, figure, note in ROWS[name](api, options):
+        for what, bar, figure, note, *raw in ROWS[name](api, options):
             verdict = "" if bar is None else "met" if figure <= bar else "MISSED"
-            results.append({"row": name, "what": what, "bar": bar, "figure": figure, "note": note})
+            results.append({"row": name, "what": what, "bar": bar, "figure": figure, "note": note, "raw": raw})
             say(f"| {name} | {what} | {'' if bar is None else f'≤ {bar}'} | {figure:.3g} | {note} | {verdict} |")
     return results
