@@ -5,6 +5,7 @@
 //   /file?PATH       the content of a file, or of a folder the names in it; 404 with the reason
 //   /write?PATH      creates a file there; 500 with the reason
 //   /env?NAME        a variable; 404 when it is not set
+//   /env, /read/PATH all variables, and a file's content, as JSON
 //   /id              "UID GID"
 //   /call?NAME:PORT/PATH  the body of the answer to GET http://NAME:PORT/PATH, by the resolver of
 //   the Pod
@@ -53,6 +54,49 @@ static void show_file(int fd, const char *path)
         return;
     }
     page[fread(page, 1, sizeof(page) - 1, file)] = '\0';
+    say(fd, 200, page);
+}
+
+extern char **environ;
+
+/* A JSON string; what is not printable ASCII but for line ends is left out. */
+static void put_json(FILE *out, const char *text, size_t len)
+{
+    putc('"', out);
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] == '\n') {
+            fputs("\\n", out);
+        } else if (text[i] >= ' ' && text[i] < 0x7f) {
+            fprintf(out, text[i] == '"' || text[i] == '\\' ? "\\%c" : "%c", text[i]);
+        }
+    }
+    putc('"', out);
+}
+
+static void show_json(int fd, const char *path)
+{
+    char *page = NULL;
+    char text[4096];
+    size_t len = 0;
+    FILE *file = path == NULL ? NULL : fopen(path, "r");
+    FILE *out = open_memstream(&page, &len);
+    if (path != NULL && file == NULL) {
+        say_errno(fd, 404);
+        return;
+    }
+    if (file != NULL) {
+        put_json(out, text, fread(text, 1, sizeof(text), file));
+    } else {
+        for (char **one = environ; *one != NULL; one++) {
+            size_t name = strcspn(*one, "=");
+            fputs(one == environ ? "{" : ",", out);
+            put_json(out, *one, name);
+            putc(':', out);
+            put_json(out, *one + name + 1, strlen(*one + name + 1));
+        }
+        putc('}', out);
+    }
+    fclose(out);
     say(fd, 200, page);
 }
 
@@ -116,6 +160,10 @@ static void serve(int fd)
     what = what == NULL ? end : what + 1;
     if (strncmp(path, "/file?", 6) == 0) {
         show_file(fd, what);
+    } else if (strcmp(path, "/env") == 0) {
+        show_json(fd, NULL);
+    } else if (strncmp(path, "/read/", 6) == 0) {
+        show_json(fd, path + 5);
     } else if (strncmp(path, "/env?", 5) == 0) {
         say(fd, getenv(what) == NULL ? 404 : 200, getenv(what) == NULL ? "" : getenv(what));
     } else if (strncmp(path, "/write?", 7) == 0) {
@@ -129,6 +177,13 @@ static void serve(int fd)
     } else {
         say(fd, 200, "ok");
     }
+}
+
+/* The first process of a container has no default for a signal. */
+static void end(int number)
+{
+    (void)number;
+    _exit(0);
 }
 
 int main(int argc, char **argv)
@@ -149,7 +204,7 @@ int main(int argc, char **argv)
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     signal(SIGCHLD, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGTERM, SIG_DFL);
+    signal(SIGTERM, end);
     if (bind(listener, (struct sockaddr *)&addr, sizeof(addr)) < 0 || listen(listener, 512) < 0) {
         fprintf(stderr, "show: cannot listen on PORT: %s\n", strerror(errno));
         return 1;
