@@ -168,23 +168,19 @@ static void say_next(struct strbuf *out, const struct revision *rev, const struc
     strbuf_append_char(out, '.');
 }
 
-/* What there is on the last whole second that was reported. */
-static double in_flight(const struct revision *rev)
-{
-    return window_at(&rev->concurrency_stable, rev->concurrency_stable.last_write);
-}
-
 static void say_hold(struct strbuf *out, const struct revision *rev, const struct holding *h,
                      uint64_t now_ms)
 {
     char text[NUM_DURATION_MAX];
     switch (h->hold) {
+    case HOLD_IN_FLIGHT: {
+        double count = revision_in_flight(rev);
+        strbuf_appendf(out, "%.3g %s in flight", count, count == 1 ? "request is" : "requests are");
+        break;
+    }
     case HOLD_TRAFFIC:
-        if (in_flight(rev) > 0) {
-            strbuf_appendf(out, "%.3g requests are in flight, and", in_flight(rev));
-        }
-        strbuf_appendf(out, "%sthe stable window of %u s has traffic in it",
-                       out->len > 0 ? " " : "", rev->spec.stable_window_s);
+        strbuf_appendf(out, "the stable window of %u s has traffic in it",
+                       rev->spec.stable_window_s);
         break;
     case HOLD_WAITING:
         strbuf_append_str(out, "requests wait for replicas");
@@ -296,7 +292,7 @@ static void add_why(struct jbuild *b, const struct revision *rev, const char *te
     jbuild_double(b, "why.stable", rev->last.stable);
     jbuild_double(b, "why.panic", rev->last.panic);
     jbuild_bool(b, "why.panicMode", rev->decider.panicking);
-    jbuild_double(b, "why.inFlight", in_flight(rev));
+    jbuild_double(b, "why.inFlight", revision_in_flight(rev));
     jbuild_i64(b, "why.excessBurstCapacity", rev->last.excess_burst);
 }
 

@@ -175,6 +175,8 @@ static void take_away(enum hold hold, struct shadow *s)
 {
     struct revision *rev = &s->rev;
     switch (hold) {
+    case HOLD_IN_FLIGHT: /* the copy hears of no requests any more */
+        break;
     case HOLD_TRAFFIC:
         silence_window(&rev->concurrency_stable);
         silence_window(&rev->concurrency_panic);
@@ -281,6 +283,7 @@ static uint64_t hold_until(enum hold hold, const struct revision *rev,
     case HOLD_HISTOGRAM:
     case HOLD_ANNOUNCED:
         return revision_warm(rev, now_ms).until_ms;
+    case HOLD_IN_FLIGHT:
     case HOLD_GRACE:
     case HOLD_STARTING:
     case HOLD_RATE:
@@ -346,5 +349,9 @@ size_t forecast_holds(const struct revision *rev, const struct reports *reports,
             out[count++] = (struct holding){hold, until_ms > now_ms ? until_ms : 0, without};
         }
     }
-    return count > 0 ? count : holds_together(rev, reports, &base, now_ms, out);
+    count = count > 0 ? count : holds_together(rev, reports, &base, now_ms, out);
+    if (base.changes && revision_in_flight(rev) > 0) {
+        out[count++] = (struct holding){HOLD_IN_FLIGHT, 0, base};
+    }
+    return count;
 }

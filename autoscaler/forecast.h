@@ -22,24 +22,26 @@ struct forecast {
 /*
  * X(enum, text): what can hold replicas up. Each is something that can be taken away on the copy;
  * it holds when things would then go down further or sooner. When several hold equally, so that
- * none makes a difference alone, each that would hold alone is meant.
+ * none makes a difference alone, each that would hold alone is meant. Requests in flight hold what
+ * would go down once they have ended; without them is what is foreseen.
  */
-#define HOLD_MAP(X)                                                         \
-    X(HOLD_TRAFFIC, "traffic")       /* requests in the windows */          \
-    X(HOLD_WAITING, "held-requests") /* an activator said that they wait */ \
-    X(HOLD_PANIC, "panic-hold")                                             \
-    X(HOLD_DELAY, "scale-down-delay")                                       \
-    X(HOLD_RATE, "max-scale-down-rate")                                     \
-    X(HOLD_ACTIVATION, "activation-scale")                                  \
-    X(HOLD_MIN, "min-scale")                                                \
-    X(HOLD_INITIAL, "initial-scale")                                        \
-    X(HOLD_NO_ZERO, "scale-to-zero-disabled")                               \
-    X(HOLD_RECENT, "recently-active")                                       \
-    X(HOLD_RETENTION, "retention")                                          \
-    X(HOLD_GRACE, "grace")                                                  \
-    X(HOLD_HISTOGRAM, "histogram")                                          \
-    X(HOLD_ANNOUNCED, "warm-at")                                            \
-    X(HOLD_STARTING, "activating")                                          \
+#define HOLD_MAP(X)                                                                                \
+    X(HOLD_IN_FLIGHT, "in-flight-requests") /* they run: what is foreseen begins with their end */ \
+    X(HOLD_TRAFFIC, "traffic")              /* requests in the windows */                          \
+    X(HOLD_WAITING, "held-requests")        /* an activator said that they wait */                 \
+    X(HOLD_PANIC, "panic-hold")                                                                    \
+    X(HOLD_DELAY, "scale-down-delay")                                                              \
+    X(HOLD_RATE, "max-scale-down-rate")                                                            \
+    X(HOLD_ACTIVATION, "activation-scale")                                                         \
+    X(HOLD_MIN, "min-scale")                                                                       \
+    X(HOLD_INITIAL, "initial-scale")                                                               \
+    X(HOLD_NO_ZERO, "scale-to-zero-disabled")                                                      \
+    X(HOLD_RECENT, "recently-active")                                                              \
+    X(HOLD_RETENTION, "retention")                                                                 \
+    X(HOLD_GRACE, "grace")                                                                         \
+    X(HOLD_HISTOGRAM, "histogram")                                                                 \
+    X(HOLD_ANNOUNCED, "warm-at")                                                                   \
+    X(HOLD_STARTING, "activating")                                                                 \
     X(HOLD_REPORTS, "reports-incomplete")
 
 #define HOLD_ENUM(id, text) id,

@@ -398,6 +398,11 @@ bool revision_averages(const struct revision *rev, uint64_t now_ms, double *out_
     return !window_empty(stable, second) || rev->spec.target_burst_capacity < 0;
 }
 
+double revision_in_flight(const struct revision *rev)
+{
+    return window_at(&rev->concurrency_stable, rev->concurrency_stable.last_write);
+}
+
 void revision_poked(struct revision *rev, double count, uint64_t now_ms)
 {
     bool recent = rev->held_count > 0 && now_ms - rev->held_ms < REVISION_CROWD_MS;

@@ -184,6 +184,9 @@ struct revision_warm {
 };
 struct revision_warm revision_warm(const struct revision *rev, uint64_t now_ms);
 
+/* Requests in flight in the last second that was reported. */
+double revision_in_flight(const struct revision *rev);
+
 /* The two averages in force at now. False: no data. */
 bool revision_averages(const struct revision *rev, uint64_t now_ms, double *out_stable,
                        double *out_panic);
