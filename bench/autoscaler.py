@@ -217,7 +217,7 @@ def idle_once(count, seconds):
         del both
         proc, _, began = world.autoscaler()
         reporter = Reporter(world.folder / "link", [])
-        world.api.pump(10)
+        world.api.pump(10 if seconds > 5 else 1)
         used, begun = proc.cpu_seconds(), time.monotonic()
         world.api.pump(seconds)
         used, spent = proc.cpu_seconds() - used, time.monotonic() - begun
