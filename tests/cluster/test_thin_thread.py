@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from cluster import (ROOT, Load, apply, get, hello, host_of, kubectl, lull, no_restarts,
-                     pods_of, ready_condition, replicas, resolve, run, wait_for, wait_ready,
+from cluster import (Load, apply, get, hello, host_of, kubectl, lull, no_restarts,
+                     pods_of, ready_condition, replicas, resolve, wait_for, wait_ready,
                      wait_zero)
 
 ROUNDS = 3
@@ -146,27 +146,6 @@ def test_an_activator_dies_and_the_other_goes_on(ingress, namespace):
     wait_zero(namespace, "hello-00001")
     status, _, body, _ = ingress.request(host_of(service), timeout=60)
     assert (status, body) == HELLO
-
-
-@own_cluster
-def test_requests_go_on_while_the_api_server_is_away(ingress, namespace):
-    apply(hello(namespace, annotations={"autoscaling.knative.dev/min-scale": "1"}))
-    apply(hello(namespace, "asleep"))
-    service, asleep = wait_ready(namespace), wait_ready(namespace, "asleep")
-    wait_zero(namespace, "asleep-00001")
-    script = str(ROOT / "tests/cluster/cluster.sh")
-    with Load(ingress, host_of(service)) as load:
-        run(script, "kill", "apiserver")
-        good = load.good
-        wait_for("300 requests without the API server", lambda: load.good >= good + 300, 30)
-        run(script, "up", "node")
-        status, _, body, took = ingress.request(host_of(asleep), timeout=60)
-    assert not load.bad
-    assert (status, body) == HELLO
-    print(f"\nafter the API server came back a function was woken in {took:.0f} ms")
-    apply(hello(namespace, "after"))
-    wait_ready(namespace, "after")
-    wait_zero(namespace, "after-00001")
 
 
 def system_pods(part):
