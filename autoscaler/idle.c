@@ -53,9 +53,11 @@ static void judge(struct idle *idle)
     } else if (idle->beyond >= idle->total) {
         idle->verdict = IDLE_BEYOND;
     } else {
-        idle->verdict = variation(idle) < IDLE_SPREAD ? IDLE_EVEN : IDLE_PREDICTED;
         idle->head_ms = percentile(idle, 5) * bin_ms * 9 / 10;
         idle->tail_ms = (percentile(idle, 99) + 1) * bin_ms * 11 / 10;
+        uint64_t span_ms = idle->tail_ms - idle->head_ms;
+        bool wide = span_ms > IDLE_WIDE_BINS * bin_ms && span_ms > IDLE_WIDE_HEADS * idle->head_ms;
+        idle->verdict = wide || variation(idle) < IDLE_SPREAD ? IDLE_EVEN : IDLE_PREDICTED;
     }
 }
 
@@ -91,7 +93,8 @@ void idle_traffic(struct idle *idle, uint64_t now_ms)
     if (idle->last_ms > 0 && now_ms <= idle->last_ms) {
         return;
     }
-    if (idle->last_ms > 0 && now_ms - idle->last_ms >= IDLE_GAP_MS) {
+    if (idle->last_ms > 0 && now_ms - idle->last_ms >= IDLE_GAP_MS &&
+        now_ms - idle->last_ms > idle->least_ms) {
         idle_add(idle, now_ms - idle->last_ms, 1);
     }
     idle->last_ms = now_ms;

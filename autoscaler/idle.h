@@ -23,14 +23,18 @@
 #define IDLE_LEAST 5u
 /* The coefficient of variation of the bins from which on they stand out. */
 #define IDLE_SPREAD 2.0
+/* A span of more bins than this, and more than so many times what lies before it, foretells little:
+ * a replica would be there nearly always. Ours, as is IDLE_LEAST; the rest is the paper's. */
+#define IDLE_WIDE_BINS  120u
+#define IDLE_WIDE_HEADS 3u
 /* Counts are halved when one is as large as this: what is long ago fades. */
 #define IDLE_COUNT_MAX 10000u
 
 /* X(enum, text): what the idle times allow to say. */
-#define IDLE_VERDICT_MAP(X)                                                       \
-    X(IDLE_LEARNING, "learning")    /* too few of them */                         \
-    X(IDLE_BEYOND, "beyond")        /* most are longer than all bins */           \
-    X(IDLE_EVEN, "not-predictable") /* spread too evenly to stand for anything */ \
+#define IDLE_VERDICT_MAP(X)                                                                  \
+    X(IDLE_LEARNING, "learning")    /* too few of them */                                    \
+    X(IDLE_BEYOND, "beyond")        /* most are longer than all bins */                      \
+    X(IDLE_EVEN, "not-predictable") /* spread too evenly or too far to stand for anything */ \
     X(IDLE_PREDICTED, "predicted")
 
 #define IDLE_VERDICT_ENUM(id, text) id,
@@ -41,6 +45,7 @@ const char *idle_verdict_text(enum idle_verdict verdict);
 
 struct idle {
     uint32_t bin_ms;
+    uint32_t least_ms; /* idle times up to this are not counted: a replica is there anyway */
     uint16_t bins[IDLE_BINS];
     uint32_t total;   /* sum of the bins */
     uint32_t beyond;  /* idle times longer than all bins */

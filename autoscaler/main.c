@@ -3,6 +3,7 @@
 #include "loop/program.h"
 #include "autoscaler/autoscaler.h"
 #include "autoscaler/replay.h"
+#include "autoscaler/simulate.h"
 
 static int start(void *part, struct loop *loop, const void *config, struct error *err)
 {
@@ -20,6 +21,9 @@ int main(int argc, char **argv)
         .name = "autoscaler", .options = &config_table, .start = start, .stop = stop};
     if (argc > 1 && strcmp(argv[1], "replay") == 0) {
         return replay_main(argc - 1, argv + 1);
+    }
+    if (argc > 1 && strcmp(argv[1], "simulate") == 0) {
+        return simulate_main(argc - 1, argv + 1);
     }
     struct config config = {0};
     struct autoscaler autoscaler = {0};

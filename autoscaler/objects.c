@@ -57,9 +57,7 @@ static const char *revision_label(const json_t *object)
 static void read_warm_at(struct slice text, struct pa_object *pa)
 {
     struct slice one;
-    bool more = true;
-    while (more && pa->warm_at_count < WARM_AT_MAX) {
-        more = slice_split(&text, ',', &one);
+    while (slice_split(&text, ',', &one) && pa->warm_at_count < WARM_AT_MAX) {
         if (clock_parse_rfc3339(slice_trim(one), &pa->warm_at_wall_ns[pa->warm_at_count], NULL) ==
             0) {
             pa->warm_at_count++;

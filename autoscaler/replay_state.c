@@ -323,6 +323,7 @@ static int read_ahead(const json_t *state, uint64_t origin_ms, struct revision *
     if (rev->spec.histogram) {
         rev->idle = NEW(struct idle);
         idle_init(rev->idle, rev->spec.histogram_bin_ms);
+        rev->idle->least_ms = rev->spec.stable_window_s * 1000;
     }
     const json_t *idle = jget(state, "idle");
     if (idle != NULL && rev->idle != NULL) {

@@ -107,6 +107,9 @@ static void resolve_idle(struct revision *rev)
         rev->idle = NEW(struct idle);
         idle_init(rev->idle, rev->spec.histogram_bin_ms);
     }
+    if (rev->idle != NULL) {
+        rev->idle->least_ms = rev->spec.stable_window_s * 1000;
+    }
 }
 
 void revision_resolve(struct revision *rev, const struct pa_object *pa,

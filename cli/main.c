@@ -36,6 +36,7 @@ static const struct command {
     {"config", cmd_config, "create, change, list and delete ConfigMaps"},
     {"delete", cmd_delete, "delete functions or other objects"},
     {"why", cmd_why, "why a function has the replicas it has"},
+    {"simulate", cmd_simulate, "compare settings on recorded or made-up traffic"},
     {"top", cmd_top, "replicas, requests and memory of every function"},
     {"doctor", cmd_doctor, "look for what is wrong with the installation"},
     {"install", cmd_install, "put Lull onto a Kubernetes cluster"},

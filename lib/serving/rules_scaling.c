@@ -231,10 +231,8 @@ static void check_warm_at(struct rules *r, const json_t *a)
     struct slice rest = f.value;
     struct slice one;
     unsigned count = 0;
-    bool more = true;
-    while (more) {
+    while (slice_split(&rest, ',', &one)) {
         int64_t wall_ns;
-        more = slice_split(&rest, ',', &one);
         if (clock_parse_rfc3339(slice_trim(one), &wall_ns, NULL) < 0 || ++count > WARM_AT_MAX) {
             problem_invalid(r->p, f.key, f.value);
             problem_details(r->p,

@@ -146,6 +146,16 @@ void window_rested(struct window *w, int64_t second)
     }
 }
 
+void window_pass(struct window *w, int64_t second)
+{
+    if (w->written && second - w->last_write >= (int64_t)w->seconds) {
+        forget_all(w);
+        w->last_write = second; /* first_write stays: all the time in between was seen */
+    } else {
+        window_touch(w, second);
+    }
+}
+
 bool window_empty(const struct window *w, int64_t second)
 {
     return !w->written || second - w->last_write > (int64_t)w->seconds;

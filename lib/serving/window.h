@@ -47,6 +47,8 @@ void window_touch(struct window *w, int64_t second);
  */
 void window_rest(struct window *w);
 void window_rested(struct window *w, int64_t second);
+/* The same as window_touch for every second since the last write up to `second`. */
+void window_pass(struct window *w, int64_t second);
 
 /* Nothing was recorded in the window that ends at `second`: there is no average. */
 bool window_empty(const struct window *w, int64_t second);

@@ -68,6 +68,34 @@ static void verdicts(void **state)
     }
 }
 
+/* Five times 5 minutes and five times as said: a span of more than two hours that begins early, or
+ * one that is far off. */
+static void a_wide_span_foretells_only_what_is_far_off(void **state)
+{
+    static const struct {
+        uint64_t minutes[2];
+        enum idle_verdict want;
+    } rows[] = {{{5, 100}, IDLE_PREDICTED}, {{5, 120}, IDLE_EVEN}, {{80, 200}, IDLE_PREDICTED}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct idle idle = made_of(NULL, 0);
+        idle_add(&idle, rows[i].minutes[0] * MINUTE, 5);
+        idle_add(&idle, rows[i].minutes[1] * MINUTE, 5);
+        assert_int_equal(idle_window(&idle).verdict, rows[i].want);
+    }
+}
+
+static void what_the_window_covers_is_no_idle_time(void **state)
+{
+    struct idle idle;
+    idle_init(&idle, IDLE_BIN_MS);
+    idle.least_ms = 60000;
+    idle_traffic(&idle, 1000);
+    idle_traffic(&idle, 61000);
+    assert_int_equal(idle.total, 0);
+    idle_traffic(&idle, 121001);
+    assert_int_equal(idle.total, 1);
+}
+
 static void short_gaps_and_backward_steps_are_no_idle_times(void **state)
 {
     struct idle idle;
@@ -228,6 +256,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(percentiles_are_those_of_the_paper),
         cmocka_unit_test(verdicts),
+        cmocka_unit_test(a_wide_span_foretells_only_what_is_far_off),
+        cmocka_unit_test(what_the_window_covers_is_no_idle_time),
         cmocka_unit_test(short_gaps_and_backward_steps_are_no_idle_times),
         cmocka_unit_test(any_idle_times_keep_their_promises),
         cmocka_unit_test(what_makes_no_sense_is_not_taken_from_a_status),

@@ -194,6 +194,41 @@ static void the_maximum_lasts_for_the_delay(void **state)
     window_max_fini(&m);
 }
 
+/* What is passed over in one step is as if each second had been touched; numbers are whole. */
+static void passing_is_touching_every_second(void **state)
+{
+    uint64_t x = 7;
+    for (int round = 0; round < 400; round++) {
+        struct window a;
+        struct window b;
+        uint32_t seconds = 3 + (uint32_t)(round % 20);
+        int64_t now = T0;
+        window_init(&a, seconds);
+        window_init(&b, seconds);
+        window_touch(&a, now);
+        window_touch(&b, now);
+        for (int i = 0; i < 12; i++) {
+            x = x * 6364136223846793005ull + 1442695040888963407ull;
+            int64_t gap = (int64_t)((x >> 40) % (3 * seconds));
+            double value = (double)((x >> 33) % 5);
+            for (int64_t s = now + 1; s <= now + gap; s++) {
+                window_touch(&a, s);
+            }
+            if (gap > 0) {
+                window_pass(&b, now + gap);
+            }
+            now += gap + 1;
+            window_record(&a, now, value);
+            window_record(&b, now, value);
+            assert_true(window_average(&a, now) == window_average(&b, now));
+            assert_true(window_average(&a, now + 1) == window_average(&b, now + 1));
+            assert_int_equal(window_empty(&a, now), window_empty(&b, now));
+        }
+        window_fini(&a);
+        window_fini(&b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -209,6 +244,7 @@ int main(void)
         cmocka_unit_test(zeros_cost_no_memory),
         cmocka_unit_test(a_resized_window_keeps_what_fits),
         cmocka_unit_test(the_maximum_lasts_for_the_delay),
+        cmocka_unit_test(passing_is_touching_every_second),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
