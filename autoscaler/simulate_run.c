@@ -126,6 +126,7 @@ void sim_begin(struct sim *sim)
     sim->starts_len = 0;
     sim->replicas_us = 0;
     struct pa_object pa = sim->setting->pa; /* at zero, and known for long */
+    pa.deployment = xstrdup(pa.deployment); /* the revision takes it */
     pa.has_active = true;
     pa.active = PLAN_INACTIVE;
     pa.initialized = true;
