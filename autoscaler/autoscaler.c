@@ -61,6 +61,7 @@ static int start_engine(struct autoscaler *a, const struct config *config, struc
         .on_note = on_note,
         .on_tick = on_tick,
         .on_ready = on_ready,
+        .traffic = &a->traffic,
         .arg = a,
     };
     a->engine_started = true;
@@ -121,6 +122,12 @@ int autoscaler_start(struct autoscaler *a, struct loop *loop, const struct confi
         return rc;
     }
     scraper_init(&a->scraper, &a->engine);
+    if (config->traffic_log[0] != '\0') {
+        rc = traffic_log_open(&a->traffic, config->traffic_log, err);
+        if (rc < 0) {
+            return error_prefix(err, rc, "--traffic-log");
+        }
+    }
     rc = start_engine(a, config, err);
     rc = rc < 0 ? rc : start_elector(a, config, err);
     rc = rc < 0 ? rc : start_stat_server(a, config, err);
@@ -153,6 +160,7 @@ void autoscaler_stop(struct autoscaler *a)
     a->admin.draining = true;
     admin_close(&a->admin, NULL, NULL);
     stat_server_close(&a->stat_server, NULL, NULL);
+    traffic_log_close(&a->traffic);
     if (a->engine_started) {
         scraper_close(&a->scraper);
         engine_lead(&a->engine, false);

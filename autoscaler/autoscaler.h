@@ -19,6 +19,7 @@ struct autoscaler {
     struct stat_server stat_server;
     struct scraper scraper;
     struct admin admin;
+    struct traffic_log traffic;
     struct signals signals;
     struct lifeline lifeline;
     bool engine_started; /* private: parts that are to be closed */

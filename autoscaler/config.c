@@ -27,6 +27,9 @@ static const struct option_row rows[] = {
     OPTION(struct config, lease_duration_ms, DURATION_MS, "LULL_LEASE_DURATION", "lease-duration",
            "8s", .min = 1000, .max = 300000,
            .help = "so long after a leader's last sign another one takes over"),
+    OPTION(struct config, traffic_log, STRING, "LULL_TRAFFIC_LOG", "traffic-log", "",
+           .help = "file for what traffic each revision had, for lull simulate; it and its older "
+                   "half (.1) have at most 8 MiB each; empty: none"),
 };
 
 const struct option_table config_table = {

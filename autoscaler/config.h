@@ -14,6 +14,7 @@ struct config {
     char *system_namespace;
     char *lease; /* "": none, this one leads */
     uint64_t lease_duration_ms;
+    char *traffic_log; /* "": none */
 };
 
 extern const struct option_table config_table;

@@ -168,6 +168,11 @@ void engine_stat(struct engine *e, const struct stat_message *message, unsigned 
     double rps = (s->request_count - s->proxied_request_count) / (double)(missed + 1);
     revision_record(rev, loop_now_ms(e->loop), missed, s->concurrency - s->proxied_concurrency,
                     rps);
+    if (e->options.traffic != NULL) {
+        double busy_ms = (s->concurrency - s->proxied_concurrency) * 1000 * (missed + 1);
+        traffic_log_add(e->options.traffic, clock_wall_ns(), rev->key,
+                        s->request_count - s->proxied_request_count, busy_ms);
+    }
     if (s->concurrency > 0 && rev->replicas == 0 && rev->goal <= 0) {
         revision_poked(rev, 1, loop_now_ms(e->loop));
         engine_evaluate(e, rev, ENGINE_HELD);
@@ -261,6 +266,9 @@ static void run_tick(struct engine *e)
 {
     uint64_t now_ms = loop_now_ms(e->loop);
     reports_check(&e->reports, now_ms);
+    if (e->options.traffic != NULL) {
+        traffic_log_flush(e->options.traffic, now_ms);
+    }
     if (!e->started) {
         return;
     }

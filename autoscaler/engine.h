@@ -17,6 +17,7 @@
 #include "kube/cache.h"
 #include "serving/stat.h"
 #include "autoscaler/revision.h"
+#include "autoscaler/traffic_log.h"
 
 #define ENGINE_TICK_MS  250u
 #define ENGINE_BURST_MS 500u /* least time between decisions that a burst asks for */
@@ -28,6 +29,7 @@ struct engine_options {
     enum pod_address pod_address;
     /* A note for every activator; payload is borrowed. Optional. */
     void (*on_note)(void *arg, struct slice payload);
+    struct traffic_log *traffic; /* what activators report is noted there; optional, borrowed */
     /* Called on every tick, after decisions: the scraper's turn. Optional. */
     void (*on_tick)(void *arg, unsigned slot);
     /* Ready to decide: the first lists are in. Once. Optional. */

@@ -428,6 +428,7 @@ static void args_add(struct supervisor *s)
     }
     part_arg(autoscaler, "--link-listen", "unix:%s/run/autoscaler.sock", home);
     part_arg(autoscaler, "--pod-address", "unix");
+    part_arg(autoscaler, "--traffic-log", "%s/traffic.log", home);
 }
 
 static int prepare(struct supervisor *s, struct error *err)
