@@ -455,7 +455,7 @@ static bool takes_next(const char *flag)
 static bool take_repeated(struct simulation *s, int argc, char *const *argv, char **out_argv,
                           char **files, int *out_argc)
 {
-    static char output[] = "--output";
+    char *output = (char *)(uintptr_t) "--output"; /* which nobody writes to */
     int file_count = 0;
     *out_argc = 0;
     for (int i = 0; i < argc; i++) {

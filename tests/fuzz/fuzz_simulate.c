@@ -53,7 +53,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct error err = {0};
     struct sim_setting setting;
-    struct slice text = slice_of(data, size);
+    struct slice text = slice_of((const char *)data, size);
     struct slice line = SLICE_EMPTY;
     struct slice rest = text;
     (void)slice_split(&rest, '\n', &line);
