@@ -14,27 +14,26 @@ static bool inside_character(char byte)
     return ((unsigned char)byte & 0xc0) == 0x80; /* not the first byte of a UTF-8 character */
 }
 
-/* Fits the sentence into out: of a function's last words the end tells most, of all else the
- * beginning does. */
+/* Fits the sentence into out: of a function's last words the end tells most; a container runtime
+ * says what it did first and what failed last; of all else the beginning tells most. */
 static void put_message(struct pod_view *out, enum replica_trouble trouble, struct slice message)
 {
-    size_t room = sizeof(out->message) - sizeof("…");
-    const char *before = "", *after = "";
-    if (message.len >= sizeof(out->message) && trouble == TROUBLE_EXITED) {
-        size_t from = message.len - room;
-        while (from < message.len && inside_character(message.ptr[from])) {
-            from++;
-        }
-        message = slice_sub(message, from, message.len);
-        before = "…";
-    } else if (message.len >= sizeof(out->message)) {
-        while (room > 0 && inside_character(message.ptr[room])) {
-            room--;
-        }
-        message = slice_sub(message, 0, room);
-        after = "…";
+    if (message.len < sizeof(out->message)) {
+        snprintf(out->message, sizeof(out->message), "%.*s", SLICE_FMT(message));
+        return;
     }
-    snprintf(out->message, sizeof(out->message), "%s%.*s%s", before, SLICE_FMT(message), after);
+    size_t room = sizeof(out->message) - sizeof("…");
+    size_t first = trouble == TROUBLE_EXITED ? 0 : trouble == TROUBLE_WAITING ? room / 3 : room;
+    size_t from = message.len - (room - first);
+    while (first > 0 && inside_character(message.ptr[first])) {
+        first--;
+    }
+    while (from < message.len && inside_character(message.ptr[from])) {
+        from++;
+    }
+    snprintf(out->message, sizeof(out->message), "%.*s…%.*s",
+             SLICE_FMT(slice_sub(message, 0, first)),
+             SLICE_FMT(slice_sub(message, from, message.len)));
 }
 
 static void put(struct pod_view *out, enum replica_trouble trouble, struct slice reason,

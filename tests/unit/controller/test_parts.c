@@ -106,8 +106,8 @@ static void pods_are_read(void **state)
     assert_false(pod_read(other, &got));
 }
 
-/* A long sentence keeps its beginning, a function's last words their end, and no character is cut
- * in half: half a character would be no JSON. */
+/* A long sentence of the runtime keeps both ends, a function's last words theirs, and no character
+ * is cut in half: half a character would be no JSON. */
 static void long_messages_are_cut(void **state)
 {
     (void)state;
@@ -120,7 +120,7 @@ static void long_messages_are_cut(void **state)
         if (i == 0) {
             snprintf(text, sizeof(text),
                      POD(USER("\"state\":{\"waiting\":{\"reason\":\"ErrImagePull\","
-                              "\"message\":\"begin%s\"}}")),
+                              "\"message\":\"begin%send\"}}")),
                      words);
         } else {
             snprintf(text, sizeof(text),
@@ -137,11 +137,11 @@ static void long_messages_are_cut(void **state)
         assert_non_null(valid);
         if (i == 0) {
             assert_memory_equal(got.message, "begin", 5);
-            assert_string_equal(got.message + len - 3, "…");
+            assert_non_null(strstr(got.message, "…"));
         } else {
             assert_memory_equal(got.message, "…", 3);
-            assert_string_equal(got.message + len - 3, "end");
         }
+        assert_string_equal(got.message + len - 3, "end");
     }
 }
 
