@@ -211,13 +211,16 @@ static bool is_listed(const struct reconcile_env *env, const char *name)
     return false;
 }
 
-static bool listed_names(const struct reconcile_env *env, const char *host)
+bool certificate_listed_for(const struct reconcile_env *env, const char *host,
+                            char out[static OBJECT_BUF])
 {
-    char name[OBJECT_BUF];
     struct tls_secret secret;
+    if (!certificates_on(env)) {
+        return false;
+    }
     struct slice rest = slice_str(env->settings->network.tls_secrets);
-    for (unsigned i = 0; i < LISTED_MAX && next_listed(&rest, name); i++) {
-        env->tls_secret(env->arg, env->settings->system_namespace, name, &secret);
+    for (unsigned i = 0; i < LISTED_MAX && next_listed(&rest, out); i++) {
+        env->tls_secret(env->arg, env->settings->system_namespace, out, &secret);
         if (names_host(&secret, host)) {
             return true;
         }
@@ -295,12 +298,13 @@ static bool opted_out(const json_t *object)
 struct condition certificate_of_host(const struct reconcile_env *env, const json_t *object,
                                      const char *host, bool *out_https)
 {
+    char listed[OBJECT_BUF];
     *out_https = false;
     if (!certificates_on(env) || !env->settings->network.external_tls || opted_out(object)) {
         return (struct condition){CERTIFICATE, STATUS_TRUE, "TLSNotEnabled",
                                   "external-domain-tls is not enabled", false};
     }
-    if (listed_names(env, host)) {
+    if (certificate_listed_for(env, host, listed)) {
         *out_https = true;
         return (struct condition){CERTIFICATE, STATUS_TRUE, "", "", false};
     }

@@ -28,6 +28,9 @@ enum certificate_progress certificate_of_mapping(const struct reconcile_env *env
                                                  const json_t *mapping, bool may_show,
                                                  struct plan *plan, struct error *err,
                                                  struct condition *out);
+/* The name of a listed Secret (tls-secrets) whose certificate counts for the host; false: none. */
+bool certificate_listed_for(const struct reconcile_env *env, const char *host,
+                            char out[static OBJECT_BUF]);
 /*
  * For a host without a Secret of its own, as external-domain-tls has it: True when a listed
  * certificate counts for it (*out_https), or when it is served in the clear all the same.

@@ -20,6 +20,7 @@
 #include "json/jparse.h"
 #include "kube/event.h"
 #include "controller/admin.h"
+#include "controller/gateway.h"
 #include "controller/meta.h"
 
 enum {
@@ -231,6 +232,7 @@ static struct reconcile_env env_of(struct controller *c, char now[static CLOCK_R
         .revisions_of = objects_revisions_of,
         .digests = c->resolver == NULL ? NULL : ask_digests,
         .tls_secret = c->tls_secrets == NULL ? NULL : ask_tls_secret,
+        .gateway = objects_knows(&c->objects, gateway_kind(&c->settings)),
         .arg = &c->objects,
     };
     env.now = clock_format_rfc3339(env.now_ns, 0, now, CLOCK_RFC3339_MAX);
@@ -285,6 +287,10 @@ static void reconcile(const struct reconcile_env *env, enum kind_id kind, const 
         break;
     case KIND_CONFIGMAP:
         reconcile_network(env, object, plan);
+        break;
+    case KIND_INGRESS:
+    case KIND_HTTPROUTE:
+        reconcile_gateway(env, kind, object, plan);
         break;
     default:
         break;
@@ -393,6 +399,43 @@ static void bad_config(struct controller *c, const char *name, const struct erro
     kube_event_post(c->client, &event);
 }
 
+/* The objects of another gateway, once somebody asks for them. */
+static void watch_gateway(struct controller *c)
+{
+    struct error err = {0};
+    enum kind_id kind = gateway_kind(&c->settings);
+    if (kind != KIND_COUNT && objects_gateway(&c->objects, kind, &err) < 0) {
+        LOG_ERROR("cannot watch the gateway's kind", LOG_ERR(&err));
+    }
+}
+
+static void on_gateway(void *arg)
+{
+    struct controller *c = arg;
+    if (objects_synced(&c->objects)) {
+        objects_each(&c->objects, KIND_ROUTE);
+        objects_each(&c->objects, KIND_DOMAINMAPPING);
+    }
+}
+
+/* Says once that the gateway's kind is not there, or not for us. */
+static void check_gateway(struct controller *c)
+{
+    enum kind_id kind = gateway_kind(&c->settings);
+    const char *trouble = kind == KIND_COUNT ? "" : objects_gateway_trouble(&c->objects, kind);
+    bool lost = trouble[0] != '\0' && !c->link_lost;
+    if (lost && !c->gateway_lost) {
+        struct error err = {.code = ERR_NOT_FOUND};
+        (void)error_set(&err, ERR_NOT_FOUND,
+                        "gateway-kind: %s of %s/%s cannot be watched (is the kind installed, and "
+                        "gateway.kind set in the chart?): %.200s",
+                        kind_row(kind)->plural, kind_row(kind)->group, kind_row(kind)->version,
+                        trouble);
+        bad_config(c, CONFIG_NETWORK, &err);
+    }
+    c->gateway_lost = lost;
+}
+
 static void on_config(void *arg, const char *name, const json_t *data)
 {
     struct controller *c = arg;
@@ -405,12 +448,15 @@ static void on_config(void *arg, const char *name, const json_t *data)
         return;
     }
     LOG_INFO("settings read", LOG_STR("name", name));
+    watch_gateway(c);
     if (objects_synced(&c->objects)) {
         objects_each(&c->objects, KIND_SERVICE);
         objects_each(&c->objects, KIND_CONFIGURATION);
         objects_each(&c->objects, KIND_ROUTE);
         objects_each(&c->objects, KIND_DOMAINMAPPING);
         objects_each(&c->objects, KIND_SECRET);
+        objects_each(&c->objects, KIND_INGRESS);
+        objects_each(&c->objects, KIND_HTTPROUTE);
     }
     if (strcmp(name, CONFIG_NETWORK) == 0 && data != NULL) {
         work_queue_add(c->queue, KIND_CONFIGMAP, c->config->system_namespace, name);
@@ -500,6 +546,7 @@ static void on_link_check(struct timer *timer)
         LOG_INFO("the API server is back");
     }
     c->link_lost = lost;
+    check_gateway(c);
     give_back(c);
 }
 
@@ -579,8 +626,11 @@ static int start_api(struct controller *c, struct error *err)
         return rc;
     }
     c->queue = work_queue_new(c->loop, RUNS_MAX, on_run, c);
-    struct objects_events events = {
-        .on_key = on_key, .on_config = on_config, .on_synced = on_synced, .arg = c};
+    struct objects_events events = {.on_key = on_key,
+                                    .on_config = on_config,
+                                    .on_synced = on_synced,
+                                    .on_gateway = on_gateway,
+                                    .arg = c};
     c->objects_started = true;
     c->link_started = true;
     timer_init(&c->link, c->loop, on_link_check, c);

@@ -49,6 +49,7 @@ struct controller {
     struct elector *elector;         /* NULL: no lease, we lead */
     struct timer drain;              /* after SIGTERM, until the webhook may go */
     bool link_lost;
+    bool gateway_lost; /* the log has said that its kind cannot be watched */
     bool link_started;
     bool draining;
     struct log_limit complaints;

@@ -17,6 +17,7 @@
 #include "json/jparse.h"
 #include "controller/certificates.h"
 #include "controller/conditions.h"
+#include "controller/gateway.h"
 #include "controller/meta.h"
 #include "controller/reconcile.h"
 
@@ -184,6 +185,9 @@ void reconcile_domain_mapping(const struct reconcile_env *env, const json_t *map
         ingress_of(env, mapping, &target, is_claimed),
         certificate,
     };
+    if (is_claimed && strcmp(target.resolved.status, STATUS_TRUE) == 0) {
+        gateway_sync(env, mapping, "", meta_name(mapping), plan);
+    }
     strbuf_init(&url, URL_MAX);
     (https ? network_tls_url : network_url)(&env->settings->network, meta_name(mapping), &url);
     struct condition ready = conditions_ready(conditions, 4);

@@ -29,6 +29,11 @@ void keeper_fini(struct keeper *k)
     strbuf_fini(&k->scratch);
 }
 
+static bool is_gateway(enum kind_id kind)
+{
+    return kind == KIND_INGRESS || kind == KIND_HTTPROUTE;
+}
+
 size_t kept_size(enum kind_id kind)
 {
     return kind == KIND_REVISION ? sizeof(struct revision_kept) : sizeof(struct kept);
@@ -49,6 +54,7 @@ const char *const *kept_without(enum kind_id kind)
                                                  NULL};
     static const char *const scaler[] = {"metadata.managedFields", "metadata.labels",
                                          "metadata.annotations", "status.currentMetrics", NULL};
+    static const char *const gateway[] = {"metadata.managedFields", "spec", "status", NULL};
     static const char *const secret[] = {"metadata.managedFields", "data", NULL};
     static const char *const pod[] = {"metadata.managedFields", "metadata.annotations",
                                       "metadata.ownerReferences", "spec", NULL};
@@ -57,6 +63,7 @@ const char *const *kept_without(enum kind_id kind)
            : kind == KIND_HPA           ? scaler
            : kind == KIND_POD           ? pod
            : kind == KIND_SECRET        ? secret
+           : is_gateway(kind)           ? gateway
                                         : any;
 }
 
@@ -204,6 +211,14 @@ int kept_read(struct keeper *k, enum kind_id kind, const json_t *object, struct 
         read_age(object, CONTAINER_OF(kept, struct revision_kept, kept));
     } else if (kind == KIND_DOMAINMAPPING) {
         kept->target = xstrdup(jpeek_cstr(object, "spec.ref.name"));
+    } else if (is_gateway(kind)) {
+        bool of_route = strcmp(meta_label(object, LABEL_GATEWAY), GATEWAY_ROUTE) == 0;
+        free(kept->owner);
+        kept->owner_kind = of_route ? KIND_ROUTE : KIND_DOMAINMAPPING;
+        kept->owner = xstrdup(of_route ? meta_label(object, LABEL_ROUTE)
+                                       : jpeek_cstr(object, "metadata.name"));
+        kept->target = xstrdup(
+            meta_label(object, of_route ? LABEL_ROUTE_NAMESPACE : LABEL_DOMAIN_MAPPING_NAMESPACE));
     } else if (kind == KIND_CLUSTERDOMAINCLAIM) {
         kept->target = xstrdup(jpeek_cstr(object, "spec.namespace"));
     }

@@ -22,7 +22,8 @@ struct kept {
     /* Of a Route the Revisions that spec and status name, of a Configuration the latest ones. */
     char **revisions; /* NULL ends; NULL: none */
     char **follows;   /* Routes: Configurations whose latest revision it follows */
-    char *target;     /* DomainMappings: the name in spec.ref; ClusterDomainClaims: the namespace */
+    char *target;     /* DomainMappings: the name in spec.ref; ClusterDomainClaims: the namespace;
+                    objects for another     gateway: that of the owner */
 };
 
 /* Of a Revision. */

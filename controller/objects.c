@@ -149,6 +149,40 @@ static void mapping_key(void *arg, const char *ns, const char *from)
     key(arg, KIND_DOMAINMAPPING, ns, from);
 }
 
+static const enum kind_id gateways[] = {KIND_INGRESS, KIND_HTTPROUTE};
+
+/* An object for another gateway, by the host. */
+static void gateway_key(struct objects *o, const char *host)
+{
+    for (size_t i = 0; i < ARRAY_LEN(gateways); i++) {
+        if (o->caches[gateways[i]] != NULL) {
+            key(o, gateways[i], o->settings->system_namespace, host);
+        }
+    }
+}
+
+/* host: of a Route in ns. */
+static void route_host_key(void *arg, const char *ns, const char *host)
+{
+    (void)ns;
+    gateway_key(arg, host);
+}
+
+static void gateway_changed(const struct objects_cache_arg *ca, const struct kube_entry *entry,
+                            const struct kept *old, const struct kept *now)
+{
+    struct objects *o = ca->o;
+    if (old != NULL) {
+        ref_index_remove(&o->gateways_by_owner, old->target, old->owner, entry->name);
+        key(o, old->owner_kind, old->target, old->owner);
+    }
+    if (now != NULL) {
+        ref_index_add(&o->gateways_by_owner, now->target, now->owner, entry->name);
+        key(o, now->owner_kind, now->target, now->owner);
+        key(o, ca->kind, entry->ns, entry->name);
+    }
+}
+
 /* The copy of the domain's certificate, where there is one. */
 static void copy_key(struct objects *o, const char *domain)
 {
@@ -168,6 +202,7 @@ static void index_mapping(struct objects *o, const struct kube_entry *entry,
     change(&o->mappings_by_domain, "", entry->name, entry->ns);
     key(o, KIND_CLUSTERDOMAINCLAIM, "", entry->name);
     copy_key(o, entry->name);
+    gateway_key(o, entry->name);
 }
 
 struct domain {
@@ -268,6 +303,13 @@ static void changed(const struct objects_cache_arg *ca, const struct kube_entry 
         copy_changed(o, entry);
         return;
     }
+    if (ca->kind == KIND_INGRESS || ca->kind == KIND_HTTPROUTE) {
+        gateway_changed(ca, entry, old, now);
+        return;
+    }
+    if (ca->kind == KIND_ROUTE) {
+        ref_index_each(&o->gateways_by_owner, entry->ns, entry->name, route_host_key, o);
+    }
     if (ca->kind == KIND_ROUTE || ca->kind == KIND_SERVICE) {
         ref_index_each(&o->mappings_by_target, entry->ns, entry->name, mapping_key, o);
     }
@@ -320,15 +362,26 @@ static void on_synced(void *arg)
     }
 }
 
+static void on_gateway_synced(void *arg)
+{
+    const struct objects_cache_arg *ca = arg;
+    ca->o->events.on_gateway(ca->o->events.arg);
+}
+
+static bool is_gateway(enum kind_id kind)
+{
+    return kind == KIND_INGRESS || kind == KIND_HTTPROUTE;
+}
+
 /* --- life
  * -------------------------------------------------------------------------------------------------------
  */
 
 static const char *namespace_of(const struct objects *o, enum kind_id kind)
 {
-    return kind == KIND_CONFIGMAP ? o->settings->system_namespace
-           : kind == KIND_SECRET  ? o->settings->certificate_namespace
-                                  : NULL;
+    return kind == KIND_CONFIGMAP || is_gateway(kind) ? o->settings->system_namespace
+           : kind == KIND_SECRET                      ? o->settings->certificate_namespace
+                                                      : NULL;
 }
 
 static int cache_start(struct objects *o, enum kind_id kind, struct error *err)
@@ -342,6 +395,7 @@ static int cache_start(struct objects *o, enum kind_id kind, struct error *err)
         .ns = namespace_of(o, kind),
         .label_selector = made_by_us            ? LABEL_REVISION
                           : kind == KIND_SECRET ? LABEL_CERTIFICATE
+                          : is_gateway(kind)    ? LABEL_GATEWAY
                                                 : NULL,
         .without = kept_without(kind),
         .optional = kind == KIND_HPA,
@@ -351,7 +405,7 @@ static int cache_start(struct objects *o, enum kind_id kind, struct error *err)
         .on_add = on_add,
         .on_update = on_update,
         .on_delete = on_delete,
-        .on_synced = on_synced,
+        .on_synced = is_gateway(kind) ? on_gateway_synced : on_synced,
         .arg = ca,
     };
     return kube_cache_start(o->client, &options, &o->caches[kind], err);
@@ -371,6 +425,7 @@ int objects_start(struct objects *o, struct kube_client *client, bool cluster,
     ref_index_init(&o->revisions_by_owner);
     ref_index_init(&o->mappings_by_target);
     ref_index_init(&o->mappings_by_domain);
+    ref_index_init(&o->gateways_by_owner);
     for (size_t i = 0; i < ARRAY_LEN(watched); i++) {
         o->n_unsynced += is_watched(o, watched[i]);
     }
@@ -387,6 +442,28 @@ int objects_start(struct objects *o, struct kube_client *client, bool cluster,
     return 0;
 }
 
+int objects_gateway(struct objects *o, enum kind_id kind, struct error *err)
+{
+    if (o->caches[kind] != NULL) {
+        return 0;
+    }
+    int rc = cache_start(o, kind, err);
+    o->n_open += rc == 0 ? 1 : 0;
+    return rc;
+}
+
+enum kind_id objects_knows(const struct objects *o, enum kind_id kind)
+{
+    bool known =
+        kind != KIND_COUNT && o->caches[kind] != NULL && kube_cache_synced(o->caches[kind]);
+    return known ? kind : KIND_COUNT;
+}
+
+const char *objects_gateway_trouble(const struct objects *o, enum kind_id kind)
+{
+    return o->caches[kind] == NULL ? "" : kube_cache_trouble(o->caches[kind]);
+}
+
 static void on_closed(void *arg)
 {
     struct objects *o = arg;
@@ -400,6 +477,7 @@ static void on_closed(void *arg)
     ref_index_fini(&o->revisions_by_owner);
     ref_index_fini(&o->mappings_by_target);
     ref_index_fini(&o->mappings_by_domain);
+    ref_index_fini(&o->gateways_by_owner);
     keeper_fini(&o->keeper);
     o->close_cb(o->close_arg);
 }
@@ -409,9 +487,9 @@ void objects_close(struct objects *o, void (*cb)(void *arg), void *arg)
     o->close_cb = cb;
     o->close_arg = arg;
     o->n_open++; /* for this call */
-    for (size_t i = 0; i < ARRAY_LEN(watched); i++) {
-        if (o->caches[watched[i]] != NULL) {
-            kube_cache_close(o->caches[watched[i]], on_closed, o);
+    for (size_t i = 0; i < ARRAY_LEN(o->caches); i++) {
+        if (o->caches[i] != NULL) {
+            kube_cache_close(o->caches[i], on_closed, o);
         }
     }
     on_closed(o);

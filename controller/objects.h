@@ -19,6 +19,8 @@ struct objects_events {
     void (*on_config)(void *arg, const char *name, const json_t *data);
     /* All caches have their first list. Once. */
     void (*on_synced)(void *arg);
+    /* The objects of another gateway are known, of the kind that objects_gateway asked for. */
+    void (*on_gateway)(void *arg);
     void *arg;
 };
 
@@ -42,8 +44,9 @@ struct objects {
     struct ref_index revisions_by_owner; /* Configuration ← Revisions */
     struct ref_index mappings_by_target; /* Route ← DomainMappings that lead to it */
     struct ref_index mappings_by_domain; /* domain ← namespaces with a DomainMapping of that name */
-    bool at_rest;                        /* the change that is under way: see on_key */
-    bool cluster;                        /* kinds that only a cluster has are watched too */
+    struct ref_index gateways_by_owner; /* Route ← hosts with an object of another gateway */
+    bool at_rest;                       /* the change that is under way: see on_key */
+    bool cluster;                       /* kinds that only a cluster has are watched too */
     size_t n_unsynced;
     size_t n_open;
     void (*close_cb)(void *arg);
@@ -55,6 +58,12 @@ struct objects {
 MUST_CHECK int objects_start(struct objects *o, struct kube_client *client, bool cluster,
                              const struct settings *settings, const struct objects_events *events,
                              struct error *err);
+/* Watches the kind (KIND_INGRESS, KIND_HTTPROUTE) from now on, in the system namespace. */
+MUST_CHECK int objects_gateway(struct objects *o, enum kind_id kind, struct error *err);
+/* kind where its objects are known, else KIND_COUNT. */
+enum kind_id objects_knows(const struct objects *o, enum kind_id kind);
+/* What is wrong with that watch, "" when it is open. */
+const char *objects_gateway_trouble(const struct objects *o, enum kind_id kind);
 void objects_close(struct objects *o, void (*cb)(void *arg), void *arg);
 
 bool objects_synced(const struct objects *o);

@@ -94,6 +94,8 @@ struct reconcile_env {
     void (*digests)(void *arg, const json_t *revision, struct digests *out);
     /* NULL: the ingress does not speak TLS. Begins reading it, and says what is known. */
     void (*tls_secret)(void *arg, const char *ns, const char *name, struct tls_secret *out);
+    enum kind_id
+        gateway; /* the kind that is known of another gateway's objects; KIND_COUNT: none */
     void *arg;
 };
 
@@ -118,6 +120,10 @@ void reconcile_domain_claim(const struct reconcile_env *env, const json_t *claim
  * are made. */
 void reconcile_certificate(const struct reconcile_env *env, const json_t *copy, struct plan *plan);
 void reconcile_network(const struct reconcile_env *env, const json_t *config, struct plan *plan);
+
+/* gateway.c: an object for another gateway that nobody wants goes. */
+void reconcile_gateway(const struct reconcile_env *env, enum kind_id kind, const json_t *object,
+                       struct plan *plan);
 
 /* The revision is the Configuration's own, made from its present generation or an equal one. */
 bool configuration_owns(const struct reconcile_env *env, const json_t *configuration,

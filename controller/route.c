@@ -14,6 +14,7 @@
 #include "serving/traffic.h"
 #include "controller/certificates.h"
 #include "controller/conditions.h"
+#include "controller/gateway.h"
 #include "controller/meta.h"
 #include "controller/placeholder.h"
 #include "controller/reconcile.h"
@@ -266,6 +267,7 @@ void reconcile_route(const struct reconcile_env *env, const json_t *route, struc
         json_object_set(status, "traffic", before);
     }
     set_addresses(&v, status);
+    gateway_sync_route(env, route, status, plan);
     plan_status(plan, KIND_ROUTE, route, status);
     rollout_fini(&shares);
     targets_fini(&targets);

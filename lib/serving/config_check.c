@@ -50,7 +50,9 @@ static int check_network(const json_t *data, struct error *err)
 {
     struct network_config fresh;
     network_config_init(&fresh);
-    return network_config_read(&fresh, data, err);
+    int rc = network_config_read(&fresh, data, err);
+    network_config_fini(&fresh);
+    return rc;
 }
 
 static int check_observability(const json_t *data, struct error *err)

@@ -33,10 +33,19 @@ static void set_defaults(struct network_config *config)
         .cluster_domain = CLUSTER_DOMAIN,
         .external_port = HTTP_PORT,
         .external_tls_port = HTTPS_PORT,
+        .gateway_port = HTTP_PORT,
         .scheme = "http",
         .domain_template = DOMAIN_TEMPLATE,
         .tag_template = TAG_TEMPLATE,
     };
+}
+
+static void drop_gateway(struct network_config *config)
+{
+    json_decref(config->gateway_parents);
+    json_decref(config->gateway_annotations);
+    config->gateway_parents = NULL;
+    config->gateway_annotations = NULL;
 }
 
 void network_config_init(struct network_config *config)
@@ -46,6 +55,7 @@ void network_config_init(struct network_config *config)
 
 void network_config_fini(struct network_config *config)
 {
+    drop_gateway(config);
     json_decref(config->domains);
     config->domains = NULL;
 }
@@ -111,6 +121,55 @@ static int read_protocols(struct network_config *next, const json_t *data, struc
     return 0;
 }
 
+/* A value that is YAML (JSON) itself. *out stays NULL when the key is absent or empty. */
+static int read_yaml(const json_t *data, const char *key, json_t **out, struct error *err)
+{
+    struct yaml_docs docs = {0};
+    const char *text = config_text(data, key, NULL);
+    if (text == NULL || text[0] == '\0') {
+        return 0;
+    }
+    int rc = yparse(slice_str(text), &docs, err);
+    if (rc == 0 && docs.count == 1) {
+        *out = json_incref(docs.items[0].value);
+    } else if (rc == 0) {
+        rc = error_set(err, ERR_INVALID, "must be one YAML document");
+    }
+    yaml_docs_fini(&docs);
+    return rc < 0 ? error_prefix(err, rc, "%s", key) : 0;
+}
+
+/* Objects for another gateway, and what stands in them. */
+static int read_gateway(struct network_config *next, const json_t *data, struct error *err)
+{
+    static const char *const kinds[] = {"", "none", "Ingress", "HTTPRoute"};
+    const char *kind = config_text(data, "gateway-kind", NULL);
+    size_t i = 0;
+    while (kind != NULL && i < ARRAY_LEN(kinds) && strcmp(kind, kinds[i]) != 0) {
+        i++;
+    }
+    if (i == ARRAY_LEN(kinds)) {
+        return error_set(err, ERR_INVALID, "gateway-kind: must be none, Ingress or HTTPRoute");
+    }
+    (void)slice_copy(slice_str(kind == NULL || i < 2 ? "" : kind), next->gateway_kind,
+                     sizeof(next->gateway_kind));
+    int rc = config_copy(data, "gateway-ingress-class", NULL, next->gateway_class,
+                         sizeof(next->gateway_class), err);
+    rc = rc < 0
+             ? rc
+             : config_int(data, "gateway-backend-port", NULL, 1, 65535, &next->gateway_port, err);
+    rc = rc < 0 ? rc : read_yaml(data, "gateway-parent-refs", &next->gateway_parents, err);
+    rc = rc < 0 ? rc : read_yaml(data, "gateway-annotations", &next->gateway_annotations, err);
+    if (rc == 0 && next->gateway_parents != NULL && !json_is_array(next->gateway_parents)) {
+        rc = error_set(err, ERR_INVALID, "gateway-parent-refs: must be a list");
+    }
+    if (rc == 0 && next->gateway_annotations != NULL &&
+        !json_is_object(next->gateway_annotations)) {
+        rc = error_set(err, ERR_INVALID, "gateway-annotations: must be a map of texts");
+    }
+    return rc;
+}
+
 static int read_keys(struct network_config *next, const json_t *data, struct error *err)
 {
     int rc = config_copy(data, "default-external-scheme", "defaultExternalScheme", next->scheme,
@@ -146,6 +205,7 @@ static int read_keys(struct network_config *next, const json_t *data, struct err
                       (long long)next->rollout_duration_s);
     }
     rc = rc < 0 ? rc : read_protocols(next, data, err);
+    rc = rc < 0 ? rc : read_gateway(next, data, err);
     return rc < 0 ? rc : try_templates(next, err);
 }
 
@@ -154,7 +214,10 @@ int network_config_read(struct network_config *config, const json_t *data, struc
     struct network_config next;
     set_defaults(&next);
     int rc = read_keys(&next, data, err);
-    if (rc == 0) {
+    if (rc < 0) {
+        drop_gateway(&next);
+    } else {
+        drop_gateway(config);
         next.domains = config->domains;
         memcpy(next.domain, config->domain, sizeof(next.domain));
         *config = next;

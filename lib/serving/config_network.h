@@ -31,6 +31,11 @@ struct network_config {
     char address_template[TEMPLATE_MAX]; /* of status.address.url; "": http://NAME.NS.svc.DOMAIN */
     char domain_template[TEMPLATE_MAX];  /* domain-template */
     char tag_template[TEMPLATE_MAX];     /* tag-template */
+    char gateway_kind[16];               /* gateway-kind: "Ingress", "HTTPRoute" or "" */
+    char gateway_class[254];             /* gateway-ingress-class */
+    int64_t gateway_port;                /* gateway-backend-port: of the public ingress, inside */
+    json_t *gateway_parents;             /* gateway-parent-refs: of HTTPRoutes; owned, NULL: none */
+    json_t *gateway_annotations;         /* gateway-annotations; owned, NULL: none */
     json_t *domains;           /* config-domain: domain -> labels that a Route must have; owned */
     const json_t *labels;      /* private: of the Route that this copy is for; borrowed */
     const json_t *annotations; /* private: likewise */

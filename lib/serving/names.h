@@ -88,6 +88,12 @@
 #define ANNOTATION_CERTIFICATE_HOST "lull.dev/certificate-host"
 #define ANNOTATION_CERTIFICATE_RANK "lull.dev/certificate-rank"
 
+// Objects of another gateway that the controller keeps: "route" or "domain", whose host it is.
+#define LABEL_GATEWAY         "lull.dev/gateway"
+#define GATEWAY_ROUTE         "route"
+#define GATEWAY_DOMAIN        "domain"
+#define LABEL_ROUTE_NAMESPACE "serving.knative.dev/routeNamespace"
+
 #define ANNOTATION_HTTP_PROTOCOL     "networking.knative.dev/http-protocol"
 #define ANNOTATION_HTTP_PROTOCOL_OLD "networking.knative.dev/httpOption"
 

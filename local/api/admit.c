@@ -182,7 +182,9 @@ int admit(struct call *c, json_t *object, const json_t *old, struct error *err)
     case KIND_POD:
     case KIND_EVENT:
     case KIND_COUNT:
-    case KIND_HPA: /* a cluster's */
+    case KIND_HPA: /* a cluster's, so the next ones */
+    case KIND_INGRESS:
+    case KIND_HTTPROUTE:
     case KIND_ALL:
         break;
     }

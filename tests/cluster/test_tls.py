@@ -158,3 +158,84 @@ def test_a_wildcard_for_all_functions(tls, namespace):
         configure("config-network", {"tls-secrets": "", "external-domain-tls": "Disabled"})
         kubectl("-n", "lull-system", "delete", "secret", namespace)
     wait_for("its copy is gone", lambda: get("-n", COPIES, "secret", f"l.{namespace}") is None, 20)
+
+
+# --- another gateway ----------------------------------------------------------------------------------------------
+
+HTTPROUTES = {
+    "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+    "metadata": {"name": "httproutes.gateway.networking.k8s.io",
+                 "annotations": {"api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/gateway-api/pull/3328"}},
+    "spec": {"group": "gateway.networking.k8s.io", "scope": "Namespaced",
+             "names": {"kind": "HTTPRoute", "listKind": "HTTPRouteList", "plural": "httproutes", "singular": "httproute"},
+             "versions": [{"name": "v1", "served": True, "storage": True, "subresources": {"status": {}}, "schema": {
+                 "openAPIV3Schema": {"type": "object", "properties": {"spec": {
+                     "type": "object", "x-kubernetes-preserve-unknown-fields": True}}}}}]},
+}
+
+
+def named(kind):
+    return {i["metadata"]["name"]: i for i in get("-n", "lull-system", kind, "-l", "lull.dev/gateway")["items"]}
+
+
+@pytest.fixture
+def gateway_rights(installed):
+    """What the chart's gateway.kind gives; the watch outlives the test, so the rights do."""
+    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+            "metadata": {"name": "gateway-test", "namespace": "lull-system"},
+            "rules": [{"apiGroups": [group], "resources": [kind],
+                       "verbs": ["list", "watch", "create", "patch", "delete"]}
+                      for group, kind in (("networking.k8s.io", "ingresses"), ("gateway.networking.k8s.io", "httproutes"))]}
+    apply(role)
+    apply({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": role["metadata"],
+           "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "gateway-test"},
+           "subjects": [{"kind": "ServiceAccount", "name": "lull-controller", "namespace": "lull-system"}]})
+    yield
+    configure("config-network", {"gateway-kind": "none"})
+    kubectl("delete", "crd", HTTPROUTES["metadata"]["name"], "--ignore-not-found")
+
+
+def test_another_gateway_is_told_every_host(gateway_rights, ingress, namespace):
+    host, domain = f"hello.{namespace}.example.com", f"gate-{namespace}.example.org"
+    hosts = {host, f"blue-{host}", domain}
+    service = hello(namespace)
+    service["spec"]["traffic"] = [{"latestRevision": True, "percent": 100}, {"latestRevision": True, "tag": "blue"}]
+    apply(service)
+    wait_ready(namespace)
+    configure("config-network", {
+        "autocreate-cluster-domain-claims": "true", "gateway-kind": "Ingress", "gateway-ingress-class": "web",
+        "gateway-annotations": '{"cert-manager.io/cluster-issuer": "letters"}'})
+    wait_for("an Ingress for each host", lambda: {host, f"blue-{host}"} <= set(named("ingress")), 30)
+    plain = mapping(namespace, domain)
+    del plain["spec"]["tls"]
+    apply(plain)
+    wait_for("and for the domain", lambda: hosts <= set(named("ingress")), 30)
+    one = named("ingress")[host]
+    assert one["metadata"]["annotations"]["cert-manager.io/cluster-issuer"] == "letters"
+    assert one["spec"]["ingressClassName"] == "web" and "tls" not in one["spec"]
+    (rule,) = one["spec"]["rules"]
+    assert rule["host"] == host and rule["http"]["paths"] == [{"path": "/", "pathType": "Prefix", "backend": {
+        "service": {"name": "lull-activator", "port": {"name": "http"}}}}]
+    # Taken away by somebody it comes back; a tag that goes takes its own with it.
+    kubectl("-n", "lull-system", "delete", "ingress", host)
+    wait_for("it is made again", lambda: host in named("ingress"), 20)
+    service["spec"]["traffic"].pop()
+    apply(service)
+    wait_for("the tag's is gone", lambda: f"blue-{host}" not in named("ingress"), 30)
+    # A kind that is not installed: said, and nothing else happens.
+    configure("config-network", {"gateway-kind": "HTTPRoute", "gateway-parent-refs": "[{name: web, namespace: gateways}]"})
+    wait_for("the Ingresses go", lambda: not hosts & set(named("ingress")), 30)
+    wait_for("it is said", lambda: [e for e in get("-n", "lull-system", "events")["items"]
+                                    if e["reason"] == "InvalidConfig" and "httproutes" in e["message"]], 30)
+    assert ingress.request(host, timeout=60)[0] == 200
+    apply(HTTPROUTES)
+    kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", HTTPROUTES["metadata"]["name"])
+    wait_for("an HTTPRoute for each host",
+             lambda: {host, domain} <= set(named("httproutes.gateway.networking.k8s.io")), 90)
+    route = named("httproutes.gateway.networking.k8s.io")[domain]
+    assert route["spec"] == {"hostnames": [domain], "parentRefs": [{"name": "web", "namespace": "gateways"}],
+                             "rules": [{"backendRefs": [{"name": "lull-activator", "port": 80}]}]}
+    kubectl("-n", namespace, "delete", "dm", domain)
+    kubectl("-n", namespace, "delete", "ksvc", "hello")
+    wait_for("nothing is left of them",
+             lambda: not hosts & set(named("httproutes.gateway.networking.k8s.io")), 30)

@@ -91,6 +91,21 @@ def test_values_do_what_they_say():
     assert data["initial-scale"] == "0" and "stable-window" in data["_example"] and "SPDX" not in data["_example"]
 
 
+def test_a_gateway_of_ones_own_and_no_tls():
+    items = manifests("--set", "gateway.kind=HTTPRoute", "--set-json", 'gateway.parentRefs=[{"name":"web"}]',
+                      "--set", "tls.enabled=false", "--set", "publicService.port=8088")
+    data = of_kind(items, "ConfigMap", "config-network")["data"]
+    assert {k: v for k, v in data.items() if k.startswith("gateway-")} == {
+        "gateway-kind": "HTTPRoute", "gateway-parent-refs": '[{"name":"web"}]', "gateway-backend-port": "8088"}
+    rules = of_kind(items, "Role", "lull-controller")["rules"]
+    assert [r["verbs"] for r in rules if r["resources"] == ["httproutes"]] == [["list", "watch", "create", "patch", "delete"]]
+    assert not [i for i in items if i["kind"] == "Namespace"]
+    for part in ("activator", "controller"):
+        args = of_kind(items, "Deployment", f"lull-{part}")["spec"]["template"]["spec"]["containers"][0]["args"]
+        assert not [a for a in args if "tls" in a or "certificate" in a]
+    assert [p["name"] for p in of_kind(items, "Service", "lull-activator")["spec"]["ports"]] == ["http"]
+
+
 def revision_of(pods):
     return {pod["metadata"]["uid"] for pod in pods}
 
