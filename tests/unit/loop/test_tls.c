@@ -7,6 +7,7 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "loop/tls.h"
+#include "loop/tls_identity.h"
 #include "echo.h"
 #include "fault.h"
 #include "test.h"
@@ -134,6 +135,85 @@ static void echoes_over_tls(void **state)
         assert_true(totals[i] < 1u << 20 || e->paused > 0);
         free(e);
     }
+}
+
+/* --- a server that chooses by the client's name ----------------------------------------------- */
+
+struct choice {
+    struct tls_identity *identity; /* for localhost; NULL: nobody's */
+    unsigned asked;
+};
+
+static const struct tls_identity *choose(void *arg, struct slice name)
+{
+    struct choice *c = arg;
+    c->asked++;
+    return slice_eq_str(name, "localhost") ? c->identity : NULL;
+}
+
+static bool echoes(void *loop, struct tls_context *server,
+                   int (*secure)(void *, struct stream *, struct error *))
+{
+    struct echo *e = new_echo();
+    e->listen.secure_data = server;
+    e->secure_client = secure;
+    echo_start(e, loop, "127.0.0.1:0", 1000);
+    LOOP_UNTIL(loop, echo_closed(e));
+    bool ok = e->ok;
+    free(e);
+    return ok;
+}
+
+static void shows_the_certificate_of_the_name(void **state)
+{
+    struct error err;
+    struct choice choice = {.asked = 0};
+    struct tls_context *server = NULL;
+    struct tls_options opt = {.choose = choose, .choose_arg = &choice, .alpn = "http/1.1"};
+    ASSERT_OK(tls_server_new(&opt, &server, &err));
+    const struct tls_counters *counters = tls_context_counters(server);
+    assert_false(echoes(*state, server, secure_localhost));
+    ASSERT_OK(tls_identity_new(slice_str(fixture.id.cert), slice_str(fixture.id.key),
+                               &choice.identity, &err));
+    assert_true(echoes(*state, server, secure_localhost));
+    assert_false(echoes(*state, server, secure_ip)); /* names no host */
+    assert_int_equal(choice.asked, 3);
+    assert_int_equal(counters->done, 1);
+    assert_int_equal(counters->unnamed, 2);
+    assert_int_equal(counters->failed, 2);
+    assert_int_equal(counters->under_way, 0);
+    tls_context_retire(server);
+    assert_false(echoes(*state, server, secure_localhost));
+    assert_int_equal(choice.asked, 3);
+    tls_context_free(server);
+    tls_identity_free(choice.identity);
+}
+
+static void refuses_identities_that_do_not_fit(void **state)
+{
+    struct error err;
+    struct identity other;
+    struct tls_identity *identity = NULL;
+    make_identity(&other);
+    struct slice cert = slice_str(fixture.id.cert);
+    struct slice key = slice_str(fixture.id.key);
+    const struct {
+        struct slice cert;
+        struct slice key;
+    } rows[] = {
+        {SLICE_EMPTY, key},
+        {cert, SLICE_EMPTY},
+        {SLICE_LIT("no PEM"), key},
+        {cert, SLICE_LIT("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")},
+        {cert, slice_str(other.key)},
+        {slice_sub(cert, 0, cert.len / 2), key},
+        {key, cert},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        ASSERT_ERR(ERR_INVALID, tls_identity_new(rows[i].cert, rows[i].key, &identity, &err));
+    }
+    free(other.cert);
+    free(other.key);
 }
 
 static void refuses_what_is_not_trusted(void **state)
@@ -368,6 +448,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         LOOP_TEST(echoes_over_tls),
+        LOOP_TEST(shows_the_certificate_of_the_name),
+        LOOP_TEST(refuses_identities_that_do_not_fit),
         LOOP_TEST(refuses_what_is_not_trusted),
         LOOP_TEST(refuses_plain_text),
         LOOP_TEST(survives_every_fault),
