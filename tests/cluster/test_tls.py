@@ -165,7 +165,7 @@ def test_a_wildcard_for_all_functions(tls, namespace):
 HTTPROUTES = {
     "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
     "metadata": {"name": "httproutes.gateway.networking.k8s.io",
-                 "annotations": {"api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/gateway-api/pull/3328"}},
+                 "annotations": {"api-approved.kubernetes.io": "unapproved, only its shape is needed"}},
     "spec": {"group": "gateway.networking.k8s.io", "scope": "Namespaced",
              "names": {"kind": "HTTPRoute", "listKind": "HTTPRouteList", "plural": "httproutes", "singular": "httproute"},
              "versions": [{"name": "v1", "served": True, "storage": True, "subresources": {"status": {}}, "schema": {
