@@ -560,7 +560,7 @@ def test_tables(space):
     got = server.request("GET", space.pa(), accept=TABLE).json()
     assert (got["kind"], got["apiVersion"]) == ("Table", "meta.k8s.io/v1")
     columns = [column["name"] for column in got["columnDefinitions"]]
-    assert [c.lower() for c in columns] == ["name", "desiredscale", "actualscale", "ready", "reason"]
+    assert [c.lower() for c in columns] == ["name", "desiredscale", "actualscale", "ready", "reason", "lastchange", "rule"]
     assert got["rows"][0]["cells"] == ["a", None, None, None, None] or got["rows"][0]["cells"][0] == "a"
     assert got["rows"][0]["object"]["kind"] == "PartialObjectMetadata"
     assert "object" not in server.request("GET", space.pa() + "?includeObject=None", accept=TABLE).json()["rows"][0] or \
