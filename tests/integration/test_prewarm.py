@@ -41,12 +41,12 @@ def test_announced_traffic_finds_a_replica_and_what_was_recorded_is_simulated(lu
 
 def test_what_was_learned_survives_the_autoscaler(lull):
     revision = deploy(lull, "echo", {"autoscaling.lull.dev/policy": "histogram", "autoscaling.lull.dev/histogram-bin": "1s"})
-    wait_for(lambda: lull.get("echo").status == 200 and lull.api().get(PA + revision)["status"].get("actualScale"), 30, "it runs")
+    wait_for(lambda: any(p["metadata"]["name"] == revision and p.get("status", {}).get("actualScale") for p in lull.api().list(PA.rstrip("/"))),
+             30, "the new revision runs")
+    wait_for(lambda: lull.get("echo").status == 200, 30, "it answers")
     lull.wait_zero("echo")
-    # As if it had been idle for 15 s twenty times; the next traffic is expected 13.5 s after this moment.
-    lull.api().patch(PA + revision + "/status", {"status": {"lullIdle": {"bin": 1, "counts": {"15": 20}, "beyond": 0, "last": wall()}}})
+    # As if it had been idle for 15 s and for 30 s, ten times each: traffic is expected from 13.5 s to 34.1 s after this moment.
+    lull.api().patch(PA + revision + "/status", {"status": {"lullIdle": {"bin": 1, "counts": {"15": 10, "30": 10}, "beyond": 0, "last": wall()}}})
     os.kill(lull.part_pid("lull-autoscaler"), signal.SIGKILL)
     wait_for(lambda: lull.replicas("echo"), 40, "a replica ahead of the expected traffic")
-    lull.wait_zero("echo")
-    rules = [d["rule"] for d in lull.api().get(PA + revision)["status"]["lullDecisions"]]
-    assert "histogram" in rules
+    wait_for(lambda: "histogram" in [d["rule"] for d in lull.api().get(PA + revision)["status"]["lullDecisions"]], 20, "the rule is recorded")
