@@ -49,4 +49,4 @@ def test_what_was_learned_survives_the_autoscaler(lull):
     lull.api().patch(PA + revision + "/status", {"status": {"lullIdle": {"bin": 1, "counts": {"15": 10, "30": 10}, "beyond": 0, "last": wall()}}})
     os.kill(lull.part_pid("lull-autoscaler"), signal.SIGKILL)
     wait_for(lambda: lull.replicas("echo"), 40, "a replica ahead of the expected traffic")
-    wait_for(lambda: "histogram" in [d["rule"] for d in lull.api().get(PA + revision)["status"]["lullDecisions"]], 20, "the rule is recorded")
+    wait_for(lambda: "histogram" in [d["rule"] for d in lull.api().get(PA + revision)["status"].get("lullDecisions", [])], 20, "the rule is recorded")
