@@ -8,8 +8,8 @@
   ./test --list          the stages
 
 CI=true makes warnings errors. LULL_NO_SETUP=1 skips tools/setup. A stage that cannot run here says
-why and counts as skipped; a stage that ran no test has failed. Up to 3 failed tests of a stage (units, integration)
-are tried once more, each alone; the table names those that needed it."""
+why and counts as skipped; a stage that ran no test has failed. Up to 3 failed tests of a stage (units, integration,
+cluster) are tried once more, each alone; the table names those that needed it."""
 import concurrent.futures
 import json
 import os
@@ -159,6 +159,9 @@ def script(stage, args, timeout, env=None):
         return stage.skip(f"{args[0]} is not there")
     code, out = run(args, timeout, env, capture=True)
     print(out, end="", flush=True)
+    unsteady = re.findall(r"^UNSTEADY (.*)$", out, re.M)
+    if unsteady:
+        stage.note = "UNSTEADY (passed at the second try): " + ", ".join(unsteady)
     sums = re.findall(r"^(?:\S+: )?(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$", out, re.M)
     if code == SKIP:
         return stage.skip((out.strip().splitlines() or [f"{args[0]} skipped itself"])[-1])

@@ -82,9 +82,3 @@ def pytest_runtest_makereport(item, call):
             report.sections.append(("the cluster when it failed", dump()))
         except Exception as error:  # the dump must not hide the failure
             report.sections.append(("the cluster when it failed", f"no dump: {error}"))
-
-
-def pytest_terminal_summary(terminalreporter):
-    """The one line that ./test adds up."""
-    of = {key: len(terminalreporter.stats.get(key, [])) for key in ("passed", "failed", "error", "skipped")}
-    print(f"\ncluster: {of['passed']} passed, {of['failed'] + of['error']} failed, {of['skipped']} skipped")
