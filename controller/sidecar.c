@@ -47,9 +47,11 @@ static void env_field(json_t *env, const char *name, const char *path)
                                          "fieldPath", path));
 }
 
-/* The probe as the queue-proxy is to run it, as JSON text. */
-static void probe_text(const json_t *revision, struct strbuf *out)
+/* The probe as the queue-proxy is to run it, as JSON text. Returns the port to be probed where that
+ * is not the function's, else 0. */
+static int64_t probe_text(const json_t *revision, struct strbuf *out)
 {
+    int64_t other = 0;
     json_t *holder = json_deep_copy(build_serving_container(jpeek_obj(revision, "spec")));
     if (json_object_get(holder, "readinessProbe") == NULL) {
         json_object_set_new(
@@ -68,12 +70,15 @@ static void probe_text(const json_t *revision, struct strbuf *out)
         json_t *handler = json_object_get(probe, i == 0 ? "httpGet" : "tcpSocket");
         if (json_is_object(handler)) {
             json_object_set_new(handler, "host", json_string("127.0.0.1"));
+            other = jpeek_i64(handler, "port");
         }
     }
+    other = json_object_get(probe, "grpc") != NULL ? jpeek_i64(probe, "grpc.port") : other;
     if (jdump(probe, out, NULL) < 0) {
         strbuf_clear(out);
     }
     json_decref(holder);
+    return other == build_user_port(revision) ? 0 : other;
 }
 
 /* What the replica needs to announce itself: fixed here, for as long as the Deployment lives. */
@@ -96,7 +101,7 @@ static json_t *queue_environment(const struct settings *settings, const json_t *
     const char *duplex = meta_annotation(revision, "features.knative.dev/http-full-duplex");
     CLEANUP(strbuf_fini) struct strbuf probe;
     strbuf_init(&probe, PROBE_TEXT_MAX);
-    probe_text(revision, &probe);
+    int64_t probe_port = probe_text(revision, &probe);
     json_t *env = json_array();
     env_text(env, "SERVING_NAMESPACE", meta_ns(revision));
     env_text(env, "SERVING_SERVICE", meta_label(revision, LABEL_SERVICE));
@@ -115,6 +120,9 @@ static json_t *queue_environment(const struct settings *settings, const json_t *
     env_field(env, "HOST_IP", "status.hostIP");
     env_int(env, "USER_PORT", build_user_port(revision));
     env_text(env, "SERVING_READINESS_PROBE", probe.ptr);
+    if (probe_port > 0) {
+        env_int(env, "LULL_PROBE_PORT", probe_port);
+    }
     env_text(env, "ENABLE_HTTP_FULL_DUPLEX", strcasecmp(duplex, "Enabled") == 0 ? "true" : "false");
     if (strcasecmp(meta_annotation(revision, "lull.dev/knative-timeouts"), "true") == 0) {
         env_text(env, "LULL_KNATIVE_TIMEOUTS", "true");

@@ -49,6 +49,8 @@ static const struct option_row rows[] = {
                    "limit"),
     OPTION(struct config, probe, STRING, "SERVING_READINESS_PROBE", "readiness-probe", "",
            .help = "the function's readiness probe as Kubernetes JSON; empty: TCP connect"),
+    OPTION(struct config, probe_port, INT, "LULL_PROBE_PORT", "probe-port", "0", .min = 0,
+           .max = 65535, .help = "the port that is probed; 0: the function's"),
     OPTION(struct config, namespace_name, STRING, "SERVING_NAMESPACE", "namespace", "",
            .help = "namespace of the Revision, for metrics"),
     OPTION(struct config, service, STRING, "SERVING_SERVICE", "service", "",

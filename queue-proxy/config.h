@@ -31,6 +31,7 @@ struct config {
     int user_protocol;   /* enum user_protocol */
     int64_t queue_port;
     int64_t user_port;
+    int64_t probe_port; /* 0: user_port */
     int64_t timeout_s;
     int64_t start_timeout_s; /* 0: none */
     int64_t idle_timeout_s;  /* 0: none */

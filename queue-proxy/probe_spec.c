@@ -247,6 +247,21 @@ static int read_http(struct reader *r)
     return rc;
 }
 
+static int read_grpc(struct reader *r)
+{
+    struct slice key;
+    bool first = true;
+    int rc;
+    r->spec->grpc = true;
+    while ((rc = next_key(r, &first, &key)) > 0) {
+        bool service = slice_eq_str(key, "service") && peek(r) == '"';
+        if ((rc = service ? read_string(r, &r->spec->service) : skip(r, 2)) < 0) {
+            return rc;
+        }
+    }
+    return rc;
+}
+
 static int read_spec(struct reader *r)
 {
     struct probe_spec *spec = r->spec;
@@ -256,6 +271,8 @@ static int read_spec(struct reader *r)
     while ((rc = next_key(r, &first, &key)) > 0) {
         if (slice_eq_str(key, "httpGet") && peek(r) == '{') {
             rc = read_http(r);
+        } else if (slice_eq_str(key, "grpc") && peek(r) == '{') {
+            rc = read_grpc(r);
         } else if (slice_eq_str(key, "successThreshold")) {
             rc = read_int(r, &spec->success_threshold);
         } else if (slice_eq_str(key, "failureThreshold")) {

@@ -3,8 +3,9 @@
 
 /*
  * The function's readiness probe, read from Kubernetes' JSON. Pure; a small reader of its own,
- * since the queue-proxy links no JSON library. The port of the probe is not read: it is always the
- * function's. exec and grpc probes become a TCP connect here.
+ * since the queue-proxy links no JSON library. The port of the probe is not read, since on one
+ * machine the function's is another one than the specification's: it is the function's, or
+ * LULL_PROBE_PORT. An exec probe becomes a TCP connect here.
  */
 
 #include "base/error.h"
@@ -19,7 +20,9 @@ struct probe_header {
 };
 
 struct probe_spec {
-    bool http; /* GET path; else TCP connect */
+    bool http;            /* GET path */
+    bool grpc;            /* the health service is asked; neither: TCP connect */
+    struct slice service; /* of gRPC's question */
     struct slice path;
     struct slice host; /* of a Host header among the headers; empty: none given */
     struct probe_header headers[PROBE_HEADERS_MAX];

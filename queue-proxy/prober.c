@@ -14,6 +14,9 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/mem.h"
+#include "base/strbuf.h"
+#include "queue-proxy/grpc_health.h"
 
 #define DEFAULT_PERIOD_MS 10000
 #define HTTP_RETRY_MS     10
@@ -68,7 +71,7 @@ static bool connects_soon(const struct prober *p)
 static uint64_t retry_ms(const struct prober *p)
 {
     uint64_t waited = loop_now_ms(p->loop) - p->since_ms;
-    if (p->spec->http && p->failures > 0 && p->successes < 0) {
+    if ((p->spec->http || p->spec->grpc) && p->failures > 0 && p->successes < 0) {
         return HTTP_RETRY_MS;
     }
     return waited < 2000 ? 1 : waited < 10000 ? 2 : waited < 30000 ? 5 : 20;
@@ -108,7 +111,8 @@ static void on_answer(int rc, const struct http_client_answer *answer, const str
 {
     struct prober *p = arg;
     p->request = NULL;
-    bool ok = rc == 0 && answer->head->status >= 200 && answer->head->status < 400;
+    bool ok = rc == 0 && answer->head->status >= 200 && answer->head->status < 400 &&
+              (!p->spec->grpc || grpc_health_serving(answer->body));
     if (!ok && !p->ready) {
         p->failures++;
         p->successes = -1; /* it listens, but says no: ask less often */
@@ -118,7 +122,32 @@ static void on_answer(int rc, const struct http_client_answer *answer, const str
     result(p, ok);
 }
 
-static bool ask(struct prober *p)
+static bool ask_grpc(struct prober *p)
+{
+    static const struct http_header headers[] = {
+        {.name = SLICE_LIT("User-Agent"), .value = SLICE_LIT("kube-probe/lull")},
+        {.name = SLICE_LIT("Content-Type"), .value = SLICE_LIT("application/grpc")},
+    };
+    CLEANUP(strbuf_fini) struct strbuf body;
+    strbuf_init(&body, PROBE_TEXT_MAX + 64);
+    return grpc_health_request(p->spec->service, &body) &&
+           http_client_start(p->loop,
+                             &(struct http_client_request){
+                                 .addr = p->addr_text,
+                                 .h2c = true,
+                                 .method = "POST",
+                                 .target = GRPC_HEALTH_TARGET,
+                                 .host = p->host,
+                                 .headers = headers,
+                                 .n_headers = ARRAY_LEN(headers),
+                                 .body = strbuf_slice(&body),
+                                 .timeout_ms = (uint32_t)p->spec->timeout_s * 1000,
+                                 .max_body = 4096,
+                             },
+                             on_answer, p, &p->request, NULL) == 0;
+}
+
+static bool ask_http(struct prober *p)
 {
     struct http_header headers[PROBE_HEADERS_MAX + 1];
     size_t n = 0;
@@ -151,8 +180,8 @@ static void attempt(struct prober *p)
         return;
     }
     bool ok = connects_soon(p);
-    if (ok && p->spec->http) {
-        if (ask(p)) {
+    if (ok && (p->spec->http || p->spec->grpc)) {
+        if (p->spec->grpc ? ask_grpc(p) : ask_http(p)) {
             return;
         }
         ok = false;
@@ -172,12 +201,12 @@ static void arm(struct prober *p)
     timer_start(&p->timer, p->ready ? period : retry_ms(p));
 }
 
-void prober_start(struct prober *p, struct loop *loop, const struct addr *function,
+void prober_start(struct prober *p, struct loop *loop, const struct addr *probed,
                   const struct probe_spec *spec, void (*on_change)(struct prober *p), void *data)
 {
     *p = (struct prober){
-        .loop = loop, .spec = spec, .addr = *function, .on_change = on_change, .data = data};
-    addr_format(function, p->addr_text, sizeof(p->addr_text));
+        .loop = loop, .spec = spec, .addr = *probed, .on_change = on_change, .data = data};
+    addr_format(probed, p->addr_text, sizeof(p->addr_text));
     if (spec->host.len == 0 || !slice_copy(spec->host, p->host, sizeof(p->host))) {
         snprintf(p->host, sizeof(p->host), "%s", p->addr_text);
     }

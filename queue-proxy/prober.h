@@ -4,8 +4,8 @@
 /*
  * Watches whether the function is ready. While it is not: a connect attempt every millisecond
  * (in the first 10 ms several in a row), slower with time (20 ms after half a minute); once it
- * listens, the HTTP probe if there is one. While it is: one probe per period, not ready after
- * failure_threshold failures in a row, and at once when somebody saw a refused connection
+ * listens, the HTTP or gRPC probe if there is one. While it is: one probe per period, not ready
+ * after failure_threshold failures in a row, and at once when somebody saw a refused connection
  * (prober_suspect).
  *
  * Owns its timer and a running probe request; not the spec.
@@ -19,11 +19,11 @@
 struct prober {
     struct loop *loop;
     const struct probe_spec *spec;
-    struct addr addr;              /* private: the function */
+    struct addr addr;              /* private: what is probed */
     char addr_text[ADDR_TEXT_MAX]; /* private */
     char host[ADDR_TEXT_MAX];      /* private: Host of the HTTP probe */
     struct timer timer;            /* private */
-    struct http_client *request;   /* private: HTTP probe under way */
+    struct http_client *request;   /* private: probe under way */
     uint64_t since_ms;             /* private: not ready since */
     int64_t successes;             /* private: in a row */
     int64_t failures;              /* private: in a row */
@@ -35,7 +35,7 @@ struct prober {
 };
 
 /* Starts at once; on_change comes later. spec is borrowed. */
-void prober_start(struct prober *p, struct loop *loop, const struct addr *function,
+void prober_start(struct prober *p, struct loop *loop, const struct addr *probed,
                   const struct probe_spec *spec, void (*on_change)(struct prober *p), void *data);
 /* A connection was refused: probe now. */
 void prober_suspect(struct prober *p);

@@ -488,7 +488,7 @@ static uint64_t length_ms(int64_t seconds)
 int proxy_start(struct proxy *proxy, struct loop *loop, const struct config *config,
                 void (*on_ready)(struct prober *prober), void *data, struct error *err)
 {
-    struct addr function;
+    struct addr function, probed;
     struct http_limits limits = http_limits_default();
     *proxy = (struct proxy){.loop = loop, .config = config, .data = data};
     list_init(&proxy->free);
@@ -526,7 +526,13 @@ int proxy_start(struct proxy *proxy, struct loop *loop, const struct config *con
     if (rc < 0) {
         return rc;
     }
-    prober_start(&proxy->prober, loop, &function, &proxy->probe_spec, on_ready, proxy);
+    rc = addr_from_ip(slice_str(config->user_host),
+                      config->probe_port != 0 ? (uint16_t)config->probe_port : addr_port(&function),
+                      &probed, err);
+    if (rc < 0) {
+        return rc;
+    }
+    prober_start(&proxy->prober, loop, &probed, &proxy->probe_spec, on_ready, proxy);
     proxy->open++;
     return 0;
 }

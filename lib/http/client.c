@@ -144,6 +144,7 @@ static int fill_head(const struct http_client_request *rq, struct http_head *hea
     bool has_body = rq->body.len > 0 || head->method_id == HTTP_METHOD_POST ||
                     head->method_id == HTTP_METHOD_PUT || head->method_id == HTTP_METHOD_PATCH;
     head->body = has_body ? HTTP_BODY_LENGTH : HTTP_BODY_NONE;
+    head->takes_trailers = rq->h2c; /* gRPC insists */
     for (size_t i = 0; i < rq->n_headers; i++) {
         const struct http_header *h = &rq->headers[i];
         if (!http_name_valid(h->name) || !http_value_valid(h->value)) {
@@ -175,6 +176,7 @@ int http_client_start(struct loop *loop, const struct http_client_request *rq, h
     }
     struct http_pool_options options = http_pool_options_default();
     options.max_idle = 0;
+    options.h2c = rq->h2c;
     options.connect_ms = rq->timeout_ms + 1000; /* our own timer is the one that counts */
     options.limits.max_headers = HTTP_MAX_HEADERS;
     struct http_client *c = NEW(struct http_client);

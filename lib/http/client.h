@@ -17,6 +17,7 @@ struct http_client; /* a running request */
 
 struct http_client_request {
     const char *addr;                  /* "IP:PORT", "[IPv6]:PORT", "unix:/path" */
+    bool h2c;                          /* HTTP/2 with prior knowledge, as gRPC servers want it */
     const char *method;                /* NULL: GET */
     const char *target;                /* NULL: "/" */
     const char *host;                  /* Host; NULL: "localhost" */

@@ -125,6 +125,23 @@ def metadata(pairs):
     return {k: v for k, v in pairs}
 
 
+def test_readiness_is_asked_of_the_health_service_at_a_port_of_its_own(world):
+    function = world.part(sys.executable, GRPC_FUNCTION, 0)
+    port = function.wait_said(r"listens (\d+)")[1]
+
+    def queue_proxy(name, service):
+        return world.part(binary("lull-queue-proxy"), env={
+            "LULL_QUEUE_LISTEN": f"unix:{world.home}/{name}.q", "LULL_ADMIN_LISTEN": f"unix:{world.home}/{name}.a",
+            "USER_PORT": "1", "LULL_PROBE_PORT": port, "LULL_DRAIN_QUIET": "50ms",
+            "SERVING_READINESS_PROBE": '{"grpc":{"port":1,"service":"%s"},"periodSeconds":1}' % service})
+
+    queue_proxy("echo", "echo").wait_said('"ready":true')
+    assert sum(line == "check 0a046563686f\n" for line in function.lines) >= 3  # two said that it does not serve yet
+    stranger = queue_proxy("other", "stranger")
+    wait_for(lambda: sum(line.startswith("check 0a08") for line in function.lines) >= 3, 20, "three questions")
+    assert not stranger.said('"ready":true')
+
+
 def test_grpc_calls_pass_both_proxies(world):
     with world.start("--h2c").channel() as channel:
         unary = channel.unary_unary("/t.Echo/Unary")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A function that speaks gRPC, as a program: `grpc_function.py PORT`. Methods of /t.Echo: `Unary` answers what it got,
 with metadata before and behind; `Fail` ends with a status of its own; `Stream` answers what comes, one by one;
-`Wait` answers never. Every call, and how it ended, is a line on standard output."""
+`Wait` answers never. The health service knows `echo`, which serves from the third question on. Every call, and how it ended, is a line on standard output."""
 import sys
 import threading
 import time
@@ -40,12 +40,24 @@ def wait(request, context):
     return b""
 
 
+asked = []
+
+
+def check(request, context):
+    asked.append(request)
+    say("check", request.hex())
+    if request != b"\x0a\x04echo":
+        context.abort(grpc.StatusCode.NOT_FOUND, "no such service")
+    return b"\x08\x01" if asked.count(request) > 2 else b"\x08\x02"
+
+
 class Echo(grpc.GenericRpcHandler):
     def service(self, call):
         return {
             "/t.Echo/Unary": grpc.unary_unary_rpc_method_handler(unary),
             "/t.Echo/Fail": grpc.unary_unary_rpc_method_handler(fail),
             "/t.Echo/Stream": grpc.stream_stream_rpc_method_handler(stream),
+            "/grpc.health.v1.Health/Check": grpc.unary_unary_rpc_method_handler(check),
             "/t.Echo/Wait": grpc.unary_unary_rpc_method_handler(wait),
         }.get(call.method)
 

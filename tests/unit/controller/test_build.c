@@ -339,10 +339,37 @@ static void probes_that_stay(void **state)
     CLEANUP(jfree) json_t *probe = parse(queue_env(d, "SERVING_READINESS_PROBE"));
     assert_int_equal(jpeek_i64(probe, "tcpSocket.port"), 9000);
     assert_null(jget(probe, "exec"));
+    assert_string_equal(queue_env(d, "LULL_PROBE_PORT"), "");
     TEXT("spec.template.metadata.annotations.`kubectl.kubernetes.io/default-container`", "fn");
     TEXT("spec.template.metadata.annotations.`example.com/a`", "b");
     TEXT("spec.template.metadata.annotations.`autoscaling.knative.dev/target`", "");
     TEXT("metadata.annotations.`autoscaling.knative.dev/target`", "");
+}
+
+/* A probe at another port than the function's goes there. */
+static void a_port_for_probes(void **state)
+{
+    static const struct {
+        const char *probe, *port;
+    } rows[] = {
+        {"'httpGet':{'path':'/','port':9001}", "9001"},
+        {"'httpGet':{'path':'/','port':9000}", ""},
+        {"'httpGet':{'path':'/'}", ""},
+        {"'tcpSocket':{'port':9002}", "9002"},
+        {"'grpc':{'port':9003,'service':'a'}", "9003"},
+        {"'grpc':{'port':9000}", ""},
+        {"'grpc':{'port':0}", ""},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        CLEANUP(cleanup_free)
+        char *text = xasprintf(
+            "{'metadata':{'name':'h-1','namespace':'ns','uid':'u'},"
+            "'spec':{'containers':[{'name':'fn','image':'f','ports':"
+            "[{'containerPort':9000}],'readinessProbe':{%s}},{'name':'side','image':'g'}]}}",
+            rows[i].probe);
+        CLEANUP(jfree) json_t *d = deployment_with(text, "{}", "{}");
+        assert_string_equal(queue_env(d, "LULL_PROBE_PORT"), rows[i].port);
+    }
 }
 
 /* With an address to announce to, the sidecar gets it and a key that only this Revision has. */
@@ -405,6 +432,7 @@ int main(void)
         cmocka_unit_test(pods_keep_what_is_said),
         cmocka_unit_test(the_function_and_its_probes),
         cmocka_unit_test(the_queue_proxy),
+        cmocka_unit_test(a_port_for_probes),
         cmocka_unit_test(the_announcement),
         cmocka_unit_test(a_function_is_few_objects),
         cmocka_unit_test(resources_of_the_queue_proxy),
