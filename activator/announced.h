@@ -5,10 +5,10 @@
  * Replicas that have announced themselves, until the API says by itself what they said. Pure: what
  * may become of an announcement is decided here, what is done about it in announce.c.
  *
- *   DIALLED    its queue-proxy is being asked back              → WAITING or USED, or forgotten
- *   WAITING    proven, but this activator has not seen the Pod  → USED, or forgotten at its
- * deadline USED       proven; the API has the Pod, without an address  → CONFIRMED, or evicted
- *   CONFIRMED  the API has the address that was announced       → over when the Pod is Ready
+ *   DIALLED    its queue-proxy is being asked back         → WAITING or USED, or forgotten
+ *   WAITING    proven, but its Pod was not seen here yet   → USED, or forgotten when it is time
+ *   USED       proven; the API has the Pod, no address     → CONFIRMED, or evicted
+ *   CONFIRMED  the API has the address that was announced  → over when the Pod is Ready
  *
  * Owns the records, one per Pod, and remembers which announcements were seen lately.
  */
