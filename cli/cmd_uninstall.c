@@ -97,6 +97,14 @@ static int delete_objects(struct cli *cli, const struct uninstall *u, struct err
                                   (uint64_t)u->timeout_s * 1000, err);
 }
 
+static int wait_pods(struct cli *cli, const struct uninstall *u, struct error *err)
+{
+    struct kube_call pods = {.kind = KUBE_KIND(kind_row(KIND_POD)),
+                             .ns = INSTALL_NAMESPACE,
+                             .label_selector = "app.kubernetes.io/part-of=lull"};
+    return cluster_wait_none(cli, &pods, "pods of the parts", (uint64_t)u->timeout_s * 1000, err);
+}
+
 static int delete_manifests(struct cli *cli, struct uninstall *u, struct error *err)
 {
     for (size_t i = json_array_size(u->set.objects); i > 0; i--) {
@@ -106,6 +114,12 @@ static int delete_manifests(struct cli *cli, struct uninstall *u, struct error *
             continue;
         }
         int rc = cluster_kind(cli, &u->kinds, object, &resource, err);
+        // With Pods in it, Kubernetes looks at a namespace again only after half the time that they
+        // may take to end, which is minutes for activators.
+        rc =
+            rc == 0 && !resource->namespaced && slice_eq_str(jpeek_str(object, "kind"), "Namespace")
+                ? wait_pods(cli, u, err)
+                : rc;
         if (rc < 0) {
             return rc;
         }
@@ -128,9 +142,6 @@ static int delete_manifests(struct cli *cli, struct uninstall *u, struct error *
 
 static int wait_gone(struct cli *cli, const struct uninstall *u, struct error *err)
 {
-    struct kube_call pods = {.kind = KUBE_KIND(kind_row(KIND_POD)),
-                             .ns = INSTALL_NAMESPACE,
-                             .label_selector = "app.kubernetes.io/part-of=lull"};
     struct kube_call namespaces = {.kind = KUBE_KIND(kind_row(KIND_NAMESPACE)),
                                    .label_selector =
                                        "kubernetes.io/metadata.name=" INSTALL_NAMESPACE};
@@ -138,7 +149,7 @@ static int wait_gone(struct cli *cli, const struct uninstall *u, struct error *e
                                      .label_selector =
                                          "kubernetes.io/metadata.name=" INSTALL_CERTIFICATES};
     uint64_t timeout_ms = (uint64_t)u->timeout_s * 1000;
-    int rc = cluster_wait_none(cli, &pods, "pods of the parts", timeout_ms, err);
+    int rc = wait_pods(cli, u, err);
     rc = rc ? rc
             : cluster_wait_none(cli, &certificates, "namespaces (" INSTALL_CERTIFICATES ")",
                                 timeout_ms, err);
