@@ -335,7 +335,10 @@ class QueueTarget(Target):
             **{k: str(v) for k, v in env.items()}}, limits)
 
         async def ready():
-            return self.admin.exists() and (await self.page("/readyz")).status == 200
+            try:
+                return (await self.page("/readyz")).status == 200
+            except (FileNotFoundError, ConnectionRefusedError):  # not bound yet, not listening yet
+                return False
         self.run(self.wait(ready, "the queue-proxy is ready"))
 
     async def page(self, path):

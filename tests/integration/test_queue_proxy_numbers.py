@@ -47,7 +47,10 @@ class Logged:
         wait_for(self.ready, 30, "the queue-proxy is ready")
 
     def ready(self):
-        return self.admin.exists() and self.page("/readyz").status == 200
+        try:
+            return self.page("/readyz").status == 200
+        except (FileNotFoundError, ConnectionRefusedError):  # not bound yet, not listening yet
+            return False
 
     def page(self, path):
         with Client(self.admin) as c:
