@@ -265,7 +265,7 @@ void reconcile_revision(const struct reconcile_env *env, const json_t *revision,
         .port = env->settings->sidecar_image[0] == '\0' ? 0 : build_user_port(revision),
     };
     env->replicas(env->arg, ns, meta_name(revision), &in.replicas);
-    if (autoscaler != NULL && !in.one_machine) {
+    if (autoscaler != NULL) {
         hpa_sync(env, revision, autoscaler, deployment, &in.replicas, plan);
     }
     set_status(env, revision, autoscaler, &in, &digests, plan);

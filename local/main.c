@@ -28,6 +28,7 @@
 #include "local/agent/bundle_gc.h"
 #include "local/api/api.h"
 #include "local/bootstrap.h"
+#include "local/hpa/controller.h"
 #include "local/pki.h"
 #include "local/store/backup.h"
 
@@ -45,6 +46,11 @@ struct config {
     int64_t max_replicas;
     uint64_t max_memory;
     uint64_t bundle_grace;
+    uint64_t hpa_sync;
+    uint64_t hpa_downscale;
+    uint64_t hpa_cpu_initialization;
+    uint64_t hpa_initial_readiness;
+    double hpa_tolerance;
     char *backup;
     char *restore;
 };
@@ -73,6 +79,25 @@ static const struct option_row rows[] = {
     OPTION(struct config, bundle_grace, DURATION_MS, "LULL_BUNDLE_GRACE", "bundle-grace", "1h",
            .min = 1, .max = INT64_C(365) * 24 * 3600 * 1000,
            .help = "how long a bundle stays that nothing refers to, after it was deployed last"),
+    OPTION(struct config, hpa_sync, DURATION_MS, "LULL_HORIZONTAL_POD_AUTOSCALER_SYNC_PERIOD",
+           "horizontal-pod-autoscaler-sync-period", "15s", .min = 100, .max = 3600000,
+           .help = "how often HorizontalPodAutoscalers are looked at; less than 15s is for tests"),
+    OPTION(struct config, hpa_downscale, DURATION_MS,
+           "LULL_HORIZONTAL_POD_AUTOSCALER_DOWNSCALE_STABILIZATION",
+           "horizontal-pod-autoscaler-downscale-stabilization", "5m", .min = 0, .max = 3600000,
+           .help = "how long an earlier, larger number of replicas holds, where an object does not "
+                   "say it"),
+    OPTION(struct config, hpa_tolerance, DOUBLE, "LULL_HORIZONTAL_POD_AUTOSCALER_TOLERANCE",
+           "horizontal-pod-autoscaler-tolerance", "0.1", .min = 0, .max = 1,
+           .help = "by how much the used share may differ from the wanted one without scaling"),
+    OPTION(struct config, hpa_cpu_initialization, DURATION_MS,
+           "LULL_HORIZONTAL_POD_AUTOSCALER_CPU_INITIALIZATION_PERIOD",
+           "horizontal-pod-autoscaler-cpu-initialization-period", "5m", .min = 0, .max = 3600000,
+           .help = "how long after a Pod's start its processor time may be that of the start"),
+    OPTION(struct config, hpa_initial_readiness, DURATION_MS,
+           "LULL_HORIZONTAL_POD_AUTOSCALER_INITIAL_READINESS_DELAY",
+           "horizontal-pod-autoscaler-initial-readiness-delay", "30s", .min = 0, .max = 3600000,
+           .help = "a Pod that was not ready so long after its start never was"),
     OPTION(struct config, backup, STRING, NULL, "backup", NULL, .optional = true,
            .help = "write the state to this file and exit; also while another lull-local runs"),
     OPTION(struct config, restore, STRING, NULL, "restore", NULL, .optional = true,
@@ -96,6 +121,7 @@ struct app {
     struct admin *admin;
     struct agent *agent;
     struct bundle_gc *bundle_gc;
+    struct hpa_controller *hpa;
     struct signals signals;
     struct lifeline lifeline;
     int lifeline_fd; /* borrowed from the lifeline, for the replicas; -1: none */
@@ -136,14 +162,25 @@ static void on_agent_closed(void *arg)
     }
 }
 
-static void on_api_closed(void *arg)
+static void on_hpa_closed(void *arg)
 {
     struct app *app = arg;
-    app->api = NULL;
+    app->hpa = NULL;
     if (app->agent != NULL) {
         agent_close(app->agent, on_agent_closed, app);
     } else {
         close_store(app);
+    }
+}
+
+static void on_api_closed(void *arg)
+{
+    struct app *app = arg;
+    app->api = NULL;
+    if (app->hpa != NULL) {
+        hpa_controller_close(app->hpa, on_hpa_closed, app);
+    } else {
+        on_hpa_closed(app);
     }
 }
 
@@ -221,6 +258,23 @@ static int start_agent(struct app *app, struct error *err)
     return rc;
 }
 
+static void start_hpa(struct app *app)
+{
+    const struct config *c = &app->config;
+    struct hpa_options options = {
+        .loop = &app->loop,
+        .store = app->store,
+        .usage = agent_usage(app->agent),
+        .sync_ms = c->hpa_sync,
+        .settings = {.tolerance = c->hpa_tolerance,
+                     .cpu_initialization_ns =
+                         (int64_t)(c->hpa_cpu_initialization * CLOCK_NS_PER_MS),
+                     .initial_readiness_ns = (int64_t)(c->hpa_initial_readiness * CLOCK_NS_PER_MS),
+                     .downscale_window_s = (int32_t)(c->hpa_downscale / 1000)},
+    };
+    app->hpa = hpa_controller_start(&options);
+}
+
 static int start_api(struct app *app, struct error *err)
 {
     struct api_options options = {
@@ -237,6 +291,7 @@ static int start_api(struct app *app, struct error *err)
     int rc = api_start(&app->api, &options, err);
     if (rc == 0 && app->agent != NULL) {
         api_set_logs(app->api, agent_logs(app->agent));
+        start_hpa(app);
     }
     if (rc == 0) {
         rc = pki_write_kubeconfig(&app->pki, app->config.home, api_port(app->api), USER, err);

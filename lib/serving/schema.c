@@ -35,6 +35,7 @@
 
 #define CORE_V1    "io.k8s.api.core.v1"
 #define APPS_V1    "io.k8s.api.apps.v1"
+#define SCALING_V2 "io.k8s.api.autoscaling.v2"
 #define META_V1    "io.k8s.apimachinery.pkg.apis.meta.v1"
 #define SERVING_V1 "dev.knative.serving.v1"
 

@@ -440,6 +440,8 @@ void agent_close(struct agent *a, agent_close_cb cb, void *arg)
     timer_close(&a->tick, on_timer_closed);
     timer_close(&a->publish, on_timer_closed);
     timer_close(&a->refill, on_timer_closed);
+    usage_close(a);
+    timer_close(&a->usage.timer, on_timer_closed);
     uv_close((uv_handle_t *)&a->child_signal, on_signal_closed);
 }
 
@@ -465,6 +467,7 @@ static struct agent *agent_new(const struct agent_options *o)
     list_init(&a->links);
     closer_init(&a->closer);
     podlog_init(a);
+    usage_init(a);
     a->slot_cursor = (unsigned)(random_u64() % AGENT_SLOTS); // several Lulls may share a machine
     // Clear of the low numbers that a replica's descriptors get.
     a->options.lifeline_fd = o->lifeline_fd >= 0 ? fcntl(o->lifeline_fd, F_DUPFD_CLOEXEC, 16) : -1;
@@ -483,10 +486,11 @@ int agent_start(struct agent **out, const struct agent_options *options, struct 
     timer_init(&a->tick, a->loop, on_tick, a);
     timer_init(&a->publish, a->loop, on_publish, a);
     timer_init(&a->refill, a->loop, spare_on_timer, a);
+    timer_init(&a->usage.timer, a->loop, usage_on_timer, a);
     rc = uv_signal_init(&a->loop->uv, &a->child_signal);
     REQUIRE(rc == 0);
     a->child_signal.data = a;
-    for (int handles = 0; handles < 4; handles++) {
+    for (int handles = 0; handles < 5; handles++) {
         closer_hold(&a->closer);
     }
     (void)uv_signal_start(&a->child_signal, on_child, SIGCHLD);

@@ -15,6 +15,7 @@
 #include "loop/loop.h"
 #include "local/logs.h"
 #include "local/store.h"
+#include "local/usage.h"
 
 struct agent;
 
@@ -43,3 +44,5 @@ void agent_close(struct agent *a, agent_close_cb cb, void *arg);
 
 /* For the API server's GET …/pods/NAME/log. Lives as long as the agent. */
 const struct logs_provider *agent_logs(struct agent *a);
+/* What replicas use. Lives as long as the agent. */
+const struct usage_provider *agent_usage(struct agent *a);

@@ -22,6 +22,7 @@
 #include "local/agent/launch.h"
 #include "local/agent/pod_json.h"
 #include "local/agent/reference.h"
+#include "local/usage.h"
 
 #define AGENT_ID_LEN   10
 #define AGENT_PORT_MIN 20000u
@@ -57,6 +58,14 @@ struct deployment {
 
 struct replica_link; /* replica.c */
 
+/* What its processes had used when they were looked at last (usage.c). */
+struct pod_usage {
+    int pids[USAGE_PARTS]; /* 0: never seen */
+    int64_t cpu_ns[USAGE_PARTS];
+    uint64_t at_ns;   /* monotonic */
+    struct usage now; /* at_ns 0: nothing is known */
+};
+
 struct pod {
     struct agent *agent;
     char *key; /* "namespace/name" */
@@ -87,7 +96,8 @@ struct pod {
     uint64_t retry_ms;   /* FAILED: when to try again */
     uint64_t delay_ms;   /* … and the delay after that */
     unsigned port_tries; /* slots whose ports were all taken, in this launch */
-    unsigned refs;       /* the map's one and one per operation on its way */
+    struct pod_usage usage;
+    unsigned refs; /* the map's one and one per operation on its way */
 };
 
 /*
@@ -125,6 +135,14 @@ struct agent {
     agent_close_cb close_cb;
     void *close_arg;
     struct logs_provider logs;
+    struct {
+        struct usage_provider provider;
+        struct list waiters; /* of usage.c */
+        struct timer timer;
+        bool busy;      /* a look is on its way, or its second half is due */
+        bool paired;    /* … this is the second half */
+        uint64_t at_ms; /* of the last look; 0: none yet */
+    } usage;
 };
 
 /* ---- agent.c */
@@ -198,6 +216,12 @@ void sweep_strays(const char *id);
 /* ---- spare.c: folders made ahead of the replicas that will have them */
 void spare_refill_soon(struct agent *a);
 void spare_on_timer(struct timer *timer);
+
+/* ---- usage.c: what replicas use */
+void usage_init(struct agent *a);
+/* Gives those that wait what is known. */
+void usage_close(struct agent *a);
+void usage_on_timer(struct timer *timer);
 
 /* ---- podlog.c: reads the log files of replicas */
 void podlog_init(struct agent *a);

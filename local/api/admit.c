@@ -169,6 +169,7 @@ int admit(struct call *c, json_t *object, const json_t *old, struct error *err)
     case KIND_SECRET:
     case KIND_CORE_SERVICE:
     case KIND_DEPLOYMENT:
+    case KIND_HPA:
         return admit_core(c, object, old, err);
     case KIND_SERVICE:
     case KIND_CONFIGURATION:
@@ -182,8 +183,7 @@ int admit(struct call *c, json_t *object, const json_t *old, struct error *err)
     case KIND_POD:
     case KIND_EVENT:
     case KIND_COUNT:
-    case KIND_HPA: /* a cluster's, so the next ones */
-    case KIND_INGRESS:
+    case KIND_INGRESS: /* a cluster's, so the next ones */
     case KIND_HTTPROUTE:
     case KIND_ALL:
         break;

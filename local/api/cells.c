@@ -306,6 +306,57 @@ static void service_ports(const json_t *o, struct strbuf *out)
     append_joined(&text, out);
 }
 
+static void hpa_reference(const json_t *o, struct strbuf *out)
+{
+    CLEANUP(cleanup_free)
+    char *text = xasprintf("%s/%s", jpeek_cstr(o, "spec.scaleTargetRef.kind"),
+                           jpeek_cstr(o, "spec.scaleTargetRef.name"));
+    (void)strbuf_append_json(out, slice_str(text));
+}
+
+/* The status of the metric of this name. */
+static const json_t *hpa_current(const json_t *o, const char *name)
+{
+    size_t i;
+    json_t *metric;
+    json_array_foreach(jpeek_arr(o, "status.currentMetrics"), i, metric)
+    {
+        if (strcmp(jpeek_cstr(metric, "resource.name"), name) == 0) {
+            return jpeek_obj(metric, "resource.current");
+        }
+    }
+    return NULL;
+}
+
+static void hpa_targets(const json_t *o, struct strbuf *out)
+{
+    CLEANUP(strbuf_fini) struct strbuf text;
+    size_t i;
+    json_t *metric;
+    strbuf_init(&text, 4096);
+    json_array_foreach(jpeek_arr(o, "spec.metrics"), i, metric)
+    {
+        const char *name = jpeek_cstr(metric, "resource.name");
+        const char *amount = jpeek_cstr(metric, "resource.target.averageValue");
+        const json_t *now = hpa_current(o, name);
+        (void)strbuf_appendf(&text, "%s%s: ", i > 0 ? ", " : "", name);
+        if (now == NULL) {
+            (void)strbuf_append_str(&text, "<unknown>");
+        } else if (amount[0] != '\0') {
+            (void)strbuf_append_slice(&text, jpeek_str(now, "averageValue"));
+        } else {
+            (void)strbuf_appendf(&text, "%" PRId64 "%%", jpeek_i64(now, "averageUtilization"));
+        }
+        if (amount[0] != '\0') {
+            (void)strbuf_appendf(&text, "/%s", amount);
+        } else {
+            (void)strbuf_appendf(&text, "/%" PRId64 "%%",
+                                 jpeek_i64(metric, "resource.target.averageUtilization"));
+        }
+    }
+    append_joined(&text, out);
+}
+
 static const struct computed {
     enum kind_id kind;
     const char *column;
@@ -322,6 +373,8 @@ static const struct computed {
     {KIND_EVENT, "Source", event_source},
     {KIND_POD, "Nominated Node", nothing},
     {KIND_POD, "Readiness Gates", nothing},
+    {KIND_HPA, "Reference", hpa_reference},
+    {KIND_HPA, "Targets", hpa_targets},
     {KIND_DEPLOYMENT, "Containers", deployment_containers},
     {KIND_DEPLOYMENT, "Images", deployment_images},
     {KIND_DEPLOYMENT, "Selector", deployment_selector},

@@ -20,6 +20,7 @@
 #include "json/jparse.h"
 #include "serving/rules.h"
 #include "local/api/base64.h"
+#include "local/hpa/limit.h"
 
 #define DATA_BYTES_MAX (1u << 20)
 #define KEY_MAX        253
@@ -37,6 +38,7 @@ static void refuse(json_t *causes, const char *field, const char *fmt, ...)
         {"Unsupported value", "FieldValueNotSupported"},
         {"Forbidden", "FieldValueForbidden"},
         {"Too long", "FieldValueTooLong"},
+        {"Too many", "FieldValueTooMany"},
         {"", "FieldValueInvalid"},
     };
     char message[2048];
@@ -457,6 +459,91 @@ static void default_deployment(json_t *object)
     }
 }
 
+/* --- HorizontalPodAutoscaler --------------------------------------------------------------- */
+
+static void default_hpa(json_t *object)
+{
+    json_t *spec = jobject_at(object, "spec");
+    if (!is_set(spec, "minReplicas")) {
+        REQUIRE(json_object_set_new(spec, "minReplicas", json_integer(1)) == 0);
+    }
+    if (json_array_size(json_object_get(spec, "metrics")) == 0) {
+        REQUIRE(json_object_set_new(spec, "metrics",
+                                    json_pack("[{s:s,s:{s:s,s:{s:s,s:i}}}]", "type", "Resource",
+                                              "resource", "name", "cpu", "target", "type",
+                                              "Utilization", "averageUtilization", 80)) == 0);
+    }
+}
+
+/* One direction of spec.behavior; NULL is fine. */
+static void check_scaling_rules(json_t *causes, const json_t *rules, const char *name)
+{
+    static const char *const selects[] = {"Disabled", "Max", "Min", NULL};
+    static const char *const types[] = {"Percent", "Pods", NULL};
+    char field[96];
+    size_t i;
+    json_t *policy;
+    int64_t window = jpeek_i64(rules, "stabilizationWindowSeconds");
+    const json_t *policies = jpeek_arr(rules, "policies");
+    if (window < 0 || window > HPA_WINDOW_MAX_S) {
+        (void)snprintf(field, sizeof(field), "spec.behavior.%s.stabilizationWindowSeconds", name);
+        refuse(causes, field, "Invalid value: %lld: must be %s", (long long)window,
+               window < 0 ? "greater than or equal to zero" : "less than or equal to 3600");
+    }
+    if (is_set(rules, "selectPolicy")) {
+        (void)snprintf(field, sizeof(field), "spec.behavior.%s.selectPolicy", name);
+        check_one_of(causes, field, jpeek_cstr(rules, "selectPolicy"), selects);
+    }
+    if (json_array_size(policies) > HPA_POLICIES_MAX) {
+        (void)snprintf(field, sizeof(field), "spec.behavior.%s.policies", name);
+        refuse(causes, field, "Too many: %zu: must have at most %d items",
+               json_array_size(policies), HPA_POLICIES_MAX);
+    }
+    json_array_foreach(policies, i, policy)
+    {
+        int64_t value = jpeek_i64(policy, "value"), period = jpeek_i64(policy, "periodSeconds");
+        (void)snprintf(field, sizeof(field), "spec.behavior.%s.policies[%zu].type", name, i);
+        check_one_of(causes, field, jpeek_cstr(policy, "type"), types);
+        (void)snprintf(field, sizeof(field), "spec.behavior.%s.policies[%zu].value", name, i);
+        if (value < 1) {
+            refuse(causes, field, "Invalid value: %lld: must be greater than zero",
+                   (long long)value);
+        }
+        (void)snprintf(field, sizeof(field), "spec.behavior.%s.policies[%zu].periodSeconds", name,
+                       i);
+        if (period < 1 || period > HPA_PERIOD_MAX_S) {
+            refuse(causes, field, "Invalid value: %lld: must be %s", (long long)period,
+                   period < 1 ? "greater than zero" : "less than or equal to 1800");
+        }
+    }
+}
+
+static void check_hpa(json_t *causes, const json_t *object)
+{
+    int64_t min = jpeek_i64(object, "spec.minReplicas");
+    int64_t max = jpeek_i64(object, "spec.maxReplicas");
+    static const char *const target[] = {"spec.scaleTargetRef.kind", "spec.scaleTargetRef.name"};
+    for (size_t i = 0; i < ARRAY_LEN(target); i++) {
+        if (slice_empty(jpeek_str(object, target[i]))) {
+            refuse(causes, target[i], "Required value");
+        }
+    }
+    if (min < 1) {
+        refuse(causes, "spec.minReplicas",
+               "Invalid value: %lld: must be greater than or equal to 1", (long long)min);
+    }
+    if (max < 1) {
+        refuse(causes, "spec.maxReplicas", "Invalid value: %lld: must be greater than 0",
+               (long long)max);
+    } else if (max < min) {
+        refuse(causes, "spec.maxReplicas",
+               "Invalid value: %lld: must be greater than or equal to `minReplicas`",
+               (long long)max);
+    }
+    check_scaling_rules(causes, jpeek_obj(object, "spec.behavior.scaleUp"), "scaleUp");
+    check_scaling_rules(causes, jpeek_obj(object, "spec.behavior.scaleDown"), "scaleDown");
+}
+
 /* --- all ----------------------------------------------------------------------------------- */
 
 json_t *core_admit(enum kind_id id, json_t *object, const json_t *old)
@@ -476,6 +563,9 @@ json_t *core_admit(enum kind_id id, json_t *object, const json_t *old)
     } else if (id == KIND_DEPLOYMENT) {
         default_deployment(object);
         check_deployment(causes, object, old);
+    } else if (id == KIND_HPA) {
+        default_hpa(object);
+        check_hpa(causes, object);
     }
     if (json_array_size(causes) > 0) {
         return causes;
