@@ -48,7 +48,7 @@ bool processes_parse_stat(struct slice text, struct process_stat *out)
 {
     // The name may have blanks and brackets; what follows the last bracket is plain.
     const char *end = memrchr(text.ptr, ')', text.len);
-    uint64_t fields[23] = {0}; // from "ppid", the 4th of the line
+    uint64_t fields[21] = {0}; // from "ppid", the 4th of the line, to "rss"
     size_t count = 0;
     struct slice one;
 
@@ -61,7 +61,7 @@ bool processes_parse_stat(struct slice text, struct process_stat *out)
             return false;
         }
     }
-    if (count < 21) {
+    if (count < ARRAY_LEN(fields)) {
         return false;
     }
     *out = (struct process_stat){
