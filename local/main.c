@@ -291,6 +291,7 @@ static int start_api(struct app *app, struct error *err)
     int rc = api_start(&app->api, &options, err);
     if (rc == 0 && app->agent != NULL) {
         api_set_logs(app->api, agent_logs(app->agent));
+        api_set_usage(app->api, agent_usage(app->agent));
         start_hpa(app);
     }
     if (rc == 0) {

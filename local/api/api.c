@@ -19,6 +19,7 @@
 #include "serving/schema_prune.h"
 #include "local/api/call.h"
 #include "local/api/discovery.h"
+#include "local/api/metrics.h"
 #include "local/api/protobuf.h"
 #include "local/api/review.h"
 
@@ -255,7 +256,7 @@ static void on_request(struct http_simple_request *rq, void *arg)
     if (documents_handle(api, rq)) {
         return;
     }
-    if (review_handle(api, rq)) {
+    if (review_handle(api, rq) || metrics_handle(api, rq)) {
         return;
     }
     struct route route;
@@ -403,6 +404,11 @@ uint16_t api_port(const struct api *api)
 void api_set_logs(struct api *api, const struct logs_provider *logs)
 {
     api->logs = logs;
+}
+
+void api_set_usage(struct api *api, const struct usage_provider *usage)
+{
+    api->usage = usage;
 }
 
 uint64_t api_requests(const struct api *api)

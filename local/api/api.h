@@ -13,6 +13,7 @@
 #include "local/kinds.h"
 #include "local/logs.h"
 #include "local/store.h"
+#include "local/usage.h"
 
 struct api;
 
@@ -34,6 +35,8 @@ MUST_CHECK int api_start(struct api **out, const struct api_options *options, st
 uint16_t api_port(const struct api *api);
 /* Where pod logs come from; NULL: nowhere (501). Outlives the API. */
 void api_set_logs(struct api *api, const struct logs_provider *logs);
+/* Where metrics.k8s.io has its numbers; NULL: nowhere (503). Outlives the API. */
+void api_set_usage(struct api *api, const struct usage_provider *usage);
 /* Cuts every request off; cb comes later. The store must still be there until then. */
 void api_close(struct api *api, void (*cb)(void *arg), void *arg);
 /* Requests that were answered, and watches that are open; for metrics. */

@@ -8,6 +8,7 @@
  *   objects.c  get, create, update, patch, delete     list.c     lists and watches
  *   scale.c    the Scale form                         podlog.c   logs
  *   admit.c    defaults and rules of a kind           patch.c    the patch formats
+ *   metrics.c  metrics.k8s.io
  *   coerce.c   unknown fields and wrong types         documents.c  /version and /openapi
  */
 
@@ -28,6 +29,7 @@ struct api {
     struct http_simple *http;
     struct tls_context *tls;
     const struct logs_provider *logs;
+    const struct usage_provider *usage;
     struct serving_config serving;
     uint64_t serving_version;    /* of the ConfigMap that it was read from */
     uint64_t autoscaler_version; /* the same for config-autoscaler */

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "local/api/metrics.h"
 #include "local/api/review.h"
 
 #define VERBS \
@@ -94,6 +95,7 @@ static void append_groups(struct strbuf *out)
         }
     }
     review_append_groups(out, first);
+    metrics_append_group(out, false);
     (void)strbuf_append_str(out, "]}");
 }
 
@@ -144,6 +146,7 @@ static bool append_resources(struct strbuf *out, const char *group, const char *
         }
     }
     any = review_append_resources(out, group, version) || any; /* groups of their own */
+    any = metrics_append_resources(out, group, version) || any;
     (void)strbuf_append_str(out, "]}");
     return any;
 }
@@ -170,7 +173,7 @@ bool discovery_write(const struct route *route, bool apis, struct strbuf *out)
             return true;
         }
     }
-    return review_append_group(out, route->group);
+    return review_append_group(out, route->group) || metrics_append_own_group(out, route->group);
 }
 
 /* --- aggregated ---------------------------------------------------------------------------- */
@@ -252,6 +255,7 @@ void discovery_aggregated(bool core, struct strbuf *out)
     }
     if (!core) {
         review_append_discovered(out, first);
+        metrics_append_discovered(out, false);
     }
     (void)strbuf_append_str(out, "]}");
 }
