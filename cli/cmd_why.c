@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // lull why NAME: the autoscaler's own words, on one machine and on a cluster; where it cannot be
-// asked, what it wrote down. A function of class hpa is Kubernetes' to explain: its conditions.
+// asked, what it wrote down. A function of class hpa is explained by its HorizontalPodAutoscaler.
 #include <stdlib.h>
 #include <string.h>
 
@@ -121,20 +121,85 @@ static void recorded_print(const struct cli *cli, const json_t *autoscaler, bool
     }
 }
 
-// Of class hpa: Kubernetes decides, and says in its own condition what it makes of it.
-static void hpa_print(const json_t *autoscaler, const json_t *scaling, bool json)
+// One metric of a HorizontalPodAutoscaler: what is used, and what is wanted.
+static void metric_print(const json_t *hpa, const json_t *metric)
 {
-    if (json) {
-        cli_print_json(jpeek_obj(autoscaler, "status"));
-        return;
+    const char *name = jpeek_cstr(metric, "resource.name");
+    const char *wanted = jpeek_cstr(metric, "resource.target.averageValue");
+    const json_t *now = NULL;
+    size_t i;
+    json_t *one;
+
+    json_array_foreach(jpeek_arr(hpa, "status.currentMetrics"), i, one)
+    {
+        now = strcmp(jpeek_cstr(one, "resource.name"), name) == 0
+                  ? jpeek_obj(one, "resource.current")
+                  : now;
     }
-    const char *name = jpeek_cstr(autoscaler, "metadata.name");
-    printf("%s: Kubernetes scales it (class hpa), %lld replicas wanted, %lld ready.\n", name,
+    if (strcmp(jpeek_cstr(metric, "type"), "Resource") != 0) {
+        printf("  a metric of type %s\n", jpeek_cstr(metric, "type"));
+    } else if (now == NULL) {
+        printf("  %s: not known what is used\n", name);
+    } else if (wanted[0] != '\0') {
+        printf("  %s: %s used per replica, %s wanted\n", name, jpeek_cstr(now, "averageValue"),
+               wanted);
+    } else {
+        printf("  %s: %lld %% of the request used, %lld %% wanted (%s per replica)\n", name,
+               (long long)jpeek_i64(now, "averageUtilization"),
+               (long long)jpeek_i64(metric, "resource.target.averageUtilization"),
+               jpeek_cstr(now, "averageValue"));
+    }
+}
+
+static void hpa_text(const json_t *autoscaler, const json_t *scaling, const json_t *hpa)
+{
+    size_t i;
+    json_t *one;
+
+    printf("%s: class hpa, %lld replicas wanted, %lld ready",
+           jpeek_cstr(autoscaler, "metadata.name"),
            (long long)jpeek_i64(autoscaler, "status.desiredScale"),
            (long long)jpeek_i64(autoscaler, "status.actualScale"));
-    printf("ScalingActive is %s, %s: %s\n`kubectl describe hpa %s -n %s` tells more.\n",
-           jpeek_cstr(scaling, "status"), jpeek_cstr(scaling, "reason"),
-           jpeek_cstr(scaling, "message"), name, jpeek_cstr(autoscaler, "metadata.namespace"));
+    if (hpa == NULL) {
+        printf(".\nScalingActive is %s, %s: %s\n", jpeek_cstr(scaling, "status"),
+               jpeek_cstr(scaling, "reason"), jpeek_cstr(scaling, "message"));
+        return;
+    }
+    printf(", %lld at least, %lld at most.\n", (long long)jpeek_i64(hpa, "spec.minReplicas"),
+           (long long)jpeek_i64(hpa, "spec.maxReplicas"));
+    json_array_foreach(jpeek_arr(hpa, "spec.metrics"), i, one)
+    {
+        metric_print(hpa, one);
+    }
+    json_array_foreach(jpeek_arr(hpa, "status.conditions"), i, one)
+    {
+        printf("  %s is %s, %s: %s\n", jpeek_cstr(one, "type"), jpeek_cstr(one, "status"),
+               jpeek_cstr(one, "reason"), jpeek_cstr(one, "message"));
+    }
+    if (jpeek_str(hpa, "status.lastScaleTime").len > 0) {
+        printf("  last changed at %s; `lull get events` has the changes\n",
+               jpeek_cstr(hpa, "status.lastScaleTime"));
+    }
+}
+
+// Of class hpa: the HorizontalPodAutoscaler of the revision's name says what is measured and done.
+static void hpa_print(struct cli *cli, const json_t *autoscaler, const json_t *scaling, bool json)
+{
+    struct error err;
+    CLEANUP(jfree) json_t *hpa = NULL;
+    if (cli_get(cli, KIND_HPA, jpeek_cstr(autoscaler, "metadata.name"), &hpa, &err) < 0) {
+        hpa = NULL; // not made yet, or not ours to read: what the PodAutoscaler says must do
+    }
+    if (!json) {
+        hpa_text(autoscaler, scaling, hpa);
+        return;
+    }
+    json_t *answer = json_copy(jpeek_obj(autoscaler, "status"));
+    if (hpa != NULL) {
+        (void)json_object_set(answer, "horizontalPodAutoscaler", hpa);
+    }
+    cli_print_json(answer);
+    json_decref(answer);
 }
 
 // Asks the autoscaler, which knows also the reasons not to scale; they are in no object.
@@ -159,7 +224,7 @@ static int explain(struct cli *cli, const char *revision, bool json, bool replay
     }
     const json_t *scaling = cli_condition(autoscaler, "ScalingActive");
     if (scaling != NULL) {
-        hpa_print(autoscaler, scaling, json);
+        hpa_print(cli, autoscaler, scaling, json);
     } else if (ask(cli, revision, replay, &answer, &asking) < 0) {
         fprintf(stderr, "lull: the autoscaler cannot be asked (%s); what it wrote down last:\n",
                 asking.msg);

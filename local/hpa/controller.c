@@ -265,9 +265,9 @@ static bool propose(struct outcome *o, const struct hpa_spec *spec, struct pods 
 {
     struct error err, first = {0};
     const struct hpa_metric *invalid = NULL;
-    const char *named = "";
     char text[ERROR_MSG_MAX];
     size_t found = 0;
+    double near = 0; /* the ratio of the one that counts, within the tolerance */
     *out_replicas = 0;
     for (size_t i = 0; i < spec->count; i++) {
         const struct hpa_metric *metric = &spec->metrics[i];
@@ -280,8 +280,8 @@ static bool propose(struct outcome *o, const struct hpa_spec *spec, struct pods 
         REQUIRE(json_array_append_new(o->metrics, hpa_metric_status(metric, &one)) == 0);
         if (found++ == 0 || one.replicas > *out_replicas) {
             *out_replicas = one.replicas;
-            named = metric->name;
-            (void)snprintf(o->why, sizeof(o->why), "%.60s resource%s", named,
+            near = one.tolerated ? one.ratio : 0;
+            (void)snprintf(o->why, sizeof(o->why), "%.60s resource%s", metric->name,
                            metric->measure.utilization ? " utilization (percentage of request)"
                                                        : "");
         }
@@ -296,6 +296,12 @@ static bool propose(struct outcome *o, const struct hpa_spec *spec, struct pods 
     }
     (void)snprintf(text, sizeof(text),
                    "the HPA was able to successfully calculate a replica count from %s", o->why);
+    if (near > 0) {
+        size_t len = strlen(text);
+        (void)snprintf(text + len, sizeof(text) - len,
+                       "; %.2f of what is wanted is used, which is within the tolerance of %.2f",
+                       near, o->h->options.settings.tolerance);
+    }
     say(o, ACTIVE, "True", "ValidMetricFound", text);
     return true;
 }
