@@ -170,13 +170,13 @@ static void it_goes_with_the_class(void **state)
     world_fini(&w);
 }
 
-static void one_machine_has_none(void **state)
+static void one_machine_has_one_too(void **state)
 {
     struct world w;
     begin(&w, HPA);
     w.settings.sidecar_image[0] = '\0';
     world_settle(&w);
-    assert_null(world_get(&w, KIND_HPA, "one-00001"));
+    assert_non_null(world_get(&w, KIND_HPA, "one-00001"));
     world_fini(&w);
 }
 
@@ -188,7 +188,7 @@ int main(void)
         cmocka_unit_test(it_is_made_and_followed),
         cmocka_unit_test(anothers_is_left_alone),
         cmocka_unit_test(it_goes_with_the_class),
-        cmocka_unit_test(one_machine_has_none),
+        cmocka_unit_test(one_machine_has_one_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
