@@ -23,7 +23,7 @@ static void stat_lines(void **state)
     assert_int_equal(stat.start_ticks, 5000);
     assert_int_equal(stat.rss_pages, 1234);
     static const char *const bad[] = {
-        "", "42", "42 (x", "42 (x)", "42 (x) S", "42 (x) S 1 40 40 0", "42 (x) S 1 a 40 " REST};
+        "", "42", "42 (x", "42 (x)", "42 (x) S", "42 (x) S 1 40 40 0", ("42 (x) S 1 a 40 " REST)};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         assert_false(processes_parse_stat(slice_str(bad[i]), &stat));
     }
