@@ -87,6 +87,7 @@ static const struct {
     {"Pod", &pod},
     {"Deployment", &deployment},
     {"Scale", &scale},
+    {"HorizontalPodAutoscaler", &hpa},
     {"DeleteOptions", &delete_options},
     {"SelfSubjectAccessReview", &self_subject_access_review},
     {"SelfSubjectRulesReview", &self_subject_rules_review},

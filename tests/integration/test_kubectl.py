@@ -304,3 +304,17 @@ def test_deletes_with_each_cascade(k, ns):
     k("create", "-f", "-", *ns, stdin=configmap("x"))
     k("delete", "cm", "--all", "--wait=true", *ns)
     assert there() == []
+
+
+def test_top_and_hpa(k):
+    """What Pods use; a HorizontalPodAutoscaler that a user makes is described as on a cluster."""
+    said = k("top", "pods", "--containers")
+    assert "user-container" in said and "queue-proxy" in said and "Mi" in said, said
+    deployment = k("get", "deployment", "-o", "jsonpath={.items[0].metadata.name}")
+    k("autoscale", "deployment", deployment, "--min=1", "--max=3", "--cpu-percent=70", "--name=mine")
+    try:
+        said = k("get", "hpa", "mine")
+        assert f"Deployment/{deployment}" in said and "/70%" in said, said
+        assert "Min replicas" in k("describe", "hpa", "mine")
+    finally:
+        k("delete", "hpa", "mine")
