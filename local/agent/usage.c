@@ -37,13 +37,16 @@ static void look_start(struct agent *a);
 
 static void deliver(struct agent *a)
 {
-    struct list waiters, *node;
+    struct list *node;
+    size_t count = 0;
 
     a->usage.busy = false;
     a->usage.paired = false;
-    list_init(&waiters);
-    list_splice_back(&waiters, &a->usage.waiters);
-    while ((node = list_pop_front(&waiters)) != NULL) {
+    list_foreach (each, &a->usage.waiters) {
+        count++;
+    }
+    // One that asks again waits for the next; one that is forgotten meanwhile is not told.
+    while (count-- > 0 && (node = list_pop_front(&a->usage.waiters)) != NULL) {
         struct waiter *w = LIST_ENTRY(node, struct waiter, link);
         void (*cb)(void *) = w->cb;
         void *arg = w->arg;

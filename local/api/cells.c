@@ -328,31 +328,44 @@ static const json_t *hpa_current(const json_t *o, const char *name)
     return NULL;
 }
 
+static void hpa_target(const json_t *o, const json_t *metric, struct strbuf *out)
+{
+    const char *name = jpeek_cstr(metric, "resource.name");
+    const char *amount = jpeek_cstr(metric, "resource.target.averageValue");
+    const json_t *now = hpa_current(o, name);
+    if (strcmp(jpeek_cstr(metric, "type"), "Resource") != 0) {
+        (void)strbuf_append_str(out, "<unknown>"); /* there is no number, whatever is wanted */
+        return;
+    }
+    (void)strbuf_appendf(out, "%s: ", name);
+    if (now == NULL) {
+        (void)strbuf_append_str(out, "<unknown>");
+    } else if (amount[0] != '\0') {
+        (void)strbuf_append_slice(out, jpeek_str(now, "averageValue"));
+    } else {
+        (void)strbuf_appendf(out, "%" PRId64 "%%", jpeek_i64(now, "averageUtilization"));
+    }
+    if (amount[0] != '\0') {
+        (void)strbuf_appendf(out, "/%s", amount);
+    } else {
+        (void)strbuf_appendf(out, "/%" PRId64 "%%",
+                             jpeek_i64(metric, "resource.target.averageUtilization"));
+    }
+}
+
+/* The first two metrics, and how many more there are. */
 static void hpa_targets(const json_t *o, struct strbuf *out)
 {
     CLEANUP(strbuf_fini) struct strbuf text;
-    size_t i;
-    json_t *metric;
+    const json_t *metrics = jpeek_arr(o, "spec.metrics");
+    size_t count = json_array_size(metrics), shown = count < 2 ? count : 2;
     strbuf_init(&text, 4096);
-    json_array_foreach(jpeek_arr(o, "spec.metrics"), i, metric)
-    {
-        const char *name = jpeek_cstr(metric, "resource.name");
-        const char *amount = jpeek_cstr(metric, "resource.target.averageValue");
-        const json_t *now = hpa_current(o, name);
-        (void)strbuf_appendf(&text, "%s%s: ", i > 0 ? ", " : "", name);
-        if (now == NULL) {
-            (void)strbuf_append_str(&text, "<unknown>");
-        } else if (amount[0] != '\0') {
-            (void)strbuf_append_slice(&text, jpeek_str(now, "averageValue"));
-        } else {
-            (void)strbuf_appendf(&text, "%" PRId64 "%%", jpeek_i64(now, "averageUtilization"));
-        }
-        if (amount[0] != '\0') {
-            (void)strbuf_appendf(&text, "/%s", amount);
-        } else {
-            (void)strbuf_appendf(&text, "/%" PRId64 "%%",
-                                 jpeek_i64(metric, "resource.target.averageUtilization"));
-        }
+    for (size_t i = 0; i < shown; i++) {
+        (void)strbuf_append_str(&text, i > 0 ? ", " : "");
+        hpa_target(o, json_array_get(metrics, i), &text);
+    }
+    if (count > shown) {
+        (void)strbuf_appendf(&text, " + %zu more...", count - shown);
     }
     append_joined(&text, out);
 }

@@ -8,7 +8,6 @@
 
 #include "local/api/core.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -20,48 +19,12 @@
 #include "json/jparse.h"
 #include "serving/rules.h"
 #include "local/api/base64.h"
-#include "local/hpa/limit.h"
+#include "local/api/causes.h"
+#include "local/api/scaling.h"
 
 #define DATA_BYTES_MAX (1u << 20)
 #define KEY_MAX        253
 #define IMMUTABLE      "Forbidden: field is immutable when `immutable` is set"
-
-/* Adds a cause; its reason follows from the beginning of the message. */
-static void refuse(json_t *causes, const char *field, const char *fmt, ...) PRINTF_LIKE(3, 4);
-static void refuse(json_t *causes, const char *field, const char *fmt, ...)
-{
-    static const struct {
-        const char *text, *reason;
-    } reasons[] = {
-        {"Required value", "FieldValueRequired"},
-        {"Duplicate value", "FieldValueDuplicate"},
-        {"Unsupported value", "FieldValueNotSupported"},
-        {"Forbidden", "FieldValueForbidden"},
-        {"Too long", "FieldValueTooLong"},
-        {"Too many", "FieldValueTooMany"},
-        {"", "FieldValueInvalid"},
-    };
-    char message[2048];
-    va_list ap;
-    va_start(ap, fmt);
-    (void)vsnprintf(message, sizeof(message), fmt, ap);
-    va_end(ap);
-    size_t i = 0;
-    while (strncmp(message, reasons[i].text, strlen(reasons[i].text)) != 0) {
-        i++;
-    }
-    json_t *cause =
-        json_pack("{s:s,s:o,s:o}", "reason", reasons[i].reason, "message",
-                  jstring_lossy(slice_str(message)), "field", jstring_lossy(slice_str(field)));
-    REQUIRE(json_array_append_new(causes, cause) == 0);
-}
-
-static bool is_set(const json_t *object, const char *key)
-{
-    const json_t *value = json_object_get(object, key);
-    return value != NULL && !json_is_null(value) &&
-           !(json_is_string(value) && json_string_length(value) == 0);
-}
 
 /* --- Namespace ----------------------------------------------------------------------------- */
 
@@ -86,8 +49,8 @@ static void check_key(json_t *causes, const char *member, const char *key)
     size_t len = strlen(key);
     bool fine = len > 0;
     if (len > KEY_MAX) {
-        refuse(causes, field, "Invalid value: \"%.1000s\": must be no more than %d characters", key,
-               KEY_MAX);
+        cause_add(causes, field, "Invalid value: \"%.1000s\": must be no more than %d characters",
+                  key, KEY_MAX);
     }
     for (size_t i = 0; i < len; i++) {
         char c = key[i];
@@ -95,16 +58,16 @@ static void check_key(json_t *causes, const char *member, const char *key)
                         (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.');
     }
     if (!fine) {
-        refuse(causes, field,
-               "Invalid value: \"%.1000s\": a valid config key must consist of alphanumeric "
-               "characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', "
-               "regex used for validation is '[-._a-zA-Z0-9]+')",
-               key);
+        cause_add(causes, field,
+                  "Invalid value: \"%.1000s\": a valid config key must consist of alphanumeric "
+                  "characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', "
+                  "regex used for validation is '[-._a-zA-Z0-9]+')",
+                  key);
     }
     if (strcmp(key, ".") == 0 || strcmp(key, "..") == 0) {
-        refuse(causes, field, "Invalid value: \"%s\": must not be '%s'", key, key);
+        cause_add(causes, field, "Invalid value: \"%s\": must not be '%s'", key, key);
     } else if (strncmp(key, "..", 2) == 0) {
-        refuse(causes, field, "Invalid value: \"%.1000s\": must not start with '..'", key);
+        cause_add(causes, field, "Invalid value: \"%.1000s\": must not start with '..'", key);
     }
 }
 
@@ -137,11 +100,11 @@ static void check_immutable(json_t *causes, const json_t *object, const json_t *
         return;
     }
     if (!jpeek_bool(object, "immutable")) {
-        refuse(causes, "immutable", IMMUTABLE);
+        cause_add(causes, "immutable", IMMUTABLE);
     }
     for (size_t i = 0; i < ARRAY_LEN(members) && members[i] != NULL; i++) {
         if (!same_data(json_object_get(object, members[i]), json_object_get(old, members[i]))) {
-            refuse(causes, members[i], IMMUTABLE);
+            cause_add(causes, members[i], IMMUTABLE);
         }
     }
 }
@@ -157,12 +120,12 @@ static void check_configmap(json_t *causes, const json_t *object, const json_t *
     {
         if (json_object_get(binary, key) != NULL) {
             CLEANUP(cleanup_free) char *field = xasprintf("data[%s]", key);
-            refuse(causes, field,
-                   "Invalid value: \"%.1000s\": duplicate of key present in binaryData", key);
+            cause_add(causes, field,
+                      "Invalid value: \"%.1000s\": duplicate of key present in binaryData", key);
         }
     }
     if (total > DATA_BYTES_MAX) {
-        refuse(causes, "[]", "Too long: may not be more than %u bytes", DATA_BYTES_MAX);
+        cause_add(causes, "[]", "Too long: may not be more than %u bytes", DATA_BYTES_MAX);
     }
     check_immutable(causes, object, old, "binaryData");
 }
@@ -170,7 +133,7 @@ static void check_configmap(json_t *causes, const json_t *object, const json_t *
 /* stringData goes into data; a type is Opaque. */
 static void default_secret(json_t *object)
 {
-    if (!is_set(object, "type")) {
+    if (!field_is_set(object, "type")) {
         jset_text(object, "type", "Opaque");
     }
     const char *key;
@@ -187,7 +150,7 @@ static void require_key(json_t *causes, const json_t *object, const char *key)
 {
     if (json_object_get(json_object_get(object, "data"), key) == NULL) {
         CLEANUP(cleanup_free) char *field = xasprintf("data[%s]", key);
-        refuse(causes, field, "Required value");
+        cause_add(causes, field, "Required value");
     }
 }
 
@@ -204,7 +167,7 @@ static void require_json(json_t *causes, const json_t *object, const char *key)
                                        &plain, &err) < 0 ||
                          jparse(strbuf_slice(&plain), DATA_BYTES_MAX * 2, &tree, &err) < 0)) {
         CLEANUP(cleanup_free) char *field = xasprintf("data[%s]", key);
-        refuse(causes, field, "Invalid value: \"<secret contents redacted>\": %.900s", err.msg);
+        cause_add(causes, field, "Invalid value: \"<secret contents redacted>\": %.900s", err.msg);
     }
 }
 
@@ -213,7 +176,7 @@ static void check_secret(json_t *causes, const json_t *object, const json_t *old
     const json_t *data = json_object_get(object, "data");
     const char *type = jpeek_cstr(object, "type");
     if (check_data(causes, object, "data", true) > DATA_BYTES_MAX) {
-        refuse(causes, "data", "Too long: may not be more than %u bytes", DATA_BYTES_MAX);
+        cause_add(causes, "data", "Too long: may not be more than %u bytes", DATA_BYTES_MAX);
     }
     if (strcmp(type, "kubernetes.io/dockerconfigjson") == 0) {
         require_json(causes, object, ".dockerconfigjson");
@@ -232,11 +195,11 @@ static void check_secret(json_t *causes, const json_t *object, const json_t *old
     } else if (strcmp(type, "kubernetes.io/service-account-token") == 0 &&
                jpeek_str(object, "metadata.annotations.`kubernetes.io/service-account.name`").len ==
                    0) {
-        refuse(causes, "metadata.annotations[kubernetes.io/service-account.name]",
-               "Required value");
+        cause_add(causes, "metadata.annotations[kubernetes.io/service-account.name]",
+                  "Required value");
     }
     if (old != NULL && strcmp(type, jpeek_cstr(old, "type")) != 0) {
-        refuse(causes, "type", "Invalid value: \"%.1000s\": field is immutable", type);
+        cause_add(causes, "type", "Invalid value: \"%.1000s\": field is immutable", type);
     }
     check_immutable(causes, object, old, NULL);
 }
@@ -245,7 +208,7 @@ static void check_secret(json_t *causes, const json_t *object, const json_t *old
 
 static void default_text(json_t *object, const char *key, const char *value)
 {
-    if (!is_set(object, key)) {
+    if (!field_is_set(object, key)) {
         jset_text(object, key, value);
     }
 }
@@ -261,7 +224,7 @@ static void default_port(json_t *port)
 {
     const json_t *target = json_object_get(port, "targetPort");
     default_text(port, "protocol", "TCP");
-    if (!is_set(port, "targetPort") ||
+    if (!field_is_set(port, "targetPort") ||
         (json_is_integer(target) && json_integer_value(target) == 0)) {
         REQUIRE(json_object_set(port, "targetPort", json_object_get(port, "port")) == 0 ||
                 json_object_get(port, "port") == NULL);
@@ -275,7 +238,7 @@ static void default_addresses(json_t *spec)
     if (address[0] != '\0') {
         default_list(spec, "clusterIPs", address);
     }
-    if (!is_set(spec, "ipFamilyPolicy") && both) {
+    if (!field_is_set(spec, "ipFamilyPolicy") && both) {
         jset_text(spec, "ipFamilyPolicy", "RequireDualStack");
         if (json_array_size(json_object_get(spec, "ipFamilies")) == 0) {
             REQUIRE(json_object_set_new(spec, "ipFamilies", json_pack("[s,s]", "IPv4", "IPv6")) ==
@@ -295,7 +258,7 @@ static void default_service(json_t *object, const json_t *old)
     default_text(spec, "type", "ClusterIP");
     default_text(spec, "sessionAffinity", "None");
     if (strcmp(jpeek_cstr(spec, "sessionAffinity"), "ClientIP") == 0 &&
-        !is_set(spec, "sessionAffinityConfig")) {
+        !field_is_set(spec, "sessionAffinityConfig")) {
         REQUIRE(json_object_set_new(spec, "sessionAffinityConfig",
                                     json_pack("{s:{s:i}}", "clientIP", "timeoutSeconds", 10800)) ==
                 0);
@@ -313,26 +276,12 @@ static void default_service(json_t *object, const json_t *old)
     if (balanced || strcmp(type, "NodePort") == 0) {
         default_text(spec, "externalTrafficPolicy", "Cluster");
     }
-    if (balanced && !is_set(spec, "allocateLoadBalancerNodePorts")) {
+    if (balanced && !field_is_set(spec, "allocateLoadBalancerNodePorts")) {
         REQUIRE(json_object_set_new(spec, "allocateLoadBalancerNodePorts", json_true()) == 0);
     }
     if (old == NULL) {
         (void)jobject_at(jobject_at(object, "status"), "loadBalancer");
     }
-}
-
-static void check_one_of(json_t *causes, const char *field, const char *value,
-                         const char *const allowed[])
-{
-    CLEANUP(strbuf_fini) struct strbuf names;
-    strbuf_init(&names, 256);
-    for (size_t i = 0; allowed[i] != NULL; i++) {
-        if (strcmp(value, allowed[i]) == 0) {
-            return;
-        }
-        (void)strbuf_appendf(&names, "%s\"%s\"", i > 0 ? ", " : "", allowed[i]);
-    }
-    refuse(causes, field, "Unsupported value: \"%.1000s\": supported values: %s", value, names.ptr);
 }
 
 /* Adds all that is wrong with a text of a field. */
@@ -342,7 +291,7 @@ static void check_text(json_t *causes, const char *field, const char *value,
     CLEANUP(strbuf_fini) struct strbuf why;
     strbuf_init(&why, 1024);
     if (words(slice_str(value), "; ", &why) > 0) {
-        refuse(causes, field, "Invalid value: \"%.500s\": %s", value, why.ptr);
+        cause_add(causes, field, "Invalid value: \"%.500s\": %s", value, why.ptr);
     }
 }
 
@@ -354,12 +303,12 @@ static void check_port(json_t *causes, const json_t *ports, size_t index)
     char field[64];
     (void)snprintf(field, sizeof(field), "spec.ports[%zu].name", index);
     if (name[0] == '\0' && json_array_size(ports) > 1) {
-        refuse(causes, field, "Required value");
+        cause_add(causes, field, "Required value");
     } else if (name[0] != '\0') {
         check_text(causes, field, name, words_dns1123_label);
         for (size_t i = 0; i < index; i++) {
             if (strcmp(name, jpeek_cstr(json_array_get(ports, i), "name")) == 0) {
-                refuse(causes, field, "Duplicate value: \"%.500s\"", name);
+                cause_add(causes, field, "Duplicate value: \"%.500s\"", name);
                 break;
             }
         }
@@ -367,17 +316,17 @@ static void check_port(json_t *causes, const json_t *ports, size_t index)
     (void)snprintf(field, sizeof(field), "spec.ports[%zu].port", index);
     int64_t number = jpeek_i64(port, "port");
     if (number < 1 || number > 65535) {
-        refuse(causes, field, "Invalid value: %lld: must be between 1 and 65535, inclusive",
-               (long long)number);
+        cause_add(causes, field, "Invalid value: %lld: must be between 1 and 65535, inclusive",
+                  (long long)number);
     }
     (void)snprintf(field, sizeof(field), "spec.ports[%zu].protocol", index);
-    check_one_of(causes, field, jpeek_cstr(port, "protocol"), protocols);
+    cause_unless_one_of(causes, field, jpeek_cstr(port, "protocol"), protocols);
     (void)snprintf(field, sizeof(field), "spec.ports[%zu].targetPort", index);
     const json_t *target = json_object_get(port, "targetPort");
     if (json_is_integer(target) &&
         (json_integer_value(target) < 1 || json_integer_value(target) > 65535)) {
-        refuse(causes, field, "Invalid value: %lld: must be between 1 and 65535, inclusive",
-               (long long)json_integer_value(target));
+        cause_add(causes, field, "Invalid value: %lld: must be between 1 and 65535, inclusive",
+                  (long long)json_integer_value(target));
     }
 }
 
@@ -393,15 +342,16 @@ static void check_service(json_t *causes, const json_t *object)
     const char *host = jpeek_cstr(spec, "externalName");
     if (json_array_size(ports) == 0 && !named &&
         strcmp(jpeek_cstr(spec, "clusterIP"), "None") != 0) {
-        refuse(causes, "spec.ports", "Required value");
+        cause_add(causes, "spec.ports", "Required value");
     }
     for (size_t i = 0; i < json_array_size(ports); i++) {
         check_port(causes, ports, i);
     }
-    check_one_of(causes, "spec.sessionAffinity", jpeek_cstr(spec, "sessionAffinity"), affinities);
-    check_one_of(causes, "spec.type", type, types);
+    cause_unless_one_of(causes, "spec.sessionAffinity", jpeek_cstr(spec, "sessionAffinity"),
+                        affinities);
+    cause_unless_one_of(causes, "spec.type", type, types);
     if (named && host[0] == '\0') {
-        refuse(causes, "spec.externalName", "Required value");
+        cause_add(causes, "spec.externalName", "Required value");
     } else if (named) {
         size_t len = strlen(host);
         CLEANUP(cleanup_free)
@@ -431,117 +381,32 @@ static void check_deployment(json_t *causes, const json_t *object, const json_t 
     const json_t *labels = jget(object, "spec.template.metadata.labels");
     int64_t replicas = jpeek_i64(object, "spec.replicas");
     if (replicas < 0 || replicas > INT32_MAX) {
-        refuse(causes, "spec.replicas", "Invalid value: %lld: must be greater than or equal to 0",
-               (long long)replicas);
+        cause_add(causes, "spec.replicas",
+                  "Invalid value: %lld: must be greater than or equal to 0", (long long)replicas);
     }
     if (json_object_size(selector) == 0) {
-        refuse(causes, "spec.selector", "Required value");
+        cause_add(causes, "spec.selector", "Required value");
     }
     if (json_object_size(selector) == 0 || !selects(jget(selector, "matchLabels"), labels)) {
         CLEANUP(cleanup_free) char *text = labels == NULL ? xstrdup("null") : jdump_str(labels);
-        refuse(causes, "spec.template.metadata.labels",
-               "Invalid value: %.1500s: `selector` does not match template `labels`", text);
+        cause_add(causes, "spec.template.metadata.labels",
+                  "Invalid value: %.1500s: `selector` does not match template `labels`", text);
     }
     if (old != NULL && !jequal(selector, jget(old, "spec.selector"))) {
         CLEANUP(cleanup_free) char *text = jdump_str(selector);
-        refuse(causes, "spec.selector", "Invalid value: %.1500s: field is immutable", text);
+        cause_add(causes, "spec.selector", "Invalid value: %.1500s: field is immutable", text);
     }
     if (json_array_size(jget(object, "spec.template.spec.containers")) == 0) {
-        refuse(causes, "spec.template.spec.containers", "Required value");
+        cause_add(causes, "spec.template.spec.containers", "Required value");
     }
 }
 
 static void default_deployment(json_t *object)
 {
     json_t *spec = jobject_at(object, "spec");
-    if (!is_set(spec, "replicas")) {
+    if (!field_is_set(spec, "replicas")) {
         REQUIRE(json_object_set_new(spec, "replicas", json_integer(1)) == 0);
     }
-}
-
-/* --- HorizontalPodAutoscaler --------------------------------------------------------------- */
-
-static void default_hpa(json_t *object)
-{
-    json_t *spec = jobject_at(object, "spec");
-    if (!is_set(spec, "minReplicas")) {
-        REQUIRE(json_object_set_new(spec, "minReplicas", json_integer(1)) == 0);
-    }
-    if (json_array_size(json_object_get(spec, "metrics")) == 0) {
-        REQUIRE(json_object_set_new(spec, "metrics",
-                                    json_pack("[{s:s,s:{s:s,s:{s:s,s:i}}}]", "type", "Resource",
-                                              "resource", "name", "cpu", "target", "type",
-                                              "Utilization", "averageUtilization", 80)) == 0);
-    }
-}
-
-/* One direction of spec.behavior; NULL is fine. */
-static void check_scaling_rules(json_t *causes, const json_t *rules, const char *name)
-{
-    static const char *const selects[] = {"Disabled", "Max", "Min", NULL};
-    static const char *const types[] = {"Percent", "Pods", NULL};
-    char field[96];
-    size_t i;
-    json_t *policy;
-    int64_t window = jpeek_i64(rules, "stabilizationWindowSeconds");
-    const json_t *policies = jpeek_arr(rules, "policies");
-    if (window < 0 || window > HPA_WINDOW_MAX_S) {
-        (void)snprintf(field, sizeof(field), "spec.behavior.%s.stabilizationWindowSeconds", name);
-        refuse(causes, field, "Invalid value: %lld: must be %s", (long long)window,
-               window < 0 ? "greater than or equal to zero" : "less than or equal to 3600");
-    }
-    if (is_set(rules, "selectPolicy")) {
-        (void)snprintf(field, sizeof(field), "spec.behavior.%s.selectPolicy", name);
-        check_one_of(causes, field, jpeek_cstr(rules, "selectPolicy"), selects);
-    }
-    if (json_array_size(policies) > HPA_POLICIES_MAX) {
-        (void)snprintf(field, sizeof(field), "spec.behavior.%s.policies", name);
-        refuse(causes, field, "Too many: %zu: must have at most %d items",
-               json_array_size(policies), HPA_POLICIES_MAX);
-    }
-    json_array_foreach(policies, i, policy)
-    {
-        int64_t value = jpeek_i64(policy, "value"), period = jpeek_i64(policy, "periodSeconds");
-        (void)snprintf(field, sizeof(field), "spec.behavior.%s.policies[%zu].type", name, i);
-        check_one_of(causes, field, jpeek_cstr(policy, "type"), types);
-        (void)snprintf(field, sizeof(field), "spec.behavior.%s.policies[%zu].value", name, i);
-        if (value < 1) {
-            refuse(causes, field, "Invalid value: %lld: must be greater than zero",
-                   (long long)value);
-        }
-        (void)snprintf(field, sizeof(field), "spec.behavior.%s.policies[%zu].periodSeconds", name,
-                       i);
-        if (period < 1 || period > HPA_PERIOD_MAX_S) {
-            refuse(causes, field, "Invalid value: %lld: must be %s", (long long)period,
-                   period < 1 ? "greater than zero" : "less than or equal to 1800");
-        }
-    }
-}
-
-static void check_hpa(json_t *causes, const json_t *object)
-{
-    int64_t min = jpeek_i64(object, "spec.minReplicas");
-    int64_t max = jpeek_i64(object, "spec.maxReplicas");
-    static const char *const target[] = {"spec.scaleTargetRef.kind", "spec.scaleTargetRef.name"};
-    for (size_t i = 0; i < ARRAY_LEN(target); i++) {
-        if (slice_empty(jpeek_str(object, target[i]))) {
-            refuse(causes, target[i], "Required value");
-        }
-    }
-    if (min < 1) {
-        refuse(causes, "spec.minReplicas",
-               "Invalid value: %lld: must be greater than or equal to 1", (long long)min);
-    }
-    if (max < 1) {
-        refuse(causes, "spec.maxReplicas", "Invalid value: %lld: must be greater than 0",
-               (long long)max);
-    } else if (max < min) {
-        refuse(causes, "spec.maxReplicas",
-               "Invalid value: %lld: must be greater than or equal to `minReplicas`",
-               (long long)max);
-    }
-    check_scaling_rules(causes, jpeek_obj(object, "spec.behavior.scaleUp"), "scaleUp");
-    check_scaling_rules(causes, jpeek_obj(object, "spec.behavior.scaleDown"), "scaleDown");
 }
 
 /* --- all ----------------------------------------------------------------------------------- */
@@ -564,8 +429,8 @@ json_t *core_admit(enum kind_id id, json_t *object, const json_t *old)
         default_deployment(object);
         check_deployment(causes, object, old);
     } else if (id == KIND_HPA) {
-        default_hpa(object);
-        check_hpa(causes, object);
+        scaling_default(object);
+        scaling_check(causes, object);
     }
     if (json_array_size(causes) > 0) {
         return causes;

@@ -10,9 +10,10 @@
 
 enum group { COUNTED, STARTING, MISSING, IGNORED };
 
+/* Wide: requests are as large as somebody wrote them. */
 struct sums {
-    int64_t usage;
-    int64_t request;
+    __int128 usage;
+    __int128 request;
     size_t pods;
 };
 
@@ -23,10 +24,10 @@ static bool starts(const struct hpa_pod *pod, const struct hpa_settings *setting
         return true;
     }
     if (pod->started_ns + settings->cpu_initialization_ns > now_ns) {
-        return !pod->ready || pod->measured_ns < pod->ready_changed_ns + pod->window_ns;
+        return pod->unready || pod->measured_ns < pod->ready_changed_ns + pod->window_ns;
     }
     /* never ready since its start */
-    return !pod->ready && pod->started_ns + settings->initial_readiness_ns > pod->ready_changed_ns;
+    return pod->unready && pod->started_ns + settings->initial_readiness_ns > pod->ready_changed_ns;
 }
 
 static enum group group_of(const struct hpa_pod *pod, const struct hpa_measure *measure,
@@ -44,7 +45,7 @@ static enum group group_of(const struct hpa_pod *pod, const struct hpa_measure *
     return measure->cpu && starts(pod, settings, now_ns) ? STARTING : COUNTED;
 }
 
-static void add(struct sums *sums, const struct hpa_pod *pod, int64_t usage)
+static void add(struct sums *sums, const struct hpa_pod *pod, __int128 usage)
 {
     sums->usage += usage;
     sums->request += pod->request;
@@ -58,11 +59,11 @@ static int ratio_of(const struct sums *sums, const struct hpa_measure *measure, 
     if (measure->utilization && sums->request == 0) {
         return error_set(err, ERR_UNAVAILABLE, "no metrics returned matched known pods");
     }
-    int64_t average = sums->usage / (int64_t)sums->pods;
-    int64_t share = measure->utilization ? sums->usage * 100 / sums->request : average;
+    __int128 average = sums->usage / (__int128)sums->pods;
+    __int128 share = measure->utilization ? sums->usage * 100 / sums->request : average;
     *out = (double)share / (double)measure->target;
     if (values != NULL) {
-        values->average = average;
+        values->average = average > INT64_MAX ? INT64_MAX : (int64_t)average;
         values->utilization =
             measure->utilization ? (int32_t)(share > INT32_MAX ? INT32_MAX : share) : 0;
     }
@@ -81,10 +82,10 @@ static int32_t replicas_for(double ratio, size_t pods)
 }
 
 /* What a Pod without numbers uses at the most when the average is below the target. */
-static int64_t at_most(const struct hpa_pod *pod, const struct hpa_measure *measure)
+static __int128 at_most(const struct hpa_pod *pod, const struct hpa_measure *measure)
 {
     int64_t percent = measure->target > 100 ? measure->target : 100;
-    return measure->utilization ? pod->request * percent / 100 : measure->target;
+    return measure->utilization ? (__int128)pod->request * percent / 100 : measure->target;
 }
 
 /* Once more, with those that were left out. */
@@ -120,12 +121,10 @@ int hpa_calculate(const struct hpa_pod *pods, size_t count, int32_t current,
                   int64_t now_ns, struct hpa_proposal *out, struct error *err)
 {
     struct sums sums = {0};
+    size_t measured = 0;
     *out = (struct hpa_proposal){.replicas = current};
-    if (count == 0) {
-        return error_set(err, ERR_UNAVAILABLE,
-                         "no pods returned by selector while calculating replica count");
-    }
     for (size_t i = 0; i < count; i++) {
+        measured += pods[i].measured;
         enum group group = group_of(&pods[i], measure, settings, now_ns);
         if (group == COUNTED) {
             add(&sums, &pods[i], pods[i].usage);
@@ -134,6 +133,12 @@ int hpa_calculate(const struct hpa_pod *pods, size_t count, int32_t current,
         out->missing += group == MISSING;
     }
     out->counted = sums.pods;
+    if (measured == 0) {
+        return error_set(err, ERR_UNAVAILABLE,
+                         "unable to get metrics for resource %s: no metrics returned from "
+                         "resource metrics API",
+                         measure->resource);
+    }
     if (sums.pods == 0) {
         return error_set(err, ERR_UNAVAILABLE,
                          "did not receive metrics for targeted pods (pods might be unready)");

@@ -19,7 +19,7 @@ struct hpa_pod {
     bool ignored;             /* being deleted, or failed */
     bool pending;             /* phase Pending */
     bool has_ready;           /* it has a start time and the condition Ready … */
-    bool ready;               /* … which is True */
+    bool unready;             /* … which is False */
     int64_t started_ns;       /* wall clock */
     int64_t ready_changed_ns; /* lastTransitionTime of Ready */
     const char *unrequested;  /* a container without request of the resource; NULL: all have one */

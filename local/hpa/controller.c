@@ -25,8 +25,8 @@
 #include "json/jget.h"
 #include "json/jparse.h"
 #include "local/hpa/object.h"
+#include "local/hpa/rivals.h"
 
-#define HPAS         "horizontalpodautoscalers.autoscaling"
 #define DEPLOYMENTS  "deployments.apps"
 #define SELECTOR_MAX 16384
 #define WHY_MAX      192
@@ -36,6 +36,7 @@ struct hpa_controller {
     struct timer timer;
     struct map scalers; /* "namespace/name" -> struct scaler */
     uint64_t round;
+    json_t *rivals; /* of this round (rivals.h) */
     struct closer closer;
     void (*close_cb)(void *arg);
     void *close_arg;
@@ -105,8 +106,8 @@ static void write_status(struct outcome *o, bool changed)
         return;
     }
     closer_hold(&h->closer);
-    if (store_patch(h->options.store, HPAS, o->ns, o->name, STORE_SUB_STATUS, patch, STORE_MACHINE,
-                    on_written, h, &err) < 0) {
+    if (store_patch(h->options.store, HPA_RESOURCE, o->ns, o->name, STORE_SUB_STATUS, patch,
+                    STORE_MACHINE, on_written, h, &err) < 0) {
         on_written(err.code, NULL, &err, h);
     }
     json_decref(patch);
@@ -221,7 +222,7 @@ static int pods_read(struct pods *p, const json_t *deployment, const char *ns, s
     CLEANUP(strbuf_fini) struct strbuf labels;
     strbuf_init(&labels, SELECTOR_MAX);
     if (!hpa_selector(deployment, &labels)) {
-        return error_set(err, ERR_INVALID, "selector is required");
+        return error_set(err, ERR_INVALID, "the HPA target's scale is missing a selector");
     }
     return store_list(p->h->options.store,
                       &(struct store_selector){.resource = "pods", .ns = ns, .labels = labels.ptr},
@@ -289,9 +290,7 @@ static bool propose(struct outcome *o, const struct hpa_spec *spec, struct pods 
     if (invalid != NULL && (found == 0 || *out_replicas < o->current)) {
         (void)snprintf(text, sizeof(text),
                        "the HPA was unable to compute the replica count: %.400s", first.msg);
-        say(o, ACTIVE, "False",
-            strcmp(invalid->type, "Pods") == 0 ? "FailedGetPodsMetric" : "FailedGetResourceMetric",
-            text);
+        say(o, ACTIVE, "False", invalid->reason, text);
         return false;
     }
     (void)snprintf(text, sizeof(text),
@@ -335,6 +334,7 @@ static bool decide(struct outcome *o, struct scaler *s, const struct hpa_spec *s
                    const json_t *deployment)
 {
     struct pods pods = {.h = o->h};
+    char text[ERROR_MSG_MAX];
     struct error err;
     int32_t proposal = 0;
     if (o->current == 0) {
@@ -350,7 +350,9 @@ static bool decide(struct outcome *o, struct scaler *s, const struct hpa_spec *s
         return true;
     }
     bool decided = false;
-    if (pods_read(&pods, deployment, o->ns, &err) < 0) {
+    if (hpa_rivals_say(o->h->rivals, o->ns, spec, text)) {
+        say(o, ACTIVE, "False", "AmbiguousSelector", text);
+    } else if (pods_read(&pods, deployment, o->ns, &err) < 0) {
         say(o, ACTIVE, "False", "InvalidSelector", err.msg);
     } else {
         decided = propose(o, spec, &pods, &proposal);
@@ -418,8 +420,12 @@ static void sync_one(struct hpa_controller *h, struct object *object)
     hpa_spec_read(o->hpa, &h->options.settings, &spec);
     o->bounds = spec.bounds;
     struct object *target = target_of(h, &spec, o->ns, text, sizeof(text));
-    if (target == NULL) {
+    if (target == NULL) { /* what was measured last stands */
         say(o, ABLE, "False", "FailedGetScale", text);
+        o->current = (int32_t)jpeek_i64(o->hpa, "status.currentReplicas");
+        o->desired = (int32_t)jpeek_i64(o->hpa, "status.desiredReplicas");
+        json_decref(o->metrics);
+        o->metrics = json_incref(jget(o->hpa, "status.currentMetrics"));
         write_status(o, false);
         outcome_free(o);
         return;
@@ -442,12 +448,6 @@ static void sync_one(struct hpa_controller *h, struct object *object)
 
 /* --- rounds -------------------------------------------------------------------------------- */
 
-static bool on_listed(struct object *object, void *arg)
-{
-    REQUIRE(json_array_append_new(arg, json_pack("[s,s]", object->ns, object->name)) == 0);
-    return true;
-}
-
 static void forget_gone(struct hpa_controller *h)
 {
     map_foreach (it, &h->scalers) {
@@ -461,30 +461,41 @@ static void forget_gone(struct hpa_controller *h)
     }
 }
 
+static void sync_named(struct hpa_controller *h, const char *key)
+{
+    struct slice rest = slice_str(key), ns;
+    (void)slice_split(&rest, '/', &ns);
+    CLEANUP(cleanup_free) char *space = xstrndup(ns.ptr, ns.len);
+    struct object *object = store_get(h->options.store, HPA_RESOURCE, space, rest.ptr);
+    if (object != NULL) {
+        (void)object_ref(object);
+        sync_one(h, object);
+        object_unref(object);
+    }
+}
+
 /* Writes may end at once, so the store is not walked meanwhile: names first. */
 static void on_usage(void *arg)
 {
     struct hpa_controller *h = arg;
     struct error err;
+    const char *target;
     size_t i;
-    json_t *one, *names = json_array();
+    json_t *names, *one;
     h->round++;
-    if (store_list(h->options.store, &(struct store_selector){.resource = HPAS}, on_listed, names,
-                   &err) < 0) {
+    h->rivals = hpa_rivals(h->options.store, &err);
+    if (h->rivals == NULL) {
         LOG_ERROR("cannot list HorizontalPodAutoscalers", LOG_ERR(&err));
     }
-    json_array_foreach(names, i, one)
+    json_object_foreach(h->rivals, target, names)
     {
-        struct object *object =
-            store_get(h->options.store, HPAS, json_string_value(json_array_get(one, 0)),
-                      json_string_value(json_array_get(one, 1)));
-        if (object != NULL) {
-            (void)object_ref(object);
-            sync_one(h, object);
-            object_unref(object);
+        json_array_foreach(names, i, one)
+        {
+            sync_named(h, json_string_value(one));
         }
     }
-    json_decref(names);
+    json_decref(h->rivals);
+    h->rivals = NULL;
     forget_gone(h);
 }
 
@@ -492,7 +503,8 @@ static void on_timer(struct timer *timer)
 {
     struct hpa_controller *h = timer->data;
     const struct usage_provider *usage = h->options.usage;
-    if (store_count(h->options.store, HPAS) == 0) {
+    if (store_count(h->options.store, HPA_RESOURCE) == 0) {
+        h->round++;
         forget_gone(h);
         return;
     }

@@ -64,8 +64,7 @@ static int64_t window_ns(const struct hpa_rules *rules)
     return (int64_t)rules->window_s * NS_PER_S;
 }
 
-/* A mark of this very moment less the window does not count with rules of one's own, else it does.
- */
+/* A mark as old as the window does not count with rules of one's own, else it does. */
 static bool inside(const struct hpa_mark *mark, int64_t now_ns, int64_t ns, bool strict)
 {
     return strict ? mark->at_ns > now_ns - ns : mark->at_ns >= now_ns - ns;
@@ -146,9 +145,11 @@ static int32_t reach(const struct hpa_memory *memory, const struct hpa_policy *p
 {
     double start = (double)(current - changed_within(&memory->ups, p->period_s, now_ns) +
                             changed_within(&memory->downs, p->period_s, now_ns));
-    double by = p->percent ? start * (double)p->value / 100 : (double)p->value;
+    double by = up ? (double)p->value : -(double)p->value;
+    /* in this order, as Kubernetes: 110 % of 100 are 110.00000000000001 of them */
+    double far = p->percent ? start * (1 + by / 100) : start + by;
     /* up is rounded up, or a small share of few replicas would never be one */
-    return clamp(up ? ceil(start + by) : start - by);
+    return clamp(up ? ceil(far) : far);
 }
 
 static int32_t farthest(const struct hpa_memory *memory, const struct hpa_rules *rules,

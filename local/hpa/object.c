@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "json/jbuild.h"
 #include "json/jedit.h"
 #include "json/jget.h"
 #include "json/jparse.h"
@@ -87,14 +88,30 @@ static void read_bounds(const json_t *hpa, const struct hpa_settings *settings,
     }
 }
 
+/* The types of metrics, where each has its name, and the reason when there is no number for it. */
+static const struct metric_type {
+    const char *type, *name_path, *reason;
+} metric_types[] = {
+    {"Resource", "resource.name", "FailedGetResourceMetric"},
+    {"Pods", "pods.metric.name", "FailedGetPodsMetric"},
+    {"Object", "object.metric.name", "FailedGetObjectMetric"},
+    {"External", "external.metric.name", "FailedGetExternalMetric"},
+    {"ContainerResource", "containerResource.name", "FailedGetContainerResourceMetric"},
+};
+
 static void read_metric(const json_t *metric, struct hpa_metric *out)
 {
-    *out = (struct hpa_metric){.type = jpeek_cstr(metric, "type")};
+    *out = (struct hpa_metric){
+        .type = jpeek_cstr(metric, "type"), .name = "", .reason = "InvalidMetricSourceType"};
+    for (size_t i = 0; i < ARRAY_LEN(metric_types); i++) {
+        if (strcmp(out->type, metric_types[i].type) == 0) {
+            out->name = jpeek_cstr(metric, metric_types[i].name_path);
+            out->reason = metric_types[i].reason;
+        }
+    }
     if (strcmp(out->type, "Resource") != 0) {
-        out->name = jpeek_cstr(metric, "pods.metric.name");
         return;
     }
-    out->name = jpeek_cstr(metric, "resource.name");
     bool cpu = strcmp(out->name, "cpu") == 0;
     int64_t percent = jpeek_i64(metric, "resource.target.averageUtilization");
     int64_t amount = amount_of(jpeek_str(metric, "resource.target.averageValue"), cpu);
@@ -125,7 +142,12 @@ void hpa_spec_read(const json_t *hpa, const struct hpa_settings *settings, struc
     }
     if (out->count == 0) {
         out->metrics[out->count++] = (struct hpa_metric){
-            "Resource", "cpu", true, {"cpu", .cpu = true, .utilization = true, .target = 80}};
+            .type = metric_types[0].type,
+            .name = "cpu",
+            .reason = metric_types[0].reason,
+            .resource = true,
+            .measure = {"cpu", .cpu = true, .utilization = true, .target = 80},
+        };
     }
 }
 
@@ -179,7 +201,7 @@ static void read_readiness(const json_t *pod, struct hpa_pod *out)
         if (strcmp(jpeek_cstr(condition, "type"), "Ready") == 0) {
             out->has_ready = time_at(condition, "lastTransitionTime", &out->ready_changed_ns) &&
                              time_at(pod, "status.startTime", &out->started_ns);
-            out->ready = strcmp(jpeek_cstr(condition, "status"), "True") == 0;
+            out->unready = strcmp(jpeek_cstr(condition, "status"), "False") == 0;
         }
     }
 }
@@ -250,9 +272,9 @@ static void append_condition(json_t *list, const json_t *hpa, const struct hpa_c
     }
     bool same = old != NULL && strcmp(jpeek_cstr(old, "status"), c->status) == 0;
     json_t *one =
-        json_pack("{s:s,s:s,s:s,s:s,s:s}", "type", c->type, "status", c->status,
+        json_pack("{s:s,s:s,s:s,s:s,s:o}", "type", c->type, "status", c->status,
                   "lastTransitionTime", same ? jpeek_cstr(old, "lastTransitionTime") : now,
-                  "reason", c->reason, "message", c->message);
+                  "reason", c->reason, "message", jstring_lossy(slice_str(c->message)));
     REQUIRE(json_array_append_new(list, one) == 0);
 }
 

@@ -16,9 +16,10 @@
 #define HPA_METRICS_MAX 16
 
 struct hpa_metric {
-    const char *type; /* "Resource", …; borrowed */
-    const char *name; /* of the resource or metric; borrowed */
-    bool resource;    /* one that is known here; the next is set */
+    const char *type;   /* "Resource", …; borrowed */
+    const char *name;   /* of the resource or metric; borrowed */
+    const char *reason; /* of ScalingActive, when there is no number for it; static */
+    bool resource;      /* one that is known here; the next is set */
     struct hpa_measure measure;
 };
 
@@ -26,7 +27,7 @@ struct hpa_metric {
 struct hpa_spec {
     const char *target_version, *target_kind, *target_name;
     struct hpa_bounds bounds;
-    struct hpa_metric metrics[HPA_METRICS_MAX]; /* more are left out */
+    struct hpa_metric metrics[HPA_METRICS_MAX]; /* more are refused (api/scaling.c) */
     size_t count;
 };
 

@@ -91,7 +91,7 @@ def test_busy_function_grows_and_shrinks(up):
     def size():
         return len([p for p in up.replicas("burn") if p["metadata"]["labels"]["serving.knative.dev/revision"] ==
                     revision])
-    assert size() == 1
+    wait_for(lambda: size() == 1, 60, "one replica, its start forgotten")
     stop = threading.Event()
 
     def burn():
@@ -136,11 +136,15 @@ def test_pod_metrics(up):
     groups = [g["name"] for g in api.get("/apis")["groups"]]
     assert "metrics.k8s.io" in groups
     assert [r["name"] for r in api.get(METRICS)["resources"]] == ["pods"]
-    pods = {p["metadata"]["name"] for p in up.replicas("burn")}
-    found = api.list(f"{METRICS}/namespaces/default/pods", labelSelector="serving.knative.dev/service=burn")
-    assert found and {m["metadata"]["name"] for m in found} <= pods
-    one = api.get(f"{METRICS}/namespaces/default/pods/{found[0]['metadata']['name']}")
-    assert one["kind"] == "PodMetrics" and one["window"].endswith("s")
+
+    def measured():
+        found = api.list(f"{METRICS}/namespaces/default/pods", labelSelector="serving.knative.dev/service=burn")
+        pods = {p["metadata"]["name"] for p in up.replicas("burn")}
+        return next((m for m in found if m["metadata"]["name"] in pods and len(m["containers"]) == 2), None)
+    one = wait_for(measured, 60, "a Pod with numbers of both containers")
+    assert api.list(f"{METRICS}/namespaces/default/pods", labelSelector="serving.knative.dev/service=none") == []
+    again = api.get(f"{METRICS}/namespaces/default/pods/{one['metadata']['name']}")
+    assert again["kind"] == "PodMetrics" and again["window"].endswith("s")
     usage = {c["name"]: c["usage"] for c in one["containers"]}
     assert set(usage) == {"user-container", "queue-proxy"}
     assert int(usage["user-container"]["memory"].rstrip("KMi")) > 0, json.dumps(usage)
@@ -154,4 +158,8 @@ def test_refusals(up):
     body = {"metadata": {"name": "bad"}, "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "x"},
                                                   "minReplicas": 3, "maxReplicas": 2}}
     with pytest.raises(Exception, match="greater than or equal to `minReplicas`"):
+        up.api().create(HPAS, {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", **body})
+    body["spec"].update(maxReplicas=4, metrics=[{"type": "Resource", "resource": {"name": "cpu", "target": {
+        "type": "Utilization"}}}])
+    with pytest.raises(Exception, match="must set either a target raw value or a target utilization"):
         up.api().create(HPAS, {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", **body})

@@ -311,7 +311,11 @@ def test_top_and_hpa(k):
     said = k("top", "pods", "--containers")
     assert "user-container" in said and "queue-proxy" in said and "Mi" in said, said
     deployment = k("get", "deployment", "-o", "jsonpath={.items[0].metadata.name}")
-    k("autoscale", "deployment", deployment, "--min=1", "--max=3", "--cpu-percent=70", "--name=mine")
+    wanted = {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": deployment}, "maxReplicas": 3,
+              "metrics": [{"type": "Resource", "resource": {
+                  "name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}}]}
+    k("create", "-f", "-", stdin={"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+                                  "metadata": {"name": "mine"}, "spec": wanted})
     try:
         said = k("get", "hpa", "mine")
         assert f"Deployment/{deployment}" in said and "/70%" in said, said

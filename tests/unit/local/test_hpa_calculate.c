@@ -21,7 +21,6 @@ static struct hpa_pod ready(int64_t usage)
 {
     return (struct hpa_pod){.name = "p",
                             .has_ready = true,
-                            .ready = true,
                             .started_ns = NOW - 1000 * S,
                             .ready_changed_ns = NOW - 999 * S,
                             .request = 100,
@@ -152,7 +151,7 @@ static void when_a_pod_has_started(void **state)
     struct hpa_pod full_window = fresh(200);
     full_window.ready_changed_ns = NOW - 20 * S; /* a window since it became ready */
     struct hpa_pod never = ready(200);           /* after the period, not ready, and never was */
-    never.ready = false;
+    never.unready = true;
     never.started_ns = NOW - 400 * S;
     never.ready_changed_ns = NOW - 390 * S;
     struct hpa_pod fell = never; /* it was ready before it fell */
@@ -160,7 +159,7 @@ static void when_a_pod_has_started(void **state)
     struct hpa_pod unknown = ready(200);
     unknown.has_ready = false;
     struct hpa_pod unready = full_window;
-    unready.ready = false;
+    unready.unready = true;
     const struct {
         struct hpa_pod pod;
         bool starts;
@@ -189,7 +188,11 @@ static void no_answer_has_a_reason(void **state)
     struct error err;
     struct hpa_pod none[] = {missing(), pending(), fresh(1)};
     assert_true(hpa_calculate(NULL, 0, 1, &CPU_80, &SETTINGS, NOW, &got, &err) < 0);
-    assert_string_equal(err.msg, "no pods returned by selector while calculating replica count");
+    assert_string_equal(err.msg, "unable to get metrics for resource cpu: no metrics returned from "
+                                 "resource metrics API");
+    assert_true(hpa_calculate(none, 2, 1, &CPU_80, &SETTINGS, NOW, &got, &err) < 0);
+    assert_string_equal(err.msg, "unable to get metrics for resource cpu: no metrics returned from "
+                                 "resource metrics API");
     assert_true(hpa_calculate(none, 3, 1, &CPU_80, &SETTINGS, NOW, &got, &err) < 0);
     assert_string_equal(err.msg,
                         "did not receive metrics for targeted pods (pods might be unready)");
@@ -204,6 +207,23 @@ static void no_answer_has_a_reason(void **state)
     assert_string_equal(err.msg, "no metrics returned matched known pods");
 }
 
+/* Requests beyond all measure, as somebody may write them, overflow nothing. */
+static void large_requests_are_no_accident(void **state)
+{
+    const struct hpa_measure huge = {"cpu", true, true, INT32_MAX};
+    struct hpa_pod pods[300];
+    for (size_t i = 0; i < ARRAY_LEN(pods); i++) {
+        pods[i] = i % 2 == 0 ? ready(INT64_MAX / 128) : missing();
+        pods[i].request = INT64_MAX / 128;
+    }
+    struct hpa_proposal got = propose(pods, ARRAY_LEN(pods), 300, &huge);
+    assert_int_equal(got.utilization, 100);
+    assert_int_equal(got.replicas, 151); /* the others count with all of the target: a half */
+    pods[0].request = 0;
+    struct hpa_proposal more = propose(pods, 1, 1, &CPU_100M);
+    assert_int_equal(more.replicas, INT32_MAX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -214,6 +234,7 @@ int main(void)
         cmocka_unit_test(when_a_pod_has_started),
         cmocka_unit_test(the_deleted_do_not_count),
         cmocka_unit_test(no_answer_has_a_reason),
+        cmocka_unit_test(large_requests_are_no_accident),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

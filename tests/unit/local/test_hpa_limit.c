@@ -151,6 +151,54 @@ static void policies_are_selected(void **state)
     }
 }
 
+/* A share is worked out as Kubernetes does it, in the same floating point. */
+static void shares_are_rounded_as_kubernetes_does(void **state)
+{
+    static const struct {
+        int32_t from, percent;
+        bool up;
+        int32_t want;
+    } cases[] = {
+        {100, 10, true, 111},                   /* 1.1 × 100 is a little more than 110 */
+        {10, 10, true, 11},   {1, 10, true, 2}, /* rounded up, or it would never grow */
+        {10, 90, false, 0}, /* 10 × (1 - 0.9) is a little less than 1, and cut off: the least is
+                               kept */
+        {10, 50, false, 5},   {3, 50, false, 1}, {10, 200, false, 0},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct hpa_memory memory = {0};
+        struct hpa_bounds b = rules(1, 10000, 0, 0);
+        struct hpa_rules *r = cases[i].up ? &b.up : &b.down;
+        int32_t scale = cases[i].from, want = cases[i].want < 1 ? 1 : cases[i].want;
+        *r = (struct hpa_rules){.policies = {{true, cases[i].percent, 60}}, .count = 1};
+        struct hpa_verdict v = at(&memory, &b, &scale, cases[i].up ? 10000 : 0, 0);
+        if (v.replicas != want) {
+            fail_msg("case %zu: %d", i, v.replicas);
+        }
+        assert_string_equal(v.limit_reason, cases[i].up         ? "ScaleUpLimit"
+                                            : cases[i].want < 2 ? "TooFewReplicas"
+                                                                : "ScaleDownLimit");
+        hpa_memory_fini(&memory);
+    }
+}
+
+/* Each policy counts the changes of its own period; up and down count against each other. */
+static void each_policy_has_its_period(void **state)
+{
+    struct hpa_memory memory = {0};
+    struct hpa_bounds b = rules(1, 100, 0, 0);
+    b.up = (struct hpa_rules){
+        .policies = {{false, 2, 10}, {false, 5, 60}}, .count = 2, .select = HPA_SELECT_MIN};
+    int32_t scale = 10;
+    assert_int_equal(at(&memory, &b, &scale, 50, 0).replicas, 12);
+    assert_int_equal(at(&memory, &b, &scale, 50, 9).replicas, 12);
+    assert_int_equal(at(&memory, &b, &scale, 50, 10).replicas, 14);
+    assert_int_equal(at(&memory, &b, &scale, 50, 20).replicas, 15); /* five in a minute */
+    assert_int_equal(at(&memory, &b, &scale, 50, 59).replicas, 15);
+    assert_int_equal(at(&memory, &b, &scale, 50, 60).replicas, 17); /* the first is a minute old */
+    hpa_memory_fini(&memory);
+}
+
 /* With a window upwards the smallest proposal of the window is followed. */
 static void both_windows_hold(void **state)
 {
@@ -193,6 +241,8 @@ int main(void)
         cmocka_unit_test(the_least_is_kept),
         cmocka_unit_test(rates_count_within_their_period),
         cmocka_unit_test(policies_are_selected),
+        cmocka_unit_test(shares_are_rounded_as_kubernetes_does),
+        cmocka_unit_test(each_policy_has_its_period),
         cmocka_unit_test(both_windows_hold),
         cmocka_unit_test(memory_is_bounded),
     };

@@ -93,7 +93,7 @@ static void pods_are_read(void **state)
     struct hpa_pod got;
     hpa_pod_read(pod, &usage, true, &got);
     assert_string_equal(got.name, "p");
-    assert_true(got.has_ready && got.ready && got.measured && !got.pending && !got.ignored);
+    assert_true(got.has_ready && !got.unready && got.measured && !got.pending && !got.ignored);
     assert_int_equal(got.started_ns, 60 * S);
     assert_int_equal(got.ready_changed_ns, 65 * S);
     assert_int_equal(got.request, 125);
