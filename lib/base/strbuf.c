@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 
 static char *shared_empty(void)
 {
@@ -117,26 +118,6 @@ int strbuf_appendf(struct strbuf *buf, const char *fmt, ...)
     return rc;
 }
 
-/* Length of the well-formed UTF-8 sequence at p (n > 0 bytes there), 0 when it is none. */
-static size_t utf8_len(const unsigned char *p, size_t n)
-{
-    size_t len = p[0] < 0x80 ? 1 : p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-    if (len == 1) {
-        return 1;
-    }
-    if (p[0] < 0xc2 || p[0] > 0xf4 || len > n) {
-        return 0;
-    }
-    for (size_t i = 1; i < len; i++) {
-        if ((p[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    bool overlong = (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xf0 && p[1] < 0x90);
-    bool outside = (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf4 && p[1] > 0x8f);
-    return overlong || outside ? 0 : len;
-}
-
 /* How many bytes at the front stand for themselves in JSON. */
 static size_t plain_len(const unsigned char *p, size_t n)
 {
@@ -159,7 +140,7 @@ int strbuf_append_json(struct strbuf *buf, struct slice s)
             break;
         }
         const unsigned char *p = (const unsigned char *)s.ptr + i;
-        size_t n = utf8_len(p, s.len - i);
+        size_t n = utf8_len(s.ptr + i, s.len - i);
         if (n == 0) {
             strbuf_append_str(buf, "\\ufffd");
             i++;

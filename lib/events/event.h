@@ -17,7 +17,7 @@
 #include "base/slice.h"
 #include "base/strbuf.h"
 
-/* Attributes of the specification: X(id, name). 0.3's schemaurl is EVENT_DATASCHEMA. */
+/* Attributes of the specification: X(id, name). 0.3's schemaurl is an extension here. */
 #define EVENT_ATTR_MAP(X)               \
     X(EVENT_SPECVERSION, "specversion") \
     X(EVENT_ID, "id")                   \
@@ -69,13 +69,15 @@ void event_fini(struct event *ev);
 char *event_room(struct event *ev, size_t len);
 /* A copy that lives as long as the event. */
 struct slice event_keep(struct event *ev, struct slice bytes);
+/* Takes what is in the buffer, which is empty then, without a copy. */
+struct slice event_adopt(struct event *ev, struct strbuf *text);
 
 /* --- looking ---------------------------------------------------------------------------------- */
 
-/* The id of a name; EVENT_EXTENSION for any other. "schemaurl" is EVENT_DATASCHEMA. */
+/* The id of a name; EVENT_EXTENSION for any other. */
 enum event_attr_id event_attr_id(struct slice name);
-/* As it is written in this specification version ("0.3" has schemaurl). */
-struct slice event_attr_name(enum event_attr_id id, bool v03);
+/* Its name (id < EVENT_ATTR_N). */
+struct slice event_attr_name(enum event_attr_id id);
 bool event_is_v03(const struct event *ev);
 
 /* NULL: it has none. */

@@ -50,11 +50,11 @@ void event_batch_fini(struct event_batch *batch);
 
 #define EVENT_HEADERS_MAX (EVENT_ATTR_N + EVENT_EXTENSIONS_MAX)
 
-/* Headers for binary mode. Values borrow from the event, or from `text` where they were encoded. */
+/* Headers for binary mode. They borrow from the event, but for what had to be encoded. */
 struct event_headers {
     struct event_header items[EVENT_HEADERS_MAX]; /* names lower-case; content-type is one */
     size_t n;
-    struct strbuf text; /* private */
+    char *own; /* private */
 };
 
 /* The body is ev->data. ERR_TOO_BIG when the encoded values would pass 256 KiB. */

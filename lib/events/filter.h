@@ -28,7 +28,7 @@ struct filter; /* owned by who compiled it */
  */
 MUST_CHECK int filter_compile(const json_t *spec, struct filter **out, struct error *err);
 /* One entry of `filters`, or what stands under all, any, not; path is put before errors. */
-MUST_CHECK int filter_compile_one(const json_t *entry, const char *path, struct filter **out,
+MUST_CHECK int filter_compile_one(json_t *entry, const char *path, struct filter **out,
                                   struct error *err);
 void filter_free(struct filter *f); /* NULL is fine */
 
