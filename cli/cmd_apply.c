@@ -17,6 +17,7 @@
 #include "cli/cli.h"
 #include "cli/manifest.h"
 #include "cli/resource.h"
+#include "eventing/admit.h"
 
 #define CONFLICT_TRIES 5
 
@@ -126,7 +127,8 @@ static int check_here(struct apply *a, const struct cli_resource *resource, json
         rc = check_fields(resource->row, object, err);
     }
     if (rc == 0 && resource->row) {
-        rc = serving_admit(&config, &request, object, &report);
+        rc = eventing_knows(request.kind) ? eventing_admit(&request, object, &report)
+                                          : serving_admit(&config, &request, object, &report);
         rc = rc < 0 ? error_set(err, ERR_INVALID, "%s", report.errors.ptr) : 0;
         print_warnings(&report.warnings);
     }

@@ -82,8 +82,8 @@ static int delete_kind(struct cli *cli, enum kind_id kind, struct error *err)
 static int delete_objects(struct cli *cli, const struct uninstall *u, struct error *err)
 {
     static const enum kind_id KINDS[] = {
-        KIND_DOMAINMAPPING,      KIND_SERVICE,       KIND_ROUTE, KIND_CONFIGURATION, KIND_REVISION,
-        KIND_CLUSTERDOMAINCLAIM, KIND_PODAUTOSCALER,
+        KIND_TRIGGER,       KIND_BROKER,   KIND_DOMAINMAPPING,      KIND_SERVICE,       KIND_ROUTE,
+        KIND_CONFIGURATION, KIND_REVISION, KIND_CLUSTERDOMAINCLAIM, KIND_PODAUTOSCALER,
     };
     struct kube_call deployments = {.kind = KUBE_KIND(kind_row(KIND_DEPLOYMENT)),
                                     .label_selector = "serving.knative.dev/revision"};

@@ -14,6 +14,7 @@
 #include "http/log_template.h"
 #include "serving/config_check.h"
 #include "serving/names.h"
+#include "eventing/admit.h"
 
 #define REVIEW_API_VERSION "admission.k8s.io/v1"
 
@@ -119,7 +120,9 @@ static void set_defaults(const struct review_env *env, const struct review *revi
     struct error err = {0};
     CLEANUP(jfree) json_t *object = json_deep_copy(review->object);
     verdict->prefix = "mutation failed: ";
-    if (serving_default_request(env->config, request, object, &err) < 0) {
+    if (eventing_knows(request->kind)) {
+        eventing_default(request->kind, object);
+    } else if (serving_default_request(env->config, request, object, &err) < 0) {
         (void)strbuf_append_str(&verdict->refusal, err.msg);
         return;
     }
@@ -133,7 +136,10 @@ static void validate(const struct review_env *env, const struct serving_request 
                      const json_t *object, struct verdict *verdict)
 {
     verdict->prefix = "validation failed: ";
-    if (serving_validate_request(env->config, request, object, &verdict->report) < 0) {
+    int rc = eventing_knows(request->kind)
+                 ? eventing_validate(request, object, &verdict->report)
+                 : serving_validate_request(env->config, request, object, &verdict->report);
+    if (rc < 0) {
         (void)strbuf_append_slice(&verdict->refusal, strbuf_slice(&verdict->report.errors));
     }
 }

@@ -33,11 +33,12 @@
 #define MERGE(member) .merge = member
 #define INITIAL(text) .initial = text
 
-#define CORE_V1    "io.k8s.api.core.v1"
-#define APPS_V1    "io.k8s.api.apps.v1"
-#define SCALING_V2 "io.k8s.api.autoscaling.v2"
-#define META_V1    "io.k8s.apimachinery.pkg.apis.meta.v1"
-#define SERVING_V1 "dev.knative.serving.v1"
+#define CORE_V1     "io.k8s.api.core.v1"
+#define APPS_V1     "io.k8s.api.apps.v1"
+#define SCALING_V2  "io.k8s.api.autoscaling.v2"
+#define META_V1     "io.k8s.apimachinery.pkg.apis.meta.v1"
+#define SERVING_V1  "dev.knative.serving.v1"
+#define EVENTING_V1 "dev.knative.eventing.v1"
 
 #define SCHEMA_OF(id, in, title, text, of, open, ...) \
     static const struct schema_field fields_##id[] = {__VA_ARGS__};

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * What a kind asks of its objects beyond what holds for all: lib/serving's defaults and rules for
- * Knative's kinds, core.c's for Kubernetes' own.
+ * What a kind asks of its objects beyond what holds for all: the defaults and rules of lib/serving
+ * and lib/eventing for Knative's kinds, core.c's for Kubernetes' own.
  */
+
+#include "eventing/admit.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -22,9 +24,8 @@
 
 #define CONFIG_WEBHOOK \
     "admission webhook \"config.webhook.serving.knative.dev\" denied the request: "
-#define VALIDATION_WEBHOOK                                                              \
-    "admission webhook \"validation.webhook.serving.knative.dev\" denied the request: " \
-    "validation failed: "
+#define VALIDATION_WEBHOOK(name) \
+    "admission webhook \"" name "\" denied the request: validation failed: "
 
 /* --- Kubernetes' own kinds ----------------------------------------------------------------- */
 
@@ -125,9 +126,14 @@ static int admit_serving(struct call *c, json_t *object, const json_t *old, stru
     struct serving_report report;
     refresh_config(c->api);
     serving_report_init(&report);
-    int rc = serving_admit(&c->api->serving, &request, object, &report);
+    bool events = eventing_knows(request.kind);
+    int rc = events ? eventing_admit(&request, object, &report)
+                    : serving_admit(&c->api->serving, &request, object, &report);
     if (rc < 0) {
-        rc = refuse(c, VALIDATION_WEBHOOK, report.errors.ptr, err);
+        rc = refuse(c,
+                    events ? VALIDATION_WEBHOOK(EVENTING_VALIDATION_WEBHOOK)
+                           : VALIDATION_WEBHOOK("validation.webhook.serving.knative.dev"),
+                    report.errors.ptr, err);
     } else {
         add_warnings(c, &report.warnings);
     }
@@ -178,6 +184,8 @@ int admit(struct call *c, json_t *object, const json_t *old, struct error *err)
     case KIND_DOMAINMAPPING:
     case KIND_CLUSTERDOMAINCLAIM:
     case KIND_PODAUTOSCALER:
+    case KIND_BROKER:
+    case KIND_TRIGGER:
         return admit_serving(c, object, old, err);
     case KIND_SERVICEACCOUNT:
     case KIND_POD:

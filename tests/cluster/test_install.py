@@ -17,7 +17,7 @@ def crds():
 def test_kinds_have_knatives_names(crds):
     served = {}
     for group in ("serving.knative.dev/v1", "serving.knative.dev/v1beta1", "autoscaling.internal.knative.dev/v1alpha1",
-                  "networking.internal.knative.dev/v1alpha1"):
+                  "networking.internal.knative.dev/v1alpha1", "eventing.knative.dev/v1"):
         listing = json.loads(kubectl("get", "--raw", f"/apis/{group}"))
         for row in listing["resources"]:
             served[row["name"]] = (row["kind"], row.get("shortNames"), row.get("categories"))
@@ -29,7 +29,9 @@ def test_kinds_have_knatives_names(crds):
     assert served["podautoscalers"][:2] == ("PodAutoscaler", ["kpa", "pa"])
     assert served["domainmappings"] == ("DomainMapping", ["dm"], three)
     assert served["clusterdomainclaims"][:2] == ("ClusterDomainClaim", ["cdc"])
-    for name in ("services", "configurations", "revisions", "routes", "podautoscalers"):
+    events = ["all", "knative", "eventing"]
+    assert (served["brokers"], served["triggers"]) == (("Broker", None, events), ("Trigger", None, events))
+    for name in ("services", "configurations", "revisions", "routes", "podautoscalers", "brokers", "triggers"):
         assert f"{name}/status" in served
 
 

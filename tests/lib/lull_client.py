@@ -59,7 +59,7 @@ class ApiError(AssertionError):
 
 
 KINDS = {"services": "Service", "configurations": "Configuration", "revisions": "Revision", "routes": "Route",
-         "domainmappings": "DomainMapping", "podautoscalers": "PodAutoscaler", "clusterdomainclaims": "ClusterDomainClaim",
+         "domainmappings": "DomainMapping", "podautoscalers": "PodAutoscaler", "clusterdomainclaims": "ClusterDomainClaim", "brokers": "Broker", "triggers": "Trigger",
          "serverlessservices": "ServerlessService", "images": "Image", "ingresses": "Ingress", "certificates": "Certificate"}
 
 

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Labels, annotations and words of the kinds for events; Knative's unless they begin with lull.dev.
+ * Owns: nothing. May not: read an object.
+ */
+
+#define EVENTING_API_VERSION "eventing.knative.dev/v1"
+
+#define LABEL_BROKER            "eventing.knative.dev/broker"
+#define ANNOTATION_BROKER_CLASS "eventing.knative.dev/broker.class"
+#define ANNOTATION_DEPENDENCY   "knative.dev/dependency"
+#define ANNOTATION_INJECTION    "eventing.knative.dev/injection"
+
+// Who implements a Broker; one without the annotation is ours too.
+#define BROKER_CLASS "Lull"
+
+#define BACKOFF_LINEAR      "linear"
+#define BACKOFF_EXPONENTIAL "exponential"
+#define FORMAT_JSON         "json"
+#define FORMAT_BINARY       "binary"
+
+// What a Broker that says nothing of delivery gets, as Knative's installation has it.
+#define DEFAULT_RETRY         10
+#define DEFAULT_BACKOFF_DELAY "PT0.2S"

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * The inside of validation, shared by the files of this room and nobody else. Each rule adds its
+ * problems with paths relative to what it looks at.
+ */
+
+#include <jansson.h>
+
+#include "serving/problems.h"
+
+/* rules_delivery.c */
+/* NULL: there is none, which is an error of a Destination that must be there. */
+void rules_destination(struct problems *p, const json_t *destination);
+void rules_reference(struct problems *p, const json_t *ref);
+void rules_delivery(struct problems *p, const json_t *delivery);
+
+/* rules_filter.c */
+/* The names in filter.attributes, exact, prefix, suffix; paths "[name]". */
+void rules_attributes(struct problems *p, json_t *attributes);
+void rules_filters(struct problems *p, const json_t *filters);
