@@ -69,6 +69,12 @@ static const struct metric_row gauge_rows[] = {
                  "Requests of other workers that wait for a slot here."),
 };
 
+/* Ourselves and the shards that we can ask. */
+static unsigned shards_of(const struct sharing *sharing)
+{
+    return sharing == NULL ? 1 : 1 + shards_up(&sharing->shards);
+}
+
 static int metrics(void *arg, struct strbuf *out, struct error *err)
 {
     const struct admin *a = arg;
@@ -82,7 +88,7 @@ static int metrics(void *arg, struct strbuf *out, struct error *err)
         .autoscaler_connected = reporter_connected(a->reporter),
         .api_connected = watch_trouble(a->watch)[0] == '\0' &&
                          (a->handler->front == NULL || front_trouble(a->handler->front)[0] == '\0'),
-        .shards = sharing == NULL ? 1 : 1 + shards_up(&sharing->shards),
+        .shards = shards_of(sharing),
         .slots_lent = sharing == NULL ? 0 : sharing->lender.lent,
         .slots_waiting = sharing == NULL ? 0 : sharing->lender.waiting,
     };
@@ -105,14 +111,18 @@ static int state(void *arg, struct strbuf *s, struct error *err)
 {
     const struct admin *a = arg;
     const struct handler *h = a->handler;
+    const struct sharing *sharing = h->sharing;
     uint64_t now = loop_now_ns(a->loop);
     strbuf_appendf(s, "{\"version\":\"%s\",\"uptimeSeconds\":%llu,\"synced\":%s,\"draining\":%s,",
                    LULL_VERSION, (unsigned long long)((now - a->started_ns) / CLOCK_NS_PER_S),
                    h->synced ? "true" : "false", h->draining ? "true" : "false");
     strbuf_append_str(s, "\"apiTrouble\":");
     strbuf_append_json(s, slice_str(watch_trouble(a->watch)));
-    strbuf_appendf(s, ",\"autoscalerConnected\":%s,\"held\":%u,\"heldBytes\":%llu,\"revisions\":[",
-                   reporter_connected(a->reporter) ? "true" : "false", h->throttler.held_count,
+    strbuf_appendf(s, ",\"autoscalerConnected\":%s,\"shards\":%u,\"slotsLent\":%u,",
+                   reporter_connected(a->reporter) ? "true" : "false", shards_of(sharing),
+                   sharing == NULL ? 0 : sharing->lender.lent);
+    strbuf_appendf(s, "\"slotsWaiting\":%u,\"held\":%u,\"heldBytes\":%llu,\"revisions\":[",
+                   sharing == NULL ? 0 : sharing->lender.waiting, h->throttler.held_count,
                    (unsigned long long)h->throttler.held_bytes);
     throttler_dump(&h->throttler, now, s);
     strbuf_append_str(s, "],\"routes\":[");

@@ -261,6 +261,11 @@ struct ticket *borrower_next(struct borrower *b)
     return node == NULL ? NULL : LIST_ENTRY(node, struct loan, state)->ticket;
 }
 
+bool borrower_idle(const struct borrower *b)
+{
+    return list_empty(&b->ready) && list_empty(&b->refused) && !b->tell;
+}
+
 struct ticket *borrower_next_refused(struct borrower *b)
 {
     struct list *node = list_pop_front(&b->refused);

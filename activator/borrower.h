@@ -42,6 +42,8 @@ MUST_CHECK int borrower_input(struct borrower *b, struct shard *owner, struct sl
                               uint64_t now_ns, struct error *err);
 /* The next request that got its slot: forward it. NULL: none. */
 struct ticket *borrower_next(struct borrower *b);
+/* Nothing is ready, refused, or to be told. */
+bool borrower_idle(const struct borrower *b);
 /* The next request whose queue is full; still held: cancel it and answer. NULL: none. */
 struct ticket *borrower_next_refused(struct borrower *b);
 

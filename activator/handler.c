@@ -219,7 +219,7 @@ static void poke(struct handler *h, const struct revision *r)
 void handler_pump(struct handler *h)
 {
     struct throttler *t = &h->throttler;
-    if (throttler_idle(t)) {
+    if (throttler_idle(t) && (h->sharing == NULL || sharing_idle(h->sharing))) {
         return;
     }
     uint64_t now = loop_now_ns(h->loop);

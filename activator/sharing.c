@@ -56,6 +56,11 @@ void sharing_moved(struct sharing *s)
     s->flush(s->flush_arg);
 }
 
+bool sharing_idle(const struct sharing *s)
+{
+    return borrower_idle(&s->borrower);
+}
+
 void sharing_pump(struct sharing *s, uint64_t now_ns)
 {
     struct handler *h = s->handler;

@@ -31,6 +31,8 @@ void sharing_fini(struct sharing *s);
 void sharing_moved(struct sharing *s);
 /* Forwards what was lent, answers what was refused, asks for what waits. */
 void sharing_pump(struct sharing *s, uint64_t now_ns);
+/* There is nothing to pump but what is held. A request that was lent its slot is held no more. */
+bool sharing_idle(const struct sharing *s);
 
 /* As throttler_done and so on, and the owner of the slot hears of it. */
 void slot_done(struct handler *h, struct ticket *tk, bool ok);

@@ -46,6 +46,12 @@ static void metrics(const struct worker_answer *answers, size_t count,
     metric_merge_fini(&all);
 }
 
+/* One thing that each worker tells of, not a part of the whole. */
+static bool is_of_all(const char *key)
+{
+    return strcmp(key, "uptimeSeconds") == 0 || strcmp(key, "shards") == 0;
+}
+
 /* Adds the numbers of one worker's object to the whole. */
 static void add_numbers(json_t *whole, const json_t *one)
 {
@@ -57,8 +63,7 @@ static void add_numbers(json_t *whole, const json_t *one)
         if (json_is_integer(value)) {
             json_int_t a = json_integer_value(before);
             json_int_t b = json_integer_value(value);
-            bool age = strcmp(key, "uptimeSeconds") == 0;
-            json_object_set_new(whole, key, json_integer(!age ? a + b : a > b ? a : b));
+            json_object_set_new(whole, key, json_integer(!is_of_all(key) ? a + b : a > b ? a : b));
         } else if (json_is_boolean(value)) {
             bool both = json_is_true(value) && (before == NULL || json_is_true(before));
             json_object_set_new(whole, key, json_boolean(both));

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The real activator against an API server, an autoscaler and replicas that a test can make fail at will.
 What it does together with the real ones is in the tests of the whole."""
+import http.client
 import json
 import os
 import re
@@ -16,6 +17,8 @@ from fake_api import FakeApi, pod, revision, route
 from fake_autoscaler import FakeAutoscaler
 from fake_replica import FakeReplica
 from lull_client import http_request, wait_for
+
+WAIT = 25  # seconds: for what takes moments, on a machine that does other things; less than a client waits
 
 
 class World:
@@ -37,7 +40,7 @@ class World:
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
         if wait:
-            ready = wait_for(lambda: self.said('"ready"'), 10, "the activator is ready")
+            ready = wait_for(lambda: self.said('"ready"'), 20, "the activator is ready")
             self.public = int(re.search(r'"public_port":(\d+)', ready)[1])
             self.local = int(re.search(r'"local_port":(\d+)', ready)[1])
         return self
@@ -64,17 +67,13 @@ class World:
         return http_request(f"http://127.0.0.1:{self.local if local else self.public}{path}", headers=headers, **more)
 
     def in_background(self, n=1, **more):
-        """n requests, each begun once the one before it is counted. → threads with a `result`"""
+        """n requests, each begun once the one before it is counted. → threads for `results`"""
         threads = []
         for i in range(n):
             before = self.counter("requests")
-
-            def run(i=i):
-                threading.current_thread().result = self.get(path=f"/{i}", **more)
-
-            threads.append(threading.Thread(target=run, daemon=True))
+            threads.append(Asking(self, f"/{i}", more))
             threads[-1].start()
-            wait_for(lambda: self.counter("requests") > before, 5, "the request came in")
+            wait_for(lambda: self.counter("requests") > before, WAIT, "the request came in")
         return threads
 
     def state(self):
@@ -86,6 +85,16 @@ class World:
         return subprocess.run(["curl", "-fsS", "--unix-socket", self.home / "admin.sock", "http://admin/metrics"],
                               capture_output=True, check=True, text=True).stdout
 
+    def standing(self):
+        """How it stands, for the message of a failure; every worker's own state is in it."""
+        if self.process.poll() is not None:
+            return f"it has ended with {self.process.returncode}"
+        try:
+            numbers = [line for line in self.metrics().splitlines() if re.match(r"lull_activator_\w+ ", line)]
+            return json.dumps(self.state(), indent=1) + "\n" + "\n".join(numbers)
+        except (subprocess.CalledProcessError, ValueError) as e:
+            return f"its admin port does not answer: {e!r}"
+
     def counter(self, name):
         return int(re.search(rf"^lull_activator_{name}(?:_total)? (\d+)$", self.metrics(), re.M)[1])
 
@@ -93,7 +102,7 @@ class World:
         if self.process and self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(10)
+                self.process.wait(20)
             except subprocess.TimeoutExpired:
                 self.process.kill()
         self.api.close()
@@ -113,9 +122,29 @@ def world(home):
     it.stop()
 
 
+class Asking(threading.Thread):
+    """One request under way: `result`, or the `error` that it ended with."""
+
+    def __init__(self, world, path, more):
+        super().__init__(daemon=True)
+        self.world, self.path, self.more, self.result, self.error = world, path, more, None, None
+
+    def run(self):
+        try:
+            self.result = self.world.get(path=self.path, **self.more)
+        except (OSError, http.client.HTTPException) as e:
+            self.error = e
+
+
 def results(threads):
+    """The answers of all. One that has none fails the test, and says which and how the activator stands."""
+    end = time.monotonic() + WAIT
     for t in threads:
-        t.join(20)
+        t.join(max(0, end - time.monotonic()))
+    missing = [f"{t.path}: {repr(t.error) if t.error else f'nothing in {WAIT} s'}" for t in threads if t.result is None]
+    if missing:
+        raise AssertionError(f"{len(missing)} of {len(threads)} requests were not answered: {'; '.join(missing)}\n"
+                             + threads[0].world.standing())
     return [t.result for t in threads]
 
 
@@ -134,7 +163,7 @@ def test_forwards_with_rewritten_headers(world):
     world.function()
     world.replica("a", "hello-1")
     world.start()
-    wait_for(lambda: world.state()["revisions"], 5, "the pod is known")
+    wait_for(lambda: world.state()["revisions"], 20, "the pod is known")
     got = world.get(path="/x?y=1", method="POST", body=b"payload",
                     headers={"X-Forwarded-For": "6.6.6.6", "K-Proxy-Request": "x", "Connection": "x-drop, keep-alive",
                              "X-Drop": "1", "X-Keep": "2"})
@@ -155,7 +184,7 @@ def test_paths_and_in_cluster_names(world):
     world.replica("a", "hello-1")
     world.replica("b", "inner-1")
     world.start()
-    wait_for(lambda: len(world.state()["revisions"]) == 2, 5, "the pods are known")
+    wait_for(lambda: len(world.state()["revisions"]) == 2, 20, "the pods are known")
     got = world.get("127.0.0.1", "/_lull/default/hello/a/b?c=d").json()
     assert got["target"] == "/a/b?c=d" and got["headers"]["x-forwarded-prefix"] == "/_lull/default/hello"
     assert world.get("127.0.0.1", "/_lull/default/hello").json()["target"] == "/"
@@ -174,7 +203,7 @@ def test_weights_and_tags(world):
         world.replica(f"r{n}", f"hello-{n}")
     world.api.put("routes", route("hello", {"hello-1": 70, "hello-2": 30}, tags={"next": "hello-2"}))
     world.start()
-    wait_for(lambda: len(world.state()["revisions"]) == 2, 5, "the pods are known")
+    wait_for(lambda: len(world.state()["revisions"]) == 2, 20, "the pods are known")
     got = [world.get().json()["replica"] for _ in range(100)]
     assert got.count("r1") == 70 and got.count("r2") == 30
     assert {world.get("next-hello.default.localhost").json()["replica"] for _ in range(5)} == {"r2"}
@@ -242,7 +271,7 @@ def test_waiting_ends(world):
     world.start("--hold-timeout", "300ms")
     got = world.get()
     assert got.status == 503 and "context deadline exceeded" in got.text and "Retry-After" in got.headers
-    assert 0.25 < got.seconds < 5
+    assert 0.25 < got.seconds < 20
     assert world.state()["held"] == 0
 
 
@@ -277,17 +306,17 @@ def test_a_client_that_leaves_frees_its_place(world):
         return s
 
     one = leave()
-    wait_for(lambda: world.state()["held"] == 1, 5, "it is held")
+    wait_for(lambda: world.state()["held"] == 1, 20, "it is held")
     one.close()
-    wait_for(lambda: world.state()["held"] == 0, 5, "it is out of the queue")
+    wait_for(lambda: world.state()["held"] == 0, 20, "it is out of the queue")
     it = world.replica("a", "hello-1")
     it.gate.clear()
     one = leave()
-    wait_for(lambda: it.active == 1, 5, "it is in the function")
+    wait_for(lambda: it.active == 1, 20, "it is in the function")
     threads = world.in_background()
     assert world.state()["held"] == 1
     one.close()
-    wait_for(lambda: world.state()["held"] == 0, 5, "its slot went to the next one")
+    wait_for(lambda: world.state()["held"] == 0, 20, "its slot went to the next one")
     it.gate.set()
     assert results(threads)[0].status == 200
 
@@ -303,7 +332,7 @@ def test_a_refusal_goes_back_to_its_place(world, mode, size):
     world.start()
     body = b"b" * size
     threads = world.in_background(3, method="POST", body=body)
-    wait_for(lambda: bad.turned_away >= 1, 5, "it was tried")
+    wait_for(lambda: bad.turned_away >= 1, 20, "it was tried")
     good = world.replica("good", "hello-1")
     assert [r.json()["replica"] for r in results(threads)] == ["good"] * 3
     assert [s[3] for s in good.seen] == [body] * 3
@@ -315,7 +344,7 @@ def test_an_unreachable_replica_is_set_aside(world):
     world.api.put("pods", pod("gone", "hello-1", f"unix:{world.home}/nobody.q"))
     world.replica("good", "hello-1")
     world.start()
-    wait_for(lambda: world.state()["revisions"] and len(world.state()["revisions"][0]["replicas"]) == 2, 5, "both")
+    wait_for(lambda: world.state()["revisions"] and len(world.state()["revisions"][0]["replicas"]) == 2, 20, "both")
     got = [world.get(method="POST", body=b"x") for _ in range(40)]
     assert {r.status for r in got} == {200} and {r.json()["replica"] for r in got} == {"good"}
     gone = next(r for r in world.state()["revisions"][0]["replicas"] if r["pod"] == "gone")
@@ -326,7 +355,7 @@ def test_a_broken_request_is_not_sent_twice(world):
     world.function()
     bad = world.replica("bad", "hello-1", "reset")
     world.start()
-    wait_for(lambda: world.state()["revisions"], 5, "the pod is known")
+    wait_for(lambda: world.state()["revisions"], 20, "the pod is known")
     got = world.get(method="POST", body=b"x")
     assert got.status == 502
     bad.mode = "ok"
@@ -340,9 +369,9 @@ def test_limits_hold_over_two_replicas(world):
     for it in both:
         it.gate.clear()
     world.start()
-    wait_for(lambda: world.state()["revisions"] and len(world.state()["revisions"][0]["replicas"]) == 2, 5, "both")
+    wait_for(lambda: world.state()["revisions"] and len(world.state()["revisions"][0]["replicas"]) == 2, 20, "both")
     threads = world.in_background(8)
-    wait_for(lambda: sum(it.active for it in both) == 6, 5, "all slots are used")
+    wait_for(lambda: sum(it.active for it in both) == 6, 20, "all slots are used")
     assert world.state()["held"] == 2
     for it in both:
         it.gate.set()
@@ -357,23 +386,23 @@ def test_pokes_at_once_and_reports_every_second(world):
     world.function()
     scaler = FakeAutoscaler(world.home / "as.sock").up()
     world.start("--autoscaler", scaler.address, "--name", "act-1")
-    wait_for(lambda: scaler.hellos, 5, "it says hello")
+    wait_for(lambda: scaler.hellos, 20, "it says hello")
     assert scaler.hellos[0]["name"] == "act-1" and scaler.hellos[0]["boot"]
     begun = time.monotonic()
     threads = world.in_background(3)
-    wait_for(lambda: scaler.pokes, 5, "it is poked")
+    wait_for(lambda: scaler.pokes, 20, "it is poked")
     assert scaler.pokes[0] == ("default/hello-1", 1.0, 1.0, "act-1")
     assert scaler.first_poke_after == 0, "a report told of the request before the poke did"
-    wait_for(lambda: sum(m[0][2] for _, m in list(scaler.reports) if m) == 3.0, 10, "the reports count them")
+    wait_for(lambda: sum(m[0][2] for _, m in list(scaler.reports) if m) == 3.0, 20, "the reports count them")
     full = wait_for(lambda: next((m for _, m in list(scaler.reports) if m and m[0][1] == 3.0), None), 10,
                     "a report of a whole second shows three at a time")
     assert full[0][0] == "default/hello-1"
     assert len(scaler.pokes) < 12 + (time.monotonic() - begun)
     world.replica("a", "hello-1")
     assert [r.status for r in results(threads)] == [200] * 3
-    wait_for(lambda: scaler.reports[-1][1] == [], 10, "a report without it: it is at 0")
+    wait_for(lambda: scaler.reports[-1][1] == [], 20, "a report without it: it is at 0")
     pokes, reports = len(scaler.pokes), len(scaler.reports)
-    wait_for(lambda: len(scaler.reports) > reports, 10, "the next report")
+    wait_for(lambda: len(scaler.reports) > reports, 20, "the next report")
     assert len(scaler.pokes) == pokes
     seqs = [seq for seq, _ in scaler.reports]
     assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
@@ -385,14 +414,14 @@ def test_pokes_again_when_the_autoscaler_comes_back(world):
     world.start("--autoscaler", scaler.address)
     world.in_background()
     scaler.up()
-    wait_for(lambda: scaler.pokes, 5, "it is told of what waits")
+    wait_for(lambda: scaler.pokes, 20, "it is told of what waits")
     world.replica("a", "hello-1")
-    wait_for(lambda: world.state()["held"] == 0, 5, "answered")
+    wait_for(lambda: world.state()["held"] == 0, 20, "answered")
     scaler.down()
-    wait_for(lambda: world.counter("autoscaler_connected") == 0, 5, "it noticed")
+    wait_for(lambda: world.counter("autoscaler_connected") == 0, 20, "it noticed")
     assert {world.get().status for _ in range(20)} == {200}
     scaler.up()
-    wait_for(lambda: len(scaler.hellos) == 2, 10, "it connects again")
+    wait_for(lambda: len(scaler.hellos) == 2, 20, "it connects again")
 
 
 # --- the parts around it -------------------------------------------------------------------------------------------
@@ -402,9 +431,9 @@ def test_traffic_goes_on_while_the_api_is_away(world):
     world.function()
     world.replica("a", "hello-1")
     world.start()
-    wait_for(lambda: world.state()["revisions"], 5, "the pod is known")
+    wait_for(lambda: world.state()["revisions"], 20, "the pod is known")
     world.api.down()
-    wait_for(lambda: world.counter("api_connected") == 0, 5, "it noticed")
+    wait_for(lambda: world.counter("api_connected") == 0, 20, "it noticed")
     assert {world.get().status for _ in range(20)} == {200}
     world.api.back()
     world.function("second")
@@ -416,8 +445,8 @@ def test_a_busy_port_is_said_at_once(world):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         world.start("--public-listen", f"127.0.0.1:{port}", wait=False)
-        assert world.process.wait(5) == 1
-        wait_for(lambda: world.said(f"127.0.0.1:{port}"), 5, "the port is named")
+        assert world.process.wait(20) == 1
+        wait_for(lambda: world.said(f"127.0.0.1:{port}"), 20, "the port is named")
 
 
 def test_drains_on_sigterm(world):
@@ -426,15 +455,15 @@ def test_drains_on_sigterm(world):
     world.start()
     it.gate.clear()
     threads = world.in_background(3)
-    wait_for(lambda: it.active == 3, 5, "they are in the function")
+    wait_for(lambda: it.active == 3, 20, "they are in the function")
     world.process.send_signal(signal.SIGTERM)
-    wait_for(lambda: world.said('"draining"'), 5, "it drains")
+    wait_for(lambda: world.said('"draining"'), 20, "it drains")
     with pytest.raises(ConnectionError):
         world.get()
     assert world.process.poll() is None
     it.gate.set()
     assert [r.status for r in results(threads)] == [200] * 3
-    assert world.process.wait(5) == 0
+    assert world.process.wait(20) == 0
 
 
 def test_a_drain_is_bounded(world):
@@ -449,9 +478,9 @@ def test_a_drain_is_bounded(world):
 
     thread = threading.Thread(target=abandoned, daemon=True)
     thread.start()
-    wait_for(lambda: it.active == 1, 5, "it is in the function")
+    wait_for(lambda: it.active == 1, 20, "it is in the function")
     world.process.send_signal(signal.SIGTERM)
-    assert world.process.wait(5) == 0
+    assert world.process.wait(20) == 0
     it.gate.set()
     thread.join(5)
 
@@ -467,4 +496,4 @@ def test_says_ready_and_ends_with_its_supervisor(world):
     os.close(read_end)
     assert world.process.poll() is None
     os.close(write_end)
-    world.process.wait(2)
+    world.process.wait(20)

@@ -26,14 +26,14 @@ def test_a_cold_start_is_told_in_phases(world):  # noqa: F811
     scaler = FakeAutoscaler(world.home / "as.sock").up()
     world.function()
     world.start("--autoscaler", scaler.address)
-    wait_for(lambda: scaler.hellos, 10, "the activator says hello")
+    wait_for(lambda: scaler.hellos, 20, "the activator says hello")
     threads = world.in_background(2)
-    wait_for(lambda: scaler.pokes, 10, "the poke")
+    wait_for(lambda: scaler.pokes, 20, "the poke")
     seen = world.state()["revisions"][0]["held"]
     scaler.note("hello-1", "decided")
     scaler.note("hello-1", "scaled")
     it = world.replica("a", "hello-1", ready=False, phase="Pending")
-    wait_for(lambda: world.state()["revisions"][0]["replicas"], 10, "the Pod is known")
+    wait_for(lambda: world.state()["revisions"][0]["replicas"], 20, "the Pod is known")
     world.api.put("pods", pod("a", "hello-1", it.address, ready=False))
     before = world.metrics()
     world.api.put("pods", pod("a", "hello-1", it.address, ready=True))
@@ -57,7 +57,7 @@ def test_the_page_of_metrics(world):  # noqa: F811
     world.function()
     world.replica("a", "hello-1")
     world.start("--metrics-revisions", "1")
-    wait_for(lambda: world.state()["revisions"], 10, "the pod is known")
+    wait_for(lambda: world.state()["revisions"], 20, "the pod is known")
     assert [world.get().status for _ in range(3)] == [200] * 3
     assert world.get("nobody.default.localhost").status == 404
     page = world.metrics()
@@ -71,8 +71,8 @@ def test_the_page_of_metrics(world):  # noqa: F811
     # A second function is counted, but not apart.
     world.function("other", "other-1")
     world.replica("b", "other-1")
-    wait_for(lambda: len(world.state()["revisions"]) == 2, 10, "the pod is known")
-    wait_for(lambda: world.get("other.default.localhost").status == 200, 10, "it answers")
+    wait_for(lambda: len(world.state()["revisions"]) == 2, 20, "the pod is known")
+    wait_for(lambda: world.get("other.default.localhost").status == 200, 20, "it answers")
     page = world.metrics()
     assert exposition.value(page, "lull_activator_revision_requests_total", kn_revision_name="other", code="2xx") == 1
     assert 'kn_revision_name="other-1"' not in page
@@ -87,11 +87,11 @@ def test_a_line_per_request(world):  # noqa: F811
         world.start("--request-log", "--request-log-template",
                     '{"to":"{{.Revision.Namespace}}/{{.Revision.Name}}","url":"{{js .Request.RequestURI}}",'
                     '"code":{{.Response.Code}},"ms":{{.Response.Latency}}}', stdout=out)
-    wait_for(lambda: world.state()["revisions"], 10, "the pod is known")
+    wait_for(lambda: world.state()["revisions"], 20, "the pod is known")
     assert world.get(path='/x?"').status == 200
     assert world.get("nobody.default.localhost").status == 404
     assert world.get("any", headers={"K-Network-Probe": "activator"}).status == 200  # not logged
-    wait_for(lambda: log.read_text().count("\n") == 2, 10, "two lines")
+    wait_for(lambda: log.read_text().count("\n") == 2, 20, "two lines")
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert [(x["to"], x["url"], x["code"]) for x in lines] == [("default/hello-1", '/x?"', 200), ("/", "/", 404)]
     assert all(0 <= x["ms"] < 60 for x in lines)

@@ -94,7 +94,7 @@ class Announced(World):
 
     def knows(self, n):
         """Waits until it has seen so many Pods."""
-        wait_for(lambda: sum(len(r["replicas"]) for r in self.state()["revisions"]) == n, 10, f"{n} Pods are known")
+        wait_for(lambda: sum(len(r["replicas"]) for r in self.state()["revisions"]) == n, 20, f"{n} Pods are known")
 
     def ready(self, rev="hello-1"):
         """Replicas of the Revision that may be used: their addresses."""
@@ -139,11 +139,11 @@ def test_a_replica_is_used_before_the_api_has_its_address(world):
     world.pod("a", port=port, ip="127.0.0.1", phase="Running")
     assert world.get().status == 200 and world.ready() == [f"127.0.0.1:{port}"]
     world.pod("a", port=port, ip="127.0.0.1", phase="Running", ready=True)
-    wait_for(lambda: world.pending() == 0, 5, "the record is over")
+    wait_for(lambda: world.pending() == 0, 20, "the record is over")
     assert world.count("confirmed") == 1 and world.get().status == 200
     # From here on the API alone counts.
     world.pod("a", port=port, ip="127.0.0.1", phase="Running", going=True)
-    wait_for(lambda: world.ready() == [], 5, "it is not used any more")
+    wait_for(lambda: world.ready() == [], 20, "it is not used any more")
 
 
 def test_a_pod_that_comes_after_its_announcement(world):
@@ -154,7 +154,7 @@ def test_a_pod_that_comes_after_its_announcement(world):
     of = {"name": "a", "uid": str(uuid.uuid5(uuid.NAMESPACE_URL, "a")), "revision": "hello-1",
           "revision_uid": world.revision_uid("hello-1")}
     world.proxy(of, port).ready()
-    wait_for(lambda: world.count("unknown_pod") > 0, 10, "it said so before the API did")
+    wait_for(lambda: world.count("unknown_pod") > 0, 20, "it said so before the API did")
     world.pod("a", port=port)
     assert results([held])[0].status == 200  # it said so again
 
@@ -173,12 +173,12 @@ def test_what_the_api_denies_is_used_no_more(world, what, change):
     (port,) = free_ports(1)
     of = world.pod("a", port=port)
     world.proxy(of, port).ready()
-    wait_for(lambda: world.ready() == [f"127.0.0.1:{port}"], 10, "it is used")
+    wait_for(lambda: world.ready() == [f"127.0.0.1:{port}"], 20, "it is used")
     if change is None or "uid" in change:
         world.api.delete("pods", "a")
     if change is not None:
         world.pod("a", **{"port": port, **change})
-    wait_for(lambda: world.ready() == [] and world.pending() == 0, 10, "it is not used any more")
+    wait_for(lambda: world.ready() == [] and world.pending() == 0, 20, "it is not used any more")
     assert world.count("evicted") == 1
     # Said again, by its own queue-proxy's key, it is refused now.
     assert world.say(announcement(of)).status in (403, 410, 503)
@@ -285,7 +285,7 @@ def test_a_flood_is_bounded_and_disturbs_nobody(world):
     world.start()
     of = world.pod("well", port=it_port)
     world.proxy(of, it_port).ready()
-    wait_for(lambda: world.get().status == 200, 10, "the function answers")
+    wait_for(lambda: world.get().status == 200, 20, "the function answers")
     conn = http.client.HTTPConnection("127.0.0.1", world.local)
     forged = announcement(world.pod("a"), key=b"x" * 64)
     for _ in range(2000):
@@ -320,7 +320,7 @@ def test_the_other_activator_hears_of_it_and_limits_stay_exact(world, home):
         world.function(concurrency=1)
         for it, own, peer in ((world, ports[0], ports[1]), (other, ports[1], ports[0])):
             it.start("--peer-listen", f"127.0.0.1:{own}", "--peers", f"127.0.0.1:{peer}", "--name", f"act-{own}")
-        wait_for(lambda: world.counter("shards") == other.counter("shards") == 2, 10, "they see each other")
+        wait_for(lambda: world.counter("shards") == other.counter("shards") == 2, 20, "they see each other")
         held = world.in_background(3) + other.in_background(3)
         backend = Backend()
         world.proxy(world.pod("a", port=ports[2]), ports[2], backend, CONTAINER_CONCURRENCY=1).ready()
@@ -330,7 +330,7 @@ def test_the_other_activator_hears_of_it_and_limits_stay_exact(world, home):
         assert (world.count("accepted"), other.count("relayed")) == (1, 1)
         # Both let go when the API says otherwise.
         world.pod("a", port=ports[2], ip="127.0.0.9", phase="Running")
-        wait_for(lambda: world.ready() == other.ready() == [], 10, "neither uses it any more")
+        wait_for(lambda: world.ready() == other.ready() == [], 20, "neither uses it any more")
     finally:
         other.stop()
 
@@ -342,7 +342,7 @@ def test_without_it_everything_works(world):
     (port,) = free_ports(1)
     of = world.pod("a", port=port)
     it = world.proxy(of, port).ready()
-    wait_for(lambda: "does not take announcements" in (world.home / "a" / "log").read_text(), 10, "it heard a no, once")
+    wait_for(lambda: "does not take announcements" in (world.home / "a" / "log").read_text(), 20, "it heard a no, once")
     assert world.ready() == []
     world.pod("a", port=port, ip="127.0.0.1", phase="Running")  # not Ready yet: the activator asks by itself
     assert results([held])[0].status == 200
@@ -355,7 +355,7 @@ def test_settings_that_cannot_work(world, home):
         (home / "short").write_text("short")
         it = World(home)
         it.start(*options, wait=False)
-        assert it.process.wait(10) != 0
+        assert it.process.wait(20) != 0
         it.stop()
         assert it.said(why)
 
@@ -395,7 +395,7 @@ def test_a_queue_proxy_says_it_until_it_was_heard(world):
     (port,) = free_ports(1)
     world.proxy(of, port).ready()
     log = world.home / "a" / "log"
-    wait_for(lambda: '"announced"' in log.read_text(), 10, "it was heard")
+    wait_for(lambda: '"announced"' in log.read_text(), 20, "it was heard")
     assert [path for path, _ in listener.bodies] == ["/_lull/announce"] * 4
     key = key_of("rev-uid")
     nonces = set()

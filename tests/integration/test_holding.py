@@ -33,7 +33,7 @@ def test_unknown_hosts_are_told_what_hosts_look_like(world):
     world.start()
     assert "NAME.NAMESPACE.DOMAIN" in world.get("nobody.here").text
     world.function()
-    wait_for(lambda: "NAME.NAMESPACE.localhost" in world.get("nobody.here").text, 5, "the domain of a function")
+    wait_for(lambda: "NAME.NAMESPACE.localhost" in world.get("nobody.here").text, 20, "the domain of a function")
     got = world.get("nobody.here", local=True)
     assert got.status == 404 and "nobody.here" in got.text and "lull list" in got.text and "/_lull/" in got.text
 
@@ -43,7 +43,7 @@ def test_hosts_in_all_their_forms(world):
     world.api.put("routes", route("hello", {"hello-1": 100}, host="Hello.Example.COM"))
     world.replica("a", "hello-1")
     world.start()
-    wait_for(lambda: world.state()["revisions"], 5, "the pod is known")
+    wait_for(lambda: world.state()["revisions"], 20, "the pod is known")
     for host in ("hello.example.com", "HELLO.example.com", "hello.example.com.", "hello.example.com:8080",
                  "Hello.Example.Com.:80"):
         assert world.get(host).status == 200, host
@@ -57,7 +57,7 @@ def test_the_tag_header_counts_where_the_feature_is_on(world):
         world.replica(f"r{n}", f"hello-{n}")
     world.api.put("routes", route("hello", {"hello-1": 100}, tags={"next": "hello-2"}))
     world.start()
-    wait_for(lambda: len(world.state()["revisions"]) == 2, 5, "the pods are known")
+    wait_for(lambda: len(world.state()["revisions"]) == 2, 20, "the pods are known")
 
     def answers(tag):
         return world.get(headers={"Knative-Serving-Tag": tag}).json()["replica"]
@@ -66,11 +66,11 @@ def test_the_tag_header_counts_where_the_feature_is_on(world):
     features = {"metadata": {"name": "config-features", "namespace": "lull-system"},
                 "data": {"tag-header-based-routing": "enabled"}}
     world.api.put("configmaps", features)
-    wait_for(lambda: answers("next") == "r2", 5, "the feature is on")
+    wait_for(lambda: answers("next") == "r2", 20, "the feature is on")
     assert answers("other") == "r1" and world.get().json()["replica"] == "r1"
     features["data"]["tag-header-based-routing"] = "Allowed"
     world.api.put("configmaps", features)
-    wait_for(lambda: answers("next") == "r1", 5, "the feature is off")
+    wait_for(lambda: answers("next") == "r1", 20, "the feature is off")
 
 
 # --- bounds --------------------------------------------------------------------------------------------------------
@@ -113,7 +113,7 @@ def test_a_refusal_says_when_to_come_again(world):
     world.start("--max-held-per-revision", "1")
     first = world.in_background()
     assert int(world.get().headers["Retry-After"]) >= 1
-    wait_for(lambda: world.state()["revisions"][0]["retryAfterSeconds"] >= 1, 5, "an estimate is shown")
+    wait_for(lambda: world.state()["revisions"][0]["retryAfterSeconds"] >= 1, 20, "an estimate is shown")
     world.replica("a", "hello-1")
     assert results(first)[0].status == 200
 
@@ -126,10 +126,10 @@ def test_a_client_that_leaves_a_large_body_behind(world, reset):
     with socket.create_connection(("127.0.0.1", world.public)) as s:
         s.sendall(b"POST / HTTP/1.1\r\nHost: hello.default.localhost\r\nContent-Length: 100000000\r\n\r\n")
         s.sendall(b"x" * 100_000)
-        wait_for(lambda: world.state()["held"] == 1, 5, "it is held")
+        wait_for(lambda: world.state()["held"] == 1, 20, "it is held")
         if reset:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    wait_for(lambda: world.state()["held"] == 0, 5, "it is out of the queue")
+    wait_for(lambda: world.state()["held"] == 0, 20, "it is out of the queue")
     assert world.counter("client_gone") == 1
 
 
@@ -156,7 +156,7 @@ def test_a_held_request_takes_the_replica_that_is_idle(world):
     busy = world.replica("busy", "hello-1", "full")
     world.start()
     threads = world.in_background(5)
-    wait_for(lambda: busy.turned_away >= 1, 5, "the busy one was tried")
+    wait_for(lambda: busy.turned_away >= 1, 20, "the busy one was tried")
     idle = world.replica("idle", "hello-1")
     assert [r.json()["replica"] for r in results(threads)] == ["idle"] * 5
     assert sorted(s[1] for s in idle.seen) == [f"/{i}" for i in range(5)] and idle.most_active == 1
@@ -167,13 +167,13 @@ def test_a_silent_replica_is_probed_before_it_is_used_again(world, kept):
     world.function()
     bad = world.replica("bad", "hello-1")
     world.start()
-    wait_for(lambda: world.state()["revisions"], 5, "the pod is known")
+    wait_for(lambda: world.state()["revisions"], 20, "the pod is known")
     if kept:
         assert world.get().status == 200
     bad.mode = "reset"
     assert world.get().status == 502  # it may have run: never sent again
     assert bad.broken == 1
-    wait_for(lambda: bad.probed >= 2, 5, "it is probed")
+    wait_for(lambda: bad.probed >= 2, 20, "it is probed")
     assert replica_state(world, "bad")["state"] == "set aside"
     threads = world.in_background()
     assert bad.broken == 1
@@ -186,13 +186,13 @@ def test_a_terminating_pod_gets_nothing_new(world):
     world.function(concurrency=1)
     old = world.replica("old", "hello-1")
     world.start()
-    wait_for(lambda: world.state()["revisions"], 5, "the pod is known")
+    wait_for(lambda: world.state()["revisions"], 20, "the pod is known")
     assert world.get().status == 200
     going = pod("old", "hello-1", old.address)
     going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     world.api.put("pods", going)
-    wait_for(lambda: replica_state(world, "old").get("state") == "terminating", 5, "its end is known")
-    wait_for(lambda: old.connections == 0, 5, "its kept connection is let go")
+    wait_for(lambda: replica_state(world, "old").get("state") == "terminating", 20, "its end is known")
+    wait_for(lambda: old.connections == 0, 20, "its kept connection is let go")
     threads = world.in_background(3)
     new = world.replica("new", "hello-1")
     assert [r.json()["replica"] for r in results(threads)] == ["new"] * 3
@@ -206,10 +206,10 @@ def test_a_poke_says_how_many_wait(world):
     world.function(concurrency=1)
     scaler = FakeAutoscaler(world.home / "as.sock").up()
     world.start("--autoscaler", scaler.address)
-    wait_for(lambda: scaler.hellos, 5, "it says hello")
+    wait_for(lambda: scaler.hellos, 20, "it says hello")
     with_crowd = Crowd(world.public, host="hello.default.localhost")
     with_crowd.ask(with_crowd.add(40))
-    wait_for(lambda: scaler.pokes and scaler.pokes[-1][1] == 40.0, 5, "all forty are told of")
+    wait_for(lambda: scaler.pokes and scaler.pokes[-1][1] == 40.0, 20, "all forty are told of")
     told = [p[1] for p in scaler.pokes]
     assert told == sorted(told) and len(told) < 20
     world.replica("a", "hello-1")
@@ -232,7 +232,7 @@ class RealReplica:
             env={"LULL_QUEUE_LISTEN": f"unix:{path}", "LULL_ADMIN_LISTEN": f"unix:{world.home}/{name}.a",
                  "USER_PORT": str(backend.port), "CONTAINER_CONCURRENCY": str(concurrency),
                  "LULL_DRAIN_QUIET": "100ms", "PATH": os.environ["PATH"]}, stderr=subprocess.DEVNULL)
-        wait_for(path.exists, 10, "the queue-proxy listens")
+        wait_for(path.exists, 20, "the queue-proxy listens")
         self.pod = pod(name, rev, f"unix:{path}")
         world.api.put("pods", self.pod)
 
@@ -248,7 +248,7 @@ class RealReplica:
     def kill(self):
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(10)
+        self.process.wait(20)
 
 
 @pytest.fixture
@@ -291,7 +291,7 @@ def test_one_at_a_time_whatever_clients_do(world, real):
 
     parts = [real(n, answer=function(n)) for n in "ab"]
     world.start()
-    wait_for(lambda: len((world.state()["revisions"] or [{"replicas": []}])[0]["replicas"]) == 2, 5, "both pods")
+    wait_for(lambda: len((world.state()["revisions"] or [{"replicas": []}])[0]["replicas"]) == 2, 20, "both pods")
 
     def abandon(n):
         for _ in range(n):
@@ -394,7 +394,7 @@ def test_few_descriptors_fail_nobody(world):
     used = len(os.listdir(f"/proc/{world.process.pid}/fd"))
     crowd = Crowd(world.public, host="hello.default.localhost")
     crowd.ask(crowd.add(100))
-    wait_for(lambda: world.counter("held") == 100, 10, "all are held")
+    wait_for(lambda: world.counter("held") == 100, 20, "all are held")
     resource.prlimit(world.process.pid, resource.RLIMIT_NOFILE, (used + 130, used + 130))
     it = world.replica("a", "hello-1")
     crowd.collect(60)

@@ -3,17 +3,21 @@
 import http.client
 import os
 import signal
+import socket
 
 import pytest
 from conftest import free_ports
 from lull_client import wait_for
-from test_activator import World, results
+from test_activator import WAIT, World, results
 from test_workers import Load, Several, world  # noqa: F401 the fixture
 
 
 def together(w, shards):
     """Every worker sees all shards."""
-    wait_for(lambda: w.counter("shards") == shards, 10, f"{shards} shards see each other")
+    def seen():
+        state = w.state()
+        return [it["shards"] for it in state.get("workers", [state])]
+    wait_for(lambda: set(seen()) == {shards}, 20, f"{shards} shards see each other")
 
 
 @pytest.mark.parametrize("limit", [1, 10])
@@ -30,7 +34,7 @@ def test_a_limit_is_exact_over_workers(world, limit):  # noqa: F811
     assert load.failed == []
     assert it.most_active == limit  # never more, and all of it was used
     assert world.counter("given_back") == 0
-    wait_for(lambda: world.counter("slots_lent") == 0 and world.counter("slots_waiting") == 0, 5, "all slots are back")
+    wait_for(lambda: world.counter("slots_lent") == 0 and world.counter("slots_waiting") == 0, 20, "all slots are back")
 
 
 def test_first_come_first_served_over_workers(world):  # noqa: F811
@@ -56,7 +60,7 @@ def test_two_replicas_fill_up_over_workers(world):  # noqa: F811
     world.everywhere(replicas=2)
     together(world, 3)
     threads = world.in_background(10)
-    wait_for(lambda: sum(it.active for it in both) == 6, 10, "all slots are used")
+    wait_for(lambda: sum(it.active for it in both) == 6, 20, "all slots are used")
     assert world.state()["held"] == 4
     for it in both:
         it.gate.set()
@@ -69,10 +73,84 @@ def test_one_queue_bound_over_workers(world):  # noqa: F811
     world.start("--max-held-per-revision", "3", workers=3)
     together(world, 3)
     threads = world.in_background(3)
-    wait_for(lambda: world.state()["held"] == 3, 5, "they are held")
+    wait_for(lambda: world.state()["held"] == 3, 20, "they are held")
     got = world.get()
     assert got.status == 503 and got.text.startswith("pending request queue full") and "Retry-After" in got.headers
     world.replica("a", "hello-1")
+    assert {r.status for r in results(threads)} == {200}
+
+
+class Held:
+    """A request that is held and can be let go again."""
+
+    def __init__(self, w):
+        before = w.state()["held"]
+        self.sock = socket.create_connection(("127.0.0.1", w.public), timeout=WAIT)
+        self.sock.sendall(b"GET / HTTP/1.1\r\nHost: hello.default.localhost\r\nConnection: close\r\n\r\n")
+        wait_for(lambda: w.state()["held"] == before + 1, WAIT, "it is held")
+        self.w = w
+
+    def answer(self):
+        try:
+            return self.sock.recv(65536)
+        except TimeoutError as e:
+            raise AssertionError(f"no answer in {WAIT} s\n" + self.w.standing()) from e
+
+
+def let_go(w, held):
+    for it in held:
+        it.sock.close()
+    wait_for(lambda: w.state()["held"] == 0 and w.state()["slotsWaiting"] == 0, WAIT, "nothing is held")
+
+
+def worker_that(w, is_so, what):
+    """The number of the worker of which it is so."""
+    return wait_for(lambda: [it["worker"] for it in w.workers() if is_so(it)], WAIT, what)[0]
+
+
+def knows_a_replica(worker):
+    return any(r["replicas"] for r in worker["revisions"])
+
+
+def test_a_slot_may_come_before_its_replica_is_known(world):  # noqa: F811
+    """The owner hears of the replica first: its slot waits with the borrower until that has heard too, and is used then."""
+    world.function(concurrency=1)
+    world.start(workers=3)
+    together(world, 3)
+    wait_for(lambda: world.counter("api_connected") == 1, WAIT, "all watches are open")
+    watch_of = {}
+    watches = world.api.withhold("pods")
+    world.replica("first", "hello-1")
+    for watch in watches:
+        world.api.release(watch)
+        watch_of[worker_that(world, lambda it: knows_a_replica(it) and it["worker"] not in watch_of, "one more knows")] = watch
+    world.api.delete("pods", "first")
+    wait_for(lambda: not any(knows_a_replica(it) for it in world.workers()), WAIT, "it is gone")
+    held = []
+    while sum(it["held"] > 0 for it in world.workers()) < 2:
+        held.append(Held(world))
+    owner = worker_that(world, lambda it: any(r["held"] == len(held) for r in it["revisions"]), "one has them all in its queue")
+    let_go(world, held)
+    held = Held(world)
+    while worker_that(world, lambda it: it["held"] == 1, "one holds it") == owner:
+        let_go(world, [held])
+        held = Held(world)
+    assert len(world.api.withhold("pods")) == 3
+    world.replica("second", "hello-1")
+    world.api.release(watch_of.pop(owner))
+    wait_for(lambda: world.counter("slots_lent") == 1, WAIT, "its slot is lent")
+    for watch in watch_of.values():
+        world.api.release(watch)
+    assert held.answer().startswith(b"HTTP/1.1 200")
+
+
+def test_requests_that_come_while_shards_meet(world):  # noqa: F811
+    for n in range(6):
+        world.function(f"f{n}", concurrency=1)
+    world.start(workers=3)
+    threads = [t for n in range(6) for t in world.in_background(2, host=f"f{n}.default.localhost")]
+    for n in range(6):
+        world.replica(f"r{n}", f"f{n}-1")
     assert {r.status for r in results(threads)} == {200}
 
 
@@ -112,7 +190,7 @@ def test_workers_end_while_slots_are_lent(world, how):  # noqa: F811
         load.end()
         assert load.failed == []
     assert [it.most_active for it in replicas] == [2] * 4
-    wait_for(lambda: world.counter("slots_lent") == 0 and world.counter("slots_waiting") == 0, 5, "all slots are back")
+    wait_for(lambda: world.counter("slots_lent") == 0 and world.counter("slots_waiting") == 0, 20, "all slots are back")
 
 
 def test_a_silent_owner_is_left(world):  # noqa: F811
@@ -208,7 +286,7 @@ def test_a_limit_is_exact_over_activators(pair):
         if pair.workers > 1:
             it.everywhere(revisions=3, replicas=3)
         else:
-            wait_for(lambda it=it: len(it.state()["revisions"]) == 3, 10, "the pods are known")
+            wait_for(lambda it=it: len(it.state()["revisions"]) == 3, 20, "the pods are known")
         together(it, 2 * pair.workers)
     loads = [Load(w, clients=4, host=f"f{n}.default.localhost") for w in (pair.one, pair.two) for n in range(3)]
     for load in loads:
@@ -220,7 +298,7 @@ def test_a_limit_is_exact_over_activators(pair):
     assert pair.one.counter("given_back") == pair.two.counter("given_back") == 0
     # One goes: the other has all slots by itself.
     pair.two.process.kill()
-    pair.two.process.wait(5)
+    pair.two.process.wait(20)
     together(pair.one, pair.workers)
     load = Load(pair.one, clients=6, host="f1.default.localhost")
     load.more(50)
@@ -258,9 +336,9 @@ def test_peers_need_the_secret(home):
     it = World(home)
     try:
         it.start("--peer-listen", "127.0.0.1:0", wait=False)
-        assert it.process.wait(10) == 1
+        assert it.process.wait(20) == 1
         it.start("--peer-listen", f"127.0.0.1:{free_ports(1)[0]}", wait=False)
-        assert it.process.wait(10) == 1
-        wait_for(lambda: it.said("--install-secret-file"), 5, "it says what is missing")
+        assert it.process.wait(20) == 1
+        wait_for(lambda: it.said("--install-secret-file"), 20, "it says what is missing")
     finally:
         it.stop()

@@ -37,7 +37,7 @@ class Several(World):
             return len(all_) == len(self.pids()) and all(
                 len(w["revisions"]) == revisions and
                 sum(len(r["replicas"]) for r in w["revisions"]) == replicas for w in all_)
-        wait_for(known, 10, "every worker knows the replicas")
+        wait_for(known, 20, "every worker knows the replicas")
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def world(home):
     yield it
     pids = it.pids()
     it.stop()
-    wait_for(lambda: not any(pathlib.Path(f"/proc/{p}/stat").exists() for p in pids), 10, "no worker is left")
+    wait_for(lambda: not any(pathlib.Path(f"/proc/{p}/stat").exists() for p in pids), 20, "no worker is left")
 
 
 def test_numbers_of_all_workers_add_up(world):
@@ -56,7 +56,7 @@ def test_numbers_of_all_workers_add_up(world):
     world.start("--autoscaler", scaler.address, "--name", "act")
     assert len(world.pids()) == 3
     world.everywhere()
-    wait_for(lambda: {h["name"] for h in scaler.hellos} == {"act-w0", "act-w1", "act-w2"}, 10, "each reports by itself")
+    wait_for(lambda: {h["name"] for h in scaler.hellos} == {"act-w0", "act-w1", "act-w2"}, 20, "each reports by itself")
     for _ in range(60):
         assert world.get().status == 200
     assert world.counter("forwarded") == 60 and world.counter("workers") == 3
@@ -66,10 +66,10 @@ def test_numbers_of_all_workers_add_up(world):
     assert exposition.promtool(page) in (None, "")
     shares = [w["revisions"][0]["requests"] for w in world.workers()]
     assert sum(shares) == 60 and min(shares) > 0
-    wait_for(lambda: sum(count for _, ms in scaler.reports for _, _, count, _ in ms) == 60, 10, "reports add up to all")
+    wait_for(lambda: sum(count for _, ms in scaler.reports for _, _, count, _ in ms) == 60, 20, "reports add up to all")
     it.gate.clear()
     threads = world.in_background(6)
-    wait_for(lambda: it.active == 6, 10, "they are in the function")
+    wait_for(lambda: it.active == 6, 20, "they are in the function")
 
     def whole_second():  # the newest report of each worker
         newest = {}
@@ -77,7 +77,7 @@ def test_numbers_of_all_workers_add_up(world):
             for _, concurrency, _, sender in ms:
                 newest[sender] = concurrency
         return sum(newest.values()) == 6
-    wait_for(whole_second, 10, "the sum of the reports is what runs")
+    wait_for(whole_second, 20, "the sum of the reports is what runs")
     it.gate.set()
     assert {r.status for r in results(threads)} == {200}
 
@@ -118,7 +118,7 @@ def test_a_worker_that_drains_loses_nothing(world):
     world.everywhere()
     slow.gate.clear()
     held = world.in_background(6)  # some of them in each worker, most likely
-    wait_for(lambda: slow.active == 6, 10, "they are in the function")
+    wait_for(lambda: slow.active == 6, 20, "they are in the function")
     world.api.delete("pods", "a")
     world.replica("b", "hello-1")
     world.everywhere()
@@ -128,7 +128,7 @@ def test_a_worker_that_drains_loses_nothing(world):
     for pid in first:
         os.kill(pid, signal.SIGTERM)
         load.more(100)
-    wait_for(lambda: world.said("another one takes its place"), 10, "it was replaced")
+    wait_for(lambda: world.said("another one takes its place"), 20, "it was replaced")
     slow.gate.set()
     assert {r.status for r in results(held)} == {200}
     wait_for(lambda: len(world.pids()) == 3 and not set(world.pids()) & set(first), 20, "three new ones")
@@ -147,7 +147,7 @@ def test_connections_wait_for_the_next_worker(world):
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
         stat = pathlib.Path(f"/proc/{pid}/stat")
-        wait_for(lambda s=stat: s.read_text().rsplit(")", 1)[1].split()[0] == "T", 5, "it has stopped")
+        wait_for(lambda s=stat: s.read_text().rsplit(")", 1)[1].split()[0] == "T", 20, "it has stopped")
     waiting = []
     for _ in range(40):
         s = socket.create_connection(("127.0.0.1", world.public), timeout=20)
@@ -168,7 +168,7 @@ def test_the_whole_drains(world):
     world.everywhere()
     it.gate.clear()
     threads = world.in_background(6)
-    wait_for(lambda: it.active == 6, 10, "they are in the function")
+    wait_for(lambda: it.active == 6, 20, "they are in the function")
     world.process.send_signal(signal.SIGTERM)
 
     def refused():
@@ -177,11 +177,11 @@ def test_the_whole_drains(world):
         except OSError:
             return True
         return False
-    wait_for(refused, 10, "the port is closed")
+    wait_for(refused, 20, "the port is closed")
     assert world.process.poll() is None
     it.gate.set()
     assert [r.status for r in results(threads)] == [200] * 6
-    assert world.process.wait(10) == 0
+    assert world.process.wait(20) == 0
 
 
 def test_workers_end_with_their_parent(world):
@@ -189,8 +189,8 @@ def test_workers_end_with_their_parent(world):
     pids = world.pids()
     assert len(pids) == 3
     world.process.kill()
-    world.process.wait(5)
-    wait_for(lambda: not any(pathlib.Path(f"/proc/{p}").exists() for p in pids), 10, "they are gone")
+    world.process.wait(20)
+    wait_for(lambda: not any(pathlib.Path(f"/proc/{p}").exists() for p in pids), 20, "they are gone")
 
 
 def test_settings_that_cannot_be_are_said_at_once(world):

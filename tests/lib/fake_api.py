@@ -20,7 +20,8 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 class FakeApi:
-    """`put` and `delete` objects; every watch hears of it. `cut` ends all watches, `down`/`back` is an outage."""
+    """`put` and `delete` objects; every watch hears of it. `cut` ends all watches, `down`/`back` is an outage;
+    what `withhold` keeps back reaches one watch after the other, by `release`."""
 
     def __init__(self):
         self.lock = threading.Lock()
@@ -28,6 +29,7 @@ class FakeApi:
         self.objects = {}  # (plural, namespace, name) -> object
         self.history = []  # (version, plural, event)
         self.watches = []  # (plural, queue)
+        self.withheld = {}  # queue -> its events, while they are kept back
         self.refusing = False
         self.patches = []  # (time, path, body), in the order of arrival
         self.after_scale = None  # called with the Deployment: plays the Deployment controller
@@ -52,7 +54,20 @@ class FakeApi:
         self.history.append((self.version, plural, event))
         for watched, q in self.watches:
             if watched == plural:
-                q.put(event)
+                self.withheld.get(q, q).put(event)
+
+    def withhold(self, plural):
+        """Watches of it hear nothing more until they are released. → the watches, to be given to `release`"""
+        with self.lock:
+            watches = [q for watched, q in self.watches if watched == plural]
+            self.withheld.update((q, queue.Queue()) for q in watches)
+        return watches
+
+    def release(self, watch):
+        with self.lock:
+            kept = self.withheld.pop(watch)
+            while not kept.empty():
+                watch.put(kept.get())
 
     def put(self, plural, obj):
         meta = obj["metadata"]
