@@ -72,3 +72,15 @@ size_t utf8_count(struct slice text)
     }
     return n;
 }
+
+size_t utf8_put(char *out, uint32_t code)
+{
+    static const unsigned char marks[] = {0, 0, 0xc0, 0xe0, 0xf0};
+    size_t len = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+    for (size_t i = len - 1; i > 0; i--) {
+        out[i] = (char)(0x80 | (code & 0x3f));
+        code >>= 6;
+    }
+    out[0] = (char)(marks[len == 1 ? 0 : len] | code);
+    return len;
+}

@@ -17,3 +17,5 @@ size_t utf8_ascii(struct slice text);
 bool utf8_valid(struct slice text);
 /* Characters of a valid text. */
 size_t utf8_count(struct slice text);
+/* Writes a code point (at most U+10FFFF, no surrogate): 1 to 4 bytes at out; returns how many. */
+size_t utf8_put(char *out, uint32_t code);

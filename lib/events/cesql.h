@@ -15,11 +15,12 @@
 
 #include "events/event.h"
 
-#define CESQL_BYTES_MAX   8192    /* of an expression */
-#define CESQL_DEPTH_MAX   64      /* of operators and brackets within each other */
-#define CESQL_NODES_MAX   2048    /* operators, literals and names */
-#define CESQL_SCRATCH_MAX 65536   /* bytes of texts that functions make in one evaluation */
-#define CESQL_STEPS_MAX   1000000 /* of LIKE in one evaluation */
+#define CESQL_BYTES_MAX 8192 /* of an expression */
+#define CESQL_DEPTH_MAX 64   /* of operators and brackets within each other */
+#define CESQL_NODES_MAX 2048 /* operators, literals and names */
+#define CESQL_SCRATCH_MAX \
+    65536 /* bytes of a text that a function makes; of all of them twice that */
+#define CESQL_STEPS_MAX 1000000 /* of LIKE in one evaluation */
 
 enum cesql_type { CESQL_BOOLEAN, CESQL_INTEGER, CESQL_STRING };
 

@@ -148,22 +148,6 @@ static bool scan_string(struct jscan *s, struct jscan_string *out)
     return fail(s, "a string that does not end");
 }
 
-static size_t put_utf8(char *out, uint32_t code)
-{
-    if (code < 0x80) {
-        out[0] = (char)code;
-        return 1;
-    }
-    size_t len = code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
-    static const unsigned char marks[] = {0, 0, 0xc0, 0xe0, 0xf0};
-    for (size_t i = len - 1; i > 0; i--) {
-        out[i] = (char)(0x80 | (code & 0x3f));
-        code >>= 6;
-    }
-    out[0] = (char)(marks[len] | code);
-    return len;
-}
-
 size_t jscan_unescape(struct jscan_string s, char *out)
 {
     static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
@@ -173,7 +157,7 @@ size_t jscan_unescape(struct jscan_string s, char *out)
         if (*p != '\\') {
             out[n++] = *p++;
         } else if (p[1] == 'u') {
-            n += put_utf8(out + n, (uint32_t)unicode_at(p + 2, end, &len));
+            n += utf8_put(out + n, (uint32_t)unicode_at(p + 2, end, &len));
             p += 2 + len;
         } else {
             out[n++] = to[strchr(from, p[1]) - from];
