@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Plan: the table, nothing else. */
+#include "broker/config.h"
+
+static const struct option_row rows[] = {
+    OPTION(struct config, listen, STRING, "LULL_LISTEN", "listen", "127.0.0.1:8085",
+           .help = "addresses of the ingress (POST /NAMESPACE/BROKER), comma-separated: IP:PORT, "
+                   ":PORT or unix:/path"),
+    OPTION(struct config, admin_listen, STRING, "LULL_ADMIN_LISTEN", "admin-listen",
+           "127.0.0.1:9090",
+           .help = "address of /healthz, /readyz, /metrics and /state, IP:PORT or unix:/path"),
+    OPTION(struct config, kubeconfig, STRING, "LULL_KUBECONFIG", "kubeconfig", NULL,
+           .optional = true,
+           .help = "kubeconfig file; absent: KUBECONFIG, else the Pod's service account"),
+    OPTION(struct config, system_namespace, STRING, "LULL_SYSTEM_NAMESPACE", "system-namespace",
+           "lull-system", .help = "namespace of Lull's own settings"),
+    OPTION(struct config, redis, STRING, "LULL_REDIS", "redis", "redis://127.0.0.1:6379",
+           .secret = true,
+           .help = "where the events are kept: unix:/path, redis://USER:PASSWORD@HOST:PORT/DB, or "
+                   "rediss:// for TLS"),
+    OPTION(struct config, redis_ca, STRING, "LULL_REDIS_CA", "redis-ca", NULL, .optional = true,
+           .help = "file with the certificates that a rediss:// server is checked against; absent: "
+                   "the system's"),
+    OPTION(struct config, redis_timeout_ms, DURATION_MS, "LULL_REDIS_TIMEOUT", "redis-timeout",
+           "10s", .min = 100, .max = 300000,
+           .help = "longest wait for an answer of Redis; then the connection is made anew"),
+    OPTION(struct config, name, STRING, "LULL_NAME", "name", "",
+           .help = "name of this worker among those that share a Redis; the same name after a "
+                   "restart goes on with what it held; empty: the machine's name"),
+    OPTION(struct config, worker_silence_ms, DURATION_MS, "LULL_WORKER_SILENCE", "worker-silence",
+           "5s", .min = 1000, .max = 600000,
+           .help = "a worker that is silent for so long is dead: others take what it held"),
+    OPTION(struct config, local_gateway, STRING, "LULL_LOCAL_GATEWAY", "local-gateway", "",
+           .help = "where names that end in .svc.cluster.local are called, IP:PORT or unix:/path "
+                   "(one machine: the activator's local listener); empty: DNS knows them"),
+    OPTION(struct config, event_bytes_max, BYTES, "LULL_MAX_EVENT", "max-event", "1Mi",
+           .min = 1024, .max = 16 << 20, .help = "bytes of the largest event; beyond it 413"),
+    OPTION(struct config, body_bytes_max, BYTES, "LULL_MAX_BODY", "max-body", "8Mi", .min = 1024,
+           .max = 64 << 20, .help = "bytes of the largest request (a batch); beyond it 413"),
+    OPTION(struct config, memory_bytes_max, BYTES, "LULL_MAX_MEMORY", "max-memory", "24Mi",
+           .min = 1 << 20, .max = 1ll << 32,
+           .help = "bytes of events that are on their way in at once, and as many on their way "
+                   "out; beyond it 503, and deliveries wait"),
+    OPTION(struct config, events_max, INT, "LULL_MAX_EVENTS", "max-events", "10000000", .min = 1,
+           .max = 1000000000, .help = "events that one broker holds; beyond it 429"),
+    OPTION(struct config, events_kept, INT, "LULL_KEEP_EVENTS", "keep-events", "10000", .min = 0,
+           .max = 1000000000, .help = "events that a broker keeps when all triggers have them"),
+    OPTION(struct config, dead_kept, INT, "LULL_KEEP_DEAD", "keep-dead", "1000", .min = 1,
+           .max = 1000000,
+           .help = "events that nobody took which are kept per trigger, the newest"),
+    OPTION(struct config, parallelism, INT, "LULL_PARALLELISM", "parallelism", "100", .min = 1,
+           .max = 10000, .help = "deliveries of one trigger under way at once in one worker"),
+    OPTION(struct config, delivery_timeout_ms, DURATION_MS, "LULL_DELIVERY_TIMEOUT",
+           "delivery-timeout", "60s", .min = 100, .max = 3600000,
+           .help = "longest wait for a sink's whole answer where delivery.timeout says nothing"),
+    OPTION(struct config, reply_bytes_max, BYTES, "LULL_MAX_REPLY", "max-reply", "1Mi", .min = 0,
+           .max = 16 << 20,
+           .help = "bytes of the largest reply; a larger one counts as a failed delivery"),
+    OPTION(struct config, deliver_private, BOOL, "LULL_DELIVER_PRIVATE", "deliver-private", "true",
+           .help = "deliver to private addresses (10/8, 172.16/12, 192.168/16, fc00::/7)"),
+    OPTION(struct config, deliver_loopback, BOOL, "LULL_DELIVER_LOOPBACK", "deliver-loopback",
+           "true", .help = "deliver to loopback addresses"),
+    OPTION(struct config, refuse_ports, STRING, "LULL_REFUSE_PORTS", "refuse-ports", "8070,9090",
+           .help = "ports on loopback to which nothing is delivered (the API, admin ports), "
+                   "comma-separated; our own admin port is always one"),
+    OPTION(struct config, drain_ms, DURATION_MS, "LULL_DRAIN", "drain", "10s", .min = 0,
+           .max = 600000,
+           .help = "after SIGTERM: longest wait for deliveries that are under way"),
+};
+
+const struct option_table config_table = {
+    .program = "lull-broker",
+    .summary = "Takes CloudEvents, keeps them in Redis, delivers them.",
+    .rows = rows,
+    .count = ARRAY_LEN(rows),
+};

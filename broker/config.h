@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/* The options of lull-broker. */
+
+#include "base/options.h"
+
+struct config {
+    char *listen;
+    char *admin_listen;
+    char *kubeconfig; /* NULL: as kube_config_load has it */
+    char *system_namespace;
+    char *redis;
+    char *redis_ca; /* NULL: the system's */
+    char *name;     /* "": the machine's name */
+    char *local_gateway; /* "": names of the cluster are asked of DNS */
+    uint64_t event_bytes_max;
+    uint64_t body_bytes_max;
+    uint64_t memory_bytes_max;
+    int64_t events_max;
+    int64_t events_kept;
+    int64_t dead_kept;
+    int64_t parallelism;
+    uint64_t delivery_timeout_ms;
+    uint64_t reply_bytes_max;
+    uint64_t redis_timeout_ms;
+    uint64_t worker_silence_ms;
+    uint64_t drain_ms;
+    bool deliver_private;
+    bool deliver_loopback;
+    char *refuse_ports; /* "": none */
+};
+
+extern const struct option_table config_table;

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * What a worker knows and does: Brokers, their Triggers, and the deliveries under way. The structs
+ * are open to the files of this component and to nobody else; each says who changes what.
+ *
+ * Life of an event: ingress.c adds it to the broker's stream; dispatch.c reads it there and writes
+ * a reference to each matching trigger's stream; deliver.c reads those, sender.c posts the event,
+ * settle.c tells Redis how it went. upkeep.c looks after what is left: retries that are due, dead
+ * workers, trimming.
+ *
+ * Lifetimes: a broker or trigger that is gone from the API stays as long as callbacks of Redis or
+ * deliveries name it (refs).
+ */
+
+#include "base/log.h"
+#include "kube/cache.h"
+#include "metric/buckets.h"
+#include "redis/conn.h"
+#include "broker/config.h"
+#include "broker/index.h"
+#include "broker/objects.h"
+#include "broker/payload.h"
+#include "broker/sender.h"
+#include "broker/streams.h"
+
+struct worker;
+struct http_simple;
+
+/* Of a worker; rows in admin.c. */
+struct counters {
+    uint64_t accepted;
+    uint64_t refused_invalid; /* 4xx but 429 */
+    uint64_t refused_full;    /* 429 */
+    uint64_t refused_away;    /* 503 */
+    uint64_t dispatched;      /* events */
+    uint64_t references;
+    uint64_t unmatched; /* events that no trigger wanted */
+    uint64_t poison;    /* entries of a stream that are no event */
+    uint64_t delivered;
+    uint64_t failed; /* tries */
+    uint64_t retried;
+    uint64_t dead_lettered;
+    uint64_t dead; /* nobody took them */
+    uint64_t replies;
+    uint64_t replies_looped; /* dropped: they have been round too often */
+    uint64_t missing;        /* references whose event is gone */
+    uint64_t taken_over;     /* entries of dead workers */
+    uint64_t trimmed;
+    uint64_t redis_errors;
+    uint64_t redis_downs;
+};
+
+/* Of a trigger. */
+struct trigger_counters {
+    uint64_t delivered;
+    uint64_t failed;
+    uint64_t retried;
+    uint64_t dead;
+    uint64_t replies;
+};
+
+/* A stream of which we are a consumer: where reading stands. */
+struct reading {
+    bool under_way;
+    bool more;     /* there may be entries that nobody has read */
+    bool made;     /* the group exists, as far as we know since the connection came up */
+    bool scanning; /* what we had read before the connection was lost comes first */
+    char from[PAYLOAD_ID_MAX]; /* scanning: after this */
+};
+
+struct broker {
+    struct worker *worker;
+    char *ns;
+    char *name;
+    char *path; /* "NS/NAME", its key in worker->brokers */
+    bool known; /* the API has it; else triggers only name it */
+    bool has_policy;
+    struct retry_policy policy;
+    char *dead_letter; /* NULL: none */
+    char *events_key;
+    char *triggers_key;
+    struct list triggers; /* struct trigger */
+    size_t n_triggers;
+    struct payload_set payloads;
+    struct index index;
+    bool index_stale;
+    /* dispatch.c */
+    struct reading reading;
+    unsigned batch;        /* entries to ask for the next time */
+    unsigned asked;        /* of the reading under way */
+    unsigned dispatching;  /* batches whose answer is due */
+    uint64_t poll_ms;      /* when to look without a reason */
+    /* ingress.c */
+    uint64_t length;       /* of the stream, as last told */
+    uint64_t length_ms;    /* when */
+    uint64_t accepted;
+    /* upkeep.c */
+    bool trimming;
+    bool touched; /* something happened since it was trimmed last */
+    unsigned refs;
+};
+
+struct trigger {
+    struct list link;  /* broker->triggers */
+    struct list dirty; /* worker->dirty */
+    struct worker *worker;
+    struct broker *broker;
+    char *ns;
+    char *name;
+    char *uid;
+    char *path; /* "NS/NAME", its key in worker->triggers */
+    struct trigger_object object; /* owned */
+    struct target target;         /* of object.subscriber */
+    bool ready;                   /* target is there, and the filter can be used */
+    struct error trouble;         /* why not, or the last failure */
+    struct index_entry entry;
+    char *key;
+    char *retry_key;
+    char *held_key;
+    char *dead_key;
+    /* deliver.c */
+    struct reading reading;
+    struct list deliveries; /* struct delivery, in the order in which they were read */
+    unsigned n_deliveries;
+    unsigned asked; /* of the reading under way */
+    uint64_t poll_ms;
+    /* settle.c */
+    struct list settling; /* struct delivery: wants to tell Redis */
+    /* upkeep.c */
+    bool due_running;
+    uint64_t due_ms; /* when a retry is due, by the loop's clock; UINT64_MAX: none known */
+    int64_t backlog; /* entries in its stream, as last told */
+    int64_t retries; /* entries that wait for a retry, as last told */
+    struct trigger_counters counters;
+    struct metric_buckets duration;
+    bool gone;
+    unsigned refs;
+};
+
+enum delivery_state {
+    DELIVERY_LOADING, /* the event is asked for */
+    DELIVERY_READY,   /* waits for its turn (order by key) */
+    DELIVERY_SENDING,
+    DELIVERY_REPLYING, /* a reply is on its way into the stream */
+    DELIVERY_SETTLING, /* wants to tell Redis, or has and waits for the answer */
+};
+
+enum delivery_outcome { OUTCOME_DONE, OUTCOME_RETRY, OUTCOME_DEAD };
+
+struct delivery {
+    struct list link;   /* trigger->deliveries */
+    struct list settle; /* trigger->settling */
+    struct trigger *trigger;
+    struct payload *payload;
+    enum delivery_state state;
+    enum delivery_outcome outcome;
+    bool waits; /* for an answer of Redis that names it */
+    bool orphan; /* its trigger is gone: free it when that answer comes */
+    enum stream_phase phase;
+    uint32_t attempt;
+    int code;
+    uint64_t begun_ns;
+    uint64_t delay_ms;      /* OUTCOME_RETRY */
+    uint64_t not_before_ms; /* DELIVERY_READY: by the loop's clock */
+    char *data;        /* base64 of what the sink said; NULL: nothing */
+    char entry[PAYLOAD_ID_MAX];
+    char event_id[PAYLOAD_ID_MAX];
+    struct send send;
+    struct event *shown; /* the event as its sink sees it, while it is sent */
+};
+
+struct worker {
+    struct loop *loop;
+    const struct config *config;
+    char *name;
+    struct redis_conn *in; /* ingress.c: events in */
+    struct redis_conn *db; /* the rest */
+    struct kube_client *client;
+    struct kube_cache *broker_cache;
+    struct kube_cache *trigger_cache;
+    bool synced; /* watch.c: both lists are in */
+    void (*on_synced)(void *arg);
+    void *on_synced_arg;
+    bool stopping;
+    struct map brokers;  /* path → struct broker */
+    struct map triggers; /* path → struct trigger */
+    struct payloads payloads;
+    struct sender sender;
+    uint16_t own_ports[16];
+    size_t n_own_ports;
+    struct list dirty; /* struct trigger */
+    struct loop_task dirty_task;
+    struct timer tick;
+    uint64_t ticks;
+    bool beating;
+    size_t in_bytes; /* of events on their way in */
+    struct http_simple *front;
+    struct counters counters;
+    struct log_limit redis_log;
+    struct strbuf command; /* a command that is being made; empty between calls */
+    struct strbuf packed;  /* the same, of an event */
+};
+
+/* --- model.c: who is there ----------------------------------------------------------------- */
+
+/* NULL when nobody knows it. */
+struct broker *worker_broker(const struct worker *w, struct slice path);
+/* Changes from the API. value is taken over: the cache's struct is empty afterwards. */
+void worker_put_broker(struct worker *w, const char *ns, const char *name,
+                       struct broker_object *value);
+void worker_remove_broker(struct worker *w, const char *ns, const char *name);
+void worker_put_trigger(struct worker *w, const char *ns, const char *name, const char *uid,
+                        struct trigger_object *value);
+void worker_remove_trigger(struct worker *w, const char *ns, const char *name);
+/* All of it; Redis keeps what it has. */
+void worker_forget(struct worker *w);
+
+void broker_ref(struct broker *b);
+void broker_unref(struct broker *b);
+void trigger_ref(struct trigger *t);
+void trigger_unref(struct trigger *t);
+/* The policy that counts for its deliveries. */
+const struct retry_policy *trigger_policy(const struct trigger *t);
+/* NULL: none. */
+const char *trigger_dead_letter(const struct trigger *t);
+
+/* --- settle.c ------------------------------------------------------------------------------- */
+
+/* Looked at once at the end of this turn: tells Redis, then reads more. */
+void trigger_dirty(struct trigger *t);
+/* The delivery's outcome is known. */
+void delivery_settle(struct delivery *d, enum delivery_outcome outcome);
+/* Tells Redis of all that wait for it. */
+void trigger_settle(struct trigger *t);
+/* Its trigger is gone, or it is over. */
+void delivery_free(struct delivery *d);
+
+/* --- deliver.c ------------------------------------------------------------------------------ */
+
+/* Reads references as far as there is room. */
+void trigger_read(struct trigger *t);
+/* Sends what is ready: after a change, or when a key is free again. */
+void trigger_send_ready(struct trigger *t);
+/* Breaks off what takes too long. */
+void trigger_check_time(struct trigger *t);
+
+/* --- dispatch.c ----------------------------------------------------------------------------- */
+
+/* There may be new events in its stream. */
+void broker_dispatch(struct broker *b);
+
+/* --- reply.c -------------------------------------------------------------------------------- */
+
+/*
+ * Adds an event to a broker's stream, with ttl as its time to live. cb as redis_conn_send's. limit:
+ * refuse when the broker is full (ERR_OVERLOAD).
+ */
+MUST_CHECK int broker_add(struct broker *b, struct redis_conn *conn, struct event *ev, int64_t ttl,
+                          redis_conn_cb cb, void *arg, struct error *err);
+
+/* What is left of an event's time to live; whoever passes it on takes one off. */
+int64_t event_ttl(const struct event *ev);
+
+/* --- ingress.c ------------------------------------------------------------------------------ */
+
+MUST_CHECK int ingress_start(struct worker *w, struct error *err);
+
+/* --- upkeep.c ------------------------------------------------------------------------------- */
+
+/* The connection is (again) there: groups are made, what was held is read again. */
+void upkeep_up(struct worker *w);
+void upkeep_broker(struct broker *b);
+void upkeep_trigger(struct trigger *t);
+/* Four times a second. */
+void upkeep_tick(struct worker *w);
+/* A retry of this trigger was written that is due in so many ms. */
+void upkeep_due_in(struct trigger *t, uint64_t ms);
+/* Removes what Redis has of them; the API does not know them any more. */
+void upkeep_drop_trigger(struct trigger *t);
+void upkeep_drop_broker(struct broker *b);
+/* Both lists of the API are in: what Redis has and the API has not goes. */
+void upkeep_synced(struct worker *w);
+
+#define EXTENSION_TTL     "knativebrokerttl"
+#define EXTENSION_ARRIVAL "knativearrivaltime"
+#define TTL_FIRST         255

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Plan: the two extensions that a broker sets, then one XADD. Used for what comes in and for
+ * replies of subscribers.
+ */
+#include "base/clock.h"
+#include "base/mem.h"
+#include "broker/model.h"
+
+#define PACKED_MAX (2u << 20)
+
+int64_t event_ttl(const struct event *ev)
+{
+    const struct event_attr *ttl = event_extension(ev, SLICE_LIT(EXTENSION_TTL));
+    int64_t n = TTL_FIRST;
+    if (ttl != NULL) {
+        struct slice rest = ttl->value;
+        n = 0;
+        for (size_t i = 0; i < rest.len && rest.ptr[i] >= '0' && rest.ptr[i] <= '9' && n < 1000;
+             i++) {
+            n = n * 10 + (rest.ptr[i] - '0');
+        }
+    }
+    return n < TTL_FIRST ? n : TTL_FIRST;
+}
+
+int broker_add(struct broker *b, struct redis_conn *conn, struct event *ev, int64_t ttl,
+               redis_conn_cb cb, void *arg, struct error *err)
+{
+    struct worker *w = b->worker;
+    char now[CLOCK_RFC3339_MAX];
+    clock_format_rfc3339(clock_wall_ns(), 9, now, sizeof(now));
+    int rc = event_set_i64(ev, SLICE_LIT(EXTENSION_TTL), ttl, err);
+    rc = rc < 0 ? rc
+                : event_set(ev, SLICE_LIT(EXTENSION_ARRIVAL), slice_str(now), err);
+    if (rc < 0) {
+        return rc;
+    }
+    struct strbuf *packed = &w->packed;
+    strbuf_clear(packed);
+    event_pack(ev, packed);
+    if (!strbuf_ok(packed)) {
+        return error_set(err, ERR_TOO_BIG, "the attributes of the event have more than %u bytes",
+                         PACKED_MAX);
+    }
+    struct slice args[] = {
+        SLICE_LIT("XADD"), slice_str(b->events_key), SLICE_LIT("NOMKSTREAM"), SLICE_LIT("*"),
+        SLICE_LIT("e"),    strbuf_slice(packed),     SLICE_LIT("d"),          ev->data,
+    };
+    size_t n = ARRAY_LEN(args) - (ev->data.ptr == NULL ? 2 : 0);
+    return redis_conn_send(conn, args, n, cb, arg, err);
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Plan: texts in, texts out. The scripts stand at the end, each with what it guards against. */
+#include "broker/streams.h"
+
+#include "base/mem.h"
+#include "base/num.h"
+
+char *stream_key(const char *ns, const char *broker, const char *what)
+{
+    return xasprintf("lull:{%s/%s}:%s", ns, broker, what);
+}
+
+char *stream_trigger_key(const char *ns, const char *broker, const char *uid, const char *what)
+{
+    return xasprintf("lull:{%s/%s}:t:%s%s", ns, broker, uid, what);
+}
+
+struct slice stream_id_ms(struct slice id)
+{
+    ptrdiff_t dash = slice_find(id, '-');
+    return dash < 0 ? SLICE_EMPTY : slice_sub(id, 0, (size_t)dash);
+}
+
+bool stream_id_valid(struct slice id)
+{
+    uint64_t n;
+    ptrdiff_t dash = slice_find(id, '-');
+    return dash > 0 && num_parse_u64(slice_sub(id, 0, (size_t)dash), 0, UINT64_MAX, &n, NULL) == 0 &&
+           num_parse_u64(slice_sub(id, (size_t)dash + 1, id.len), 0, UINT64_MAX, &n, NULL) == 0;
+}
+
+void stream_state_write(const struct stream_state *s, struct strbuf *out)
+{
+    strbuf_appendf(out, "%c %u %d %.*s", s->phase == PHASE_DELIVER ? 'd' : 'l', s->attempt, s->code,
+                   SLICE_FMT(s->data));
+}
+
+int stream_state_read(struct slice text, struct stream_state *out, struct error *err)
+{
+    struct stream_state s = {.phase = PHASE_DELIVER, .data = SLICE_EMPTY};
+    struct slice rest = text;
+    struct slice phase, attempt, code;
+    uint64_t n_attempt = 0;
+    uint64_t n_code = 0;
+    if (slice_empty(text)) {
+        *out = s;
+        return 0;
+    }
+    bool good = slice_split(&rest, ' ', &phase) && slice_split(&rest, ' ', &attempt) &&
+                slice_split(&rest, ' ', &code) && rest.ptr != NULL &&
+                (slice_eq_str(phase, "d") || slice_eq_str(phase, "l")) &&
+                num_parse_u64(attempt, 0, UINT32_MAX, &n_attempt, NULL) == 0 &&
+                num_parse_u64(code, 0, 999, &n_code, NULL) == 0;
+    if (!good) {
+        return error_set(err, ERR_PROTOCOL, "\"%.*s\" is no state of a delivery",
+                         (int)(text.len < 100 ? text.len : 100), text.ptr);
+    }
+    s.phase = slice_eq_str(phase, "d") ? PHASE_DELIVER : PHASE_DEAD_LETTER;
+    s.attempt = (uint32_t)n_attempt;
+    s.code = (int)n_code;
+    s.data = rest;
+    *out = s;
+    return 0;
+}
+
+/* A trigger whose stream is gone was deleted: NOMKSTREAM does not bring it back. */
+const char stream_script_dispatch[] =
+    "local i, done, lost = 1, 0, 0\n"
+    "while i <= #ARGV do\n"
+    "  local id, n = ARGV[i], tonumber(ARGV[i + 1])\n"
+    "  if redis.call('XACK', KEYS[1], 'dispatch', id) == 1 then\n"
+    "    for j = i + 2, i + 1 + n do\n"
+    "      if redis.call('XADD', KEYS[tonumber(ARGV[j])], 'NOMKSTREAM', '*', 'r', id) then\n"
+    "        done = done + 1\n"
+    "      else\n"
+    "        lost = lost + 1\n"
+    "      end\n"
+    "    end\n"
+    "  end\n"
+    "  i = i + 2 + n\n"
+    "end\n"
+    "return {done, lost}\n";
+
+const char stream_script_retry[] =
+    "if redis.call('XACK', KEYS[1], 'deliver', ARGV[1]) == 0 then return 0 end\n"
+    "redis.call('XDEL', KEYS[1], ARGV[1])\n"
+    "local t = redis.call('TIME')\n"
+    "local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
+    "redis.call('ZADD', KEYS[2], now + tonumber(ARGV[4]), ARGV[3])\n"
+    "redis.call('ZADD', KEYS[3], string.match(ARGV[2], '^%d+'), ARGV[3])\n"
+    "return 1\n";
+
+const char stream_script_due[] =
+    "local t = redis.call('TIME')\n"
+    "local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
+    "local due = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, ARGV[1])\n"
+    "for _, m in ipairs(due) do\n"
+    "  redis.call('ZREM', KEYS[2], m)\n"
+    "  redis.call('ZREM', KEYS[3], m)\n"
+    "  local r, s = string.match(m, '^%S+ (%S+) (.*)$')\n"
+    "  if r then redis.call('XADD', KEYS[1], '*', 'r', r, 's', s) end\n"
+    "end\n"
+    "local next = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')\n"
+    "if next[2] then return {#due, math.max(0, math.ceil(next[2] - now))} end\n"
+    "return {#due, -1}\n";
+
+const char stream_script_dead[] =
+    "if redis.call('XACK', KEYS[1], 'deliver', ARGV[1]) == 0 then return 0 end\n"
+    "redis.call('XDEL', KEYS[1], ARGV[1])\n"
+    "if ARGV[5] == '1' then\n"
+    "  redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[2], '*', 'e', ARGV[3], 'd', ARGV[4], 'x', "
+    "ARGV[6])\n"
+    "else\n"
+    "  redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[2], '*', 'e', ARGV[3], 'x', ARGV[6])\n"
+    "end\n"
+    "return 1\n";
+
+/*
+ * The bound: what is not dispatched, what a trigger has not done, what waits for a retry. All at
+ * once, because an entry may move from one of these to the next between two looks.
+ */
+const char stream_script_trim[] =
+    "local len = redis.call('XLEN', KEYS[1])\n"
+    "local excess = len - tonumber(ARGV[1])\n"
+    "if excess <= 0 then return {len, 0} end\n"
+    "local function parts(id)\n"
+    "  local a, b = string.match(id, '^(%d+)-?(%d*)$')\n"
+    "  return tonumber(a), tonumber(b) or 0\n"
+    "end\n"
+    "local ms, seq\n"
+    "local function bound(a, b)\n"
+    "  if ms == nil or a < ms or (a == ms and b < seq) then ms, seq = a, b end\n"
+    "end\n"
+    "for _, g in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do\n"
+    "  local f = {}\n"
+    "  for i = 1, #g, 2 do f[g[i]] = g[i + 1] end\n"
+    "  if f['name'] == 'dispatch' then\n"
+    "    local a, b = parts(f['last-delivered-id'])\n"
+    "    bound(a, b + 1)\n"
+    "    local p = redis.call('XPENDING', KEYS[1], 'dispatch')\n"
+    "    if p[1] > 0 then bound(parts(p[2])) end\n"
+    "  end\n"
+    "end\n"
+    "if ms == nil then return {len, 0} end\n"
+    "for i = 2, #KEYS, 2 do\n"
+    "  local first = redis.call('XRANGE', KEYS[i], '-', '+', 'COUNT', 1)[1]\n"
+    "  if first then\n"
+    "    for j = 1, #first[2], 2 do\n"
+    "      if first[2][j] == 'r' then bound(parts(first[2][j + 1])) end\n"
+    "    end\n"
+    "  end\n"
+    "  local held = redis.call('ZRANGE', KEYS[i + 1], 0, 0, 'WITHSCORES')\n"
+    "  if held[2] then bound(tonumber(held[2]), 0) end\n"
+    "end\n"
+    "local gone = redis.call('XTRIM', KEYS[1], 'MINID', '~', string.format('%.0f-%.0f', ms, seq), "
+    "'LIMIT', excess)\n"
+    "return {len - gone, gone}\n";
+
+const char stream_script_take[] =
+    "local p = redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', ARGV[4], ARGV[2])\n"
+    "if #p == 0 then\n"
+    "  redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])\n"
+    "  return 0\n"
+    "end\n"
+    "local args = {'XCLAIM', KEYS[1], ARGV[1], ARGV[3], 0}\n"
+    "for _, e in ipairs(p) do args[#args + 1] = e[1] end\n"
+    "args[#args + 1] = 'JUSTID'\n"
+    "redis.call(unpack(args))\n"
+    "return #p\n";
+
+const char stream_script_alive[] =
+    "local t = redis.call('TIME')\n"
+    "local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
+    "redis.call('ZADD', KEYS[1], now, ARGV[1])\n"
+    "return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - tonumber(ARGV[2]), 'LIMIT', 0, 16)\n";

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * How events lie in Redis: names of keys and groups, the scripts that change several of them at
+ * once, and the small texts in them. Everything of one Broker has one hash tag, so that a clustered
+ * Redis keeps it together. Pure.
+ *
+ *   lull:{NS/BROKER}:events      stream; entry: e = packed attributes, d = data (absent: none).
+ *                                The payload stands here once. Group `dispatch`.
+ *   lull:{NS/BROKER}:triggers    set of the UIDs whose keys exist
+ *   lull:{NS/BROKER}:t:UID       stream of references; entry: r = id in events, s = state (absent:
+ *                                never tried). Group `deliver`; an entry is deleted when it is done,
+ *                                so the first one is the oldest that is not.
+ *   lull:{NS/BROKER}:t:UID:retry sorted set: "ENTRY EVENT STATE" by the time when it is due (ms, by
+ *                                Redis' clock)
+ *   lull:{NS/BROKER}:t:UID:held  the same members by the ms of the event's id: what may not be
+ *                                trimmed
+ *   lull:{NS/BROKER}:t:UID:dead  stream of events that nobody took: e, d, and x = why; bounded
+ *   lull:workers                 sorted set of the workers' names by their last sign of life
+ *   lull:brokers                 set of "NS/BROKER"
+ *
+ * A state is "PHASE ATTEMPT CODE DATA": phase d (to the subscriber) or l (to the dead letter sink),
+ * tries made in it, status of the subscriber's last answer (0: none), base64 of what it said.
+ */
+
+#include "base/error.h"
+#include "base/slice.h"
+#include "base/strbuf.h"
+
+#define STREAM_GROUP_DISPATCH "dispatch"
+#define STREAM_GROUP_DELIVER  "deliver"
+#define STREAM_WORKERS        "lull:workers"
+#define STREAM_BROKERS        "lull:brokers"
+
+/* "lull:{NS/BROKER}:what"; new memory. */
+char *stream_key(const char *ns, const char *broker, const char *what);
+char *stream_trigger_key(const char *ns, const char *broker, const char *uid, const char *what);
+
+/* Milliseconds of an id "1700000000000-5"; false when it is none. */
+bool stream_id_valid(struct slice id);
+struct slice stream_id_ms(struct slice id);
+
+#define STREAM_ERROR_DATA_MAX 1024 /* bytes of an answer that a dead letter tells of */
+
+enum stream_phase { PHASE_DELIVER, PHASE_DEAD_LETTER };
+
+struct stream_state {
+    enum stream_phase phase;
+    uint32_t attempt; /* tries made in this phase */
+    int code;         /* of the subscriber's last answer; 0: none came */
+    struct slice data; /* base64; borrowed */
+};
+
+void stream_state_write(const struct stream_state *s, struct strbuf *out);
+/* An empty text is a reference that was never tried. ERR_PROTOCOL. */
+MUST_CHECK int stream_state_read(struct slice text, struct stream_state *out, struct error *err);
+
+/*
+ * Scripts. Each is atomic, and does nothing the second time: it begins with XACK, whose answer says
+ * whether the entry was still pending.
+ *
+ * DISPATCH  KEYS events, trigger…; ARGV (id, n, n places in KEYS)…: references to each event; gives
+ *           the number written and of those whose stream was not there.
+ * RETRY     KEYS trigger, retry, held; ARGV entry, event id, member, delay ms
+ * DUE       KEYS trigger, retry, held; ARGV most: back to the stream; gives how many, and ms until
+ *           the next is due (-1: none)
+ * DEAD      KEYS trigger, dead; ARGV entry, most, e, d ("" absent: has-data 0), has-data, x
+ * TRIM      KEYS events, (trigger, held)…; ARGV how many to keep: trims behind the slowest; gives
+ *           the length and the number that went
+ * TAKE      KEYS stream; ARGV group, from, to, most: pending entries change hands; gives how many
+ * ALIVE     KEYS workers; ARGV name, silence ms: says that we live; gives those who are silent
+ */
+extern const char stream_script_dispatch[];
+extern const char stream_script_retry[];
+extern const char stream_script_due[];
+extern const char stream_script_dead[];
+extern const char stream_script_trim[];
+extern const char stream_script_take[];
+extern const char stream_script_alive[];

@@ -1,0 +1,478 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Plan. What nobody asks for: groups are made when the connection comes up; four times a second
+ * deliveries are held to their time and retries that are due go back to their streams; once a
+ * second we say that we live, look for work that others left, trim, and ask how long the streams
+ * are. All questions are small and bounded, and none waits for another.
+ *
+ * A worker that is silent for too long is dead: whoever notices takes over what it held, stream by
+ * stream, and reads it as its own. Two that notice at once share it.
+ */
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "broker/model.h"
+
+#define TICKS_PER_S     4
+#define POLL_BROKER_MS  1000
+#define POLL_TRIGGER_MS 5000
+#define DUE_MOST        "256"
+#define TAKE_MOST       500
+#define TIDY_TICKS      40
+
+static int send(struct worker *w, const struct slice *args, size_t n, redis_conn_cb cb, void *arg)
+{
+    struct error err;
+    return redis_conn_send(w->db, args, n, cb, arg, &err);
+}
+
+static void scan(struct reading *r)
+{
+    r->scanning = true;
+    r->more = true;
+    snprintf(r->from, sizeof(r->from), "0");
+}
+
+/* --- groups -------------------------------------------------------------------------------- */
+
+static void make_group(struct worker *w, const char *key, const char *group, struct reading *r)
+{
+    const struct slice args[] = {SLICE_LIT("XGROUP"), SLICE_LIT("CREATE"), slice_str(key),
+                                 slice_str(group),    SLICE_LIT("0"),      SLICE_LIT("MKSTREAM")};
+    /* Its answer need not be waited for: it is there (BUSYGROUP), or what comes behind it on this
+     * connection finds it. */
+    r->made = send(w, args, ARRAY_LEN(args), NULL, NULL) == 0;
+    scan(r);
+}
+
+static void add_member(struct worker *w, const char *set, const char *member)
+{
+    const struct slice args[] = {SLICE_LIT("SADD"), slice_str(set), slice_str(member)};
+    (void)send(w, args, ARRAY_LEN(args), NULL, NULL);
+}
+
+void upkeep_broker(struct broker *b)
+{
+    if (!redis_conn_is_up(b->worker->db) || !b->known) {
+        return;
+    }
+    add_member(b->worker, STREAM_BROKERS, b->path);
+    make_group(b->worker, b->events_key, STREAM_GROUP_DISPATCH, &b->reading);
+    broker_dispatch(b);
+}
+
+void upkeep_trigger(struct trigger *t)
+{
+    if (!redis_conn_is_up(t->worker->db) || t->gone) {
+        return;
+    }
+    add_member(t->worker, t->broker->triggers_key, t->uid);
+    make_group(t->worker, t->key, STREAM_GROUP_DELIVER, &t->reading);
+    t->due_ms = 0;
+    trigger_dirty(t);
+}
+
+void upkeep_up(struct worker *w)
+{
+    map_foreach(it, &w->brokers)
+    {
+        upkeep_broker(it.value);
+    }
+    map_foreach(jt, &w->triggers)
+    {
+        upkeep_trigger(jt.value);
+    }
+    if (w->synced) {
+        upkeep_synced(w);
+    }
+}
+
+/* --- what the API does not know any more --------------------------------------------------- */
+
+static void unlink_key(struct worker *w, const char *key)
+{
+    const struct slice args[] = {SLICE_LIT("UNLINK"), slice_str(key)};
+    (void)send(w, args, ARRAY_LEN(args), NULL, NULL);
+}
+
+static void drop_trigger_keys(struct worker *w, const char *ns, const char *broker, const char *uid)
+{
+    static const char *const parts[] = {"", ":retry", ":held", ":dead"};
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        CLEANUP(cleanup_free) char *key = stream_trigger_key(ns, broker, uid, parts[i]);
+        unlink_key(w, key);
+    }
+    CLEANUP(cleanup_free) char *set = stream_key(ns, broker, "triggers");
+    const struct slice args[] = {SLICE_LIT("SREM"), slice_str(set), slice_str(uid)};
+    (void)send(w, args, ARRAY_LEN(args), NULL, NULL);
+}
+
+void upkeep_drop_trigger(struct trigger *t)
+{
+    drop_trigger_keys(t->worker, t->broker->ns, t->broker->name, t->uid);
+}
+
+static void drop_broker_keys(struct worker *w, const char *path, const char *events,
+                             const char *triggers)
+{
+    const struct slice args[] = {SLICE_LIT("SREM"), SLICE_LIT(STREAM_BROKERS), slice_str(path)};
+    unlink_key(w, events);
+    unlink_key(w, triggers);
+    (void)send(w, args, ARRAY_LEN(args), NULL, NULL);
+}
+
+void upkeep_drop_broker(struct broker *b)
+{
+    list_foreach(node, &b->triggers)
+    {
+        struct trigger *t = LIST_ENTRY(node, struct trigger, link);
+        upkeep_drop_trigger(t);
+        t->reading.made = false;
+    }
+    b->reading.made = false;
+    drop_broker_keys(b->worker, b->path, b->events_key, b->triggers_key);
+}
+
+/* A question about the set of a broker's triggers. */
+struct members {
+    struct worker *w;
+    char *ns;
+    char *name;
+};
+
+static bool uid_is_known(const struct worker *w, struct slice uid)
+{
+    map_foreach(it, &w->triggers)
+    {
+        if (slice_eq_str(uid, ((struct trigger *)it.value)->uid)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void on_trigger_members(void *arg, const struct redisReply *reply, const struct error *err)
+{
+    struct members *m = arg;
+    CLEANUP(cleanup_free) char *path = xasprintf("%s/%s", m->ns, m->name);
+    bool whole = err == NULL && !m->w->stopping && worker_broker(m->w, slice_str(path)) == NULL;
+    for (size_t i = 0; !m->w->stopping && i < redis_reply_len(reply); i++) {
+        struct slice uid = redis_reply_text(redis_reply_at(reply, i));
+        if (!uid_is_known(m->w, uid)) {
+            CLEANUP(cleanup_free) char *text = slice_dup(uid);
+            drop_trigger_keys(m->w, m->ns, m->name, text);
+        }
+    }
+    if (whole) {
+        CLEANUP(cleanup_free) char *events = stream_key(m->ns, m->name, "events");
+        CLEANUP(cleanup_free) char *triggers = stream_key(m->ns, m->name, "triggers");
+        LOG_INFO("a broker was deleted while nobody looked, and its events with it",
+                 LOG_STR("broker", path));
+        drop_broker_keys(m->w, path, events, triggers);
+    }
+    free(m->ns);
+    free(m->name);
+    free(m);
+}
+
+static void on_broker_members(void *arg, const struct redisReply *reply, const struct error *err)
+{
+    struct worker *w = arg;
+    for (size_t i = 0; !w->stopping && i < redis_reply_len(reply); i++) {
+        struct slice path = redis_reply_text(redis_reply_at(reply, i));
+        ptrdiff_t slash = slice_find(path, '/');
+        if (slash <= 0) {
+            continue;
+        }
+        struct members *m = NEW(struct members);
+        m->w = w;
+        m->ns = slice_dup(slice_sub(path, 0, (size_t)slash));
+        m->name = slice_dup(slice_sub(path, (size_t)slash + 1, path.len));
+        CLEANUP(cleanup_free) char *set = stream_key(m->ns, m->name, "triggers");
+        const struct slice args[] = {SLICE_LIT("SMEMBERS"), slice_str(set)};
+        if (send(w, args, ARRAY_LEN(args), on_trigger_members, m) < 0) {
+            free(m->ns);
+            free(m->name);
+            free(m);
+        }
+    }
+}
+
+void upkeep_synced(struct worker *w)
+{
+    const struct slice args[] = {SLICE_LIT("SMEMBERS"), SLICE_LIT(STREAM_BROKERS)};
+    (void)send(w, args, ARRAY_LEN(args), on_broker_members, w);
+}
+
+/* --- retries that are due ------------------------------------------------------------------ */
+
+static void on_due(void *arg, const struct redisReply *reply, const struct error *err)
+{
+    struct trigger *t = arg;
+    uint64_t now_ms = loop_now_ms(t->worker->loop);
+    int64_t next = redis_reply_int(redis_reply_at(reply, 1), -1);
+    t->due_running = false;
+    uint64_t due = now_ms + (next < 0 || next > POLL_TRIGGER_MS ? POLL_TRIGGER_MS : (uint64_t)next);
+    t->due_ms = due < t->due_ms ? due : t->due_ms; /* a nearer one may have been noted meanwhile */
+    if (redis_reply_int(redis_reply_at(reply, 0), 0) > 0 && !t->gone) {
+        t->reading.more = true;
+        trigger_dirty(t);
+    }
+    trigger_unref(t);
+}
+
+static void run_due(struct trigger *t)
+{
+    const struct slice args[] = {SLICE_LIT("EVAL"), slice_str(stream_script_due), SLICE_LIT("3"),
+                                 slice_str(t->key), slice_str(t->retry_key),
+                                 slice_str(t->held_key), SLICE_LIT(DUE_MOST)};
+    if (t->due_running || t->gone || !t->reading.made) {
+        return;
+    }
+    trigger_ref(t);
+    t->due_running = true;
+    t->due_ms = UINT64_MAX;
+    if (send(t->worker, args, ARRAY_LEN(args), on_due, t) < 0) {
+        t->due_running = false;
+        t->due_ms = loop_now_ms(t->worker->loop) + 1000;
+        trigger_unref(t);
+    }
+}
+
+void upkeep_due_in(struct trigger *t, uint64_t ms)
+{
+    uint64_t due = loop_now_ms(t->worker->loop) + ms;
+    t->due_ms = due < t->due_ms ? due : t->due_ms;
+    if (ms == 0) {
+        run_due(t);
+    }
+}
+
+/* --- trimming, lengths --------------------------------------------------------------------- */
+
+static void on_trimmed(void *arg, const struct redisReply *reply, const struct error *err)
+{
+    struct broker *b = arg;
+    b->trimming = false;
+    if (err == NULL) {
+        b->length = (uint64_t)redis_reply_int(redis_reply_at(reply, 0), 0);
+        b->length_ms = loop_now_ms(b->worker->loop);
+        b->worker->counters.trimmed += (uint64_t)redis_reply_int(redis_reply_at(reply, 1), 0);
+    } else {
+        b->touched = true;
+    }
+    broker_unref(b);
+}
+
+static void trim(struct broker *b)
+{
+    char keep[24];
+    char n_keys[24];
+    if (b->trimming || !b->touched || !b->reading.made || !b->known) {
+        return;
+    }
+    size_t n = 0;
+    struct slice *args = xcalloc(6 + 2 * b->n_triggers, sizeof(*args));
+    snprintf(keep, sizeof(keep), "%lld", (long long)b->worker->config->events_kept);
+    snprintf(n_keys, sizeof(n_keys), "%zu", 1 + 2 * b->n_triggers);
+    args[n++] = SLICE_LIT("EVAL");
+    args[n++] = slice_str(stream_script_trim);
+    args[n++] = slice_str(n_keys);
+    args[n++] = slice_str(b->events_key);
+    list_foreach(node, &b->triggers)
+    {
+        struct trigger *t = LIST_ENTRY(node, struct trigger, link);
+        args[n++] = slice_str(t->key);
+        args[n++] = slice_str(t->held_key);
+    }
+    args[n++] = slice_str(keep);
+    broker_ref(b);
+    b->trimming = true;
+    b->touched = false;
+    if (send(b->worker, args, n, on_trimmed, b) < 0) {
+        b->trimming = false;
+        b->touched = true;
+        broker_unref(b);
+    }
+    free(args);
+}
+
+static void on_backlog(void *arg, const struct redisReply *reply, const struct error *err)
+{
+    struct trigger *t = arg;
+    t->backlog = redis_reply_int(reply, t->backlog);
+    trigger_unref(t);
+}
+
+static void on_retries(void *arg, const struct redisReply *reply, const struct error *err)
+{
+    struct trigger *t = arg;
+    t->retries = redis_reply_int(reply, t->retries);
+    trigger_unref(t);
+}
+
+static void ask_lengths(struct trigger *t)
+{
+    const struct slice len[] = {SLICE_LIT("XLEN"), slice_str(t->key)};
+    const struct slice card[] = {SLICE_LIT("ZCARD"), slice_str(t->retry_key)};
+    trigger_ref(t);
+    if (send(t->worker, len, ARRAY_LEN(len), on_backlog, t) < 0) {
+        trigger_unref(t);
+    }
+    trigger_ref(t);
+    if (send(t->worker, card, ARRAY_LEN(card), on_retries, t) < 0) {
+        trigger_unref(t);
+    }
+}
+
+/* --- workers ------------------------------------------------------------------------------- */
+
+struct taking {
+    struct worker *w;
+    struct broker *broker;   /* a count; NULL: a trigger's */
+    struct trigger *trigger; /* a count */
+};
+
+static void on_taken(void *arg, const struct redisReply *reply, const struct error *err)
+{
+    struct taking *taking = arg;
+    int64_t n = redis_reply_int(reply, 0);
+    if (n > 0) {
+        taking->w->counters.taken_over += (uint64_t)n;
+        scan(taking->broker != NULL ? &taking->broker->reading : &taking->trigger->reading);
+    }
+    if (taking->broker != NULL) {
+        broker_dispatch(taking->broker);
+        broker_unref(taking->broker);
+    } else {
+        trigger_dirty(taking->trigger);
+        trigger_unref(taking->trigger);
+    }
+    free(taking);
+}
+
+static void take(struct worker *w, const char *key, const char *group, struct slice from,
+                 struct broker *b, struct trigger *t)
+{
+    char most[16];
+    snprintf(most, sizeof(most), "%d", TAKE_MOST);
+    const struct slice args[] = {SLICE_LIT("EVAL"), slice_str(stream_script_take), SLICE_LIT("1"),
+                                 slice_str(key),    slice_str(group),              from,
+                                 slice_str(w->name), slice_str(most)};
+    struct taking *taking = NEW(struct taking);
+    *taking = (struct taking){.w = w, .broker = b, .trigger = t};
+    if (b != NULL) {
+        broker_ref(b);
+    } else {
+        trigger_ref(t);
+    }
+    struct error err;
+    if (redis_conn_send(w->db, args, ARRAY_LEN(args), on_taken, taking, &err) < 0) {
+        on_taken(taking, NULL, &err);
+    }
+}
+
+static void take_over(struct worker *w, struct slice name)
+{
+    LOG_WARN("a worker is silent, taking over what it held", LOG_SLICE("worker", name));
+    map_foreach(it, &w->brokers)
+    {
+        struct broker *b = it.value;
+        if (b->known) {
+            take(w, b->events_key, STREAM_GROUP_DISPATCH, name, b, NULL);
+        }
+    }
+    map_foreach(jt, &w->triggers)
+    {
+        struct trigger *t = jt.value;
+        take(w, t->key, STREAM_GROUP_DELIVER, name, NULL, t);
+    }
+}
+
+static void on_beat(void *arg, const struct redisReply *reply, const struct error *err)
+{
+    struct worker *w = arg;
+    w->beating = false;
+    for (size_t i = 0; !w->stopping && w->synced && i < redis_reply_len(reply); i++) {
+        struct slice name = redis_reply_text(redis_reply_at(reply, i));
+        if (slice_eq_str(name, w->name)) {
+            continue;
+        }
+        take_over(w, name);
+    }
+}
+
+static void beat(struct worker *w)
+{
+    char silence[24];
+    snprintf(silence, sizeof(silence), "%llu", (unsigned long long)w->config->worker_silence_ms);
+    const struct slice args[] = {SLICE_LIT("EVAL"),  slice_str(stream_script_alive),
+                                 SLICE_LIT("1"),     SLICE_LIT(STREAM_WORKERS),
+                                 slice_str(w->name), slice_str(silence)};
+    if (!w->beating && !w->stopping) {
+        w->beating = send(w, args, ARRAY_LEN(args), on_beat, w) == 0;
+    }
+}
+
+/* --- the tick ------------------------------------------------------------------------------ */
+
+static void tick_broker(struct broker *b, uint64_t now_ms, bool second)
+{
+    if (now_ms >= b->poll_ms) {
+        b->poll_ms = now_ms + POLL_BROKER_MS;
+        b->reading.more = true;
+        broker_dispatch(b);
+    }
+    if (second) {
+        trim(b);
+    }
+}
+
+static void tick_trigger(struct trigger *t, uint64_t now_ms, bool second)
+{
+    bool active = t->n_deliveries > 0 || t->backlog > 0 || t->retries > 0;
+    if (t->n_deliveries > 0) {
+        trigger_check_time(t);
+        trigger_dirty(t);
+    }
+    if (now_ms >= t->due_ms) {
+        run_due(t);
+    }
+    if (now_ms >= t->poll_ms) {
+        /* Not all at once. */
+        t->poll_ms = now_ms + POLL_TRIGGER_MS / 2 + (uintptr_t)t / 64 % (POLL_TRIGGER_MS / 2);
+        t->reading.more = true;
+        trigger_dirty(t);
+        active = true;
+    }
+    if (second && active) {
+        ask_lengths(t);
+    }
+}
+
+void upkeep_tick(struct worker *w)
+{
+    uint64_t now_ms = loop_now_ms(w->loop);
+    bool second = w->ticks++ % TICKS_PER_S == 0;
+    if (w->ticks % TIDY_TICKS == 0) {
+        sender_tidy(&w->sender);
+    }
+    if (!redis_conn_is_up(w->db)) {
+        map_foreach(it, &w->triggers)
+        {
+            trigger_check_time(it.value);
+        }
+        return;
+    }
+    if (second) {
+        beat(w);
+    }
+    map_foreach(it, &w->brokers)
+    {
+        tick_broker(it.value, now_ms, second);
+    }
+    map_foreach(jt, &w->triggers)
+    {
+        tick_trigger(jt.value, now_ms, second);
+    }
+}
