@@ -127,19 +127,16 @@ static void write_triggers(const struct worker *w, struct strbuf *out)
     for (size_t i = 0; i < ARRAY_LEN(trigger_rows); i++) {
         const struct trigger_row *row = &trigger_rows[i];
         metric_write_head(out, row->type, row->name, row->help);
-        map_foreach(it, &w->triggers)
-        {
+        map_foreach (it, &w->triggers) {
             const struct trigger *t = it.value;
             strbuf_clear(&labels);
             trigger_labels(t, &labels);
-            strbuf_appendf(out, "%s{%s} %lld\n", row->name, labels.ptr,
-                           (long long)row->value(t));
+            strbuf_appendf(out, "%s{%s} %lld\n", row->name, labels.ptr, (long long)row->value(t));
         }
     }
     metric_write_head(out, "histogram", "lull_broker_trigger_seconds",
                       "How long subscribers took to answer.");
-    map_foreach(it, &w->triggers)
-    {
+    map_foreach (it, &w->triggers) {
         const struct trigger *t = it.value;
         strbuf_clear(&labels);
         trigger_labels(t, &labels);
@@ -197,8 +194,7 @@ static json_t *broker_json(const struct broker *b)
     jbuild_i64(&j, "events", (int64_t)b->length);
     jbuild_i64(&j, "accepted", (int64_t)b->accepted);
     jbuild_arr(&j, "triggers");
-    list_foreach(node, &b->triggers)
-    {
+    list_foreach (node, &b->triggers) {
         jbuild_json(&j, "triggers[+]", trigger_json(LIST_ENTRY(node, struct trigger, link)));
     }
     return jbuild_take(&j, &out, NULL) < 0 ? NULL : out;
@@ -214,8 +210,7 @@ static int state(void *arg, struct strbuf *out, struct error *err)
     jbuild_bool(&b, "redis.up", redis_conn_is_up(w->db));
     jbuild_json(&b, "redis.trouble", jstring_lossy(slice_str(redis_conn_trouble(w->db))));
     jbuild_arr(&b, "brokers");
-    map_foreach(it, &w->brokers)
-    {
+    map_foreach (it, &w->brokers) {
         jbuild_json(&b, "brokers[+]", broker_json(it.value));
     }
     int rc = jbuild_take(&b, &json, err);

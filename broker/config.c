@@ -33,8 +33,8 @@ static const struct option_row rows[] = {
     OPTION(struct config, local_gateway, STRING, "LULL_LOCAL_GATEWAY", "local-gateway", "",
            .help = "where names that end in .svc.cluster.local are called, IP:PORT or unix:/path "
                    "(one machine: the activator's local listener); empty: DNS knows them"),
-    OPTION(struct config, event_bytes_max, BYTES, "LULL_MAX_EVENT", "max-event", "1Mi",
-           .min = 1024, .max = 16 << 20, .help = "bytes of the largest event; beyond it 413"),
+    OPTION(struct config, event_bytes_max, BYTES, "LULL_MAX_EVENT", "max-event", "1Mi", .min = 1024,
+           .max = 16 << 20, .help = "bytes of the largest event; beyond it 413"),
     OPTION(struct config, body_bytes_max, BYTES, "LULL_MAX_BODY", "max-body", "8Mi", .min = 1024,
            .max = 64 << 20, .help = "bytes of the largest request (a batch); beyond it 413"),
     OPTION(struct config, memory_bytes_max, BYTES, "LULL_MAX_MEMORY", "max-memory", "24Mi",
@@ -64,8 +64,7 @@ static const struct option_row rows[] = {
            .help = "ports on loopback to which nothing is delivered (the API, admin ports), "
                    "comma-separated; our own admin port is always one"),
     OPTION(struct config, drain_ms, DURATION_MS, "LULL_DRAIN", "drain", "10s", .min = 0,
-           .max = 600000,
-           .help = "after SIGTERM: longest wait for deliveries that are under way"),
+           .max = 600000, .help = "after SIGTERM: longest wait for deliveries that are under way"),
 };
 
 const struct option_table config_table = {

@@ -11,8 +11,8 @@ struct config {
     char *kubeconfig; /* NULL: as kube_config_load has it */
     char *system_namespace;
     char *redis;
-    char *redis_ca; /* NULL: the system's */
-    char *name;     /* "": the machine's name */
+    char *redis_ca;      /* NULL: the system's */
+    char *name;          /* "": the machine's name */
     char *local_gateway; /* "": names of the cluster are asked of DNS */
     uint64_t event_bytes_max;
     uint64_t body_bytes_max;

@@ -27,8 +27,7 @@
 static struct slice key_of(const struct delivery *d)
 {
     const struct event_attr *key =
-        d->payload == NULL ? NULL
-                           : event_extension(&d->payload->event, SLICE_LIT("partitionkey"));
+        d->payload == NULL ? NULL : event_extension(&d->payload->event, SLICE_LIT("partitionkey"));
     return key == NULL ? SLICE_EMPTY : key->value;
 }
 
@@ -149,9 +148,9 @@ static void read_reply(struct delivery *d, const struct send_answer *a)
 {
     struct event_batch batch = {0};
     struct error err = {0};
-    bool wanted = a->status != 202 && d->phase == PHASE_DELIVER &&
-                  (a->body.len > 0 ||
-                   event_http_mode(a->headers, a->n_headers) == EVENT_MODE_BINARY);
+    bool wanted =
+        a->status != 202 && d->phase == PHASE_DELIVER &&
+        (a->body.len > 0 || event_http_mode(a->headers, a->n_headers) == EVENT_MODE_BINARY);
     if (!wanted) {
         succeeded(d);
         return;
@@ -269,8 +268,7 @@ static bool key_is_held(const struct delivery *d)
     if (!d->trigger->object.ordered || slice_empty(key)) {
         return false;
     }
-    list_foreach(node, &d->trigger->deliveries)
-    {
+    list_foreach (node, &d->trigger->deliveries) {
         const struct delivery *other = LIST_ENTRY(node, struct delivery, link);
         if (other == d) {
             return false;
@@ -289,8 +287,7 @@ void trigger_send_ready(struct trigger *t)
         return;
     }
     uint64_t now_ms = loop_now_ms(t->worker->loop);
-    list_foreach_safe(node, &t->deliveries)
-    {
+    list_foreach_safe (node, &t->deliveries) {
         struct delivery *d = LIST_ENTRY(node, struct delivery, link);
         if (d->state == DELIVERY_READY && d->not_before_ms <= now_ms && !key_is_held(d)) {
             send_now(d);
@@ -304,8 +301,7 @@ void trigger_check_time(struct trigger *t)
     uint64_t limit_ms =
         policy->timeout_ms != 0 ? policy->timeout_ms : t->worker->config->delivery_timeout_ms;
     uint64_t now_ns = loop_now_ns(t->worker->loop);
-    list_foreach_safe(node, &t->deliveries)
-    {
+    list_foreach_safe (node, &t->deliveries) {
         struct delivery *d = LIST_ENTRY(node, struct delivery, link);
         if (d->state != DELIVERY_SENDING || now_ns - d->begun_ns < limit_ms * 1000000) {
             continue;
@@ -389,8 +385,7 @@ static void load(struct delivery *d)
 
 static bool is_here(const struct trigger *t, struct slice entry)
 {
-    list_foreach(node, &t->deliveries)
-    {
+    list_foreach (node, &t->deliveries) {
         if (slice_eq_str(entry, LIST_ENTRY(node, struct delivery, link)->entry)) {
             return true;
         }
@@ -495,10 +490,15 @@ void trigger_read(struct trigger *t)
     t->asked = room;
     snprintf(count, sizeof(count), "%u", room);
     const struct slice args[] = {
-        SLICE_LIT("XREADGROUP"), SLICE_LIT("GROUP"), SLICE_LIT(STREAM_GROUP_DELIVER),
-        slice_str(w->name),      SLICE_LIT("COUNT"), slice_str(count),
-        SLICE_LIT("STREAMS"),    slice_str(t->key),  r->scanning ? slice_str(r->from)
-                                                                 : SLICE_LIT(">"),
+        SLICE_LIT("XREADGROUP"),
+        SLICE_LIT("GROUP"),
+        SLICE_LIT(STREAM_GROUP_DELIVER),
+        slice_str(w->name),
+        SLICE_LIT("COUNT"),
+        slice_str(count),
+        SLICE_LIT("STREAMS"),
+        slice_str(t->key),
+        r->scanning ? slice_str(r->from) : SLICE_LIT(">"),
     };
     trigger_ref(t);
     if (redis_conn_send(w->db, args, ARRAY_LEN(args), on_read, t, &err) < 0) {

@@ -11,8 +11,8 @@
  * line in the log (poison); it would come back for ever.
  */
 #include "base/mem.h"
-#include "broker/model.h"
 #include "redis/command.h"
+#include "broker/model.h"
 
 #define BATCH_MAX       256
 #define BATCH_BYTES     (1u << 20) /* what a batch should bring */
@@ -79,8 +79,7 @@ static void found(void *arg, struct index_entry *entry)
     if (!there) {
         if (batch->n_triggers == batch->cap) {
             batch->cap = batch->cap == 0 ? 16 : batch->cap * 2;
-            batch->triggers =
-                xreallocarray(batch->triggers, batch->cap, sizeof(struct trigger *));
+            batch->triggers = xreallocarray(batch->triggers, batch->cap, sizeof(struct trigger *));
         }
         entry->at = (uint32_t)batch->n_triggers;
         batch->triggers[batch->n_triggers++] = t;
@@ -170,8 +169,7 @@ static void build_index(struct broker *b)
 {
     index_fini(&b->index);
     index_init(&b->index);
-    list_foreach(node, &b->triggers)
-    {
+    list_foreach (node, &b->triggers) {
         struct trigger *t = LIST_ENTRY(node, struct trigger, link);
         if (t->ready) {
             index_add(&b->index, &t->entry);
@@ -267,10 +265,15 @@ void broker_dispatch(struct broker *b)
     b->asked = b->batch;
     snprintf(count, sizeof(count), "%u", b->asked);
     const struct slice args[] = {
-        SLICE_LIT("XREADGROUP"), SLICE_LIT("GROUP"),        SLICE_LIT(STREAM_GROUP_DISPATCH),
-        slice_str(w->name),      SLICE_LIT("COUNT"),        slice_str(count),
-        SLICE_LIT("STREAMS"),    slice_str(b->events_key),  r->scanning ? slice_str(r->from)
-                                                                        : SLICE_LIT(">"),
+        SLICE_LIT("XREADGROUP"),
+        SLICE_LIT("GROUP"),
+        SLICE_LIT(STREAM_GROUP_DISPATCH),
+        slice_str(w->name),
+        SLICE_LIT("COUNT"),
+        slice_str(count),
+        SLICE_LIT("STREAMS"),
+        slice_str(b->events_key),
+        r->scanning ? slice_str(r->from) : SLICE_LIT(">"),
     };
     broker_ref(b);
     if (redis_conn_send(w->db, args, ARRAY_LEN(args), on_read, b, &err) < 0) {

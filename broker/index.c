@@ -38,8 +38,7 @@ void index_init(struct index *x)
 void index_fini(struct index *x)
 {
     for (size_t i = 0; i < EVENT_ATTR_N; i++) {
-        map_foreach(it, &x->by_value[i])
-        {
+        map_foreach (it, &x->by_value[i]) {
             list_free(it.value);
         }
         map_fini(&x->by_value[i]);

@@ -11,9 +11,9 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "events/event_http.h"
 #include "http/simple.h"
 #include "broker/model.h"
+#include "events/event_http.h"
 
 #define HEADERS_MAX     HTTP_MAX_HEADERS
 #define CONNECTIONS_MAX 10000
@@ -23,10 +23,10 @@
 
 struct arrival {
     struct worker *worker;
-    struct broker *broker; /* a count */
+    struct broker *broker;          /* a count */
     struct http_simple_request *rq; /* NULL: the client has gone */
     size_t bytes;
-    size_t due;     /* answers of Redis */
+    size_t due; /* answers of Redis */
     size_t events;
     bool answering; /* all were sent */
     struct error err;
@@ -73,10 +73,10 @@ static void refuse(struct worker *w, struct http_simple_request *rq, const struc
     bool full = err->code == ERR_OVERLOAD;
     bool wrong = err->code == ERR_INVALID || err->code == ERR_TOO_BIG ||
                  err->code == ERR_UNSUPPORTED || err->code == ERR_NOT_FOUND;
-    int status = full                            ? 429
-                 : err->code == ERR_UNSUPPORTED  ? 415
-                 : wrong                         ? error_http_status((int)err->code)
-                                                 : 503;
+    int status = full                           ? 429
+                 : err->code == ERR_UNSUPPORTED ? 415
+                 : wrong                        ? error_http_status((int)err->code)
+                                                : 503;
     uint64_t *count = full ? &c->refused_full : wrong ? &c->refused_invalid : &c->refused_away;
     (*count)++;
     answer_head(rq, status, full ? FULL_S : wrong ? NULL : AWAY_S, text);
@@ -166,8 +166,9 @@ static int add_event(struct arrival *a, struct event *ev, struct error *err)
                          "the event has been through brokers too often (" EXTENSION_TTL ")");
     }
     if (ev->data.len > w->config->event_bytes_max) {
-        return error_set(err, ERR_TOO_BIG, "the event has %zu bytes of data, at most %llu are taken",
-                         ev->data.len, (unsigned long long)w->config->event_bytes_max);
+        return error_set(err, ERR_TOO_BIG,
+                         "the event has %zu bytes of data, at most %llu are taken", ev->data.len,
+                         (unsigned long long)w->config->event_bytes_max);
     }
     int rc = broker_add(a->broker, w->in, ev, ttl, on_added, a, err);
     if (rc == ERR_OVERLOAD) {

@@ -74,8 +74,7 @@ static struct broker *make_broker(struct worker *w, const char *ns, const char *
 static void triggers_changed(struct broker *b)
 {
     b->index_stale = true;
-    list_foreach(node, &b->triggers)
-    {
+    list_foreach (node, &b->triggers) {
         trigger_dirty(LIST_ENTRY(node, struct trigger, link));
     }
 }
@@ -151,8 +150,7 @@ void trigger_unref(struct trigger *t)
 
 static void drop_deliveries(struct trigger *t)
 {
-    list_foreach_safe(node, &t->deliveries)
-    {
+    list_foreach_safe (node, &t->deliveries) {
         delivery_free(LIST_ENTRY(node, struct delivery, link));
     }
 }
@@ -207,8 +205,7 @@ static void use_object(struct trigger *t, struct trigger_object *value)
     } else if (t->object.subscriber == NULL) {
         error_set(&t->trouble, ERR_NOT_FOUND, "the address of its subscriber is not known yet");
     } else {
-        t->ready =
-            target_parse(slice_str(t->object.subscriber), &t->target, &t->trouble) == 0;
+        t->ready = target_parse(slice_str(t->object.subscriber), &t->target, &t->trouble) == 0;
     }
     t->entry.filter = t->object.filter;
 }
@@ -216,8 +213,7 @@ static void use_object(struct trigger *t, struct trigger_object *value)
 /* A message that is under way names the old subscriber's text: those calls begin anew. */
 static void restart_sends(struct trigger *t)
 {
-    list_foreach(node, &t->deliveries)
-    {
+    list_foreach (node, &t->deliveries) {
         struct delivery *d = LIST_ENTRY(node, struct delivery, link);
         if (d->state == DELIVERY_SENDING) {
             send_cancel(&d->send);
@@ -279,12 +275,10 @@ void worker_remove_trigger(struct worker *w, const char *ns, const char *name)
 
 void worker_forget(struct worker *w)
 {
-    map_foreach(it, &w->triggers)
-    {
+    map_foreach (it, &w->triggers) {
         forget_trigger(it.value);
     }
-    map_foreach(jt, &w->brokers)
-    {
+    map_foreach (jt, &w->brokers) {
         struct broker *b = jt.value;
         if (b->known) {
             b->known = false;

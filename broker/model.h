@@ -15,8 +15,8 @@
  */
 
 #include "base/log.h"
-#include "kube/cache.h"
 #include "metric/buckets.h"
+#include "kube/cache.h"
 #include "redis/conn.h"
 #include "broker/config.h"
 #include "broker/index.h"
@@ -88,13 +88,13 @@ struct broker {
     bool index_stale;
     /* dispatch.c */
     struct reading reading;
-    unsigned batch;        /* entries to ask for the next time */
-    unsigned asked;        /* of the reading under way */
-    unsigned dispatching;  /* batches whose answer is due */
-    uint64_t poll_ms;      /* when to look without a reason */
+    unsigned batch;       /* entries to ask for the next time */
+    unsigned asked;       /* of the reading under way */
+    unsigned dispatching; /* batches whose answer is due */
+    uint64_t poll_ms;     /* when to look without a reason */
     /* ingress.c */
-    uint64_t length;       /* of the stream, as last told */
-    uint64_t length_ms;    /* when */
+    uint64_t length;    /* of the stream, as last told */
+    uint64_t length_ms; /* when */
     uint64_t accepted;
     /* upkeep.c */
     bool trimming;
@@ -110,7 +110,7 @@ struct trigger {
     char *ns;
     char *name;
     char *uid;
-    char *path; /* "NS/NAME", its key in worker->triggers */
+    char *path;                   /* "NS/NAME", its key in worker->triggers */
     struct trigger_object object; /* owned */
     struct target target;         /* of object.subscriber */
     bool ready;                   /* target is there, and the filter can be used */
@@ -156,7 +156,7 @@ struct delivery {
     struct payload *payload;
     enum delivery_state state;
     enum delivery_outcome outcome;
-    bool waits; /* for an answer of Redis that names it */
+    bool waits;  /* for an answer of Redis that names it */
     bool orphan; /* its trigger is gone: free it when that answer comes */
     enum stream_phase phase;
     uint32_t attempt;
@@ -164,7 +164,7 @@ struct delivery {
     uint64_t begun_ns;
     uint64_t delay_ms;      /* OUTCOME_RETRY */
     uint64_t not_before_ms; /* DELIVERY_READY: by the loop's clock */
-    char *data;        /* base64 of what the sink said; NULL: nothing */
+    char *data;             /* base64 of what the sink said; NULL: nothing */
     char entry[PAYLOAD_ID_MAX];
     char event_id[PAYLOAD_ID_MAX];
     struct send send;

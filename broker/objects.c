@@ -10,8 +10,8 @@
 
 #include "base/mem.h"
 #include "base/num.h"
-#include "eventing/names.h"
 #include "json/jget.h"
+#include "eventing/names.h"
 
 #define PARALLELISM_MAX 10000
 

@@ -8,8 +8,8 @@
 
 #include <jansson.h>
 
-#include "events/filter.h"
 #include "broker/retry.h"
+#include "events/filter.h"
 
 /* A Broker that is ours; others do not matter (project answers 1). */
 struct broker_object {
@@ -32,8 +32,8 @@ struct trigger_object {
     char *dead_letter; /* NULL: the Broker's */
     bool has_delivery; /* else the Broker's counts */
     struct retry_policy policy;
-    unsigned parallelism; /* 0: not said */
-    bool ordered;         /* events of one partition key one after the other */
+    unsigned parallelism;  /* 0: not said */
+    bool ordered;          /* events of one partition key one after the other */
     struct filter *filter; /* NULL: it cannot be used, err says why */
     struct error *err;
 };

@@ -30,8 +30,7 @@ static void drop(struct payload *p)
 
 void payload_set_fini(struct payload_set *set)
 {
-    map_foreach(it, &set->by_id)
-    {
+    map_foreach (it, &set->by_id) {
         struct payload *p = it.value;
         REQUIRE(p->refs == 0);
         drop(p);

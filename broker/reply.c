@@ -31,8 +31,7 @@ int broker_add(struct broker *b, struct redis_conn *conn, struct event *ev, int6
     char now[CLOCK_RFC3339_MAX];
     clock_format_rfc3339(clock_wall_ns(), 9, now, sizeof(now));
     int rc = event_set_i64(ev, SLICE_LIT(EXTENSION_TTL), ttl, err);
-    rc = rc < 0 ? rc
-                : event_set(ev, SLICE_LIT(EXTENSION_ARRIVAL), slice_str(now), err);
+    rc = rc < 0 ? rc : event_set(ev, SLICE_LIT(EXTENSION_ARRIVAL), slice_str(now), err);
     if (rc < 0) {
         return rc;
     }

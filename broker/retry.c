@@ -6,8 +6,8 @@
 
 #include "base/clock.h"
 #include "base/num.h"
-#include "eventing/period.h"
 #include "json/jget.h"
+#include "eventing/period.h"
 
 #define DEFAULT_RETRIES  10
 #define DEFAULT_DELAY_MS 200

@@ -18,15 +18,15 @@
 #include "broker/retry.h"
 #include "broker/streams.h"
 
-#define PEERS_MAX          16384
-#define PEER_CONNECTIONS   4096
-#define RESOLVE_AGAIN_MS   30000
-#define RESOLVE_FAILED_MS  1000
-#define PEER_IDLE_MS       120000
-#define CONNECT_MS         5000
-#define KEPT_HEAD_MAX      (64u * 1024)
-#define OWN_HEADERS        8
-#define STRUCTURED_MAX     (32u << 20)
+#define PEERS_MAX         16384
+#define PEER_CONNECTIONS  4096
+#define RESOLVE_AGAIN_MS  30000
+#define RESOLVE_FAILED_MS 1000
+#define PEER_IDLE_MS      120000
+#define CONNECT_MS        5000
+#define KEPT_HEAD_MAX     (64u * 1024)
+#define OWN_HEADERS       8
+#define STRUCTURED_MAX    (32u << 20)
 
 struct sender_peer {
     struct sender *sender;
@@ -80,8 +80,8 @@ static bool is_success(int status)
 
 static void keep_header(struct send *s, struct slice name, struct slice value)
 {
-    if (s->n_headers < EVENT_HEADERS_MAX &&
-        strbuf_append(&s->head, name.ptr, name.len) == 0 && strbuf_append_char(&s->head, 0) == 0 &&
+    if (s->n_headers < EVENT_HEADERS_MAX && strbuf_append(&s->head, name.ptr, name.len) == 0 &&
+        strbuf_append_char(&s->head, 0) == 0 &&
         strbuf_append(&s->head, value.ptr, value.len) == 0 &&
         strbuf_append_char(&s->head, 0) == 0) {
         s->n_headers++;
@@ -181,15 +181,13 @@ static int post_with(struct send *s, const struct event_header *headers, size_t 
     head.body = HTTP_BODY_LENGTH;
     head.content_length = body.len;
     int rc = http_head_add(&head, SLICE_LIT("Prefer"), SLICE_LIT("reply"));
-    rc = rc < 0 ? rc
-                : http_head_add(&head, SLICE_LIT("Kn-Namespace"), slice_str(s->message.ns));
+    rc = rc < 0 ? rc : http_head_add(&head, SLICE_LIT("Kn-Namespace"), slice_str(s->message.ns));
     rc = rc < 0 ? rc
                 : http_head_add(&head, SLICE_LIT("User-Agent"), SLICE_LIT("lull/" LULL_VERSION));
     for (size_t i = 0; rc == 0 && i < n; i++) {
         rc = http_head_add(&head, headers[i].name, headers[i].value);
     }
-    const struct event_attr *trace =
-        event_extension(s->message.event, SLICE_LIT("traceparent"));
+    const struct event_attr *trace = event_extension(s->message.event, SLICE_LIT("traceparent"));
     if (rc == 0 && trace != NULL && http_traceparent_valid(trace->value)) {
         rc = http_head_add(&head, SLICE_LIT("traceparent"), trace->value);
     }
@@ -285,8 +283,8 @@ static int use_addr(struct sender_peer *peer, const struct addr *addr, struct er
     options.max_connections = PEER_CONNECTIONS;
     options.connect_ms = CONNECT_MS;
     options.max_idle = 256;
-    int rc = http_pool_new(s->loop, addr_format(addr, text, sizeof(text)), &options, &peer->pool,
-                           err);
+    int rc =
+        http_pool_new(s->loop, addr_format(addr, text, sizeof(text)), &options, &peer->pool, err);
     if (rc == 0) {
         closer_hold(&s->closer);
         peer->addr = *addr;
@@ -325,9 +323,7 @@ static void prepare(struct sender_peer *peer)
     if (peer->gateway || addr_from_ip(slice_str(peer->host), peer->port, &addr, NULL) == 0) {
         if (peer->pool == NULL) {
             peer->trouble = (struct error){0};
-            int rc = peer->gateway
-                         ? addr_parse(slice_str(peer->host), &addr, &peer->trouble)
-                         : 0;
+            int rc = peer->gateway ? addr_parse(slice_str(peer->host), &addr, &peer->trouble) : 0;
             rc = rc < 0 ? rc : use_addr(peer, &addr, &peer->trouble);
             (void)rc; /* trouble has it */
         }
@@ -425,8 +421,7 @@ void sender_init(struct sender *s, struct loop *loop, const struct sender_option
 
 static void close_retired(struct sender *s, bool all)
 {
-    list_foreach_safe(node, &s->retiring)
-    {
+    list_foreach_safe (node, &s->retiring) {
         struct retired *r = LIST_ENTRY(node, struct retired, link);
         if (all || http_pool_active(r->pool) == 0) {
             list_remove(node);
@@ -454,8 +449,7 @@ void sender_tidy(struct sender *s)
 {
     uint64_t now_ms = loop_now_ms(s->loop);
     close_retired(s, false);
-    map_foreach(it, &s->peers)
-    {
+    map_foreach (it, &s->peers) {
         struct sender_peer *peer = it.value;
         bool busy = !list_empty(&peer->waiting) || peer->resolve != NULL ||
                     (peer->pool != NULL && http_pool_active(peer->pool) > 0);
@@ -479,8 +473,7 @@ void sender_close(struct sender *s, void (*cb)(void *arg), void *arg)
     s->close_cb = cb;
     s->close_arg = arg;
     close_retired(s, true);
-    map_foreach(it, &s->peers)
-    {
+    map_foreach (it, &s->peers) {
         peer_free(it.value);
     }
     closer_close(&s->closer, s->loop, on_closed, s);

@@ -13,16 +13,16 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/strbuf.h"
-#include "events/event_http.h"
-#include "http/upstream.h"
 #include "loop/closer.h"
+#include "http/upstream.h"
 #include "broker/target.h"
+#include "events/event_http.h"
 
 struct sender_peer; /* private */
 
 struct sender_options {
-    const char *gateway; /* "": names of the cluster are asked of DNS; lives as long */
-    unsigned rules;      /* enum target_rule */
+    const char *gateway;       /* "": names of the cluster are asked of DNS; lives as long */
+    unsigned rules;            /* enum target_rule */
     const uint16_t *own_ports; /* lives as long */
     size_t n_own;
     size_t reply_max; /* bytes of a reply's body */
@@ -42,9 +42,9 @@ struct sender {
 struct send;
 
 struct send_answer {
-    int status;              /* 0: none came; err says why */
-    uint64_t retry_after_ms; /* 0: not asked for */
-    bool too_big;            /* a 2xx whose body has more bytes than a reply may have */
+    int status;                         /* 0: none came; err says why */
+    uint64_t retry_after_ms;            /* 0: not asked for */
+    bool too_big;                       /* a 2xx whose body has more bytes than a reply may have */
     const struct event_header *headers; /* content-type and ce-* of a 2xx; borrowed */
     size_t n_headers;
     struct slice body; /* of a 2xx: whole; else its first bytes; borrowed */
@@ -72,8 +72,8 @@ struct send {
     int status;
     uint64_t retry_after_ms;
     bool too_big;
-    bool again; /* tried on a kept connection that had ended */
-    bool over;  /* answered early: the rest is not waited for */
+    bool again;         /* tried on a kept connection that had ended */
+    bool over;          /* answered early: the rest is not waited for */
     struct strbuf head; /* name, NUL, value, NUL, … */
     size_t n_headers;
     struct strbuf body;

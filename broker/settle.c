@@ -14,8 +14,8 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "broker/model.h"
 #include "redis/command.h"
+#include "broker/model.h"
 
 #define ACKS_MAX 512
 
@@ -170,16 +170,15 @@ static int send_retry(struct delivery *d, struct error *err)
     CLEANUP(strbuf_fini) struct strbuf member;
     strbuf_init(&member, 4096);
     strbuf_appendf(&member, "%s %s ", d->entry, d->event_id);
-    stream_state_write(&(struct stream_state){.phase = d->phase,
-                                              .attempt = d->attempt,
-                                              .code = d->code,
-                                              .data = slice_str(d->data)},
-                       &member);
+    stream_state_write(
+        &(struct stream_state){
+            .phase = d->phase, .attempt = d->attempt, .code = d->code, .data = slice_str(d->data)},
+        &member);
     snprintf(delay, sizeof(delay), "%llu", (unsigned long long)d->delay_ms);
     const struct slice args[] = {
-        SLICE_LIT("EVAL"),       slice_str(stream_script_retry), SLICE_LIT("3"),
-        slice_str(t->key),       slice_str(t->retry_key),        slice_str(t->held_key),
-        slice_str(d->entry),     slice_str(d->event_id),         strbuf_slice(&member),
+        SLICE_LIT("EVAL"),   slice_str(stream_script_retry), SLICE_LIT("3"),
+        slice_str(t->key),   slice_str(t->retry_key),        slice_str(t->held_key),
+        slice_str(d->entry), slice_str(d->event_id),         strbuf_slice(&member),
         slice_str(delay),
     };
     return redis_conn_send(t->worker->db, args, ARRAY_LEN(args), on_moved, d, err);

@@ -25,7 +25,8 @@ bool stream_id_valid(struct slice id)
 {
     uint64_t n;
     ptrdiff_t dash = slice_find(id, '-');
-    return dash > 0 && num_parse_u64(slice_sub(id, 0, (size_t)dash), 0, UINT64_MAX, &n, NULL) == 0 &&
+    return dash > 0 &&
+           num_parse_u64(slice_sub(id, 0, (size_t)dash), 0, UINT64_MAX, &n, NULL) == 0 &&
            num_parse_u64(slice_sub(id, (size_t)dash + 1, id.len), 0, UINT64_MAX, &n, NULL) == 0;
 }
 
@@ -168,8 +169,8 @@ const char stream_script_take[] =
     "redis.call(unpack(args))\n"
     "return #p\n";
 
-const char stream_script_alive[] =
-    "local t = redis.call('TIME')\n"
-    "local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
-    "redis.call('ZADD', KEYS[1], now, ARGV[1])\n"
-    "return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - tonumber(ARGV[2]), 'LIMIT', 0, 16)\n";
+const char stream_script_alive[] = "local t = redis.call('TIME')\n"
+                                   "local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
+                                   "redis.call('ZADD', KEYS[1], now, ARGV[1])\n"
+                                   "return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - "
+                                   "tonumber(ARGV[2]), 'LIMIT', 0, 16)\n";

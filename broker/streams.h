@@ -10,15 +10,13 @@
  *                                The payload stands here once. Group `dispatch`.
  *   lull:{NS/BROKER}:triggers    set of the UIDs whose keys exist
  *   lull:{NS/BROKER}:t:UID       stream of references; entry: r = id in events, s = state (absent:
- *                                never tried). Group `deliver`; an entry is deleted when it is done,
- *                                so the first one is the oldest that is not.
- *   lull:{NS/BROKER}:t:UID:retry sorted set: "ENTRY EVENT STATE" by the time when it is due (ms, by
- *                                Redis' clock)
- *   lull:{NS/BROKER}:t:UID:held  the same members by the ms of the event's id: what may not be
- *                                trimmed
- *   lull:{NS/BROKER}:t:UID:dead  stream of events that nobody took: e, d, and x = why; bounded
- *   lull:workers                 sorted set of the workers' names by their last sign of life
- *   lull:brokers                 set of "NS/BROKER"
+ *                                never tried). Group `deliver`; an entry is deleted when it is
+ * done, so the first one is the oldest that is not. lull:{NS/BROKER}:t:UID:retry sorted set: "ENTRY
+ * EVENT STATE" by the time when it is due (ms, by Redis' clock) lull:{NS/BROKER}:t:UID:held  the
+ * same members by the ms of the event's id: what may not be trimmed lull:{NS/BROKER}:t:UID:dead
+ * stream of events that nobody took: e, d, and x = why; bounded lull:workers                 sorted
+ * set of the workers' names by their last sign of life lull:brokers                 set of
+ * "NS/BROKER"
  *
  * A state is "PHASE ATTEMPT CODE DATA": phase d (to the subscriber) or l (to the dead letter sink),
  * tries made in it, status of the subscriber's last answer (0: none), base64 of what it said.
@@ -47,8 +45,8 @@ enum stream_phase { PHASE_DELIVER, PHASE_DEAD_LETTER };
 
 struct stream_state {
     enum stream_phase phase;
-    uint32_t attempt; /* tries made in this phase */
-    int code;         /* of the subscriber's last answer; 0: none came */
+    uint32_t attempt;  /* tries made in this phase */
+    int code;          /* of the subscriber's last answer; 0: none came */
     struct slice data; /* base64; borrowed */
 };
 

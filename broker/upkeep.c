@@ -20,7 +20,7 @@
 #define TAKE_MOST       500
 #define TIDY_TICKS      40
 
-static int send(struct worker *w, const struct slice *args, size_t n, redis_conn_cb cb, void *arg)
+static int ask(struct worker *w, const struct slice *args, size_t n, redis_conn_cb cb, void *arg)
 {
     struct error err;
     return redis_conn_send(w->db, args, n, cb, arg, &err);
@@ -41,14 +41,14 @@ static void make_group(struct worker *w, const char *key, const char *group, str
                                  slice_str(group),    SLICE_LIT("0"),      SLICE_LIT("MKSTREAM")};
     /* Its answer need not be waited for: it is there (BUSYGROUP), or what comes behind it on this
      * connection finds it. */
-    r->made = send(w, args, ARRAY_LEN(args), NULL, NULL) == 0;
+    r->made = ask(w, args, ARRAY_LEN(args), NULL, NULL) == 0;
     scan(r);
 }
 
 static void add_member(struct worker *w, const char *set, const char *member)
 {
     const struct slice args[] = {SLICE_LIT("SADD"), slice_str(set), slice_str(member)};
-    (void)send(w, args, ARRAY_LEN(args), NULL, NULL);
+    (void)ask(w, args, ARRAY_LEN(args), NULL, NULL);
 }
 
 void upkeep_broker(struct broker *b)
@@ -74,12 +74,10 @@ void upkeep_trigger(struct trigger *t)
 
 void upkeep_up(struct worker *w)
 {
-    map_foreach(it, &w->brokers)
-    {
+    map_foreach (it, &w->brokers) {
         upkeep_broker(it.value);
     }
-    map_foreach(jt, &w->triggers)
-    {
+    map_foreach (jt, &w->triggers) {
         upkeep_trigger(jt.value);
     }
     if (w->synced) {
@@ -92,7 +90,7 @@ void upkeep_up(struct worker *w)
 static void unlink_key(struct worker *w, const char *key)
 {
     const struct slice args[] = {SLICE_LIT("UNLINK"), slice_str(key)};
-    (void)send(w, args, ARRAY_LEN(args), NULL, NULL);
+    (void)ask(w, args, ARRAY_LEN(args), NULL, NULL);
 }
 
 static void drop_trigger_keys(struct worker *w, const char *ns, const char *broker, const char *uid)
@@ -104,7 +102,7 @@ static void drop_trigger_keys(struct worker *w, const char *ns, const char *brok
     }
     CLEANUP(cleanup_free) char *set = stream_key(ns, broker, "triggers");
     const struct slice args[] = {SLICE_LIT("SREM"), slice_str(set), slice_str(uid)};
-    (void)send(w, args, ARRAY_LEN(args), NULL, NULL);
+    (void)ask(w, args, ARRAY_LEN(args), NULL, NULL);
 }
 
 void upkeep_drop_trigger(struct trigger *t)
@@ -118,13 +116,12 @@ static void drop_broker_keys(struct worker *w, const char *path, const char *eve
     const struct slice args[] = {SLICE_LIT("SREM"), SLICE_LIT(STREAM_BROKERS), slice_str(path)};
     unlink_key(w, events);
     unlink_key(w, triggers);
-    (void)send(w, args, ARRAY_LEN(args), NULL, NULL);
+    (void)ask(w, args, ARRAY_LEN(args), NULL, NULL);
 }
 
 void upkeep_drop_broker(struct broker *b)
 {
-    list_foreach(node, &b->triggers)
-    {
+    list_foreach (node, &b->triggers) {
         struct trigger *t = LIST_ENTRY(node, struct trigger, link);
         upkeep_drop_trigger(t);
         t->reading.made = false;
@@ -142,8 +139,7 @@ struct members {
 
 static bool uid_is_known(const struct worker *w, struct slice uid)
 {
-    map_foreach(it, &w->triggers)
-    {
+    map_foreach (it, &w->triggers) {
         if (slice_eq_str(uid, ((struct trigger *)it.value)->uid)) {
             return true;
         }
@@ -190,7 +186,7 @@ static void on_broker_members(void *arg, const struct redisReply *reply, const s
         m->name = slice_dup(slice_sub(path, (size_t)slash + 1, path.len));
         CLEANUP(cleanup_free) char *set = stream_key(m->ns, m->name, "triggers");
         const struct slice args[] = {SLICE_LIT("SMEMBERS"), slice_str(set)};
-        if (send(w, args, ARRAY_LEN(args), on_trigger_members, m) < 0) {
+        if (ask(w, args, ARRAY_LEN(args), on_trigger_members, m) < 0) {
             free(m->ns);
             free(m->name);
             free(m);
@@ -201,7 +197,7 @@ static void on_broker_members(void *arg, const struct redisReply *reply, const s
 void upkeep_synced(struct worker *w)
 {
     const struct slice args[] = {SLICE_LIT("SMEMBERS"), SLICE_LIT(STREAM_BROKERS)};
-    (void)send(w, args, ARRAY_LEN(args), on_broker_members, w);
+    (void)ask(w, args, ARRAY_LEN(args), on_broker_members, w);
 }
 
 /* --- retries that are due ------------------------------------------------------------------ */
@@ -223,16 +219,17 @@ static void on_due(void *arg, const struct redisReply *reply, const struct error
 
 static void run_due(struct trigger *t)
 {
-    const struct slice args[] = {SLICE_LIT("EVAL"), slice_str(stream_script_due), SLICE_LIT("3"),
-                                 slice_str(t->key), slice_str(t->retry_key),
-                                 slice_str(t->held_key), SLICE_LIT(DUE_MOST)};
+    const struct slice args[] = {SLICE_LIT("EVAL"),       slice_str(stream_script_due),
+                                 SLICE_LIT("3"),          slice_str(t->key),
+                                 slice_str(t->retry_key), slice_str(t->held_key),
+                                 SLICE_LIT(DUE_MOST)};
     if (t->due_running || t->gone || !t->reading.made) {
         return;
     }
     trigger_ref(t);
     t->due_running = true;
     t->due_ms = UINT64_MAX;
-    if (send(t->worker, args, ARRAY_LEN(args), on_due, t) < 0) {
+    if (ask(t->worker, args, ARRAY_LEN(args), on_due, t) < 0) {
         t->due_running = false;
         t->due_ms = loop_now_ms(t->worker->loop) + 1000;
         trigger_unref(t);
@@ -279,8 +276,7 @@ static void trim(struct broker *b)
     args[n++] = slice_str(stream_script_trim);
     args[n++] = slice_str(n_keys);
     args[n++] = slice_str(b->events_key);
-    list_foreach(node, &b->triggers)
-    {
+    list_foreach (node, &b->triggers) {
         struct trigger *t = LIST_ENTRY(node, struct trigger, link);
         args[n++] = slice_str(t->key);
         args[n++] = slice_str(t->held_key);
@@ -289,7 +285,7 @@ static void trim(struct broker *b)
     broker_ref(b);
     b->trimming = true;
     b->touched = false;
-    if (send(b->worker, args, n, on_trimmed, b) < 0) {
+    if (ask(b->worker, args, n, on_trimmed, b) < 0) {
         b->trimming = false;
         b->touched = true;
         broker_unref(b);
@@ -316,11 +312,11 @@ static void ask_lengths(struct trigger *t)
     const struct slice len[] = {SLICE_LIT("XLEN"), slice_str(t->key)};
     const struct slice card[] = {SLICE_LIT("ZCARD"), slice_str(t->retry_key)};
     trigger_ref(t);
-    if (send(t->worker, len, ARRAY_LEN(len), on_backlog, t) < 0) {
+    if (ask(t->worker, len, ARRAY_LEN(len), on_backlog, t) < 0) {
         trigger_unref(t);
     }
     trigger_ref(t);
-    if (send(t->worker, card, ARRAY_LEN(card), on_retries, t) < 0) {
+    if (ask(t->worker, card, ARRAY_LEN(card), on_retries, t) < 0) {
         trigger_unref(t);
     }
 }
@@ -356,8 +352,9 @@ static void take(struct worker *w, const char *key, const char *group, struct sl
 {
     char most[16];
     snprintf(most, sizeof(most), "%d", TAKE_MOST);
-    const struct slice args[] = {SLICE_LIT("EVAL"), slice_str(stream_script_take), SLICE_LIT("1"),
-                                 slice_str(key),    slice_str(group),              from,
+    const struct slice args[] = {SLICE_LIT("EVAL"),  slice_str(stream_script_take),
+                                 SLICE_LIT("1"),     slice_str(key),
+                                 slice_str(group),   from,
                                  slice_str(w->name), slice_str(most)};
     struct taking *taking = NEW(struct taking);
     *taking = (struct taking){.w = w, .broker = b, .trigger = t};
@@ -375,15 +372,13 @@ static void take(struct worker *w, const char *key, const char *group, struct sl
 static void take_over(struct worker *w, struct slice name)
 {
     LOG_WARN("a worker is silent, taking over what it held", LOG_SLICE("worker", name));
-    map_foreach(it, &w->brokers)
-    {
+    map_foreach (it, &w->brokers) {
         struct broker *b = it.value;
         if (b->known) {
             take(w, b->events_key, STREAM_GROUP_DISPATCH, name, b, NULL);
         }
     }
-    map_foreach(jt, &w->triggers)
-    {
+    map_foreach (jt, &w->triggers) {
         struct trigger *t = jt.value;
         take(w, t->key, STREAM_GROUP_DELIVER, name, NULL, t);
     }
@@ -410,7 +405,7 @@ static void beat(struct worker *w)
                                  SLICE_LIT("1"),     SLICE_LIT(STREAM_WORKERS),
                                  slice_str(w->name), slice_str(silence)};
     if (!w->beating && !w->stopping) {
-        w->beating = send(w, args, ARRAY_LEN(args), on_beat, w) == 0;
+        w->beating = ask(w, args, ARRAY_LEN(args), on_beat, w) == 0;
     }
 }
 
@@ -458,8 +453,7 @@ void upkeep_tick(struct worker *w)
         sender_tidy(&w->sender);
     }
     if (!redis_conn_is_up(w->db)) {
-        map_foreach(it, &w->triggers)
-        {
+        map_foreach (it, &w->triggers) {
             trigger_check_time(it.value);
         }
         return;
@@ -467,12 +461,10 @@ void upkeep_tick(struct worker *w)
     if (second) {
         beat(w);
     }
-    map_foreach(it, &w->brokers)
-    {
+    map_foreach (it, &w->brokers) {
         tick_broker(it.value, now_ms, second);
     }
-    map_foreach(jt, &w->triggers)
-    {
+    map_foreach (jt, &w->triggers) {
         tick_trigger(jt.value, now_ms, second);
     }
 }

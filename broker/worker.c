@@ -12,8 +12,8 @@
 
 #include "base/mem.h"
 #include "base/num.h"
-#include "http/simple.h"
 #include "loop/notify.h"
+#include "http/simple.h"
 #include "broker/watch.h"
 
 #define TICK_MS       250
@@ -287,11 +287,9 @@ static void close_all(struct part *p)
 /* Deliveries that will end by themselves. */
 static bool is_busy(const struct worker *w)
 {
-    map_foreach(it, &w->triggers)
-    {
+    map_foreach (it, &w->triggers) {
         const struct trigger *t = it.value;
-        list_foreach(node, &t->deliveries)
-        {
+        list_foreach (node, &t->deliveries) {
             const struct delivery *d = LIST_ENTRY(node, struct delivery, link);
             if (d->state == DELIVERY_SENDING || d->state == DELIVERY_REPLYING ||
                 d->state == DELIVERY_SETTLING) {

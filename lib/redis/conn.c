@@ -368,10 +368,10 @@ static void on_connected(struct stream *s, const struct error *failure)
         greet(c, (struct slice[]){SLICE_LIT("SELECT"), slice_str(db)}, 2);
     }
     if (c->client_name != NULL) {
-        greet(c,
-              (struct slice[]){SLICE_LIT("CLIENT"), SLICE_LIT("SETNAME"),
-                               slice_str(c->client_name)},
-              3);
+        greet(
+            c,
+            (struct slice[]){SLICE_LIT("CLIENT"), SLICE_LIT("SETNAME"), slice_str(c->client_name)},
+            3);
     }
     greet(c, (struct slice[]){SLICE_LIT("PING")}, 1); /* answers LOADING while it reads its disk */
     stream_read_start(&c->stream);

@@ -43,7 +43,8 @@ int64_t redis_reply_int(const struct redisReply *r, int64_t or)
     return redis_reply_is_text(r) &&
                    num_parse_i64(redis_reply_text(r), INT64_MIN, INT64_MAX, &n, NULL) == 0
                ? n
-               : or;
+               : or
+        ;
 }
 
 bool redis_reply_is_nil(const struct redisReply *r)
@@ -71,14 +72,22 @@ int redis_error_of(struct slice text, struct error *err)
         const char *word;
         enum err_code code;
     } rows[] = {
-        {"NOGROUP", ERR_NOT_FOUND},       {"BUSYGROUP", ERR_EXISTS},
-        {"OOM", ERR_OVERLOAD},            {"LOADING", ERR_UNAVAILABLE},
-        {"READONLY", ERR_UNAVAILABLE},    {"MASTERDOWN", ERR_UNAVAILABLE},
-        {"CLUSTERDOWN", ERR_UNAVAILABLE}, {"BUSY", ERR_UNAVAILABLE},
-        {"MISCONF", ERR_UNAVAILABLE},     {"NOREPLICAS", ERR_UNAVAILABLE},
-        {"NOAUTH", ERR_DENIED},           {"NOPERM", ERR_DENIED},
-        {"WRONGPASS", ERR_DENIED},        {"MOVED", ERR_UNSUPPORTED},
-        {"ASK", ERR_UNSUPPORTED},         {"CROSSSLOT", ERR_UNSUPPORTED},
+        {"NOGROUP", ERR_NOT_FOUND},
+        {"BUSYGROUP", ERR_EXISTS},
+        {"OOM", ERR_OVERLOAD},
+        {"LOADING", ERR_UNAVAILABLE},
+        {"READONLY", ERR_UNAVAILABLE},
+        {"MASTERDOWN", ERR_UNAVAILABLE},
+        {"CLUSTERDOWN", ERR_UNAVAILABLE},
+        {"BUSY", ERR_UNAVAILABLE},
+        {"MISCONF", ERR_UNAVAILABLE},
+        {"NOREPLICAS", ERR_UNAVAILABLE},
+        {"NOAUTH", ERR_DENIED},
+        {"NOPERM", ERR_DENIED},
+        {"WRONGPASS", ERR_DENIED},
+        {"MOVED", ERR_UNSUPPORTED},
+        {"ASK", ERR_UNSUPPORTED},
+        {"CROSSSLOT", ERR_UNSUPPORTED},
     };
     struct slice rest = text;
     struct slice word;
