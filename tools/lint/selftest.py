@@ -110,7 +110,7 @@ expect("needed, too much", lint("needed", {}, build("int main(void) { return 0; 
 
 def reference(body):
     d = pathlib.Path(tempfile.mkdtemp())
-    for part in ("activator", "queue-proxy", "autoscaler", "controller", "local", "cli"):
+    for part in ("activator", "queue-proxy", "autoscaler", "controller", "broker", "local", "cli"):
         (d / part).mkdir()
         program = d / part / ("lull" if part == "cli" else f"lull-{part}")
         program.write_text(f"#!/bin/sh\n{body}\n")
