@@ -155,7 +155,8 @@ static bool is_burst(const struct revision *rev, double concurrency)
            concurrency >= room * rev->spec.panic_threshold;
 }
 
-void engine_stat(struct engine *e, const struct stat_message *message, unsigned missed)
+void engine_stat(struct engine *e, const struct stat_message *message,
+                 const struct reporter *reporter)
 {
     struct revision *rev = engine_find(e, message->namespace_name, message->name);
     if (rev == NULL || !rev->has_pa) {
@@ -165,9 +166,9 @@ void engine_stat(struct engine *e, const struct stat_message *message, unsigned 
     const struct stat_sample *s = &message->sample;
     e->counters.stats++;
     engine_wake(e, rev);
+    unsigned missed = reporter->missed;
     double rps = (s->request_count - s->proxied_request_count) / (double)(missed + 1);
-    revision_record(rev, loop_now_ms(e->loop), missed, s->concurrency - s->proxied_concurrency,
-                    rps);
+    revision_record(rev, reporter->at_ms, missed, s->concurrency - s->proxied_concurrency, rps);
     if (e->options.traffic != NULL) {
         double busy_ms = (s->concurrency - s->proxied_concurrency) * 1000 * (missed + 1);
         traffic_log_add(e->options.traffic, clock_wall_ns(), rev->key,
@@ -183,7 +184,8 @@ void engine_stat(struct engine *e, const struct stat_message *message, unsigned 
     }
 }
 
-void engine_poke(struct engine *e, const struct stat_message *message, unsigned missed)
+void engine_poke(struct engine *e, const struct stat_message *message,
+                 const struct reporter *reporter)
 {
     struct revision *rev = engine_find(e, message->namespace_name, message->name);
     e->counters.pokes++;
@@ -255,6 +257,8 @@ void engine_begin_when_synced(struct engine *e)
         return;
     }
     e->started = true;
+    /* What was reported of revisions that we did not know was dropped. */
+    reports_restart(&e->reports, loop_now_ms(e->loop));
     look_at_all(e);
     LOG_INFO("ready to decide", LOG_UINT("revisions", map_len(&e->revisions)));
     if (e->options.on_ready != NULL) {

@@ -114,9 +114,11 @@ void engine_wake(struct engine *e, struct revision *rev);
 
 void engine_evaluate(struct engine *e, struct revision *rev, enum engine_reason reason);
 
-/* A stat of a STATS frame (missed: see struct reporter), or of a POKE. */
-void engine_stat(struct engine *e, const struct stat_message *message, unsigned missed);
-void engine_poke(struct engine *e, const struct stat_message *message, unsigned missed);
+/* A stat of a STATS frame by this activator, or of a POKE. */
+void engine_stat(struct engine *e, const struct stat_message *message,
+                 const struct reporter *reporter);
+void engine_poke(struct engine *e, const struct stat_message *message,
+                 const struct reporter *reporter);
 
 /* Tells all activators. */
 void engine_note(struct engine *e, const struct revision *rev, const char *phase,

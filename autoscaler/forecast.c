@@ -58,6 +58,7 @@ static void shadow_init(struct shadow *s, const struct revision *rev, const stru
     s->rev.rps_stable = window_copy(&rev->rps_stable);
     s->rev.rps_panic = window_copy(&rev->rps_panic);
     s->rev.decider.delay = max_copy(&rev->decider.delay);
+    s->rev.bypassed = false; /* who is asked for it says zero, too */
 }
 
 static void windows_fini(struct revision *rev)
@@ -117,6 +118,7 @@ static struct forecast run(struct shadow *s, uint64_t now_ms)
     uint64_t end_ms = (warm_ms > now_ms ? warm_ms : now_ms) + FORECAST_MS;
     for (; t <= end_ms && !out.zero; t += DECIDER_TICK_MS) {
         s->reports.last_ms = report_before(last_ms, t);
+        s->reports.told_ms = s->reports.last_ms;
         struct plan plan = revision_decide(rev, &s->reports, false, t);
         if (!plan.write && is_settled(rev)) {
             break;

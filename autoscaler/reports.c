@@ -10,6 +10,9 @@
 #include "base/mem.h"
 
 #define HEADER_BYTES 12
+/* The first report of an activator that has just started has at most this number: a link takes a
+ * moment. */
+#define SEQ_NEW 3u
 
 void reports_init(struct reports *r)
 {
@@ -89,15 +92,21 @@ static uint64_t read_be(const char *bytes, size_t n)
     return value;
 }
 
-/* Seconds that lie between the report before and this one, and in which none came. */
-static unsigned seconds_missed(const struct reporter *reporter, uint64_t now_ms)
+/* Which second a report is of. They come a second apart, give or take a moment, which may lie on
+ * either side of a second's end: none is left out and none gets two. */
+static void set_second(struct reporter *reporter, uint64_t now_ms)
 {
-    uint64_t gap_ms = now_ms - reporter->last_ms;
-    if (reporter->last_ms == 0 || gap_ms <= REPORTS_LATE_MS || gap_ms > REPORTS_STALE_MS) {
-        return 0;
+    uint64_t now = now_ms / 1000;
+    uint64_t next = reporter->at_ms / 1000 + 1;
+    reporter->missed = 0;
+    if (reporter->last_ms == 0 || now_ms - reporter->last_ms > REPORTS_STALE_MS) {
+        reporter->at_ms = now_ms;
+    } else if (now >= next) {
+        reporter->missed = (unsigned)(now - next);
+        reporter->at_ms = now_ms;
+    } else {
+        reporter->at_ms = (next > now + 1 ? now + 1 : next) * 1000;
     }
-    uint64_t seconds = now_ms / 1000 - reporter->last_ms / 1000;
-    return seconds > 1 ? (unsigned)seconds - 1 : 0;
 }
 
 int reports_begin_part(struct reports *r, struct reporter *reporter, struct slice payload,
@@ -122,7 +131,7 @@ int reports_begin_part(struct reports *r, struct reporter *reporter, struct slic
         reporter->seq = seq;
         reporter->part = 0;
         reporter->parts = parts;
-        reporter->missed = seconds_missed(reporter, now_ms);
+        set_second(reporter, now_ms);
     }
     if (part != reporter->part || parts != reporter->parts) {
         return error_set(err, ERR_PROTOCOL, "part %u of a report where part %u was due", part,
@@ -138,8 +147,12 @@ bool reports_end_part(struct reports *r, struct reporter *reporter, uint64_t now
     if (reporter->part < reporter->parts) {
         return false;
     }
+    bool known = reporter->last_ms > 0 || reporter->seq <= SEQ_NEW;
     reporter->last_ms = now_ms;
     r->last_ms = now_ms;
+    if (!known) {
+        reports_restart(r, now_ms);
+    }
     return true;
 }
 
@@ -150,11 +163,17 @@ static uint64_t silent_ms(const struct reporter *reporter, uint64_t now_ms)
     return now_ms > last_ms ? now_ms - last_ms : 0;
 }
 
+void reports_restart(struct reports *r, uint64_t now_ms)
+{
+    r->since_ms = now_ms;
+}
+
 void reports_check(struct reports *r, uint64_t now_ms)
 {
     bool fresh = r->last_ms > 0;
     bool current = true;
     size_t expected = 0;
+    uint64_t silent_most = 0;
     map_foreach (it, &r->reporters) {
         struct reporter *reporter = it.value;
         if (!reporter->connected && now_ms > reporter->gone_ms + REPORTS_FORGET_MS) {
@@ -166,6 +185,7 @@ void reports_check(struct reports *r, uint64_t now_ms)
         uint64_t silent = silent_ms(reporter, now_ms);
         fresh = fresh && silent <= REPORTS_STALE_MS;
         current = current && silent <= REPORTS_LATE_MS;
+        silent_most = silent > silent_most ? silent : silent_most;
     }
     fresh = fresh && expected > 0;
     if (fresh && !r->fresh) {
@@ -173,4 +193,6 @@ void reports_check(struct reports *r, uint64_t now_ms)
     }
     r->fresh = fresh;
     r->current = fresh && current;
+    uint64_t told_ms = r->current ? now_ms - silent_most : r->last_ms;
+    r->told_ms = told_ms < r->last_ms ? told_ms : r->last_ms;
 }

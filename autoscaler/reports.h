@@ -9,7 +9,9 @@
  * An activator is expected from its HELLO until REPORTS_FORGET_MS after its link was lost. All is
  * fresh while each expected one has sent a whole report within REPORTS_STALE_MS, and there is one;
  * it is current while that was within REPORTS_LATE_MS. A report that comes late covers the seconds
- * since the one before it; after a longer hole, counting starts anew.
+ * since the one before it; after a longer hole, counting starts anew. So it does when an activator
+ * that has served for longer than we know it reports for the first time: what it saw before is not
+ * in any window.
  */
 
 #include "base/error.h"
@@ -29,7 +31,8 @@ struct reporter {
     uint64_t hello_ms; /* since when it is expected */
     uint64_t gone_ms;  /* when the link was lost */
     uint64_t last_ms;  /* private: last whole report, 0: none yet */
-    unsigned missed;   /* whole seconds before now that its present report covers as well */
+    uint64_t at_ms;    /* in the second that its present report is of: now, or a moment later */
+    unsigned missed;   /* seconds before that one which the report covers as well */
     uint64_t seq;      /* private: of the report that is being read */
     uint16_t part;     /* private: next part of it */
     uint16_t parts;    /* private */
@@ -41,6 +44,7 @@ struct reports {
     bool current;           /* … and none is late: something may be scaled down */
     uint64_t since_ms;      /* since when, without a hole */
     uint64_t last_ms;       /* last whole report of anyone; 0: never */
+    uint64_t told_ms;       /* until when all expected ones have told; last_ms when one is late */
     uint64_t path_since_ms; /* since when activators are in the path; 0: always were */
     bool path_lost;         /* private: no activator was connected for a while */
     uint64_t duplicates;    /* reports or parts that came twice */
@@ -69,6 +73,8 @@ MUST_CHECK int reports_begin_part(struct reports *r, struct reporter *reporter,
 /* The part was read. Returns true when that completed a report. */
 bool reports_end_part(struct reports *r, struct reporter *reporter, uint64_t now_ms);
 
-/* Looks at the clock: renews fresh, since_ms, and forgets who is gone for long. */
+/* Looks at the clock: renews fresh, since_ms, told_ms, and forgets who is gone for long. */
 void reports_check(struct reports *r, uint64_t now_ms);
+/* What was reported until now is lost: completeness counts from now on. */
+void reports_restart(struct reports *r, uint64_t now_ms);
 size_t reports_connected(const struct reports *r);

@@ -2,7 +2,8 @@
 /*
  * Plan. Observations are set field by field; revision_decide averages the windows, asks the
  * decider and then the plan. A revision that no report names has zero traffic: that is recorded
- * lazily, at the second of the last whole report, just before averages are read.
+ * lazily, at the second of the last whole report, just before averages are read. A second that some
+ * have not told of yet can raise an average, never lower it.
  * Failure modes: none of its own; unknown numbers are -1 and the plan knows what that means.
  */
 #include "autoscaler/revision.h"
@@ -333,11 +334,18 @@ void revision_record(struct revision *rev, uint64_t now_ms, unsigned missed, dou
     }
 }
 
-/* Whole reports that did not name the revision said zero. */
+static uint64_t earlier(uint64_t a_ms, uint64_t b_ms)
+{
+    return a_ms < b_ms ? a_ms : b_ms;
+}
+
+/* Whole reports that did not name the revision said zero, but not of what comes past the
+ * activators, nor of the time in which it was not known here. */
 static void record_silence(struct revision *rev, const struct reports *reports)
 {
-    if (reports->fresh && rev->has_pa) {
-        int64_t second = second_of(reports->last_ms);
+    if (reports->fresh && rev->has_pa && reports->last_ms >= reports->since_ms) {
+        uint64_t until_ms = rev->bypassed ? rev->scraped_ms : UINT64_MAX;
+        int64_t second = second_of(earlier(reports->last_ms, until_ms));
         window_touch(&rev->concurrency_stable, second);
         window_touch(&rev->concurrency_panic, second);
         window_touch(&rev->rps_stable, second);
@@ -459,6 +467,26 @@ struct revision_warm revision_warm(const struct revision *rev, uint64_t now_ms)
     return w;
 }
 
+/* Until when everybody who sees the revision's traffic has told of it; 0: not known. */
+static uint64_t told_ms(const struct revision *rev, const struct reports *reports)
+{
+    uint64_t told = reports->current ? reports->told_ms : 0;
+    return rev->bypassed ? earlier(told, rev->scraped_ms) : told;
+}
+
+/* What some have told of a second is no less for what others will: averages do not fall by it. */
+static void average_whole_seconds(const struct revision *rev, uint64_t told,
+                                  struct decider_input *in)
+{
+    bool rps = rev->spec.metric == SCALING_RPS;
+    const struct window *stable = rps ? &rev->rps_stable : &rev->concurrency_stable;
+    const struct window *panic = rps ? &rev->rps_panic : &rev->concurrency_panic;
+    double (*average)(const struct window *w, int64_t at) =
+        rev->spec.weighted ? window_weighted_average_without_later : window_average_without_later;
+    in->stable = fmax(in->stable, average(stable, second_of(told)));
+    in->panic = fmax(in->panic, average(panic, second_of(told)));
+}
+
 struct plan revision_decide(struct revision *rev, const struct reports *reports, bool held,
                             uint64_t now_ms)
 {
@@ -469,7 +497,12 @@ struct plan revision_decide(struct revision *rev, const struct reports *reports,
                                .held = held_now(rev, held, now_ms)};
     /* The second that has just begun was reported by nobody yet: it is not silence. */
     bool ahead = reports->fresh && reports->last_ms < now_ms;
-    in.has_data = revision_averages(rev, ahead ? reports->last_ms : now_ms, &in.stable, &in.panic);
+    uint64_t at_ms = ahead ? reports->last_ms : now_ms;
+    uint64_t told = told_ms(rev, reports);
+    in.has_data = revision_averages(rev, at_ms, &in.stable, &in.panic);
+    if (told > 0) {
+        average_whole_seconds(rev, told, &in);
+    }
     rev->last = decider_decide(&rev->decider, &rev->spec, &in);
     return revision_replan(rev, reports, held, now_ms);
 }
@@ -478,6 +511,10 @@ struct plan revision_replan(struct revision *rev, const struct reports *reports,
                             uint64_t now_ms)
 {
     struct revision_warm warm = revision_warm(rev, now_ms);
+    /* Averages that lag behind by so much need the reports of so much longer. */
+    int64_t lag_s = reports->current && reports->told_ms > 0
+                        ? second_of(reports->last_ms) - second_of(reports->told_ms)
+                        : 0;
     struct plan_input in = {
         .predicted = warm.predicted,
         .warm = warm.rule,
@@ -488,7 +525,7 @@ struct plan revision_replan(struct revision *rev, const struct reports *reports,
         .replicas = rev->replicas,
         .ready = rev->ready,
         .reports = reports->current,
-        .reports_since_ms = reports->since_ms,
+        .reports_since_ms = reports->since_ms + (uint64_t)lag_s * 1000,
         .path_since_ms = reports->path_since_ms,
         .progress_deadline_ms = rev->progress_deadline_ms,
     };

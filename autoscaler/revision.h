@@ -115,8 +115,9 @@ struct revision {
 
     /* scraping: the scraper's */
     void *scrape;
-    uint64_t scrape_ms; /* last time that it was asked; 0: never */
-    bool bypassed;      /* the last answers told of traffic that came past the activators */
+    uint64_t scrape_ms;  /* last time that it was asked; 0: never */
+    uint64_t scraped_ms; /* last time that enough of it answered */
+    bool bypassed;       /* the last answers told of traffic that came past the activators */
 };
 
 struct revision *revision_new(const char *ns, const char *name);
@@ -187,6 +188,6 @@ struct revision_warm revision_warm(const struct revision *rev, uint64_t now_ms);
 /* Requests in flight in the last second that was reported. */
 double revision_in_flight(const struct revision *rev);
 
-/* The two averages in force at now. False: no data. */
+/* The two averages in force at now, of what has been recorded so far. False: no data. */
 bool revision_averages(const struct revision *rev, uint64_t now_ms, double *out_stable,
                        double *out_panic);

@@ -62,7 +62,10 @@ static void round_end(struct scrape_round *round)
         double rps;
         sample_scale(&round->sum, round->ready, &concurrency, &rps);
         rev->bypassed = concurrency > 0 || rps > 0;
-        revision_record(rev, now_ms, rev->bypassed ? round->missed : 0, concurrency, rps);
+        rev->scraped_ms = now_ms;
+        if (rev->bypassed || !s->engine->reports.fresh) {
+            revision_record(rev, now_ms, rev->bypassed ? round->missed : 0, concurrency, rps);
+        } /* else the activators tell all: no zero for a second before they do */
     } else {
         s->failed++;
     }
@@ -175,7 +178,11 @@ static void scrape(struct scraper *s, struct revision *rev)
     uint64_t now_ms = loop_now_ms(s->engine->loop);
     /* Without a burst target the activators' numbers alone count, as in Knative. */
     bool wanted = rev->has_pa && rev->spec.kpa && rev->spec.target_burst_capacity >= 0;
-    if (!wanted || rev->ready == 0 || !is_due(s, rev, now_ms)) {
+    if (!wanted || rev->ready == 0) {
+        rev->bypassed = false; /* nobody is there to tell of it */
+        return;
+    }
+    if (!is_due(s, rev, now_ms)) {
         return;
     }
     if (rev->scrape != NULL) {

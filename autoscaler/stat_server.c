@@ -62,16 +62,17 @@ static int read_hello(struct stat_server *s, struct link_peer *peer, struct slic
     return 0;
 }
 
-typedef void (*use_cb)(struct engine *e, const struct stat_message *message, unsigned missed);
+typedef void (*use_cb)(struct engine *e, const struct stat_message *message,
+                       const struct reporter *reporter);
 
-static int read_messages(struct stat_server *s, struct slice bytes, use_cb use, unsigned missed,
-                         struct error *err)
+static int read_messages(struct stat_server *s, struct slice bytes, use_cb use,
+                         const struct reporter *reporter, struct error *err)
 {
     struct stat_reader reader = {.rest = bytes};
     struct stat_message message;
     int rc;
     while ((rc = stat_reader_next(&reader, &message, err)) > 0) {
-        use(s->engine, &message, missed);
+        use(s->engine, &message, reporter);
     }
     s->engine->counters.stats_dropped += reader.dropped;
     return rc;
@@ -86,7 +87,7 @@ static int read_stats(struct stat_server *s, struct reporter *reporter, struct s
     if (rc <= 0) {
         return rc;
     }
-    rc = read_messages(s, stats, engine_stat, reporter->missed, err);
+    rc = read_messages(s, stats, engine_stat, reporter, err);
     if (rc == 0 && reports_end_part(reports, reporter, now_ms(s))) {
         reports_check(reports, now_ms(s));
     }
@@ -108,7 +109,7 @@ static void on_frame(struct link_peer *peer, uint8_t type, struct slice payload,
     } else if (type == FRAME_STATS) {
         rc = read_stats(s, reporter, payload, &err);
     } else if (type == FRAME_POKE) {
-        rc = read_messages(s, payload, engine_poke, 0, &err);
+        rc = read_messages(s, payload, engine_poke, reporter, &err);
     } else {
         rc = 0; /* of a newer release */
     }

@@ -72,6 +72,27 @@ void window_resize(struct window *w, uint32_t seconds, int64_t now)
     *w = other;
 }
 
+/* What was recorded for a second up to WINDOW_BACK before the window, too. */
+static double kept(const struct window *w, int64_t second)
+{
+    int64_t age = w->last_write - second;
+    int64_t out = age - (int64_t)w->seconds;
+    if (age < 0 || out >= WINDOW_BACK) {
+        return 0;
+    }
+    return out >= 0 ? w->left[out] : bucket(w, second);
+}
+
+/* The window is about to end at `second`: keeps what falls out last. */
+static void keep_left(struct window *w, int64_t second)
+{
+    double left[WINDOW_BACK];
+    for (int i = 0; i < WINDOW_BACK; i++) {
+        left[i] = kept(w, second - (int64_t)w->seconds - i);
+    }
+    memcpy(w->left, left, sizeof(left));
+}
+
 /* Empties the buckets after last_write up to `second`. */
 static void forget_between(struct window *w, int64_t second)
 {
@@ -91,6 +112,14 @@ static void forget_all(struct window *w)
     w->total = 0;
 }
 
+static void start_over(struct window *w, int64_t second)
+{
+    /* A window of one second does so all the time. */
+    bool again = w->first_write >= second - WINDOW_BACK;
+    w->first_left = again && w->first_left < w->first_write ? w->first_left : w->first_write;
+    w->first_write = second;
+}
+
 static void add(struct window *w, int64_t second, double value)
 {
     if (w->buckets == NULL) {
@@ -108,6 +137,7 @@ void window_record(struct window *w, int64_t second, double value)
     if (!w->written) {
         w->written = true;
         w->first_write = second;
+        w->first_left = second;
         w->last_write = second;
     } else if (second != w->last_write) {
         if (second + (int64_t)w->seconds <= w->last_write) {
@@ -116,9 +146,12 @@ void window_record(struct window *w, int64_t second, double value)
         if (second < w->first_write) {
             w->first_write = second;
         }
+        if (second > w->last_write) {
+            keep_left(w, second);
+        }
         if (second - w->last_write >= (int64_t)w->seconds) {
             forget_all(w);
-            w->first_write = second;
+            start_over(w, second);
         } else {
             forget_between(w, second);
         }
@@ -137,6 +170,7 @@ void window_touch(struct window *w, int64_t second)
 void window_rest(struct window *w)
 {
     forget_all(w);
+    memset(w->left, 0, sizeof(w->left));
 }
 
 void window_rested(struct window *w, int64_t second)
@@ -149,6 +183,7 @@ void window_rested(struct window *w, int64_t second)
 void window_pass(struct window *w, int64_t second)
 {
     if (w->written && second - w->last_write >= (int64_t)w->seconds) {
+        keep_left(w, second);
         forget_all(w);
         w->last_write = second; /* first_write stays: all the time in between was seen */
     } else {
@@ -201,26 +236,65 @@ double window_average(const struct window *w, int64_t second)
     return round_micro(sum / (double)(seen < inside ? seen : inside));
 }
 
-double window_weighted_average(const struct window *w, int64_t second)
+/* The second to read at as if nothing later had been recorded. */
+static int64_t read_back(const struct window *w, int64_t second)
 {
-    if (window_empty(w, second) || w->buckets == NULL) {
-        return 0;
+    return second < w->last_write - WINDOW_BACK ? w->last_write - WINDOW_BACK : second;
+}
+
+double window_average_without_later(const struct window *w, int64_t second)
+{
+    second = w->written ? read_back(w, second) : second;
+    if (!w->written || second >= w->last_write) {
+        return window_average(w, second);
     }
+    int64_t inside = (int64_t)w->seconds;
+    double sum = 0;
+    for (int64_t i = 0; i < inside; i++) {
+        sum += kept(w, second - i);
+    }
+    bool over = w->first_write > second && w->first_write != FIRST_UNKNOWN;
+    int64_t first = over ? w->first_left : w->first_write;
+    int64_t seen = first == FIRST_UNKNOWN ? inside : second - first + 1;
+    seen = seen < inside ? seen : inside;
+    return seen > 0 ? round_micro(sum / (double)seen) : 0;
+}
+
+/* Of the window that ends at last, seen at `second`. */
+static double weighted(const struct window *w, int64_t last, int64_t second)
+{
     double n = (double)w->seconds;
     double smoothing = fmax(0.2, 1 - pow(0.0001, 1 / n));
     double weight = smoothing;
     int64_t count = (int64_t)w->seconds;
-    int64_t gap = second - w->last_write;
+    int64_t gap = second - last;
     if (gap > 0) {
         count -= gap;
         weight *= pow(1 - smoothing, (double)gap);
     }
     double sum = 0;
     for (int64_t i = 0; i < count; i++) {
-        sum += bucket(w, w->last_write - i) * weight;
+        sum += kept(w, last - i) * weight;
         weight *= 1 - smoothing;
     }
     return sum;
+}
+
+double window_weighted_average(const struct window *w, int64_t second)
+{
+    if (window_empty(w, second) || w->buckets == NULL) {
+        return 0;
+    }
+    return weighted(w, w->last_write, second);
+}
+
+double window_weighted_average_without_later(const struct window *w, int64_t second)
+{
+    second = w->written ? read_back(w, second) : second;
+    if (!w->written || second >= w->last_write) {
+        return window_weighted_average(w, second);
+    }
+    return weighted(w, second, second);
 }
 
 /* --- maximum ------------------------------------------------------------------------------- */

@@ -12,14 +12,17 @@
 #include "base/attr.h"
 
 #define WINDOW_SECONDS_MAX 3600u
+#define WINDOW_BACK        2 /* seconds that a window can be read back */
 
 struct window {
-    double *buckets;     /* private: owned ring, NULL while all of them are zero */
-    double total;        /* private: sum of the buckets */
-    int64_t first_write; /* private: second of the first write since the window was empty */
-    int64_t last_write;  /* private */
-    uint32_t seconds;    /* length of the window = number of buckets */
-    bool written;        /* private: something was recorded at all */
+    double *buckets;          /* private: owned ring, NULL while all of them are zero */
+    double total;             /* private: sum of the buckets */
+    int64_t first_write;      /* private: second of the first write since the window was empty */
+    int64_t last_write;       /* private */
+    uint32_t seconds;         /* length of the window = number of buckets */
+    bool written;             /* private: something was recorded at all */
+    double left[WINDOW_BACK]; /* private: the buckets that fell out last, the newest first */
+    int64_t first_left;       /* private: the first write before the window last started over */
 };
 
 /* seconds: 1 … WINDOW_SECONDS_MAX. */
@@ -70,6 +73,13 @@ double window_average(const struct window *w, int64_t second);
  * buckets add up to at least 0.9999.
  */
 double window_weighted_average(const struct window *w, int64_t second);
+
+/*
+ * The two averages as they are at `second`, without what was recorded for a later one. At most
+ * WINDOW_BACK seconds before the last write; an earlier second counts as that.
+ */
+double window_average_without_later(const struct window *w, int64_t second);
+double window_weighted_average_without_later(const struct window *w, int64_t second);
 
 /* --- maximum over a window, in steps --------------------------------------------------------- */
 

@@ -106,8 +106,8 @@ static void a_late_report_covers_what_was_missed(void **state)
     part(&r, a, 1, 0, 1, T0 + 900);
     assert_true(r.current);
     assert_int_equal(a->missed, 0);
-    part(&r, a, 2, 0, 1, T0 + 2100); /* jitter: nothing was missed */
-    assert_int_equal(a->missed, 0);
+    part(&r, a, 2, 0, 1, T0 + 2100); /* jitter: second 1 must not be empty */
+    assert_int_equal(a->missed, 1);
     reports_check(&r, T0 + 3601);
     assert_true(r.fresh && !r.current);
     part(&r, a, 3, 0, 1, T0 + 4900); /* second 3 is covered by this report */
@@ -116,6 +116,29 @@ static void a_late_report_covers_what_was_missed(void **state)
     assert_int_equal(r.since_ms, T0 + 900);
     part(&r, a, 4, 0, 1, T0 + 8000); /* a hole: everything starts anew */
     assert_int_equal(a->missed, 0);
+    reports_fini(&r);
+}
+
+/* The phase of an activator lies at the end of a second and jitters. */
+static void every_second_has_one_report(void **state)
+{
+    static const uint64_t at_ms[] = {998, 1999, 2997, 4003, 4998, 5999, 6996, 8002, 9001, 9999};
+    int reports_in[12] = {0};
+    struct reports r;
+    int link;
+    reports_init(&r);
+    struct reporter *a = hello(&r, "a", &link, T0);
+    for (unsigned i = 0; i < ARRAY_LEN(at_ms); i++) {
+        part(&r, a, 1 + i, 0, 1, T0 + at_ms[i]);
+        uint64_t second = (a->at_ms - T0) / 1000;
+        for (uint64_t s = second - a->missed; s <= second; s++) {
+            reports_in[s]++;
+        }
+    }
+    for (int s = 0; s <= 9; s++) {
+        assert_int_equal(reports_in[s], 1);
+    }
+    assert_true(reports_in[10] <= 1);
     reports_fini(&r);
 }
 
@@ -181,6 +204,52 @@ static void without_any_activator_there_is_no_path(void **state)
     reports_fini(&r);
 }
 
+static void told_is_what_the_last_of_them_has_told(void **state)
+{
+    struct reports r;
+    int links[2];
+    reports_init(&r);
+    struct reporter *a = hello(&r, "a", &links[0], T0);
+    part(&r, a, 1, 0, 1, T0 + 100);
+    struct reporter *b = hello(&r, "b", &links[1], T0 + 300);
+    reports_check(&r, T0 + 400);
+    assert_int_equal(r.told_ms, T0 + 100);
+    part(&r, a, 2, 0, 1, T0 + 1100);
+    assert_int_equal(r.told_ms, T0 + 300); /* b is new: before, it had nothing to tell */
+    part(&r, b, 1, 0, 1, T0 + 1300);
+    assert_int_equal(r.told_ms, T0 + 1100);
+    part(&r, a, 3, 0, 1, T0 + 2100);
+    assert_int_equal(r.told_ms, T0 + 1300);
+    assert_int_equal(r.since_ms, T0 + 100);
+    reports_check(&r, T0 + 3700); /* both are late: nobody waits for one of them */
+    assert_false(r.current);
+    assert_int_equal(r.told_ms, T0 + 2100);
+    reports_fini(&r);
+}
+
+/* It served before we came: the seconds before its first report are not complete. */
+static void an_activator_with_a_past_starts_anew(void **state)
+{
+    struct reports r;
+    int links[3];
+    reports_init(&r);
+    struct reporter *a = hello(&r, "a", &links[0], T0);
+    part(&r, a, 70, 0, 1, T0 + 100);
+    assert_int_equal(r.since_ms, T0 + 100);
+    struct reporter *b = hello(&r, "b", &links[1], T0 + 200);
+    part(&r, b, 50, 0, 1, T0 + 900);
+    assert_int_equal(r.since_ms, T0 + 900);
+    part(&r, a, 71, 0, 1, T0 + 1100);
+    part(&r, b, 51, 0, 1, T0 + 1900);
+    assert_int_equal(r.since_ms, T0 + 900);
+    struct reporter *c = hello(&r, "c", &links[2], T0 + 2000);
+    part(&r, c, 1, 0, 1, T0 + 2050); /* it has just started */
+    assert_int_equal(r.since_ms, T0 + 900);
+    reports_restart(&r, T0 + 2060);
+    assert_int_equal(r.since_ms, T0 + 2060);
+    reports_fini(&r);
+}
+
 static void names_are_checked(void **state)
 {
     struct reports r;
@@ -209,9 +278,12 @@ int main(void)
         cmocka_unit_test(a_report_is_whole_with_its_last_part),
         cmocka_unit_test(one_missing_activator_makes_all_stale),
         cmocka_unit_test(a_late_report_covers_what_was_missed),
+        cmocka_unit_test(every_second_has_one_report),
         cmocka_unit_test(a_gone_activator_is_forgotten_later),
         cmocka_unit_test(a_name_that_comes_back_replaces_its_link),
         cmocka_unit_test(without_any_activator_there_is_no_path),
+        cmocka_unit_test(told_is_what_the_last_of_them_has_told),
+        cmocka_unit_test(an_activator_with_a_past_starts_anew),
         cmocka_unit_test(names_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* A revision's life in virtual time: up, down, to zero; predictions come true. */
+#include <math.h>
+
 #include "world.h"
 
 static void idle_reaches_zero_after_the_window(void **state)
@@ -142,6 +144,115 @@ static void a_restart_keeps_the_scale(void **state)
     world_fini(&w);
 }
 
+#define PAIR(k, v)                                            \
+    {                                                         \
+        SLICE_LIT("autoscaling.knative.dev/" k), SLICE_LIT(v) \
+    }
+
+static struct reporter *second_activator(struct world *w, int *link)
+{
+    struct error err = {0};
+    struct reporter *second;
+    void *replaced;
+    ASSERT_OK(
+        reports_hello(&w->reports, SLICE_LIT("b"), link, w->now_ms, &second, &replaced, &err));
+    return second;
+}
+
+/*
+ * Two activators report at .15 and .88 of each second; clients of the first one are away. A
+ * decision at .63 knows only its zero of the present second: half of the traffic is still there.
+ */
+static void a_second_that_is_half_told_takes_no_replica(void **state)
+{
+    static const struct config_pair annotations[] = {PAIR("target", "2"), PAIR("window", "3s")};
+    struct world w;
+    int link;
+    int32_t seen = 0;
+    world_init(&w, annotations, ARRAY_LEN(annotations));
+    struct reporter *second = second_activator(&w, &link);
+    for (uint64_t t = WORLD_T0 + 1000; t < WORLD_T0 + 60000; t += 1000) {
+        bool away = t >= WORLD_T0 + 30000;
+        w.now_ms = t + 150;
+        world_report_of(&w, w.activator, away ? 0 : 1.85);
+        w.now_ms = t + 630;
+        struct plan plan = revision_decide(w.rev, &w.reports, false, w.now_ms);
+        if (plan.write) {
+            world_scale(&w, plan.want);
+        }
+        seen = w.rev->replicas > seen ? w.rev->replicas : seen;
+        assert_true(t < WORLD_T0 + 10000 || w.rev->replicas >= (away ? 2 : 3));
+        w.now_ms = t + 880;
+        world_report_of(&w, second, 1.85);
+    }
+    assert_int_equal(seen, 3);
+    assert_int_equal(w.rev->replicas, 2); /* what is left needs no more */
+    assert_true(fabs(w.rev->last.stable - 1.85) < 1e-6);
+    world_fini(&w);
+}
+
+/* It can raise, though: a burst is not waited for. */
+static void a_second_that_is_half_told_adds_replicas(void **state)
+{
+    struct world w;
+    int link;
+    world_init(&w, NULL, 0);
+    struct reporter *second = second_activator(&w, &link);
+    w.now_ms += 880;
+    world_report_of(&w, second, 0);
+    w.now_ms += 120;
+    world_report_of(&w, w.activator, 1000);
+    assert_true(w.reports.told_ms < w.now_ms);
+    assert_true(revision_decide(w.rev, &w.reports, false, w.now_ms).want > 1);
+    world_fini(&w);
+}
+
+/* Traffic past the activators is told by who is asked for it; that nobody has answered is no zero.
+ */
+static void what_nobody_was_asked_is_not_silence(void **state)
+{
+    static const struct config_pair annotations[] = {PAIR("target", "2"), PAIR("window", "6s")};
+    struct world w;
+    world_init(&w, annotations, ARRAY_LEN(annotations));
+    for (int i = 0; i < 30; i++) {
+        w.now_ms += 1000;
+        world_report(&w, 0);
+        bool answered = i < 20;
+        if (answered) {
+            w.rev->bypassed = true;
+            w.rev->scraped_ms = w.now_ms + 300;
+            revision_record(w.rev, w.now_ms + 300, 0, 5, 5);
+        }
+        struct plan plan = revision_decide(w.rev, &w.reports, false, w.now_ms + 500);
+        if (plan.write) {
+            world_scale(&w, plan.want);
+        }
+        assert_true(i < 10 || w.rev->replicas == 4);
+    }
+    w.rev->bypassed = false; /* they answered that there is none */
+    for (int i = 0; i < 10; i++) {
+        world_step(&w, 0);
+    }
+    assert_int_equal(w.rev->replicas, 0);
+    world_fini(&w);
+}
+
+static void what_was_reported_before_a_start_is_lost(void **state)
+{
+    struct world w;
+    world_init(&w, NULL, 0);
+    reports_restart(&w.reports, w.now_ms + 500);
+    double stable;
+    double panic;
+    (void)revision_decide(w.rev, &w.reports, false, w.now_ms + 600);
+    assert_false(revision_averages(w.rev, w.now_ms + 600, &stable, &panic));
+    w.now_ms += 1000;
+    world_report(&w, 0);
+    (void)revision_decide(w.rev, &w.reports, false, w.now_ms);
+    assert_true(revision_averages(w.rev, w.now_ms, &stable, &panic));
+    world_fini(&w);
+}
+
 static void the_status_is_the_memory_of_a_restart(void **state)
 {
     struct autoscaler_config config;
@@ -209,11 +320,6 @@ static void check_forecast(const char *name, const struct config_pair *annotatio
     }
     world_fini(&w);
 }
-
-#define PAIR(k, v)                                            \
-    {                                                         \
-        SLICE_LIT("autoscaling.knative.dev/" k), SLICE_LIT(v) \
-    }
 
 static void predictions_come_true(void **state)
 {
@@ -302,6 +408,10 @@ int main(void)
         cmocka_unit_test(a_crowd_is_not_forgotten),
         cmocka_unit_test(a_hole_in_the_reports_keeps_the_scale),
         cmocka_unit_test(a_restart_keeps_the_scale),
+        cmocka_unit_test(a_second_that_is_half_told_takes_no_replica),
+        cmocka_unit_test(a_second_that_is_half_told_adds_replicas),
+        cmocka_unit_test(what_nobody_was_asked_is_not_silence),
+        cmocka_unit_test(what_was_reported_before_a_start_is_lost),
         cmocka_unit_test(the_status_is_the_memory_of_a_restart),
         cmocka_unit_test(predictions_come_true),
         cmocka_unit_test(why_in_words),

@@ -21,7 +21,7 @@ struct world {
     int writes;
 };
 
-static inline void world_report(struct world *w, double concurrency)
+static inline void world_report_of(struct world *w, struct reporter *activator, double concurrency)
 {
     char header[12] = {0};
     w->seq++;
@@ -30,14 +30,19 @@ static inline void world_report(struct world *w, double concurrency)
     }
     header[11] = 1;
     struct slice stats;
-    assert_int_equal(reports_begin_part(&w->reports, w->activator, slice_of(header, 12), w->now_ms,
-                                        &stats, NULL),
-                     1);
+    assert_int_equal(
+        reports_begin_part(&w->reports, activator, slice_of(header, 12), w->now_ms, &stats, NULL),
+        1);
     if (concurrency > 0) {
-        revision_record(w->rev, w->now_ms, w->activator->missed, concurrency, concurrency);
+        revision_record(w->rev, activator->at_ms, activator->missed, concurrency, concurrency);
     }
-    assert_true(reports_end_part(&w->reports, w->activator, w->now_ms));
+    assert_true(reports_end_part(&w->reports, activator, w->now_ms));
     reports_check(&w->reports, w->now_ms);
+}
+
+static inline void world_report(struct world *w, double concurrency)
+{
+    world_report_of(w, w->activator, concurrency);
 }
 
 /* Deployed with one ready replica; annotations may be none. */

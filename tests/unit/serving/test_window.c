@@ -2,6 +2,7 @@
 /* Windows: averages worked out by hand from the definition of the buckets. */
 #include <math.h>
 
+#include "base/random.h"
 #include "serving/window.h"
 #include "test.h"
 
@@ -229,6 +230,61 @@ static void passing_is_touching_every_second(void **state)
     }
 }
 
+/* A window that is read back says what one that was not told more says. */
+static void later_seconds_can_be_left_out(void **state)
+{
+    struct prng prng;
+    prng_seed(&prng, 20261123);
+    for (uint32_t seconds = 1; seconds <= 9; seconds += 2) {
+        for (int round = 0; round < 200; round++) {
+            struct window told;
+            struct window more;
+            window_init(&told, seconds);
+            window_init(&more, seconds);
+            int64_t now = T0;
+            for (int i = 0; i < 12; i++) {
+                now += prng_below(&prng, i == 6 ? 14 : 3);
+                double value = prng_below(&prng, 5);
+                window_record(&told, now, value);
+                window_record(&more, now, value);
+            }
+            int64_t later = now + 1 + prng_below(&prng, WINDOW_BACK);
+            for (int64_t s = now + 1; s <= later; s++) {
+                if (s == later || prng_below(&prng, 2) > 0) {
+                    window_record(&more, s, 1 + prng_below(&prng, 5));
+                }
+            }
+            if (window_average_without_later(&more, now) != window_average(&told, now)) {
+                fail_msg("%u seconds, round %d: got %g, want %g", seconds, round,
+                         window_average_without_later(&more, now), window_average(&told, now));
+            }
+            assert_near(window_weighted_average_without_later(&more, now),
+                        window_weighted_average(&told, now));
+            assert_true(window_average_without_later(&more, later) == window_average(&more, later));
+            window_fini(&told);
+            window_fini(&more);
+        }
+    }
+}
+
+static void a_window_is_not_read_back_further_than_it_can(void **state)
+{
+    struct window w;
+    window_init(&w, 3);
+    assert_true(window_average_without_later(&w, T0) == 0);
+    for (int i = 0; i < 6; i++) {
+        window_record(&w, T0 + i, i * 3);
+    }
+    assert_true(window_average_without_later(&w, T0 + 4) == 9);
+    assert_true(window_average_without_later(&w, T0 + 3) == 6);
+    assert_true(window_average_without_later(&w, T0) == 6);
+    window_fini(&w);
+    window_init(&w, 3);
+    window_record(&w, T0, 7);
+    assert_true(window_average_without_later(&w, T0 - 1) == 0); /* nothing had been told */
+    window_fini(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -245,6 +301,8 @@ int main(void)
         cmocka_unit_test(a_resized_window_keeps_what_fits),
         cmocka_unit_test(the_maximum_lasts_for_the_delay),
         cmocka_unit_test(passing_is_touching_every_second),
+        cmocka_unit_test(later_seconds_can_be_left_out),
+        cmocka_unit_test(a_window_is_not_read_back_further_than_it_can),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
