@@ -29,7 +29,7 @@ enum {
     LOG_INTERVAL_MS = 200,
     LINK_CHECK_MS = 2000,
     TRIM_RUNS = 500,
-    UNREACHABLE_MS = 300,
+    AWAY_MS = 1000,    /* when nothing was answered for so long, the first answer is news */
     MINOR_MS = 25,     /* so long must nothing happen before a minor status is written */
     CATCH_UP_MS = 500, /* a write that is not seen after so long was undone by someone else */
     CONNECTIONS_MAX = 64,
@@ -54,7 +54,6 @@ struct run {
     struct write writes[PLAN_OPS_MAX];
     size_t pending;
     bool failed;
-    bool unreachable; /* failed because the API server is away: not the object's fault */
     uint64_t again_ms;
     json_t *object; /* for its events */
     struct plan_event events[PLAN_EVENTS_MAX];
@@ -99,7 +98,7 @@ static void run_drop(struct run *run)
     }
     struct work_item *token = run->token;
     bool failed = run->failed;
-    uint64_t again_ms = !failed ? run->again_ms : run->unreachable ? UNREACHABLE_MS : 0;
+    uint64_t again_ms = run->again_ms;
     json_decref(run->object);
     free(run);
     work_queue_done(token, failed, again_ms);
@@ -119,6 +118,21 @@ static void complain(struct controller *c, const struct work_key *key, const str
 static bool is_away(int code)
 {
     return code == ERR_REFUSED || code == ERR_CLOSED || code == ERR_UNAVAILABLE;
+}
+
+/* One failure among answers is its key's affair; after a time without any answer, what failed in it
+ * is tried again at once. */
+static void note_answer(struct controller *c, bool answered)
+{
+    uint64_t now_ms = loop_now_ms(c->loop);
+    if (!answered) {
+        c->away_since_ms = c->away_since_ms > 0 ? c->away_since_ms : now_ms;
+        return;
+    }
+    if (c->away_since_ms > 0 && now_ms - c->away_since_ms >= AWAY_MS) {
+        work_queue_retry(c->queue);
+    }
+    c->away_since_ms = 0;
 }
 
 /* An object that the API server does not take: told where its owner is looked at. */
@@ -143,6 +157,9 @@ static void on_written(void *arg, json_t *object, const struct error *err)
     const struct write *write = arg;
     struct run *run = write->run;
     struct controller *c = run->c;
+    if (err == NULL || err->code != ERR_CANCELED) {
+        note_answer(c, err == NULL || !is_away(err->code));
+    }
     if (err == NULL) {
         c->counters.writes++;
         if (write->verb != PLAN_DELETE) {
@@ -155,7 +172,6 @@ static void on_written(void *arg, json_t *object, const struct error *err)
     } else if (err->code != ERR_NOT_FOUND) { /* deleted meanwhile: its event is on the way */
         c->counters.failures++;
         run->failed = true;
-        run->unreachable |= is_away(err->code);
         if (err->code != ERR_CANCELED) {
             complain(c, &run->key, err);
         }
@@ -544,6 +560,7 @@ static void on_link_check(struct timer *timer)
         LOG_WARN("no watch on the API server; trying again", LOG_STR("error", trouble));
     } else if (!lost && c->link_lost) {
         LOG_INFO("the API server is back");
+        work_queue_retry(c->queue);
     }
     c->link_lost = lost;
     check_gateway(c);

@@ -48,6 +48,7 @@ struct controller {
     struct tls_secrets *tls_secrets; /* NULL: the ingress does not speak TLS */
     struct elector *elector;         /* NULL: no lease, we lead */
     struct timer drain;              /* after SIGTERM, until the webhook may go */
+    uint64_t away_since_ms;          /* since when no write was answered, if one was not; else 0 */
     bool link_lost;
     bool gateway_lost; /* the log has said that its kind cannot be watched */
     bool link_started;

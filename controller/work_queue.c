@@ -262,7 +262,7 @@ void work_queue_done(struct work_item *item, bool failed, uint64_t again_ms)
     if (q->closing) {
         item_free(item);
     } else if (failed) {
-        item_delay(item, again_ms > 0 ? again_ms : backoff_next_ms(&item->backoff));
+        item_delay(item, backoff_next_ms(&item->backoff));
     } else if (item->dirty) {
         item_wait(item, ITEM_WAITING);
     } else if (again_ms > 0) {
@@ -274,6 +274,17 @@ void work_queue_done(struct work_item *item, bool failed, uint64_t again_ms)
         loop_task_post(q->loop, &q->task);
     }
     closer_drop(&q->closer);
+}
+
+void work_queue_retry(struct work_queue *q)
+{
+    list_foreach_safe (node, &q->delayed) {
+        struct work_item *item = LIST_ENTRY(node, struct work_item, link);
+        if (item->failed) {
+            backoff_reset(&item->backoff);
+            item_wait(item, ITEM_WAITING);
+        }
+    }
 }
 
 bool work_item_waited(const struct work_item *token)

@@ -37,6 +37,8 @@ void work_queue_add_later(struct work_queue *q, enum kind_id kind, const char *n
 /* The run is over. failed: again after the key's back-off; else again_ms > 0: again after so long.
  */
 void work_queue_done(struct work_item *token, bool failed, uint64_t again_ms);
+/* Those that wait for their back-off run now, and it begins anew: what they failed for is over. */
+void work_queue_retry(struct work_queue *q);
 
 /* This run came because the time given as again_ms was over, not because of news. */
 bool work_item_waited(const struct work_item *token);

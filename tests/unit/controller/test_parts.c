@@ -190,6 +190,9 @@ struct queue_world {
     char log[256];
     bool hold;
     bool fail_once;
+    bool fail_always;
+    uint64_t failed_ms[16]; /* when it was made to fail, with fail_always */
+    unsigned failures;
     uint64_t again_ms;
     bool closed;
 };
@@ -203,7 +206,10 @@ static void on_run(void *arg, struct work_key key, struct work_item *token)
         w->token = token;
         return;
     }
-    bool fail = w->fail_once;
+    bool fail = w->fail_once || w->fail_always;
+    if (w->fail_always && w->failures < ARRAY_LEN(w->failed_ms)) {
+        w->failed_ms[w->failures++] = loop_now_ms(&w->loop);
+    }
     uint64_t again_ms = w->again_ms;
     w->fail_once = false;
     w->again_ms = 0;
@@ -308,6 +314,36 @@ static void queue_does_news_first(void **state)
     }
     RUN_UNTIL(&w.loop, work_queue_waiting(w.q) + work_queue_running(w.q) == 0);
     work_queue_add_later(w.q, KIND_SERVICE, "n", "g");
+    work_queue_close(w.q, on_queue_closed, &w);
+    RUN_UNTIL(&w.loop, w.closed);
+    loop_run(&w.loop);
+    ASSERT_OK(loop_fini(&w.loop, &err));
+}
+
+/* While the API server is away a key is tried less and less often, whatever else it asked for; once
+ * it is back, at once. */
+static void queue_backs_off(void **state)
+{
+    enum { TRIES = 9, SHORT = 3 };
+    struct queue_world w = {.fail_always = true, .again_ms = 1};
+    struct error err = {0};
+    ASSERT_OK(loop_init(&w.loop, &err));
+    w.q = work_queue_new(&w.loop, 1, on_run, &w);
+    work_queue_open(w.q);
+    work_queue_add(w.q, KIND_SERVICE, "n", "a");
+    for (unsigned i = 0; i < TRIES; i++) {
+        RUN_UNTIL(&w.loop, w.failures == i + 1);
+        work_queue_add(w.q, KIND_SERVICE, "n", "a"); /* news do not shorten it */
+        assert_int_equal(work_queue_waiting(w.q), 0);
+        if (i > 0) { /* 5 ms, twice that, … with a jitter of a fifth */
+            assert_true(w.failed_ms[i] - w.failed_ms[i - 1] >= (4u << (i - 1)));
+        }
+    }
+    uint64_t back_ms = loop_now_ms(&w.loop);
+    work_queue_retry(w.q);
+    assert_int_equal(work_queue_waiting(w.q), 1);
+    RUN_UNTIL(&w.loop, w.failures == TRIES + SHORT);
+    assert_true(loop_now_ms(&w.loop) - back_ms < 4000); /* else 1024 + 2048 + 4000 at least */
     work_queue_close(w.q, on_queue_closed, &w);
     RUN_UNTIL(&w.loop, w.closed);
     loop_run(&w.loop);
@@ -420,11 +456,17 @@ static void config_maps(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ready_follows),         cmocka_unit_test(transition_time_stays),
-        cmocka_unit_test(pods_are_read),         cmocka_unit_test(long_messages_are_cut),
-        cmocka_unit_test(health_by_time),        cmocka_unit_test(queue_runs_keys),
-        cmocka_unit_test(queue_does_news_first), cmocka_unit_test(references),
-        cmocka_unit_test(expectations),          cmocka_unit_test(config_maps),
+        cmocka_unit_test(ready_follows),
+        cmocka_unit_test(transition_time_stays),
+        cmocka_unit_test(pods_are_read),
+        cmocka_unit_test(long_messages_are_cut),
+        cmocka_unit_test(health_by_time),
+        cmocka_unit_test(queue_runs_keys),
+        cmocka_unit_test(queue_does_news_first),
+        cmocka_unit_test(queue_backs_off),
+        cmocka_unit_test(references),
+        cmocka_unit_test(expectations),
+        cmocka_unit_test(config_maps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
