@@ -58,10 +58,17 @@ def test_faults_an_outage_and_kills(storm):
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
 def test_storms_and_an_outage_of_ten_minutes(storm):
+    """LULL_SOAK_PHASES: some of outage, kills, faults, of LULL_SOAK_SECONDS each; kills go on during faults."""
     seconds = int(os.environ.get("LULL_SOAK_SECONDS", "600"))
-    storm.outage(seconds, held_s=120)
-    storm.kills(int(os.environ.get("LULL_SEED", "20261123")), 3.0)
-    storm.weather(seconds)
+    phases = os.environ.get("LULL_SOAK_PHASES", "outage,kills,faults").split(",")
+    if "outage" in phases:
+        storm.outage(seconds, held_s=120)
+    if "kills" in phases:
+        storm.kills(int(os.environ.get("LULL_SEED", "20261123")), 3.0)
+    if "faults" in phases:
+        storm.weather(seconds)
+    elif "kills" in phases:
+        storm.stop.wait(seconds)
     storm.end_load()
     print(storm.summary())
     storm.check("steady", "wide", 2, 6)
