@@ -33,6 +33,17 @@ static const struct option_row ROWS[] = {
            .min = 1, .max = 2500, .help = "replicas that run at once; more wait as Pending"),
     OPTION(struct up_options, max_memory, BYTES, "LULL_MAX_MEMORY", "max-memory", "0",
            .help = "sum of the replicas' memory requests; 0: no bound"),
+    OPTION(struct up_options, broker_port, INT, "LULL_BROKER_PORT", "broker-port", "-1", .min = -1,
+           .max = 65535,
+           .help = "port on 127.0.0.1 that takes events, once there is a Broker; 0: any free one, "
+                   "-1: 8085 if that is free"),
+    OPTION(struct up_options, redis, STRING, "LULL_REDIS", "redis", "", .secret = true,
+           .help = "URL of the Redis that keeps events; empty: a redis-server of its own in the "
+                   "state directory"),
+    OPTION(struct up_options, events_fsync, CHOICE, "LULL_EVENTS_FSYNC", "events-fsync", "always",
+           .choices = "always|everysec",
+           .help = "when its own redis-server brings events to the disk: before it takes them, or "
+                   "once a second (a power failure may then lose the last second)"),
     OPTION(struct up_options, detach, BOOL, NULL, "detach", "false",
            .help = "go to the background once everything is ready"),
     CLI_OUTPUT_ROW(struct up_options),

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/cli.h"
+#include "cli/guard.h"
 #include "cli/home.h"
 #include "cli/term.h"
 
@@ -93,6 +94,9 @@ int main(int argc, char **argv)
         strcmp(argv[1], "-h") == 0) {
         help(stdout);
         return 0;
+    }
+    if (strcmp(argv[1], GUARD_FLAG) == 0) {
+        return guard_run(argv + 2);
     }
     const char *name = strcmp(argv[1], "--version") == 0 ? "version" : argv[1];
     for (size_t i = 0; i < ARRAY_LEN(COMMANDS); i++) {

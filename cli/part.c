@@ -41,7 +41,8 @@ void part_init(struct part *p, const char *name, char *program, struct loop *loo
                        .data = data,
                        .notify_fd = -1,
                        .log_fd = -1};
-    p->argv[p->argc++] = program;
+    p->argc = program == NULL ? 0 : 1;
+    p->argv[0] = program;
     backoff_init(&p->backoff, BACKOFF_MIN_MS, BACKOFF_MAX_MS);
 }
 
@@ -59,9 +60,42 @@ void part_arg(struct part *p, const char *flag, const char *fmt, ...)
     p->argv[p->argc++] = strbuf_take(&text, NULL);
 }
 
+void part_program(struct part *p, char *program)
+{
+    while (p->argc > 0) {
+        free(p->argv[--p->argc]);
+        p->argv[p->argc] = NULL;
+    }
+    while (p->envc > 0) {
+        free(p->env[--p->envc]);
+    }
+    p->program = program;
+    p->argv[p->argc++] = program;
+}
+
+bool part_started(const struct part *p)
+{
+    return p->log_fd >= 0;
+}
+
+void part_env(struct part *p, const char *name, const char *fmt, ...)
+{
+    va_list ap;
+    CLEANUP(strbuf_fini) struct strbuf text;
+
+    strbuf_init(&text, 8192);
+    strbuf_appendf(&text, "%s=", name);
+    va_start(ap, fmt);
+    strbuf_vappendf(&text, fmt, ap);
+    va_end(ap);
+    REQUIRE(p->envc < PART_MAX_ENV && strbuf_ok(&text));
+    p->env[p->envc++] = strbuf_take(&text, NULL);
+}
+
 static char *part_path(const struct part *p, const char *folder, const char *suffix)
 {
-    return xasprintf("%s/%s/%s%s", p->home, folder, p->name + strlen("lull-"), suffix);
+    bool ours = strncmp(p->name, "lull-", strlen("lull-")) == 0;
+    return xasprintf("%s/%s/%s%s", p->home, folder, p->name + (ours ? strlen("lull-") : 0), suffix);
 }
 
 static int notify_open(struct part *p, struct error *err)
@@ -97,6 +131,8 @@ static void on_notify(uv_poll_t *poll, int status, int events)
         if (strncmp(text, NOTIFY_READY, strlen(NOTIFY_READY)) == 0 && p->running && !p->ready) {
             p->ready = true;
             p->cb(p, PART_READY);
+        } else if (strcmp(text, NOTIFY_BROKER) == 0 && p->running) {
+            p->cb(p, PART_ASKS);
         }
     }
 }
@@ -130,11 +166,12 @@ static char **environment_new(const struct part *p)
     while (environ[count]) {
         count++;
     }
-    char **env = xcalloc(count + 3, sizeof *env);
+    char **env = xcalloc(count + 3 + p->envc, sizeof *env);
     for (size_t i = 0; i < count; i++) {
         if (strncmp(environ[i], "KUBECONFIG=", 11) != 0 &&
             strncmp(environ[i], NOTIFY_ENV "=", strlen(NOTIFY_ENV "=")) != 0 &&
             strncmp(environ[i], LIFELINE_ENV "=", strlen(LIFELINE_ENV "=")) != 0 &&
+            strncmp(environ[i], "LULL_REDIS=", 11) != 0 &&
             strncmp(environ[i], "LULL_UP_", 8) != 0) {
             env[n++] = xstrdup(environ[i]);
         }
@@ -142,6 +179,9 @@ static char **environment_new(const struct part *p)
     CLEANUP(cleanup_free) char *socket = part_path(p, "run", ".notify.sock");
     env[n++] = xasprintf(NOTIFY_ENV "=%s", socket);
     env[n++] = xasprintf(LIFELINE_ENV "=%d", LIFELINE_FD);
+    for (unsigned i = 0; i < p->envc; i++) {
+        env[n++] = xstrdup(p->env[i]);
+    }
     return env;
 }
 
@@ -166,6 +206,7 @@ static int spawn(struct part *p, struct error *err)
     p->started_ms = loop_now_fresh_ns(p->loop) / 1000000;
     int rc = process_start(&p->process, p->loop, &o, on_exit_cb, p, err);
     p->running = rc == 0;
+    p->ready = p->running && p->ready_at_start;
     environment_free(env);
     return rc;
 }

@@ -15,11 +15,13 @@ struct part;
 enum part_event {
     PART_READY,   /* said READY=1 */
     PART_ENDED,   /* the process ended; it is started again unless part_stop was called */
+    PART_ASKS,    /* said NOTIFY_BROKER: it wants the parts for events */
     PART_STOPPED, /* ended after part_stop; nothing follows */
 };
 typedef void (*part_cb)(struct part *part, enum part_event event);
 
 #define PART_MAX_ARGS 32
+#define PART_MAX_ENV  4
 
 struct part {
     const char *name; /* "lull-local" */
@@ -28,9 +30,12 @@ struct part {
     char *program;
     char *argv[PART_MAX_ARGS]; /* owned texts */
     unsigned argc;
+    char *env[PART_MAX_ENV]; /* owned texts NAME=VALUE, beside the supervisor's own environment */
+    unsigned envc;
     int lifeline_fd; /* read end; borrowed */
     part_cb cb;
-    void *data; /* the owner's */
+    void *data;          /* the owner's */
+    bool ready_at_start; /* it does not say READY=1 */
     /* read-only for the owner */
     bool ready, stopping, running;
     unsigned restarts;
@@ -44,9 +49,16 @@ struct part {
     uint64_t started_ms;
 };
 
-/* Fills the struct; start comes with part_start. program: an absolute path; taken. */
+/* Fills the struct; start comes with part_start. program: an absolute path; taken; NULL: comes with
+ * part_program. */
 void part_init(struct part *p, const char *name, char *program, struct loop *loop, const char *home,
                int lifeline_fd, part_cb cb, void *data);
+/* Before any part_arg; taken. Arguments and environment of before are gone. */
+void part_program(struct part *p, char *program);
+/* Whether part_start was successful; it stays so while the part is restarted. */
+bool part_started(const struct part *p);
+/* A variable of its environment: copied. */
+void part_env(struct part *p, const char *name, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* "--flag", "value": copied. */
 void part_arg(struct part *p, const char *flag, const char *fmt, ...) PRINTF_LIKE(3, 4);
 MUST_CHECK int part_start(struct part *p, struct error *err);

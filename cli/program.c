@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/slice.h"
 
 char *program_find(const char *name, struct error *err)
 {
@@ -46,4 +47,34 @@ int program_become(const char *name, const char *const argv[], struct error *err
     }
     execv(program, (char *const *)(uintptr_t)argv); // which changes nothing of them
     return error_from_errno(err, errno, "cannot execute %s", program);
+}
+
+char *program_in_path(const char *name)
+{
+    const char *path = getenv("PATH");
+    CLEANUP(cleanup_free)
+    char *all = xasprintf("%s:/usr/local/bin:/usr/bin:/usr/local/sbin:/usr/sbin", path ? path : "");
+    struct slice rest = slice_str(all), folder;
+
+    while (slice_split(&rest, ':', &folder)) {
+        char *file = xasprintf("%.*s/%s", SLICE_FMT(folder), name);
+        if (folder.len > 0 && folder.ptr[0] == '/' && access(file, X_OK) == 0) {
+            return file;
+        }
+        free(file);
+    }
+    return NULL;
+}
+
+char *program_self(struct error *err)
+{
+    char self[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+
+    if (n < 0) {
+        error_from_errno(err, errno, "cannot find this program");
+        return NULL;
+    }
+    self[n] = '\0';
+    return xstrdup(self);
 }

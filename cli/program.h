@@ -13,3 +13,9 @@ char *program_find(const char *name, struct error *err);
 /* Runs it in our place with these arguments (NULL-terminated, argv[0] included); returns only on
  * failure. */
 MUST_CHECK int program_become(const char *name, const char *const argv[], struct error *err);
+
+/* The first executable file of this name in PATH, or where servers usually are. New memory; NULL:
+ * there is none. */
+char *program_in_path(const char *name);
+/* This very program. New memory; NULL: err says why not. */
+char *program_self(struct error *err);

@@ -7,16 +7,13 @@
 // last of them is waited for.
 #include "cli/supervisor.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -28,8 +25,10 @@
 #include "loop/signals.h"
 #include "json/jparse.h"
 #include "serving/names.h"
+#include "cli/broker_parts.h"
 #include "cli/leftovers.h"
 #include "cli/part.h"
+#include "cli/port.h"
 #include "cli/program.h"
 #include "cli/runtime_dir.h"
 
@@ -40,12 +39,13 @@
 #define LEFT_MS    5000 // for what an earlier Lull, that was killed, left running
 #define LOCK_TRIES 20
 
-enum { LOCAL, CONTROLLER, AUTOSCALER, ACTIVATOR, PARTS };
-static const char *const NAMES[PARTS] = {"lull-local", "lull-controller", "lull-autoscaler",
-                                         "lull-activator"};
+// Those from CORE on are started when somebody needs them (cli/broker_parts.h).
+enum { LOCAL, CONTROLLER, AUTOSCALER, ACTIVATOR, CORE, REDIS = CORE, BROKER, PARTS };
+static const char *const NAMES[PARTS] = {"lull-local",     "lull-controller", "lull-autoscaler",
+                                         "lull-activator", "redis-server",    "lull-broker"};
 // Which parts each stage of the stop ends, first to last.
-static const unsigned STAGES[] = {1u << ACTIVATOR, 1u << CONTROLLER | 1u << AUTOSCALER,
-                                  1u << LOCAL};
+static const unsigned STAGES[] = {1u << BROKER, 1u << ACTIVATOR,
+                                  1u << CONTROLLER | 1u << AUTOSCALER | 1u << REDIS, 1u << LOCAL};
 
 struct supervisor {
     struct cli *cli;
@@ -55,6 +55,7 @@ struct supervisor {
     unsigned ports[4];
     char *libexec;
     struct part parts[PARTS];
+    struct broker_parts broker;
     struct signals signals;
     uv_signal_t child;
     struct timer deadline, trim;
@@ -88,6 +89,9 @@ static void up_json_write(struct supervisor *s)
 
     for (int i = 0; i < PARTS; i++) {
         const struct part *p = &s->parts[i];
+        if (i >= CORE && !part_started(p)) {
+            continue;
+        }
         json_array_append_new(parts, json_pack("{s:s, s:i, s:b, s:i}", "name", p->name, "pid",
                                                (int)part_pid(p), "ready", p->ready, "restarts",
                                                (int)p->restarts));
@@ -189,7 +193,7 @@ static void on_deadline(struct timer *timer)
         kill_all(s);
         return;
     }
-    for (int i = 0; i < PARTS; i++) {
+    for (int i = 0; i < CORE; i++) {
         if (!s->parts[i].ready) {
             CLEANUP(cleanup_free) char *line = part_log_tail(&s->parts[i]);
             start_failed(s, "%s is not ready after %d s: %s", NAMES[i], START_MS / 1000, line);
@@ -200,7 +204,7 @@ static void on_deadline(struct timer *timer)
 
 static bool all_ready(const struct supervisor *s)
 {
-    for (int i = 0; i < PARTS; i++) {
+    for (int i = 0; i < CORE; i++) {
         if (!s->parts[i].ready) {
             return false;
         }
@@ -212,7 +216,7 @@ static void others_start(struct supervisor *s)
 {
     struct error err;
 
-    for (int i = CONTROLLER; i < PARTS; i++) {
+    for (int i = CONTROLLER; i < CORE; i++) {
         if (part_start(&s->parts[i], &err) < 0) {
             start_failed(s, "%s", err.msg);
             return;
@@ -224,7 +228,11 @@ static void on_part(struct part *p, enum part_event event)
 {
     struct supervisor *s = p->data;
 
-    if (event == PART_READY) {
+    if (event == PART_ASKS) {
+        if (s->stage < 0) {
+            broker_parts_want(&s->broker);
+        }
+    } else if (event == PART_READY) {
         LOG_INFO("ready", LOG_STR("part", p->name), LOG_INT("pid", part_pid(p)));
         if (p == &s->parts[LOCAL] && s->parts[CONTROLLER].notify_fd < 0 && s->stage < 0) {
             others_start(s);
@@ -233,11 +241,14 @@ static void on_part(struct part *p, enum part_event event)
         CLEANUP(cleanup_free) char *line = part_log_tail(p);
         LOG_WARN("a part ended", LOG_STR("part", p->name), LOG_STR("how", p->end),
                  LOG_STR("last line", line));
-        if (!s->told) {
+        if (!s->told && p < &s->parts[CORE]) {
             start_failed(s, "%s ended at its start (%s): %s", p->name, p->end, line);
         }
     }
     if (s->stage < 0) {
+        if (p >= &s->parts[CORE]) {
+            broker_parts_event(&s->broker, p, event);
+        }
         up_json_write(s);
     }
     if (!s->told && all_ready(s)) {
@@ -331,32 +342,6 @@ static int lock_take(struct supervisor *s, struct error *err)
     return rc;
 }
 
-// Finds out now, in words, what would otherwise be a part's end. 0 asks for any free port.
-static int port_check(unsigned *port, const char *flag, struct error *err)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons((uint16_t)*port),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof address;
-    int on = 1;
-    CLEANUP(cleanup_close) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    if (fd < 0) {
-        return error_from_errno(err, errno, "socket");
-    }
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (bind(fd, (struct sockaddr *)&address, len) != 0 || listen(fd, 1) != 0) {
-        return error_set(
-            err, ERR_IN_USE,
-            "port %u on 127.0.0.1 cannot be used (%s): stop what listens there, or choose "
-            "another with %s",
-            *port, strerror(errno), flag);
-    }
-    getsockname(fd, (struct sockaddr *)&address, &len);
-    *port = ntohs(address.sin_port);
-    return 0;
-}
-
 static int ports_check(struct supervisor *s, struct error *err)
 {
     const struct up_options *o = s->options;
@@ -401,7 +386,7 @@ static void args_add(struct supervisor *s)
     struct part *local = &s->parts[LOCAL], *activator = &s->parts[ACTIVATOR];
     struct part *autoscaler = &s->parts[AUTOSCALER];
 
-    for (int i = 0; i < PARTS; i++) {
+    for (int i = 0; i < CORE; i++) {
         part_arg(&s->parts[i], "--admin-listen", "unix:%s/run/%s.admin.sock", home,
                  NAMES[i] + strlen("lull-"));
         if (i != LOCAL) {
@@ -429,6 +414,26 @@ static void args_add(struct supervisor *s)
     part_arg(autoscaler, "--link-listen", "unix:%s/run/autoscaler.sock", home);
     part_arg(autoscaler, "--pod-address", "unix");
     part_arg(autoscaler, "--traffic-log", "%s/traffic.log", home);
+    part_arg(&s->parts[CONTROLLER], "--broker-state", "%s/run/broker.json", home);
+}
+
+static void broker_init(struct supervisor *s)
+{
+    const struct up_options *o = s->options;
+    for (int i = CORE; i < PARTS; i++) {
+        part_init(&s->parts[i], NAMES[i], NULL, &s->cli->loop, s->cli->home, s->lifeline[0],
+                  on_part, s);
+    }
+    s->parts[REDIS].ready_at_start = true;
+    s->broker =
+        (struct broker_parts){.home = s->cli->home,
+                              .redis = o->redis,
+                              .fsync = o->events_fsync == UP_FSYNC_ALWAYS ? "always" : "everysec",
+                              .port = o->broker_port,
+                              .local_port = s->ports[1],
+                              .api_port = s->ports[2],
+                              .redis_part = &s->parts[REDIS],
+                              .broker_part = &s->parts[BROKER]};
 }
 
 static int prepare(struct supervisor *s, struct error *err)
@@ -447,7 +452,7 @@ static int prepare(struct supervisor *s, struct error *err)
     if (rc == 0 && pipe2(s->lifeline, O_CLOEXEC) != 0) {
         rc = error_from_errno(err, errno, "pipe");
     }
-    for (int i = 0; rc == 0 && i < PARTS; i++) {
+    for (int i = 0; rc == 0 && i < CORE; i++) {
         char *program = program_find(NAMES[i], err);
         if (!program) {
             return ERR_NOT_FOUND;
@@ -457,6 +462,7 @@ static int prepare(struct supervisor *s, struct error *err)
     }
     if (rc == 0) {
         args_add(s);
+        broker_init(s);
     }
     return rc;
 }

@@ -10,9 +10,13 @@
 
 #include "cli/cli.h"
 
+enum up_fsync { UP_FSYNC_ALWAYS, UP_FSYNC_EVERYSEC };
+
 struct up_options {
     struct cli_common common;
-    int64_t port, local_port, api_port, tls_port, max_replicas;
+    int64_t port, local_port, api_port, tls_port, max_replicas, broker_port;
+    char *redis;
+    int events_fsync; /* enum up_fsync */
     uint64_t max_memory;
     bool detach;
 };

@@ -39,6 +39,13 @@ static const struct option_row rows[] = {
     OPTION(struct controller_config, certificate_check_ms, DURATION_MS, "LULL_CERTIFICATE_CHECK",
            "certificate-check", "10s", .min = 500, .max = 86400000,
            .help = "so often the Secrets that certificates come from are read again"),
+    OPTION(struct controller_config, broker_ingress, STRING, "LULL_BROKER_INGRESS",
+           "broker-ingress", "",
+           .help = "URL of lull-broker, below which each Broker has its address; empty: "
+                   "--broker-state says it"),
+    OPTION(struct controller_config, broker_state, STRING, "LULL_BROKER_STATE", "broker-state", "",
+           .help = "file in which the supervisor says where lull-broker is (one machine); empty: "
+                   "there is none"),
     OPTION(struct controller_config, lease, STRING, "LULL_LEASE", "lease", "",
            .help = "Lease of the system namespace by which one of several replicas leads; empty: "
                    "this one leads (one machine)"),

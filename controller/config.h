@@ -17,6 +17,8 @@ struct controller_config {
     uint64_t webhook_drain_ms;
     char *certificate_namespace;
     uint64_t certificate_check_ms;
+    char *broker_ingress;
+    char *broker_state;
     char *lease;
     uint64_t lease_duration_ms;
 };

@@ -237,6 +237,12 @@ static void ask_tls_secret(void *arg, const char *ns, const char *name, struct t
     tls_secrets_ask(c->tls_secrets, ns, name, out);
 }
 
+static void ask_broker(void *arg, struct broker_ingress *out)
+{
+    struct controller *c = CONTAINER_OF(arg, struct controller, objects);
+    broker_part_ask(&c->broker, out);
+}
+
 static struct reconcile_env env_of(struct controller *c, char now[static CLOCK_RFC3339_MAX])
 {
     struct reconcile_env env = {
@@ -248,6 +254,7 @@ static struct reconcile_env env_of(struct controller *c, char now[static CLOCK_R
         .revisions_of = objects_revisions_of,
         .digests = c->resolver == NULL ? NULL : ask_digests,
         .tls_secret = c->tls_secrets == NULL ? NULL : ask_tls_secret,
+        .broker_ingress = ask_broker,
         .gateway = objects_knows(&c->objects, gateway_kind(&c->settings)),
         .arg = &c->objects,
     };
@@ -294,6 +301,12 @@ static void reconcile(const struct reconcile_env *env, enum kind_id kind, const 
         break;
     case KIND_DOMAINMAPPING:
         reconcile_domain_mapping(env, object, plan);
+        break;
+    case KIND_BROKER:
+        reconcile_broker(env, object, plan);
+        break;
+    case KIND_TRIGGER:
+        reconcile_trigger(env, object, plan);
         break;
     case KIND_CLUSTERDOMAINCLAIM:
         reconcile_domain_claim(env, object, plan);
@@ -564,6 +577,9 @@ static void on_link_check(struct timer *timer)
     }
     c->link_lost = lost;
     check_gateway(c);
+    if (objects_count(&c->objects, KIND_BROKER) > 0 && broker_part_changed(&c->broker)) {
+        objects_each(&c->objects, KIND_BROKER);
+    }
     give_back(c);
 }
 
@@ -654,6 +670,8 @@ static int start_api(struct controller *c, struct error *err)
     timer_start_every(&c->link, LINK_CHECK_MS);
     timer_init(&c->drain, c->loop, on_drained, c);
     start_tls_secrets(c);
+    c->broker =
+        (struct broker_part){.url = c->config->broker_ingress, .file = c->config->broker_state};
     rc = objects_start(&c->objects, c->client, c->settings.sidecar_image[0] != '\0', &c->settings,
                        &events, err);
     rc = rc < 0 ? rc : start_resolver(c, err);

@@ -13,6 +13,7 @@
 #include "loop/timer.h"
 #include "http/admin.h"
 #include "kube/elector.h"
+#include "controller/broker_part.h"
 #include "controller/config.h"
 #include "controller/expect.h"
 #include "controller/objects.h"
@@ -46,6 +47,7 @@ struct controller {
     struct webhook webhook;    /* only with an address to listen at */
     struct resolver *resolver; /* NULL: images stay as they are (one machine) */
     struct tls_secrets *tls_secrets; /* NULL: the ingress does not speak TLS */
+    struct broker_part broker;       /* where events go in */
     struct elector *elector;         /* NULL: no lease, we lead */
     struct timer drain;              /* after SIGTERM, until the webhook may go */
     uint64_t away_since_ms;          /* since when no write was answered, if one was not; else 0 */

@@ -13,8 +13,10 @@
 #include "json/jget.h"
 #include "json/jparse.h"
 #include "controller/conditions.h"
+#include "controller/destination.h"
 #include "controller/meta.h"
 #include "controller/object_sample.h"
+#include "eventing/names.h"
 
 enum { OBJECT_TEXT_MAX = 2 << 20, SCRATCH_KEPT = 64 << 10 };
 
@@ -171,6 +173,48 @@ static void read_age(const json_t *object, struct revision_kept *r)
     r->keep = strcasecmp(meta_annotation(object, ANNOTATION_NO_GC), "true") == 0;
 }
 
+void kept_need_text(enum kind_id kind, const char *ns, const char *name,
+                    char out[static NEED_TEXT_MAX])
+{
+    snprintf(out, NEED_TEXT_MAX, "%d/%.253s/%.253s", (int)kind, ns, name);
+}
+
+static void add_need(char **needs, size_t *count, enum kind_id kind, const char *ns,
+                     const char *name)
+{
+    char text[NEED_TEXT_MAX];
+    if (kind != KIND_COUNT && name[0] != '\0') {
+        kept_need_text(kind, ns, name, text);
+        needs[(*count)++] = xstrdup(text);
+    }
+}
+
+static void add_need_of(char **needs, size_t *count, const json_t *ref, const char *own_ns)
+{
+    const char *ns = jpeek_cstr(ref, "namespace");
+    add_need(needs, count, destination_kind(ref), ns[0] == '\0' ? own_ns : ns,
+             jpeek_cstr(ref, "name"));
+}
+
+/* What the status of a Broker or Trigger depends on. */
+static char **needs_of(const json_t *object, enum kind_id kind)
+{
+    enum { NEEDS_MAX = 5 };
+    char **needs = xcalloc(NEEDS_MAX, sizeof(*needs));
+    const char *ns = meta_ns(object);
+    size_t count = 0;
+    add_need_of(needs, &count, jpeek_obj(object, "spec.delivery.deadLetterSink.ref"), ns);
+    if (kind == KIND_TRIGGER) {
+        CLEANUP(jfree) json_t *ref = NULL;
+        add_need(needs, &count, KIND_BROKER, ns, jpeek_cstr(object, "spec.broker"));
+        add_need_of(needs, &count, jpeek_obj(object, "spec.subscriber.ref"), ns);
+        (void)!jparse_object(slice_str(meta_annotation(object, ANNOTATION_DEPENDENCY)),
+                             OBJECT_TEXT_MAX, &ref, NULL);
+        add_need_of(needs, &count, ref, ns);
+    }
+    return needs;
+}
+
 /* Empty; its memory stays, but for that of an object which is much larger than others. */
 static struct strbuf *scratch(struct keeper *k)
 {
@@ -209,6 +253,8 @@ int kept_read(struct keeper *k, enum kind_id kind, const json_t *object, struct 
     }
     if (kind == KIND_REVISION) {
         read_age(object, CONTAINER_OF(kept, struct revision_kept, kept));
+    } else if (kind == KIND_BROKER || kind == KIND_TRIGGER) {
+        kept->needs = needs_of(object, kind);
     } else if (kind == KIND_DOMAINMAPPING) {
         kept->target = xstrdup(jpeek_cstr(object, "spec.ref.name"));
     } else if (is_gateway(kind)) {
@@ -243,4 +289,5 @@ void kept_release(struct kept *kept)
     free(kept->target);
     names_free(kept->revisions);
     names_free(kept->follows);
+    names_free(kept->needs);
 }

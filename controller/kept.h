@@ -11,6 +11,7 @@
 
 #include "base/pack.h"
 #include "serving/kinds.h"
+#include "serving/names.h"
 
 /* What is kept of an object (all kinds but Pod). */
 struct kept {
@@ -22,6 +23,7 @@ struct kept {
     /* Of a Route the Revisions that spec and status name, of a Configuration the latest ones. */
     char **revisions; /* NULL ends; NULL: none */
     char **follows;   /* Routes: Configurations whose latest revision it follows */
+    char **needs;     /* Brokers, Triggers: what they name, as kept_need_text has it; NULL ends */
     char *target;     /* DomainMappings: the name in spec.ref; ClusterDomainClaims: the namespace;
                     objects for another     gateway: that of the owner */
 };
@@ -48,6 +50,11 @@ size_t kept_size(enum kind_id kind);
 /* Members that are left out anyway, where there is much of them, for a cache of any kind (Pods
  * too): NULL-ended paths. */
 const char *const *kept_without(enum kind_id kind);
+
+/* "KIND/NAMESPACE/NAME" of an object that another one needs, or of that one; KIND is its number. */
+enum { NEED_TEXT_MAX = 2 * OBJECT_BUF + 16 };
+void kept_need_text(enum kind_id kind, const char *ns, const char *name,
+                    char out[static NEED_TEXT_MAX]);
 
 /* kept: zeroed, of kept_size(kind); kept_release it, unless this fails. ERR_TOO_BIG. */
 MUST_CHECK int kept_read(struct keeper *k, enum kind_id kind, const json_t *object,

@@ -6,6 +6,8 @@
  */
 #include "controller/objects.h"
 
+#include <stdlib.h>
+
 #include "base/mem.h"
 #include "json/jget.h"
 #include "json/jparse.h"
@@ -18,10 +20,21 @@ struct pod_kept {
 };
 
 static const enum kind_id watched[] = {
-    KIND_CONFIGMAP,    KIND_SERVICE,       KIND_CONFIGURATION,      KIND_REVISION,
-    KIND_ROUTE,        KIND_PODAUTOSCALER, KIND_DEPLOYMENT,         KIND_POD,
-    KIND_CORE_SERVICE, KIND_DOMAINMAPPING, KIND_CLUSTERDOMAINCLAIM, KIND_HPA,
+    KIND_CONFIGMAP,
+    KIND_SERVICE,
+    KIND_CONFIGURATION,
+    KIND_REVISION,
+    KIND_ROUTE,
+    KIND_PODAUTOSCALER,
+    KIND_DEPLOYMENT,
+    KIND_POD,
+    KIND_CORE_SERVICE,
+    KIND_DOMAINMAPPING,
+    KIND_CLUSTERDOMAINCLAIM,
+    KIND_HPA,
     KIND_SECRET,
+    KIND_BROKER,
+    KIND_TRIGGER,
 };
 
 /* Not all are watched everywhere; the cache of one that is not stays NULL. Secrets are those of the
@@ -149,6 +162,36 @@ static void mapping_key(void *arg, const char *ns, const char *from)
     key(arg, KIND_DOMAINMAPPING, ns, from);
 }
 
+/* from: who needs it. */
+static void need_key(void *arg, const char *ns, const char *from)
+{
+    char copy[NEED_TEXT_MAX];
+    (void)ns;
+    (void)slice_copy(slice_str(from), copy, sizeof(copy));
+    char *from_ns = strchr(copy, '/');
+    char *name = from_ns == NULL ? NULL : strchr(from_ns + 1, '/');
+    if (name != NULL) {
+        *from_ns = *name = '\0';
+        key(arg, (enum kind_id)strtol(copy, NULL, 10), from_ns + 1, name + 1);
+    }
+}
+
+/* Brings the index up to date, and names those that need what has changed. */
+static void needs_changed(const struct objects_cache_arg *ca, const struct kube_entry *entry,
+                          const struct kept *old, const struct kept *now)
+{
+    char self[NEED_TEXT_MAX];
+    struct ref_index *index = &ca->o->needed_by;
+    kept_need_text(ca->kind, entry->ns, entry->name, self);
+    for (char **need = old == NULL ? NULL : old->needs; need != NULL && *need != NULL; need++) {
+        ref_index_remove(index, "", *need, self);
+    }
+    for (char **need = now == NULL ? NULL : now->needs; need != NULL && *need != NULL; need++) {
+        ref_index_add(index, "", *need, self);
+    }
+    ref_index_each(index, "", self, need_key, ca->o);
+}
+
 static const enum kind_id gateways[] = {KIND_INGRESS, KIND_HTTPROUTE};
 
 /* An object for another gateway, by the host. */
@@ -261,7 +304,8 @@ static void config_changed(struct objects *o, const struct kube_entry *entry,
 static bool is_ours(enum kind_id kind)
 {
     return kind == KIND_SERVICE || kind == KIND_CONFIGURATION || kind == KIND_REVISION ||
-           kind == KIND_ROUTE || kind == KIND_DOMAINMAPPING;
+           kind == KIND_ROUTE || kind == KIND_DOMAINMAPPING || kind == KIND_BROKER ||
+           kind == KIND_TRIGGER;
 }
 
 /* old and now: NULL when there is none. */
@@ -285,6 +329,7 @@ static void changed(const struct objects_cache_arg *ca, const struct kube_entry 
         return;
     }
     refs_changed(ca, entry, old, now);
+    needs_changed(ca, entry, old, now);
     if (ca->kind == KIND_DOMAINMAPPING || ca->kind == KIND_REVISION) {
         void (*index)(struct objects *, const struct kube_entry *, const struct kept *, bool) =
             ca->kind == KIND_REVISION ? index_revision : index_mapping;
@@ -398,7 +443,7 @@ static int cache_start(struct objects *o, enum kind_id kind, struct error *err)
                           : is_gateway(kind)    ? LABEL_GATEWAY
                                                 : NULL,
         .without = kept_without(kind),
-        .optional = kind == KIND_HPA,
+        .optional = kind == KIND_HPA || kind == KIND_BROKER || kind == KIND_TRIGGER,
         .value_size = kind == KIND_POD ? sizeof(struct pod_kept) : kept_size(kind),
         .project = project,
         .release = release,
@@ -425,6 +470,7 @@ int objects_start(struct objects *o, struct kube_client *client, bool cluster,
     ref_index_init(&o->revisions_by_owner);
     ref_index_init(&o->mappings_by_target);
     ref_index_init(&o->mappings_by_domain);
+    ref_index_init(&o->needed_by);
     ref_index_init(&o->gateways_by_owner);
     for (size_t i = 0; i < ARRAY_LEN(watched); i++) {
         o->n_unsynced += is_watched(o, watched[i]);
@@ -477,6 +523,7 @@ static void on_closed(void *arg)
     ref_index_fini(&o->revisions_by_owner);
     ref_index_fini(&o->mappings_by_target);
     ref_index_fini(&o->mappings_by_domain);
+    ref_index_fini(&o->needed_by);
     ref_index_fini(&o->gateways_by_owner);
     keeper_fini(&o->keeper);
     o->close_cb(o->close_arg);

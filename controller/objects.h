@@ -44,6 +44,7 @@ struct objects {
     struct ref_index revisions_by_owner; /* Configuration ← Revisions */
     struct ref_index mappings_by_target; /* Route ← DomainMappings that lead to it */
     struct ref_index mappings_by_domain; /* domain ← namespaces with a DomainMapping of that name */
+    struct ref_index needed_by; /* what Brokers and Triggers name ← they, by kept_need_text */
     struct ref_index gateways_by_owner; /* Route ← hosts with an object of another gateway */
     bool at_rest;                       /* the change that is under way: see on_key */
     bool cluster;                       /* kinds that only a cluster has are watched too */

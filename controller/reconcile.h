@@ -11,6 +11,7 @@
 #include <jansson.h>
 
 #include "base/strbuf.h"
+#include "controller/broker_part.h"
 #include "controller/plan.h"
 #include "controller/settings.h"
 
@@ -94,6 +95,7 @@ struct reconcile_env {
     void (*digests)(void *arg, const json_t *revision, struct digests *out);
     /* NULL: the ingress does not speak TLS. Begins reading it, and says what is known. */
     void (*tls_secret)(void *arg, const char *ns, const char *name, struct tls_secret *out);
+    void (*broker_ingress)(void *arg, struct broker_ingress *out);
     enum kind_id
         gateway; /* the kind that is known of another gateway's objects; KIND_COUNT: none */
     void *arg;
@@ -115,6 +117,10 @@ void reconcile_domain_mapping(const struct reconcile_env *env, const json_t *map
                               struct plan *plan);
 void reconcile_domain_claim(const struct reconcile_env *env, const json_t *claim,
                             struct plan *plan);
+
+/* broker.c, trigger.c */
+void reconcile_broker(const struct reconcile_env *env, const json_t *broker, struct plan *plan);
+void reconcile_trigger(const struct reconcile_env *env, const json_t *trigger, struct plan *plan);
 
 /* certificates.c: a copy of a certificate that nobody wants goes; those that config-network lists
  * are made. */

@@ -244,7 +244,17 @@ static void run(const struct reconcile_env *env, enum kind_id kind, const json_t
         reconcile_revision(env, object, plan);
     } else if (kind == KIND_ROUTE) {
         reconcile_route(env, object, plan);
+    } else if (kind == KIND_BROKER) {
+        reconcile_broker(env, object, plan);
+    } else if (kind == KIND_TRIGGER) {
+        reconcile_trigger(env, object, plan);
     }
+}
+
+static void env_broker(void *arg, struct broker_ingress *out)
+{
+    const struct world *w = arg;
+    *out = w->broker;
 }
 
 static struct reconcile_env env_of(struct world *w)
@@ -255,6 +265,7 @@ static struct reconcile_env env_of(struct world *w)
                                   .get = env_get,
                                   .replicas = env_replicas,
                                   .refs = env_refs,
+                                  .broker_ingress = env_broker,
                                   .arg = w};
 }
 

@@ -20,6 +20,7 @@ struct world {
     struct replicas replicas; /* of every revision but those named in `broken` */
     const char *broken;       /* this revision has the trouble instead */
     struct replicas broken_replicas;
+    struct broker_ingress broker; /* where events go in */
     const char *refused; /* the API does not take a Revision of this name; NULL: it takes all */
     size_t writes;       /* operations applied so far */
     size_t max_writes;   /* later ones are lost, as if the controller had been killed */

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Happy path: programs found, port chosen, redis-server and lull-broker started, READY=1 of the
+// latter: the file says ready. Failure modes: a program is not installed, a port is taken, a part
+// ends again and again: the file says what and what to do; asked again, it is tried again.
+#include "cli/broker_parts.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "json/jparse.h"
+#include "cli/guard.h"
+#include "cli/port.h"
+#include "cli/program.h"
+
+#define USUAL_PORT 8085
+
+static void say(const struct broker_parts *b, const char *state, const char *message)
+{
+    struct error err;
+    CLEANUP(cleanup_free) char *path = fs_join(b->home, "run/broker.json");
+    CLEANUP(cleanup_free) char *url = xasprintf("http://127.0.0.1:%u", b->chosen);
+    CLEANUP(jfree)
+    json_t *file = json_pack("{s:s,s:s,s:s}", "state", state, "url", b->chosen == 0 ? "" : url,
+                             "message", message);
+    CLEANUP(cleanup_free) char *text = jdump_str(file);
+
+    if (fs_write_atomic(path, slice_str(text), 0600, &err) < 0) {
+        LOG_WARN("cannot write broker.json", LOG_ERR(&err));
+    }
+}
+
+static int choose_port(struct broker_parts *b, struct error *err)
+{
+    unsigned port = b->chosen != 0 ? b->chosen : b->port < 0 ? USUAL_PORT : (unsigned)b->port;
+    int rc = port_check(&port, "--broker-port", err);
+
+    if (rc < 0 && b->port < 0) {
+        port = 0;
+        rc = port_check(&port, "--broker-port", err);
+    }
+    if (rc == 0) {
+        b->chosen = port;
+    }
+    return rc;
+}
+
+// Quoted as redis-server's configuration has it.
+static void conf_text(struct strbuf *out, const char *key, const char *folder, const char *name)
+{
+    (void)strbuf_appendf(out, "%s \"", key);
+    for (const char *at = folder; *at != '\0'; at++) {
+        (void)strbuf_appendf(out, *at == '"' || *at == '\\' ? "\\%c" : "%c", *at);
+    }
+    (void)strbuf_appendf(out, "%s\"\n", name);
+}
+
+static int conf_write(const struct broker_parts *b, const char *path, struct error *err)
+{
+    CLEANUP(strbuf_fini) struct strbuf conf;
+
+    strbuf_init(&conf, 16384);
+    (void)strbuf_append_str(&conf,
+                            "# Made by lull up at each start.\nport 0\nunixsocketperm 600\n");
+    conf_text(&conf, "unixsocket", b->home, "/run/redis.sock");
+    conf_text(&conf, "dir", b->home, "/events");
+    (void)strbuf_appendf(&conf,
+                         "appendonly yes\nappendfsync %s\nsave \"\"\ndatabases 1\n"
+                         "maxmemory-policy noeviction\ndaemonize no\nsupervised no\n",
+                         b->fsync);
+    return fs_write_atomic(path, strbuf_slice(&conf), 0600, err);
+}
+
+static int start_redis(struct broker_parts *b, struct error *err)
+{
+    struct part *p = b->redis_part;
+    CLEANUP(cleanup_free) char *server = program_in_path("redis-server");
+    CLEANUP(cleanup_free) char *folder = fs_join(b->home, "events");
+    CLEANUP(cleanup_free) char *conf = fs_join(b->home, "run/redis.conf");
+
+    if (b->redis[0] != '\0' || part_started(p)) {
+        return 0; // somebody else's; or it runs, or is being started again
+    }
+    if (!server) {
+        return error_set(
+            err, ERR_NOT_FOUND,
+            "Events need redis-server (7 or newer), which is not installed here: apt "
+            "install redis-server, or stop Lull and start it with lull up --redis URL");
+    }
+    int rc = fs_mkdir_p(folder, 0700, err);
+    rc = rc ? rc : conf_write(b, conf, err);
+    char *self = rc < 0 ? NULL : program_self(err);
+    if (!self) {
+        return err->code;
+    }
+    part_program(p, self);
+    part_arg(p, GUARD_FLAG, "%s/lock", folder);
+    part_arg(p, server, "%s", conf);
+    return part_start(p, err);
+}
+
+static int start_broker(struct broker_parts *b, struct error *err)
+{
+    struct part *p = b->broker_part;
+
+    if (part_started(p)) {
+        return 0;
+    }
+    char *program = program_find(p->name, err);
+    if (!program) {
+        return ERR_NOT_FOUND;
+    }
+    part_program(p, program);
+    part_arg(p, "--listen", "127.0.0.1:%u", b->chosen);
+    part_arg(p, "--admin-listen", "unix:%s/run/broker.admin.sock", b->home);
+    part_arg(p, "--kubeconfig", "%s/kubeconfig", b->home);
+    part_arg(p, "--local-gateway", "127.0.0.1:%u", b->local_port);
+    part_arg(p, "--refuse-ports", "%u", b->api_port);
+    part_arg(p, "--name", "local");
+    if (b->redis[0] == '\0') {
+        part_env(p, "LULL_REDIS", "unix:%s/run/redis.sock", b->home);
+    } else {
+        part_env(p, "LULL_REDIS", "%s", b->redis);
+    }
+    return part_start(p, err);
+}
+
+void broker_parts_want(struct broker_parts *b)
+{
+    struct error err;
+
+    if (part_started(b->broker_part)) {
+        return;
+    }
+    say(b, "starting", "");
+    int rc = choose_port(b, &err);
+    rc = rc ? rc : start_redis(b, &err);
+    rc = rc ? rc : start_broker(b, &err);
+    if (rc < 0) {
+        say(b, "failed", err.msg);
+        LOG_WARN("events cannot be taken", LOG_ERR(&err));
+    }
+}
+
+void broker_parts_event(struct broker_parts *b, const struct part *part, enum part_event event)
+{
+    if (event == PART_READY && part == b->broker_part) {
+        say(b, "ready", "");
+    } else if (event == PART_ENDED && !part->stopping) {
+        CLEANUP(cleanup_free) char *line = part_log_tail(part);
+        CLEANUP(cleanup_free)
+        char *message =
+            xasprintf("%s ended (%s) and is started again: %s", part->name, part->end, line);
+        if (part == b->broker_part || !b->broker_part->ready) {
+            say(b, "failed", message);
+        }
+    }
+}
