@@ -128,6 +128,13 @@ static int start_broker(struct broker_parts *b, struct error *err)
     return part_start(p, err);
 }
 
+void broker_parts_init(struct broker_parts *b)
+{
+    CLEANUP(cleanup_free) char *path = fs_join(b->home, "run/broker.json");
+
+    unlink(path); // of an earlier run
+}
+
 void broker_parts_want(struct broker_parts *b)
 {
     struct error err;

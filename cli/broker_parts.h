@@ -20,6 +20,8 @@ struct broker_parts {
     unsigned chosen;                       /* private: the ingress' port; 0: not chosen yet */
 };
 
+/* The fields are set; before any other part starts. */
+void broker_parts_init(struct broker_parts *b);
 /* Starts what does not run yet. */
 void broker_parts_want(struct broker_parts *b);
 /* Of one of the two. */

@@ -257,6 +257,8 @@ static void on_restart(struct timer *timer)
     if (spawn(p, &err) < 0) {
         LOG_ERROR("cannot start a part again", LOG_STR("part", p->name), LOG_ERR(&err));
         process_close(&p->process, on_process_closed);
+    } else if (p->ready) { // it will not say so
+        p->cb(p, PART_READY);
     }
 }
 

@@ -434,6 +434,7 @@ static void broker_init(struct supervisor *s)
                               .api_port = s->ports[2],
                               .redis_part = &s->parts[REDIS],
                               .broker_part = &s->parts[BROKER]};
+    broker_parts_init(&s->broker);
 }
 
 static int prepare(struct supervisor *s, struct error *err)
