@@ -445,7 +445,8 @@ static void on_read(void *arg, const struct redisReply *reply, const struct erro
         r->more = r->more || r->scanning;
         r->scanning = false;
     } else if (!t->gone) {
-        r->more = r->more || n >= t->asked;
+        t->behind = n >= t->asked;
+        r->more = r->more || t->behind;
         for (size_t i = 0; i < n; i++) {
             take_reference(t, redis_reply_at(entries, i));
         }
@@ -469,8 +470,9 @@ static unsigned room_of(const struct trigger *t)
         most = 1;
     }
     unsigned room = t->n_deliveries < most ? most - t->n_deliveries : 0;
-    /* A quarter at least, so that one question brings several. */
-    return room * 4 < most && t->n_deliveries > 0 ? 0 : room < READ_MAX ? room : READ_MAX;
+    /* While there is a backlog a quarter at least, so that one question brings several. */
+    bool wait = t->behind && room * 4 < most && t->n_deliveries > 0;
+    return wait ? 0 : room < READ_MAX ? room : READ_MAX;
 }
 
 void trigger_read(struct trigger *t)

@@ -125,6 +125,7 @@ struct trigger {
     struct list deliveries; /* struct delivery, in the order in which they were read */
     unsigned n_deliveries;
     unsigned asked; /* of the reading under way */
+    bool behind;    /* the last reading brought all that was asked for */
     uint64_t poll_ms;
     /* settle.c */
     struct list settling; /* struct delivery: wants to tell Redis */

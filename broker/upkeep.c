@@ -428,6 +428,7 @@ static void tick_trigger(struct trigger *t, uint64_t now_ms, bool second)
     bool active = t->n_deliveries > 0 || t->backlog > 0 || t->retries > 0;
     if (t->n_deliveries > 0) {
         trigger_check_time(t);
+        t->behind = false; /* slow sinks must not keep the last quarter idle */
         trigger_dirty(t);
     }
     if (now_ms >= t->due_ms) {

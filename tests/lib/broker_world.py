@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A real lull-broker with a real redis-server, an API that a test controls, and sinks that do as they are told."""
+import contextlib
 import http.client
 import http.server
 import json
@@ -19,10 +20,21 @@ class Sink:
     def __init__(self, answer=None, port=0):
         self.events, self.lock, self.answer = [], threading.Lock(), answer or (lambda event: (204, {}, b""))
         self.running = self.most = 0
+        self.connections = set()
         sink = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def setup(self):
+                super().setup()
+                with sink.lock:
+                    sink.connections.add(self.connection)
+
+            def finish(self):
+                with sink.lock:
+                    sink.connections.discard(self.connection)
+                super().finish()
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -69,8 +81,13 @@ class Sink:
             return [e.get("ce-id") for e in self.events]
 
     def close(self):
+        """Its connections end too, as those of a process that is killed."""
         self.server.shutdown()
         self.server.server_close()
+        with self.lock:
+            for connection in self.connections:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
 
 
 class Redis:

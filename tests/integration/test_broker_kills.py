@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nothing that was acknowledged is lost: brokers, redis-server (appendfsync always) and the sink are killed at
+random while numbered events come in. Duplicates are allowed, counted, and bounded."""
+import collections
+import http.client
+import os
+import random
+import threading
+
+import pytest
+from broker_world import Sink, World
+from conftest import binary, state_directory
+from lull_client import wait_for
+
+KEYS = 7
+
+
+@pytest.fixture
+def world():
+    with state_directory() as home:
+        w = World(home, binary("lull-broker"))
+        try:
+            yield w
+        finally:
+            w.close()
+
+
+class Sender(threading.Thread):
+    """Numbers in order, each until it is acknowledged once or refused; only one is under way. `acked` are those that count."""
+
+    def __init__(self, world):
+        super().__init__(daemon=True)
+        self.world, self.acked, self.refused, self.statuses = world, [], 0, collections.Counter()
+        self.retry_after, self.over, self.n = set(), threading.Event(), 0
+
+    def run(self):
+        connection = None
+        while not self.over.is_set():
+            connection = connection or http.client.HTTPConnection("127.0.0.1", self.world.ports["w1"], timeout=20)
+            headers = {"ce-specversion": "1.0", "ce-id": str(self.n), "ce-source": "/s", "ce-type": "t",
+                       "ce-partitionkey": str(self.n % KEYS)}
+            status, answer, _ = self.world.post("/default/default", headers, b"x" * 100, connection=connection)
+            self.statuses[status] += 1
+            if status == 202:
+                self.acked.append(self.n)
+                self.n += 1
+            else:
+                if status == 0:
+                    connection = None
+                    self.n += 1  # it may have been taken: it is neither owed nor sent again
+                if status in (429, 503):
+                    self.retry_after.add(answer.get("retry-after"))
+                self.over.wait(0.05)
+        if connection:
+            connection.close()
+
+
+def check_all_there(sender, sink_ids):
+    def missing():
+        return set(map(str, sender.acked)) - set(sink_ids())
+    wait_for(lambda: not missing(), 60, f"every acknowledged event; missing {sorted(missing(), key=int)[:10]} of {len(sender.acked)}")
+
+
+def run_rounds(world, rounds, seed):
+    rng = random.Random(seed)
+    world.broker()
+    sink, ordered = world.sink(), world.sink()
+    delivery = {"retry": 1000, "backoffPolicy": "linear", "backoffDelay": "PT0.001S"}
+    world.trigger("t", sink, delivery=delivery)
+    world.trigger("o", ordered, delivery=delivery, annotations={"events.lull.dev/ordering": "partitionkey"})
+    world.start(), world.known("t", "o")
+    ended = []  # sinks
+    sender = Sender(world)
+    sender.start()
+    for i in range(rounds):
+        before = len(sender.acked)
+        victim = ("broker", "redis", "both", "sink", "broker", "redis")[rng.randrange(6)] if i > 2 else ("broker", "redis", "sink")[i]
+        if victim in ("broker", "both"):
+            world.kill()
+        if victim in ("redis", "both"):
+            world.redis.kill()
+            world.redis.start()
+        if victim in ("broker", "both"):
+            world.start()
+        if victim == "sink":
+            sink.close()
+            ended.append(sink)
+            sink = world.sinks[0] = Sink(port=sink.port)
+        wait_for(lambda n=before: len(sender.acked) >= n + 20, 30, f"events are taken after round {i} ({victim})")
+    sender.over.set()
+    sender.join(30)
+
+    def all_ids():
+        return [i for s in [*ended, sink] for i in s.ids()]
+    check_all_there(sender, all_ids)
+    check_all_there(sender, ordered.ids)
+    wait_for(lambda: world.trigger_state("t")["backlog"] == 0 and world.trigger_state("o")["backlog"] == 0, 30, "nothing is left")
+    return sender, all_ids(), ordered.ids()
+
+
+def check_order(ids):
+    """Per key no event comes for the first time after a later one; what comes again was under way at a kill."""
+    newest, known = {}, set()
+    for n in map(int, ids):
+        if n not in known:
+            assert n > newest.get(n % KEYS, -1), f"{n} came after {newest[n % KEYS]}"
+            newest[n % KEYS] = n
+            known.add(n)
+
+
+def test_kills_lose_nothing(world):
+    sender, ids, ordered = run_rounds(world, 20, 8)
+    assert sender.statuses[202] > 400 and sender.retry_after <= {"2", "5"}
+    check_order(ordered)
+    extra = len(ids) - len(set(ids))
+    # Each kill may repeat what was under way: at most as many as a trigger delivers at once.
+    assert extra <= 20 * 100, f"{extra} duplicates"
+    print(f"{len(sender.acked)} acknowledged, {extra} duplicates, statuses {dict(sender.statuses)}")
+
+
+@pytest.mark.soak
+def test_kills_lose_nothing_for_long(world):
+    seed = int(os.environ.get("LULL_SEED") or random.randrange(1 << 32))
+    print("LULL_SEED", seed)
+    sender, ids, ordered = run_rounds(world, 500, seed)
+    check_order(ordered)
+    print(f"{len(sender.acked)} acknowledged, {len(ids) - len(set(ids))} duplicates, statuses {dict(sender.statuses)}")
+
+
+def test_while_redis_is_away_senders_hear_when_to_come_again(world):
+    sink = world.sink()
+    world.broker()
+    world.trigger("t", sink)
+    world.start(), world.known("t")
+    assert world.send("before") == 202
+    wait_for(lambda: sink.ids() == ["before"], 10, "the first event")
+    world.redis.kill()
+    wait_for(lambda: world.send("away") == 503, 10, "a refusal")
+    headers = {"ce-specversion": "1.0", "ce-id": "x", "ce-source": "/s", "ce-type": "t"}
+    status, answer, body = world.post("/default/default", headers)
+    assert status == 503 and int(answer["retry-after"]) > 0 and b"redis" in body
+    assert "redis is not there" in world.get("/readyz", check=False) and world.get("/healthz") == "ok\n"
+    world.redis.start()
+    wait_for(lambda: world.send("after") == 202, 10, "events are taken again")
+    wait_for(lambda: "after" in sink.ids(), 10, "and delivered")
+    assert world.metric("redis_downs_total") >= 1
+
+
+def test_another_worker_takes_over_what_a_dead_one_held(world):
+    hold = threading.Event()
+    sink = world.sink(lambda e: (hold.wait(30), (204, {}, b""))[1])
+    world.broker()
+    world.trigger("t", sink, annotations={"events.lull.dev/parallelism": "50"})
+    world.start(name="w1"), world.known("t")
+    for i in range(40):
+        assert world.send(str(i)) == 202
+    wait_for(lambda: len(sink.events) == 40, 10, "the first worker delivers all")
+    world.start(name="w2"), world.known("t", name="w2")
+    world.kill("w1")
+    hold.set()
+    wait_for(lambda: len(sink.events) == 80, 30, "the second worker delivers what was held")
+    assert world.metric("taken_over_total", "w2") == 40
+    assert sorted(set(sink.ids()), key=int) == [str(i) for i in range(40)]
+    wait_for(lambda: world.trigger_state(name="w2")["backlog"] == 0, 10, "nothing is left")
+
+
+def test_two_workers_share_and_deliver_each_event_once(world):
+    sink = world.sink()
+    world.broker()
+    world.trigger("t", sink)
+    for name in ("w1", "w2"):
+        world.start(name=name), world.known("t", name=name)
+    for i in range(300):
+        assert world.send(str(i), name=("w1", "w2")[i % 2]) == 202
+    wait_for(lambda: len(sink.events) >= 300, 20, "all events")
+    assert sorted(sink.ids(), key=int) == [str(i) for i in range(300)]
+    assert world.metric("delivered_total", "w1") > 0 and world.metric("delivered_total", "w2") > 0
+
+
+def test_a_retry_survives_the_worker_that_wrote_it(world):
+    answers = [500]
+    sink = world.sink(lambda e: (answers[0], {}, b"") if answers[0] != 204 else (204, {}, b""))
+    world.broker()
+    world.trigger("t", sink, delivery={"retry": 5, "backoffPolicy": "linear", "backoffDelay": "PT3S"})
+    world.start(), world.known("t")
+    assert world.send("1") == 202
+    key = f"lull:{{default/default}}:t:{world.trigger_state()['uid']}"
+    wait_for(lambda: len(sink.events) == 2 and world.redis.ask("ZCARD", key + ":retry") == "1", 20, "two tries, the third in 3 s")
+    world.kill()
+    answers[0] = 204
+    world.redis.kill(), world.redis.start()
+    world.start()
+    wait_for(lambda: len(sink.events) == 3, 20, "the third try")
+    wait_for(lambda: world.redis.ask("ZCARD", key + ":retry") == "0", 10, "nothing is left")
