@@ -59,14 +59,16 @@ static struct plan bounded(const struct plan_state *s, const struct scaling_spec
 {
     int32_t min = in->reachable ? spec->min_scale : 0;
     enum plan_rule rule = PLAN_MIN_SCALE;
-    if (in->reachable && !s->initialized && spec->initial_scale > min) {
+    /* a single one is there from the start, and is given up when it never becomes ready */
+    bool initial = in->reachable && !s->initialized && spec->initial_scale > 1;
+    if (initial && spec->initial_scale > min) {
         min = spec->initial_scale;
         rule = PLAN_INITIAL_SCALE;
     }
     if (plan.want < min) {
-        plan = (struct plan){.want = min, .rule = rule};
-    }
-    if (spec->max_scale > 0 && plan.want > spec->max_scale) {
+        plan =
+            (struct plan){.want = min, .rule = rule}; /* an initial scale beyond the maximum too */
+    } else if (spec->max_scale > 0 && plan.want > spec->max_scale) {
         plan = (struct plan){.want = spec->max_scale, .rule = PLAN_MAX_SCALE};
     }
     return plan;

@@ -34,5 +34,6 @@ def test_reference_says_the_same(tmp_path):
     if subprocess.run(["go", "mod", "download"], cwd=HERE, timeout=600).returncode:
         pytest.skip("the Go module proxy cannot be reached")
     subprocess.run([HERE / "regenerate", tmp_path], check=True, timeout=800)
-    for name, where in (("golden.jsonl", HERE), ("typed.def", ROOT / "lib/serving"), ("golden.txt", HERE / "autoscaler")):
-        assert (tmp_path / name).read_text() == (where / name).read_text(), f"{name} is another: run tests/reference/regenerate"
+    for name, kept in (("golden.jsonl", HERE / "golden.jsonl"), ("typed.def", ROOT / "lib/serving/typed.def"),
+                       ("golden.txt", HERE / "autoscaler/golden.txt"), ("outcomes.jsonl", HERE / "scaler/golden.jsonl")):
+        assert (tmp_path / name).read_text() == kept.read_text(), f"{name} is another: run tests/reference/regenerate"

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The autoscaler's decisions against those of Knative's own autoscaler, on random recordings
-(tests/reference/README.md). Without Go against digests of its answers, with Go tick by tick."""
+"""The autoscaler's decisions against those of Knative's own autoscaler, on random recordings, and what becomes of them
+against its reconciler, on random cases (tests/reference/README.md). Without Go against digests of its answers (and the
+unit test autoscaler/plan_reference against a table of them), with Go tick by tick and case by case."""
+import json
 import os
 import random
 import subprocess
@@ -8,14 +10,16 @@ import sys
 
 import go_program
 import pytest
-from conftest import ROOT, binary
+from conftest import BUILD, ROOT, binary
 
 HERE = ROOT / "tests/reference/autoscaler"
+SCALER = ROOT / "tests/reference/scaler"
 sys.path.insert(0, str(HERE))
 import compare  # noqa: E402
 
 SEED, TICKS = "1", 100_000
 SOAK_TICKS, SOAK_STEP = int(os.environ.get("LULL_SOAK_TICKS", 10_000_000)), 500_000
+CASES, SOAK_CASES = 20_000, int(os.environ.get("LULL_SOAK_CASES", 1_000_000))
 
 
 def record(folder, seed, ticks):
@@ -103,3 +107,49 @@ def test_reference_autoscaler_soak(reference, tmp_path):
     for i in range(0, SOAK_TICKS, SOAK_STEP):
         loose += check(reference, tmp_path, f"{seed}-{i}", min(SOAK_STEP, SOAK_TICKS - i))
     print(f"{SOAK_TICKS} ticks the same, {loose} of them with weighted averages that differ behind the 12th digit")
+
+
+@pytest.fixture(scope="module")
+def reconciler():
+    return go_program.from_folder("reference-scaler", SCALER, [1, 25])
+
+
+def outcomes(reconciler, folder, *arguments):
+    """The cases with the reference's outcomes."""
+    path = folder / "answers.jsonl"
+    cases = subprocess.run([sys.executable, SCALER / "cases.py", *map(str, arguments)], capture_output=True, check=True, timeout=600)
+    with open(path, "wb") as out:
+        subprocess.run([reconciler], input=cases.stdout, stdout=out, check=True, timeout=600)
+    return path
+
+
+def check_outcomes(answers, count):
+    got = subprocess.run([BUILD / "tests/unit/autoscaler/plan_tool", answers], capture_output=True, text=True, check=False, timeout=600)
+    assert got.returncode == 0 and got.stdout.splitlines()[-1] == f"{count} cases, 0 differ", got.stdout + got.stderr
+
+
+@pytest.mark.clients
+@pytest.mark.timeout(1800)
+def test_reference_reconciles_the_same(reconciler, tmp_path):
+    """Knative's reconciler itself, case by case; the table is still made of its answers; the cases meet every outcome."""
+    answers = outcomes(reconciler, tmp_path, SEED, CASES)
+    check_outcomes(answers, CASES)
+    seen = {}
+    for line in answers.read_text().splitlines():
+        for outcome in json.loads(line)["outcomes"]:
+            key = outcome["active"], min(outcome["want"], 2), outcome["write"]
+            seen[key] = seen.get(key, 0) + 1
+    assert len([key for key, count in seen.items() if count > 20]) >= 12, seen
+    table = outcomes(reconciler, tmp_path)
+    assert table.read_text() == (SCALER / "golden.jsonl").read_text(), "run tests/reference/regenerate"
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(4 * 3600)
+def test_reconciler_soak(reconciler, tmp_path):
+    seed = os.environ.get("LULL_SEED") or str(random.randrange(1 << 32))
+    print(f"LULL_SEED={seed}, {SOAK_CASES} cases")
+    for i in range(0, SOAK_CASES, 50_000):
+        count = min(50_000, SOAK_CASES - i)
+        check_outcomes(outcomes(reconciler, tmp_path, f"{seed}-{i}", count), count)
+    print(f"{SOAK_CASES} cases the same")
