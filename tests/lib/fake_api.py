@@ -10,6 +10,8 @@ import time
 import urllib.parse
 import uuid
 
+import kubeconfig
+
 
 class Server(http.server.ThreadingHTTPServer):
     request_queue_size = 256  # a burst of connections must not wait for a second SYN
@@ -40,12 +42,7 @@ class FakeApi:
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
     def kubeconfig(self, path):
-        path.write_text(json.dumps({
-            "apiVersion": "v1", "kind": "Config", "current-context": "c",
-            "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{self.port}"}}],
-            "users": [{"name": "u", "user": {"token": "t"}}],
-            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}]}))
-        return path
+        return kubeconfig.write(path, f"http://127.0.0.1:{self.port}")
 
     def _emit(self, kind, plural, obj):
         self.version += 1

@@ -13,6 +13,8 @@ import threading
 import time
 import urllib.parse
 
+import kubeconfig
+
 HOP = ("connection", "transfer-encoding", "content-length", "keep-alive", "host", "accept-encoding", "authorization")
 # How likely each is while the weather is bad.
 FAULTS = {"slow": 0.05, "429": 0.05, "500": 0.05, "lost": 0.05, "410": 0.2, "stale": 0.3, "twice": 0.1, "reorder": 0.1}
@@ -31,12 +33,7 @@ class FaultyProxy(http.server.ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
     def kubeconfig(self, path):
-        path.write_text(json.dumps({
-            "apiVersion": "v1", "kind": "Config", "current-context": "c",
-            "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{self.server_port}"}}],
-            "users": [{"name": "u", "user": {"token": "t"}}],
-            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}]}))
-        return path
+        return kubeconfig.write(path, f"http://127.0.0.1:{self.server_port}")
 
     def handle_error(self, request, client_address):
         pass  # clients are killed, servers go away

@@ -3,9 +3,10 @@
 answer: as if the client had died at that moment."""
 import http.client
 import http.server
-import json
 import threading
 import urllib.parse
+
+import kubeconfig
 
 WRITES = ("POST", "PUT", "PATCH", "DELETE")
 HOP = ("connection", "transfer-encoding", "content-length", "keep-alive", "host")
@@ -26,12 +27,7 @@ class KillingProxy(http.server.ThreadingHTTPServer):
             self.writes, self.at, self.kill, self.dead = 0, at, kill, False
 
     def kubeconfig(self, path):
-        path.write_text(json.dumps({
-            "apiVersion": "v1", "kind": "Config", "current-context": "c",
-            "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{self.server_port}"}}],
-            "users": [{"name": "u", "user": {"token": self.api.token}}],
-            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}]}))
-        return path
+        return kubeconfig.write(path, f"http://127.0.0.1:{self.server_port}", self.api.token)
 
     def handle_error(self, request, client_address):
         pass  # its client was killed
