@@ -180,8 +180,9 @@ def test_workers_end_while_slots_are_lent(world, how):  # noqa: F811
         broken = [f for f in load.failed if "RemoteDisconnected" in str(f) or "ConnectionReset" in str(f)]
         assert broken == load.failed
         assert len(broken) <= (0 if how == signal.SIGTERM else 12), "at most what was in the workers that were killed"
-    # Nobody refuses here as a queue-proxy would: while owners change there may be one more for a moment.
-    assert max(it.most_active for it in replicas) <= 2 * 2
+    # Nobody refuses here as a queue-proxy would, and a kill changes the owner twice (to a survivor, and to the worker
+    # that replaces it): for a moment the slots of three owners may be in use.
+    assert max(it.most_active for it in replicas) <= 3 * 2
     for it in replicas:
         it.most_active = 0
     loads = [Load(world, clients=6, host=f"f{n}.default.localhost") for n in range(4)]
