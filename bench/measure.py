@@ -19,7 +19,7 @@ PROXY_CPU, LOAD_CPU = 0, 1  # the proxy alone on one core; load and backend on t
 
 def program(name):
     folder = {"lull": "cli", "lull-replica": "local", "bench-backend": "bench", "bench-first": "bench",
-              "bench-load": "bench", "bench-decide": "bench"}
+              "bench-load": "bench", "bench-decide": "bench", "bench-filters": "bench"}
     path = BUILD / folder.get(name, name.removeprefix("lull-")) / name
     if not path.is_file():
         raise SystemExit(f"bench: {path} is not there: meson setup build && ninja -C build")

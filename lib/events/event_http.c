@@ -206,6 +206,11 @@ static int read_binary(const struct event_header *headers, size_t n, struct slic
         }
     }
     ev->data = body.len == 0 ? (struct slice){NULL, 0} : body;
+    bool base64 = false;
+    rc = rc < 0 ? rc : event_take_encoding(ev, &base64, err);
+    if (rc == 0 && base64 && body.len > 0) {
+        rc = event_decode_data(ev, "body", body, err);
+    }
     return rc < 0 ? rc : event_check(ev, err);
 }
 

@@ -12,7 +12,8 @@
 #include "json/jscan.h"
 #include "events/rules.h"
 
-#define JSON_TYPE SLICE_LIT("application/json")
+#define JSON_TYPE           SLICE_LIT("application/json")
+#define DATACONTENTENCODING SLICE_LIT("datacontentencoding") /* of 0.3 */
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
@@ -121,11 +122,9 @@ static int read_member(struct reading *r, struct jscan *s, struct error *err)
     return set_attribute(r->ev, name, &value, err);
 }
 
-static int decode_data(struct event *ev, const char *member, struct jscan_string string,
-                       struct error *err)
+int event_decode_data(struct event *ev, const char *member, struct slice text, struct error *err)
 {
     struct strbuf bytes;
-    struct slice text = text_of(ev, string);
     strbuf_init(&bytes, text.len);
     int rc = base64_decode(text, &bytes, err);
     if (rc < 0) {
@@ -136,20 +135,29 @@ static int decode_data(struct event *ev, const char *member, struct jscan_string
     return 0;
 }
 
+int event_take_encoding(struct event *ev, bool *out_base64, struct error *err)
+{
+    const struct event_attr *encoding =
+        event_is_v03(ev) ? event_extension(ev, DATACONTENTENCODING) : NULL;
+    *out_base64 = encoding != NULL;
+    if (encoding != NULL && !slice_eq_nocase(encoding->value, SLICE_LIT("base64"))) {
+        return error_set(err, ERR_INVALID, "datacontentencoding: must be base64");
+    }
+    if (encoding != NULL) {
+        event_remove(ev, DATACONTENTENCODING);
+    }
+    return 0;
+}
+
 /* "data", by what the content type says of it. */
-static int take_data(struct event *ev, const struct jscan_value *data, struct error *err)
+static int take_data(struct event *ev, const struct jscan_value *data, bool base64,
+                     struct error *err)
 {
     struct slice *type = &ev->known[EVENT_DATACONTENTTYPE];
-    const struct event_attr *encoding = NULL;
-    if (event_is_v03(ev)) {
-        encoding = event_extension(ev, SLICE_LIT("datacontentencoding"));
-    }
-    if (encoding != NULL && slice_eq_nocase(encoding->value, SLICE_LIT("base64"))) {
-        if (data->kind != JSCAN_STRING) {
-            return error_set(err, ERR_INVALID, "data: must be a string of base64");
-        }
-        event_remove(ev, SLICE_LIT("datacontentencoding"));
-        return decode_data(ev, "data", data->string, err);
+    if (base64) {
+        return data->kind == JSCAN_STRING
+                   ? event_decode_data(ev, "data", text_of(ev, data->string), err)
+                   : error_set(err, ERR_INVALID, "data: must be a string of base64");
     }
     if (type->ptr == NULL) {
         *type = JSON_TYPE;
@@ -172,11 +180,15 @@ static int finish(struct reading *r, struct error *err)
         return error_set(err, ERR_INVALID,
                          "data_base64: not in 0.3, which has datacontentencoding");
     }
-    int rc = 0;
+    bool base64;
+    int rc = event_take_encoding(r->ev, &base64, err);
+    if (rc < 0) {
+        return rc;
+    }
     if (r->has_base64) {
-        rc = decode_data(r->ev, "data_base64", r->data_base64.string, err);
+        rc = event_decode_data(r->ev, "data_base64", text_of(r->ev, r->data_base64.string), err);
     } else if (r->has_data) {
-        rc = take_data(r->ev, &r->data, err);
+        rc = take_data(r->ev, &r->data, base64, err);
     }
     return rc < 0 ? rc : event_check(r->ev, err);
 }
@@ -234,7 +246,7 @@ static void put_member(struct strbuf *out, struct slice name, struct slice value
 static void put_base64(struct strbuf *out, const struct event *ev)
 {
     if (event_is_v03(ev)) {
-        put_member(out, SLICE_LIT("datacontentencoding"), SLICE_LIT("base64"), true);
+        put_member(out, DATACONTENTENCODING, SLICE_LIT("base64"), true);
         put_member(out, SLICE_LIT("data"), SLICE_LIT("\""), false);
     } else {
         put_member(out, SLICE_LIT("data_base64"), SLICE_LIT("\""), false);
@@ -246,9 +258,10 @@ static void put_base64(struct strbuf *out, const struct event *ev)
 static void put_data(struct strbuf *out, const struct event *ev)
 {
     struct slice type = ev->known[EVENT_DATACONTENTTYPE];
-    if (type.ptr != NULL && event_type_is_json(type) && jscan_valid(ev->data)) {
+    bool json = type.ptr != NULL && event_type_is_json(type);
+    if (json && jscan_valid(ev->data)) {
         put_member(out, SLICE_LIT("data"), ev->data, false);
-    } else if (type.ptr != NULL && event_type_is_text(type) && utf8_valid(ev->data)) {
+    } else if (!json && type.ptr != NULL && event_type_is_text(type) && utf8_valid(ev->data)) {
         put_member(out, SLICE_LIT("data"), ev->data, true);
     } else {
         put_base64(out, ev);
@@ -266,6 +279,9 @@ int event_http_structured(const struct event *ev, struct strbuf *out, struct err
     }
     for (unsigned i = 0; i < ev->n_extensions; i++) {
         const struct event_attr *attr = &ev->extensions[i];
+        if (event_is_v03(ev) && slice_eq(attr->name, DATACONTENTENCODING)) {
+            continue; /* put_base64 says it */
+        }
         put_member(out, attr->name, attr->value, attr->kind == EVENT_STRING);
     }
     if (ev->data.ptr != NULL) {

@@ -152,8 +152,12 @@ bool filter_needs(const struct filter *f, enum event_attr_id attr, struct slice 
 
 /* --- compiling -------------------------------------------------------------------------------- */
 
+struct dialect;
+
 static int compile_entry(struct filter *f, json_t *entry, const char *path, unsigned depth,
                          struct error *err);
+static int find_dialect(json_t *entry, const char *path, const struct dialect **out,
+                        json_t **out_value, struct error *err);
 
 static int add_node(struct filter *f, enum op op, const char *path, unsigned *out,
                     struct error *err)
@@ -226,11 +230,9 @@ static int compile_map(struct filter *f, enum op op, json_t *map, const char *pa
     const char *key;
     size_t key_len;
     json_t *value;
-    if (!json_is_object(map) || json_object_size(map) == 0) {
-        return error_set(err, ERR_INVALID,
-                         "%s: must be a map of attributes to texts, with one at "
-                         "least",
-                         path);
+    if (!json_is_object(map)) {
+        return error_set(err, ERR_INVALID, "%s: must be a map of attributes to texts, is %s", path,
+                         jtype_name(map));
     }
     int rc = add_node(f, OP_ALL, path, &all, err);
     if (rc < 0) {
@@ -248,12 +250,14 @@ static int compile_map(struct filter *f, enum op op, json_t *map, const char *pa
     return 0;
 }
 
+/* Entries that give nothing are passed over; a list in which nothing is left takes every event. */
 static int compile_list(struct filter *f, enum op op, json_t *list, const char *path,
                         unsigned depth, struct error *err)
 {
     unsigned at;
     size_t i;
-    json_t *entry;
+    json_t *entry, *value;
+    const struct dialect *dialect;
     if (!json_is_array(list)) {
         return error_set(err, ERR_INVALID, "%s: must be a list, is %s", path, jtype_name(list));
     }
@@ -261,11 +265,15 @@ static int compile_list(struct filter *f, enum op op, json_t *list, const char *
     json_array_foreach(list, i, entry)
     {
         CLEANUP(cleanup_free) char *below = xasprintf("%s[%zu]", path, i);
-        rc = rc < 0 ? rc : compile_entry(f, entry, below, depth, err);
+        rc = rc < 0 ? rc : find_dialect(entry, below, &dialect, &value, err);
+        if (rc == 0 && dialect != NULL) {
+            rc = compile_entry(f, entry, below, depth, err);
+        }
         if (rc < 0) {
             return rc;
         }
     }
+    f->nodes[at].op = f->n == at + 1 ? OP_ALL : f->nodes[at].op;
     f->nodes[at].end = (uint16_t)f->n;
     return rc;
 }
@@ -299,65 +307,90 @@ static int compile_cesql(struct filter *f, const json_t *text, const char *path,
     return rc < 0 ? error_prefix(err, rc, "%s", path) : 0;
 }
 
-static int compile_dialect(struct filter *f, const char *dialect, json_t *value, const char *path,
-                           unsigned depth, struct error *err)
+static const struct dialect {
+    const char *name;
+    enum op op;
+} DIALECTS[] = {{"exact", OP_EXACT}, {"prefix", OP_PREFIX}, {"suffix", OP_SUFFIX}, {"all", OP_ALL},
+                {"any", OP_ANY},     {"not", OP_NOT},       {"cesql", OP_CESQL}};
+
+static int compile_dialect(struct filter *f, const struct dialect *dialect, json_t *value,
+                           const char *path, unsigned depth, struct error *err)
 {
-    static const struct {
-        const char *name;
-        enum op op;
-    } dialects[] = {{"exact", OP_EXACT}, {"prefix", OP_PREFIX}, {"suffix", OP_SUFFIX},
-                    {"all", OP_ALL},     {"any", OP_ANY},       {"not", OP_NOT},
-                    {"cesql", OP_CESQL}};
-    for (size_t i = 0; i < ARRAY_LEN(dialects); i++) {
-        if (strcmp(dialect, dialects[i].name) != 0) {
+    enum op op = dialect->op;
+    CLEANUP(cleanup_free) char *below = xasprintf("%s.%s", path, dialect->name);
+    return op == OP_CESQL                 ? compile_cesql(f, value, below, err)
+           : op == OP_NOT                 ? compile_not(f, value, below, depth + 1, err)
+           : op == OP_ALL || op == OP_ANY ? compile_list(f, op, value, below, depth + 1, err)
+                                          : compile_map(f, op, value, below, false, err);
+}
+
+static const struct dialect *dialect_of(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(DIALECTS); i++) {
+        if (strcmp(name, DIALECTS[i].name) == 0) {
+            return &DIALECTS[i];
+        }
+    }
+    return NULL;
+}
+
+/* What is empty counts as not given, as in Knative; but "not" of nothing is no event. */
+static bool is_given(const struct dialect *dialect, const json_t *value)
+{
+    return json_is_object(value)   ? dialect->op == OP_NOT || json_object_size(value) > 0
+           : json_is_array(value)  ? json_array_size(value) > 0
+           : json_is_string(value) ? json_string_length(value) > 0
+                                   : !json_is_null(value);
+}
+
+/* The dialect of an entry and its value; *out NULL: none is given. */
+static int find_dialect(json_t *entry, const char *path, const struct dialect **out,
+                        json_t **out_value, struct error *err)
+{
+    const char *key;
+    json_t *value;
+    *out = NULL;
+    if (!json_is_object(entry)) {
+        return error_set(err, ERR_INVALID, "%s: must be an object, is %s", path, jtype_name(entry));
+    }
+    json_object_foreach(entry, key, value)
+    {
+        const struct dialect *dialect = dialect_of(key);
+        if (dialect == NULL) {
+            return error_set(err, ERR_INVALID,
+                             "%s: unknown dialect \"%.32s\"; there are exact, prefix, suffix, all, "
+                             "any, not and cesql",
+                             path, key);
+        }
+        if (!is_given(dialect, value)) {
             continue;
         }
-        enum op op = dialects[i].op;
-        CLEANUP(cleanup_free) char *below = xasprintf("%s.%s", path, dialect);
-        return op == OP_CESQL                 ? compile_cesql(f, value, below, err)
-               : op == OP_NOT                 ? compile_not(f, value, below, depth + 1, err)
-               : op == OP_ALL || op == OP_ANY ? compile_list(f, op, value, below, depth + 1, err)
-                                              : compile_map(f, op, value, below, false, err);
+        if (*out != NULL) {
+            return error_set(err, ERR_INVALID, "%s: only one dialect may be given, found %s and %s",
+                             path, (*out)->name, dialect->name);
+        }
+        *out = dialect;
+        *out_value = value;
     }
-    return error_set(err, ERR_INVALID,
-                     "%s: unknown dialect \"%.32s\"; there are exact, prefix, suffix, all, any, "
-                     "not and cesql",
-                     path, dialect);
+    return 0;
 }
 
 static int compile_entry(struct filter *f, json_t *entry, const char *path, unsigned depth,
                          struct error *err)
 {
-    const char *key;
-    json_t *value, *found = NULL;
-    const char *dialect = NULL;
-    if (!json_is_object(entry)) {
-        return error_set(err, ERR_INVALID, "%s: must be an object, is %s", path, jtype_name(entry));
-    }
+    unsigned all;
+    json_t *value = NULL;
+    const struct dialect *dialect;
     if (depth > FILTER_DEPTH_MAX) {
         return error_set(err, ERR_TOO_BIG, "%s: more than %d levels of all, any and not", path,
                          FILTER_DEPTH_MAX);
     }
-    json_object_foreach(entry, key, value)
-    {
-        if (json_is_null(value)) {
-            continue;
-        }
-        if (dialect != NULL) {
-            return error_set(err, ERR_INVALID,
-                             "%s: only one dialect may be given, found %.32s and %.32s", path,
-                             dialect, key);
-        }
-        dialect = key;
-        found = value;
+    int rc = find_dialect(entry, path, &dialect, &value, err);
+    if (rc < 0) {
+        return rc;
     }
-    if (dialect == NULL) {
-        return error_set(err, ERR_INVALID,
-                         "%s: one of exact, prefix, suffix, all, any, not and "
-                         "cesql must be given",
-                         path);
-    }
-    return compile_dialect(f, dialect, found, path, depth, err);
+    return dialect == NULL ? add_node(f, OP_ALL, path, &all, err)
+                           : compile_dialect(f, dialect, value, path, depth, err);
 }
 
 void filter_free(struct filter *f)

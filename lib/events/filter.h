@@ -6,9 +6,9 @@
  * into a small program once and run for each event. Running it allocates nothing.
  *
  * Dialects: exact, prefix, suffix (maps of attribute to text; all of a map must hold), all, any
- * (lists), not, cesql. An attribute that is absent matches nothing; under not it does. Values are
- * compared as their canonical texts (a time in UTC). An expression that fails at run time does not
- * match.
+ * (lists), not, cesql; what is empty counts as not given. An attribute that is absent matches
+ * nothing; under not it does. Values are compared as their canonical texts (a time in UTC). An
+ * expression that fails at run time does not match.
  */
 
 #include <jansson.h>

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from conftest import BUILD, ROOT
 
-NEEDS = {"hop": ("wrk", "nginx", "haproxy"), "chain": ("wrk", "nginx"), "api": (), "autoscaler": (), "simulate": ()}
+NEEDS = {"hop": ("wrk", "nginx", "haproxy"), "chain": ("wrk", "nginx"), "api": (), "autoscaler": (), "simulate": (), "filters": ()}
 PATH = os.environ["PATH"] + ":/usr/sbin"
 
 

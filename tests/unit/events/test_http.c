@@ -73,6 +73,13 @@ static const struct row BINARY_ROWS[] = {
     {"version 0.3", "ce-specversion: 0.3\nce-id: 1\nce-source: /s\nce-type: t\nce-schemaurl: /x\n",
      "", EV03 "schemaurl=/x\n", 0},
 
+    {"version 0.3 with base64",
+     "ce-specversion: 0.3\nce-id: 1\nce-source: /s\nce-type: t\nce-datacontentencoding: base64\n",
+     "YWJj", EV03 "~abc\n", 0},
+    {"version 0.3 with base64 that is none",
+     "ce-specversion: 0.3\nce-id: 1\nce-source: /s\nce-type: t\nce-datacontentencoding: base64\n",
+     "YW", "body: no base64", ERR_INVALID},
+
     {"percent-encoding", CE "ce-subject: Euro%20%E2%82%AC%20%F0%9F%98%80\n", "",
      EV "subject=Euro \xe2\x82\xac \xf0\x9f\x98\x80\n", 0},
     {"percent-encoding in lower case, and where it need not be", CE "ce-subject: %e2%82%ac%41\n",
@@ -188,6 +195,13 @@ static const struct row STRUCTURED_ROWS[] = {
      ERR_INVALID},
     {"0.3 with data_base64", JSON, "{" ZERO3 ",\"data_base64\":\"eyA=\"}", "not in 0.3",
      ERR_INVALID},
+
+    {"0.3 with another encoding", JSON,
+     "{" ZERO3 ",\"datacontentencoding\":\"base63\",\"data\":\"\"}",
+     "datacontentencoding: must be base64", ERR_INVALID},
+    {"an encoding in 1.0 is an extension", JSON, "{" ONE ",\"datacontentencoding\":\"x\"}",
+     EV "datacontentencoding=x\n", 0},
+    {"0.3 with base64 of nothing", JSON, "{" ZERO3 ",\"datacontentencoding\":\"base64\"}", EV03, 0},
 
     {"no source", JSON, "{\"specversion\":\"1.0\",\"id\":\"1\",\"type\":\"t\"}", "source: missing",
      ERR_INVALID},
@@ -394,6 +408,8 @@ static void test_write(void **state)
          "{" ONE ",\"datacontenttype\":\"application/json\",\"data\":{\"a\": 1.0}}"},
         {EV "datacontenttype=application/json\n", "no json",
          "{" ONE ",\"datacontenttype\":\"application/json\",\"data_base64\":\"bm8ganNvbg==\"}"},
+        {EV "datacontenttype=text/x+json\n", "o",
+         "{" ONE ",\"datacontenttype\":\"text/x+json\",\"data_base64\":\"bw==\"}"},
         {EV "datacontenttype=text/plain\n", "a\n\"b\"",
          "{" ONE ",\"datacontenttype\":\"text/plain\",\"data\":\"a\\n\\\"b\\\"\"}"},
         {EV "datacontenttype=text/plain\n", "caf\xe9",
