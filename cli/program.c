@@ -52,9 +52,7 @@ int program_become(const char *name, const char *const argv[], struct error *err
 char *program_in_path(const char *name)
 {
     const char *path = getenv("PATH");
-    CLEANUP(cleanup_free)
-    char *all = xasprintf("%s:/usr/local/bin:/usr/bin:/usr/local/sbin:/usr/sbin", path ? path : "");
-    struct slice rest = slice_str(all), folder;
+    struct slice rest = slice_str(path ? path : "/usr/local/bin:/usr/bin:/bin"), folder;
 
     while (slice_split(&rest, ':', &folder)) {
         char *file = xasprintf("%.*s/%s", SLICE_FMT(folder), name);

@@ -14,7 +14,7 @@ char *program_find(const char *name, struct error *err);
  * failure. */
 MUST_CHECK int program_become(const char *name, const char *const argv[], struct error *err);
 
-/* The first executable file of this name in PATH, or where servers usually are. New memory; NULL:
+/* The first executable file of this name in PATH. New memory; NULL:
  * there is none. */
 char *program_in_path(const char *name);
 /* This very program. New memory; NULL: err says why not. */

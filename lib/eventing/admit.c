@@ -183,9 +183,9 @@ static void check_trigger_spec(struct problems *p, const json_t *spec)
     size_t mark = problems_mark(p);
     rules_attributes(p, jpeek_obj(spec, "filter.attributes"));
     problems_via(p, mark, "filter.attributes");
-    mark = problems_mark(p);
-    rules_filters(p, jpeek_arr(spec, "filters"));
-    problems_via(p, mark, "filters");
+    if (problems_mark(p) == mark) {
+        rules_filters(p, spec);
+    }
     mark = problems_mark(p);
     rules_destination(p, jget(spec, "subscriber"));
     problems_via(p, mark, "subscriber");

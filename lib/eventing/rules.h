@@ -19,4 +19,5 @@ void rules_delivery(struct problems *p, const json_t *delivery);
 /* rules_filter.c */
 /* The names in filter.attributes, exact, prefix, suffix; paths "[name]". */
 void rules_attributes(struct problems *p, json_t *attributes);
-void rules_filters(struct problems *p, const json_t *filters);
+/* filters of a Trigger's spec, and whether it can be made a program of. */
+void rules_filters(struct problems *p, const json_t *spec);

@@ -2,14 +2,14 @@
 /*
  * Rules of filters. Happy path: each has one dialect, and names that an event can have. Failure
  * modes: filters inside filters are not looked at by the schema of the kind, so their types are
- * looked at here; deeper than FILTER_DEPTH_MAX is refused.
+ * looked at here; what lull-broker could not make a program of (too deep, too large) is refused.
  */
 #include "base/mem.h"
 #include "json/jget.h"
 #include "serving/gotext.h"
 #include "eventing/rules.h"
-
-enum { FILTER_DEPTH_MAX = 16 };
+#include "events/cesql.h"
+#include "events/filter.h"
 
 static void check_filter(struct problems *p, const json_t *filter, int depth);
 
@@ -60,6 +60,17 @@ static void check_type(struct problems *p, const json_t *filter, const char *dia
     }
 }
 
+static void check_cesql(struct problems *p, struct slice text)
+{
+    struct cesql *compiled = NULL;
+    struct error err;
+    if (text.len > 0 && cesql_compile(text, &compiled, &err) < 0) {
+        problem_invalid(p, "cesql", text);
+        problem_details(p, "%s", err.msg);
+    }
+    cesql_free(compiled);
+}
+
 static void check_list(struct problems *p, const json_t *list, int depth)
 {
     size_t i;
@@ -89,6 +100,7 @@ static void check_dialects(struct problems *p, const json_t *filter, int depth)
         check_type(p, filter, lists[i], JSON_ARRAY, "an array");
     }
     check_type(p, filter, "cesql", JSON_STRING, "a string");
+    check_cesql(p, jpeek_str(filter, "cesql"));
     if (jget(filter, "not") != NULL) {
         size_t mark = problems_mark(p);
         check_filter(p, jget(filter, "not"), depth + 1);
@@ -122,7 +134,16 @@ static void check_filter(struct problems *p, const json_t *filter, int depth)
     check_dialects(p, filter, depth);
 }
 
-void rules_filters(struct problems *p, const json_t *filters)
+void rules_filters(struct problems *p, const json_t *spec)
 {
-    check_list(p, filters, 0);
+    struct filter *compiled = NULL;
+    struct error err;
+    size_t mark = problems_mark(p);
+    check_list(p, jpeek_arr(spec, "filters"), 0);
+    problems_via(p, mark, "filters");
+    if (problems_mark(p) == mark && filter_compile(spec, &compiled, &err) < 0) {
+        problem_add(p, jget(spec, "filters") == NULL ? "filter" : "filters", "invalid value: %s",
+                    err.msg);
+    }
+    filter_free(compiled);
 }

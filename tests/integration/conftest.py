@@ -124,7 +124,7 @@ class Lull:
             raise AssertionError(f"lull {' '.join(map(str, args))}: {got.stdout}{got.stderr}") from None
 
     def up(self, *more):
-        self.cli("up", "--detach", "--public-port", 0, "--local-port", 0, "--api-port", 0, *more)
+        self.cli("up", "--detach", "--public-port", 0, "--local-port", 0, "--api-port", 0, "--broker-port", 0, *more)
         told = json.loads((self.home / "up.json").read_text())
         self.public_port, self.local_port, self.api_port = (told[f"{k}Port"] for k in ("public", "local", "api"))
         self.tls_port = told.get("tlsPort")  # with --tls-port

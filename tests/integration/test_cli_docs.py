@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lines that README.md and docs/cli.md tell people to type, typed."""
+"""The lines that README.md, docs/cli.md and docs/events.md tell people to type, typed."""
 import re
 import shutil
 import subprocess
@@ -34,6 +34,13 @@ def test_the_tour_of_the_command(lull, tmp_path):
 def test_what_goes_on_and_what_is_wrong(lull, tmp_path):
     out = type_all(lull, lines_of("docs/cli.md", "What goes on, and what is wrong"), tmp_path)
     assert "REPLICAS" in out and '"memoryBytes"' in out and " 0 failed" in out
+
+
+def test_the_first_five_minutes_of_events(lull, tmp_path):
+    if shutil.which("redis-server") is None:
+        pytest.skip("redis-server is not installed")
+    out = type_all(lull, lines_of("docs/events.md", "The first five minutes"), tmp_path)
+    assert out.count("accepted by broker default") == 2 and "http://hello.default.svc.cluster.local" in out
 
 
 def test_the_first_five_minutes(lull_home, tmp_path):

@@ -15,9 +15,10 @@ EXPECT = {
     "hello-shell": ["Hello from a shell script, world!", "GET /"],
     "slow": ["That took 2000 ms."],
     "stream": ["id: 0", "id: 4"],
+    "orders": ["order 7 is placed", "order 7 is shipped", "type=order.paid"],
 }
 NEEDS = {"hello-python": "python3", "hello-node": "node", "hello-c": "make", "hello-shell": "socat", "slow": "python3",
-         "stream": "python3"}
+         "stream": "python3", "orders": "redis-server"}
 
 
 def test_every_example_is_tested():

@@ -184,11 +184,10 @@ static void filters(void **state)
         KIND_TRIGGER, TRIGGER(",\"filter\":{\"attributes\":{\"my-type\":\"a\"}}"), NULL,
         "invalid key name \"my-type\": spec.filter.attributes[my-type]\nAttribute name must "
         "start with a letter and can only contain lowercase alphanumeric");
-    check_admit(
-        KIND_TRIGGER,
-        TRIGGER(",\"filters\":[{},{\"exact\":{\"type\":\"a\"}},{\"not\":{\"any\":[{\"prefix\":"
-                "{\"type\":\"x\"}},{\"cesql\":\"true\"}]}}]"),
-        NULL, "");
+    check_admit(KIND_TRIGGER,
+                TRIGGER(",\"filters\":[{\"exact\":{\"type\":\"a\"}},{\"not\":{\"any\":[{\"prefix\":"
+                        "{\"type\":\"x\"}},{\"cesql\":\"true\"}]}}]"),
+                NULL, "");
     check_admit(KIND_TRIGGER,
                 TRIGGER(",\"filters\":[{\"exact\":{\"a\":\"1\"},\"prefix\":{\"a\":\"1\"}}]"), NULL,
                 "multiple dialects found, filters can have only one dialect set: ");
@@ -207,6 +206,18 @@ static void filters(void **state)
         "invalid value: must be an object, is an array: spec.filters[0].any[3].not\n"
         "unknown dialect: it is exact, prefix, suffix, all, any, not or cesql: "
         "spec.filters[0].any[2]");
+}
+
+static void expressions_are_read(void **state)
+{
+    (void)state;
+    check_admit(KIND_TRIGGER, TRIGGER(",\"filters\":[{}]"), NULL,
+                "invalid value: filters[0]: one of exact, prefix, suffix, all, any, not and cesql "
+                "must be given: spec.filters");
+    check_admit(KIND_TRIGGER, TRIGGER(",\"filters\":[{\"cesql\":\"type = 'a' AND n > 3\"}]"), NULL,
+                "");
+    check_admit(KIND_TRIGGER, TRIGGER(",\"filters\":[{\"not\":{\"cesql\":\"type = \"}}]"), NULL,
+                "invalid value: type = : spec.filters[0].not.cesql\ncolumn 8: it ends too early");
 }
 
 static void filters_have_a_bottom(void **state)
@@ -252,9 +263,13 @@ static void classes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(defaults),    cmocka_unit_test(brokers),
-        cmocka_unit_test(subscribers), cmocka_unit_test(triggers),
-        cmocka_unit_test(filters),     cmocka_unit_test(filters_have_a_bottom),
+        cmocka_unit_test(defaults),
+        cmocka_unit_test(brokers),
+        cmocka_unit_test(subscribers),
+        cmocka_unit_test(triggers),
+        cmocka_unit_test(filters),
+        cmocka_unit_test(filters_have_a_bottom),
+        cmocka_unit_test(expressions_are_read),
         cmocka_unit_test(classes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// lull event send: one CloudEvent to a Broker, made of options or read from a file, and what the
+// Broker says to it. Accepted means kept: it is on its way to everybody who wants it.
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/mem.h"
+#include "base/random.h"
+#include "json/jget.h"
+#include "json/jparse.h"
+#include "fetch/fetch.h"
+#include "cli/args.h"
+#include "cli/cli.h"
+#include "events/event_http.h"
+
+enum { DATA_MAX = 16 << 20, EVENT_TEXT_MAX = 32 << 20, ID_BYTES = 16 };
+
+struct event_options {
+    struct cli_common common;
+    char *broker, *type, *source, *id, *subject, *content_type, *data, *file;
+    char *extension; /* row for --help */
+    int64_t timeout_s;
+    struct cli_words extensions;
+};
+static const struct option_row ROWS[] = {
+    OPTION(struct event_options, broker, STRING, NULL, "broker", "default", .help = "who gets it"),
+    OPTION(struct event_options, type, STRING, NULL, "type", NULL, .optional = true,
+           .help = "what happened, as order.paid"),
+    OPTION(struct event_options, source, STRING, NULL, "source", "/lull/cli",
+           .help = "where it happened, a URI"),
+    OPTION(struct event_options, id, STRING, NULL, "id", NULL, .optional = true,
+           .help = "else a random one"),
+    OPTION(struct event_options, subject, STRING, NULL, "subject", NULL, .optional = true,
+           .help = "what it is about"),
+    OPTION(struct event_options, extension, STRING, NULL, "extension", NULL, .optional = true,
+           .help = "NAME=VALUE of a further attribute; may be given several times"),
+    OPTION(struct event_options, data, STRING, NULL, "data", NULL, .optional = true,
+           .help = "its content; @FILE reads a file, @- standard input"),
+    OPTION(struct event_options, content_type, STRING, NULL, "content-type", NULL, .optional = true,
+           .help =
+               "media type of the data (else application/json where it is JSON, or text/plain)"),
+    OPTION(struct event_options, file, STRING, NULL, "file", NULL, .optional = true,
+           .help = "send what stands there instead: an event in JSON, or an array of them"),
+    OPTION(struct event_options, timeout_s, INT, NULL, "timeout", "30", .min = 1, .max = 3600,
+           .help = "seconds to wait for the broker's answer"),
+    CLI_COMMON_ROWS(struct event_options),
+};
+static const struct option_table TABLE = {
+    .program = "lull event",
+    .summary = "sends events to a Broker",
+    .arguments = "send --type TYPE | send --file FILE",
+    .rows = ROWS,
+    .count = ARRAY_LEN(ROWS),
+    .examples =
+        "  lull event send --type order.paid --data '{\"order\": 7}'\n"
+        "  lull event send --broker orders --type scan --extension site=north --data @page.pdf\n"
+        "  lull event send --file events.json\n"};
+
+/* What is sent: one event, or several. */
+struct letter {
+    struct strbuf body;
+    const char *content_type;
+    char id[256]; /* of one event */
+    size_t count;
+};
+
+static void random_id(char out[static 2 * ID_BYTES + 5])
+{
+    uint8_t bytes[ID_BYTES];
+    size_t n = 0;
+
+    random_bytes(bytes, sizeof bytes);
+    bytes[6] = (uint8_t)((bytes[6] & 0x0f) | 0x40);
+    bytes[8] = (uint8_t)((bytes[8] & 0x3f) | 0x80);
+    for (size_t i = 0; i < ID_BYTES; i++) {
+        n += (size_t)snprintf(out + n, 2 * ID_BYTES + 5 - n, "%s%02x",
+                              i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", bytes[i]);
+    }
+}
+
+static int read_text(const char *path, struct strbuf *out, struct error *err)
+{
+    return fs_read_file(strcmp(path, "-") == 0 ? "/dev/stdin" : path, DATA_MAX, out, err);
+}
+
+static bool is_json(struct slice text)
+{
+    CLEANUP(jfree) json_t *value = NULL;
+    return jparse(text, DATA_MAX, &value, NULL) == 0;
+}
+
+static int set(struct event *ev, const char *name, const char *value, struct error *err)
+{
+    return value ? event_set(ev, slice_str(name), slice_str(value), err) : 0;
+}
+
+static int set_extensions(struct event *ev, const struct cli_words *words, struct error *err)
+{
+    int rc = 0;
+
+    for (int i = 0; rc == 0 && i < words->count; i++) {
+        struct slice word = slice_str(words->items[i]);
+        ptrdiff_t equals = slice_find(word, '=');
+        struct slice name = slice_sub(word, 0, equals < 0 ? 0 : (size_t)equals);
+        if (equals <= 0 || event_attr_id(name) != EVENT_EXTENSION) {
+            return error_set(
+                err, ERR_INVALID,
+                "--extension %s: must be NAME=VALUE of an attribute that has no option "
+                "of its own",
+                words->items[i]);
+        }
+        rc = event_set(ev, name, slice_sub(word, (size_t)equals + 1, word.len - (size_t)equals - 1),
+                       err);
+    }
+    return rc;
+}
+
+/* data must outlive the event. */
+static int make_event(const struct event_options *o, struct letter *letter, struct strbuf *data,
+                      struct event *ev, struct error *err)
+{
+    char id[2 * ID_BYTES + 5], now[CLOCK_RFC3339_MAX];
+    const char *text = o->data, *type = o->content_type;
+    int rc = 0;
+
+    random_id(id);
+    snprintf(letter->id, sizeof letter->id, "%s", o->id ? o->id : id);
+    if (text) {
+        rc = text[0] == '@' ? read_text(text + 1, data, err) : strbuf_append_str(data, text);
+        type = type ? type : is_json(strbuf_slice(data)) ? "application/json" : "text/plain";
+        ev->data = strbuf_slice(data);
+    }
+    rc = rc ? rc : set(ev, "specversion", "1.0", err);
+    rc = rc ? rc : set(ev, "id", o->id ? o->id : id, err);
+    rc = rc ? rc : set(ev, "source", o->source, err);
+    rc = rc ? rc : set(ev, "type", o->type, err);
+    rc = rc ? rc : set(ev, "subject", o->subject, err);
+    rc = rc ? rc : set(ev, "time", clock_format_rfc3339(clock_wall_ns(), 3, now, sizeof now), err);
+    rc = rc ? rc : set(ev, "datacontenttype", type, err);
+    rc = rc ? rc : set_extensions(ev, &o->extensions, err);
+    return rc ? rc : event_check(ev, err);
+}
+
+static int letter_of_options(const struct event_options *o, struct letter *letter,
+                             struct error *err)
+{
+    CLEANUP(event_fini) struct event ev;
+    CLEANUP(strbuf_fini) struct strbuf data;
+
+    event_init(&ev);
+    strbuf_init(&data, DATA_MAX + 1);
+    int rc = make_event(o, letter, &data, &ev, err);
+    letter->count = 1;
+    letter->content_type = EVENT_TYPE_STRUCTURED;
+    return rc ? rc : event_http_structured(&ev, &letter->body, err);
+}
+
+static int letter_of_file(const struct event_options *o, struct letter *letter, struct error *err)
+{
+    CLEANUP(jfree) json_t *root = NULL;
+
+    int rc = read_text(o->file, &letter->body, err);
+    rc = rc ? rc : jparse(strbuf_slice(&letter->body), DATA_MAX, &root, err);
+    if (rc == 0 && !json_is_object(root) && !json_is_array(root)) {
+        rc = error_set(err, ERR_INVALID, "must be an event or an array of events, is %s",
+                       jtype_name(root));
+    }
+    if (rc < 0) {
+        return error_prefix(err, rc, "%s", o->file);
+    }
+    letter->count = json_is_array(root) ? json_array_size(root) : 1;
+    letter->content_type = json_is_array(root) ? EVENT_TYPE_BATCH : EVENT_TYPE_STRUCTURED;
+    snprintf(letter->id, sizeof letter->id, "%s", jpeek_cstr(root, "id"));
+    return 0;
+}
+
+/* ---- sending ---- */
+
+struct answer {
+    bool done;
+    int status, rc;
+    struct strbuf body;
+    struct error err;
+};
+
+static void on_done(void *arg, const struct fetch_result *result, const struct error *err)
+{
+    struct answer *a = arg;
+
+    a->done = true;
+    a->status = result->status;
+    (void)strbuf_append_slice(&a->body, slice_trim(result->body));
+    a->rc = err ? error_copy(&a->err, err) : 0;
+}
+
+static int post(struct cli *cli, const struct event_options *o, const char *url,
+                const struct letter *letter, struct answer *a, struct error *err)
+{
+    struct fetch *f = NULL;
+    CLEANUP(cleanup_free) char *type = xasprintf("Content-Type: %s", letter->content_type);
+    const char *headers[] = {type, NULL};
+    struct fetch_spec spec = {.method = "POST",
+                              .url = url,
+                              .headers = headers,
+                              .body = strbuf_slice(&letter->body),
+                              .timeout_ms = (uint64_t)o->timeout_s * 1000,
+                              .max_body = 1 << 20,
+                              .on_done = on_done,
+                              .arg = a};
+
+    int rc = fetch_new(&cli->loop, &(struct fetch_options){0}, &f, err);
+    rc = rc ? rc : fetch_start(f, &spec, NULL, err);
+    if (rc < 0) {
+        return rc;
+    }
+    (void)cli_run_until(cli, &a->done, spec.timeout_ms + 1000);
+    if (!a->done) {
+        return error_set(err, ERR_TIMEOUT, "no answer in %lld s", (long long)o->timeout_s);
+    }
+    fetch_close(f, NULL, NULL);
+    return a->rc                    ? error_prefix(&a->err, a->rc, "the broker does not answer"),
+           error_copy(err, &a->err) : 0;
+}
+
+static int tell(const struct event_options *o, const struct letter *letter, const struct answer *a)
+{
+    bool taken = a->status >= 200 && a->status < 300;
+
+    if (o->common.output == CLI_JSON) {
+        json_t *said = json_stringn(a->body.ptr, a->body.len);
+        json_t *answer =
+            json_pack("{s:s, s:I, s:i, s:o}", "id", letter->id, "events", (json_int_t)letter->count,
+                      "status", a->status, "answer", said ? said : json_string("(not text)"));
+        cli_print_json(answer);
+        json_decref(answer);
+    } else if (taken && letter->count == 1) {
+        printf("%s accepted by broker %s (HTTP %d)\n", letter->id, o->broker, a->status);
+    } else if (taken) {
+        printf("%zu events accepted by broker %s (HTTP %d)\n", letter->count, o->broker, a->status);
+    } else {
+        (void)cli_failf("broker %s answered HTTP %d%s%.*s", o->broker, a->status,
+                        a->body.len > 0 ? ": " : "", SLICE_FMT(strbuf_slice(&a->body)));
+    }
+    return taken ? 0 : 1;
+}
+
+static int send_letter(struct cli *cli, const struct event_options *o, struct letter *letter,
+                       struct answer *a, struct error *err)
+{
+    CLEANUP(jfree) json_t *broker = NULL;
+
+    int rc = o->file ? letter_of_file(o, letter, err) : letter_of_options(o, letter, err);
+    rc = rc ? rc : cli_connect(cli, &o->common, err);
+    rc = rc ? rc : cli_get(cli, KIND_BROKER, o->broker, &broker, err);
+    const char *url = jpeek_cstr(broker, "status.address.url");
+    if (rc == 0 && !url[0]) {
+        const json_t *ready = cli_condition(broker, "Ready");
+        return error_set(err, ERR_UNAVAILABLE, "broker %s has no address yet: %s", o->broker,
+                         ready ? jpeek_cstr(ready, "message") : "nobody has looked at it");
+    }
+    return rc ? rc : post(cli, o, url, letter, a, err);
+}
+
+int cmd_event(struct cli *cli, int argc, char **argv)
+{
+    struct event_options o = {0};
+    struct letter letter = {0};
+    struct answer answer = {0};
+    struct error err;
+
+    if (cli_repeated(&argc, argv, "extension", 0, &o.extensions)) {
+        return 2;
+    }
+    if (cli_parse(&TABLE, argc, argv, &o) != 1 || strcmp(argv[1], "send") != 0 ||
+        !o.type == !o.file) {
+        return cli_usage(
+            "usage: lull event send --type TYPE [--data TEXT|@FILE] | send --file FILE");
+    }
+    strbuf_init(&letter.body, EVENT_TEXT_MAX);
+    strbuf_init(&answer.body, 1 << 20);
+    int rc = send_letter(cli, &o, &letter, &answer, &err);
+    int status = rc < 0 ? cli_fail(&err) : tell(&o, &letter, &answer);
+    strbuf_fini(&letter.body);
+    strbuf_fini(&answer.body);
+    options_fini(&TABLE, &o);
+    return status;
+}
