@@ -7,6 +7,7 @@
 //     /64k     64 KiB with a Content-Length
 //     /stream  64 KiB in sixteen chunks, each sent by itself
 //     /metrics a queue-proxy's Stat: ten requests in flight, all of them through an activator
+//     /taken   204 without a body, for events
 //     /first   the microseconds between its listen() and the first whole head that it was sent
 //
 // PORT is the environment's when absent; any: on every address, not on 127.0.0.1 alone. Bodies of
@@ -52,7 +53,7 @@ struct piece {
     size_t len;
 };
 
-static struct piece small[2], large[2], streamed[PIECES + 3], first[2], stat[2];
+static struct piece small[2], large[2], streamed[PIECES + 3], first[2], stat[2], taken[2];
 static uint64_t listening_ns;
 
 static uint64_t now_ns(void)
@@ -86,6 +87,7 @@ static void make_answers(void)
         at += sizeof(ten);
     }
     stat[0].len = (size_t)(at - stat[0].bytes);
+    piece_set(&taken[0], "HTTP/1.1 204 No Content\r\n\r\n", 0, "");
     piece_set(&large[0], TEXT "Content-Length: 65536\r\n\r\n", 65536, "");
     piece_set(&streamed[0], TEXT "Transfer-Encoding: chunked\r\n\r\n", 0, "");
     snprintf(size, sizeof(size), "%x\r\n", PIECE);
@@ -138,6 +140,9 @@ static const struct piece *wanted(const char *head)
     const char *path = strchr(head, ' ');
     if (path != NULL && strncmp(path, " /64k ", 6) == 0) {
         return large;
+    }
+    if (path != NULL && strncmp(path, " /taken ", 8) == 0) {
+        return taken;
     }
     if (path != NULL && strncmp(path, " /metrics ", 10) == 0) {
         return stat;

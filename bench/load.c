@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// bench-load PORT [-c N] [-d SECONDS] [-n REQUESTS] [-r RATE] [-H HOST] [-p PATH] [-b BYTES] [-s
-// SEED]
+// bench-load PORT [-c N] [-d SECONDS] [-n REQUESTS] [-r RATE] [-H HOST] [-p PATH] [-b BYTES | -f
+// FILE] [-A HEADER]… [-s SEED]
 //
 // Load over keep-alive connections, for what wrk does not measure: with a RATE, requests come at
 // random times of their own (an open loop), whether or not the ones before are answered, and their
 // latency counts from when they were due. Without one each connection asks again when it has its
-// answer. With BYTES a POST with such a body. It ends when its time is over or REQUESTS are
-// answered.
+// answer. With BYTES a POST with such a body, with FILE one with what is in it; HEADERs as "name:
+// value". It ends when its time is over or REQUESTS are answered.
 //
 // bench-load PORT -S N [-i SECONDS] [-d SECONDS]
 //
@@ -30,7 +30,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { EVENTS = 512, HEAD = 4096, READ = 65536, ADDRESSES = 8 };
+enum { EVENTS = 512, HEAD = 4096, READ = 65536, ADDRESSES = 8, BODY_FILE = 1 << 20 };
 
 #define NS    1000000000ull
 #define NEVER UINT64_MAX
@@ -52,7 +52,8 @@ struct load {
     uint16_t port;
     uint32_t connections, slow;
     double seconds, rate, interval;
-    const char *host, *path;
+    const char *host, *path, *body_file;
+    char headers[1024]; // lines of -A
     size_t body;
     uint64_t seed, requests;
     char *request;
@@ -334,14 +335,28 @@ static void report(struct load *l)
         quantile(l, 0.5), quantile(l, 0.9), quantile(l, 0.99), quantile(l, 0.999), quantile(l, 1));
 }
 
+static char *read_body(struct load *l)
+{
+    FILE *f = fopen(l->body_file, "rb");
+    char *body = grown(NULL, BODY_FILE);
+    if (f == NULL) {
+        perror(l->body_file);
+        exit(1);
+    }
+    l->body = fread(body, 1, BODY_FILE, f);
+    fclose(f);
+    return body;
+}
+
 static void make_request(struct load *l)
 {
-    char text[2048];
-    int n = l->body == 0 ? snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n",
-                                    l->path, l->host)
+    char text[3072];
+    char *body = l->body_file != NULL ? read_body(l) : NULL;
+    int n = l->body == 0 ? snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nHost: %s\r\n%s\r\n",
+                                    l->path, l->host, l->headers)
                          : snprintf(text, sizeof(text),
-                                    "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %zu\r\n\r\n",
-                                    l->path, l->host, l->body);
+                                    "POST %s HTTP/1.1\r\nHost: %s\r\n%sContent-Length: %zu\r\n\r\n",
+                                    l->path, l->host, l->headers, l->body);
     if (n < 0 || (size_t)n >= sizeof(text)) {
         fprintf(stderr, "bench-load: host or path is too long\n");
         exit(2);
@@ -349,13 +364,28 @@ static void make_request(struct load *l)
     l->request_len = (size_t)n + l->body;
     l->request = grown(NULL, l->request_len);
     memcpy(l->request, text, (size_t)n);
-    memset(l->request + n, 'b', l->body);
+    if (body != NULL) {
+        memcpy(l->request + n, body, l->body);
+        free(body);
+    } else {
+        memset(l->request + n, 'b', l->body);
+    }
+}
+
+static void add_header(struct load *l, const char *line)
+{
+    size_t at = strlen(l->headers);
+    int n = snprintf(l->headers + at, sizeof(l->headers) - at, "%s\r\n", line);
+    if (n < 0 || at + (size_t)n >= sizeof(l->headers)) {
+        fprintf(stderr, "bench-load: too many headers\n");
+        exit(2);
+    }
 }
 
 static void options(struct load *l, int argc, char **argv)
 {
     int opt;
-    while ((opt = getopt(argc, argv, "c:d:n:r:H:p:b:s:S:i:")) != -1) {
+    while ((opt = getopt(argc, argv, "c:d:n:r:H:p:b:f:A:s:S:i:")) != -1) {
         switch (opt) {
         case 'c':
             l->connections = (uint32_t)strtoul(optarg, NULL, 10);
@@ -378,6 +408,12 @@ static void options(struct load *l, int argc, char **argv)
         case 'b':
             l->body = strtoul(optarg, NULL, 10);
             break;
+        case 'f':
+            l->body_file = optarg;
+            break;
+        case 'A':
+            add_header(l, optarg);
+            break;
         case 's':
             l->seed = strtoull(optarg, NULL, 10) * 2654435761u + 1;
             break;
@@ -393,9 +429,10 @@ static void options(struct load *l, int argc, char **argv)
     }
     l->port = optind == argc - 1 ? (uint16_t)strtoul(argv[optind], NULL, 10) : 0;
     if (l->port == 0 || l->connections == 0 || l->seconds <= 0 || l->interval <= 0) {
-        fprintf(stderr, "usage: bench-load PORT [-c N] [-d SECONDS] [-n REQUESTS] [-r RATE] [-H "
-                        "HOST] [-p PATH] "
-                        "[-b BYTES] [-s SEED] | -S N [-i SECONDS] [-d SECONDS]\n");
+        fprintf(stderr,
+                "usage: bench-load PORT [-c N] [-d SECONDS] [-n REQUESTS] [-r RATE] [-H "
+                "HOST] [-p PATH] "
+                "[-b BYTES | -f FILE] [-A HEADER]… [-s SEED] | -S N [-i SECONDS] [-d SECONDS]\n");
         exit(2);
     }
 }

@@ -138,6 +138,9 @@ static void write_triggers(const struct worker *w, struct strbuf *out)
                       "How long subscribers took to answer.");
     map_foreach (it, &w->triggers) {
         const struct trigger *t = it.value;
+        if (metric_buckets_count(&t->duration) == 0) {
+            continue; /* most of many */
+        }
         strbuf_clear(&labels);
         trigger_labels(t, &labels);
         metric_buckets_write(&t->duration, "lull_broker_trigger_seconds", labels.ptr, out);

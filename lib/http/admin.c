@@ -99,6 +99,7 @@ int http_admin_start(struct http_admin *a, struct loop *loop, const char *listen
 {
     struct http_simple_options options = http_simple_options_default(handle, a);
     options.limits.max_body_bytes = 1024;
+    options.limits.out_burst_bytes = HTTP_ADMIN_PAGE_MAX;
     a->simple = http_simple_new(loop, &options);
     int rc = http_server_listen_list(http_simple_server(a->simple), listen, err);
     return rc < 0 ? error_prefix(err, rc, "admin port %s", listen) : 0;

@@ -119,6 +119,7 @@ def test_kills_lose_nothing(world):
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(7200)
 def test_kills_lose_nothing_for_long(world):
     seed = int(os.environ.get("LULL_SEED") or random.randrange(1 << 32))
     print("LULL_SEED", seed)
