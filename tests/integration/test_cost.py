@@ -8,12 +8,12 @@ import json
 import os
 import re
 import socket
-import struct
 import subprocess
 import time
 
 import pytest
 from conftest import BUILD, binary, free_ports
+from count_calls import NOT_SYSTEM_CALLS, environment, read_calls
 from fake_api import FakeApi, pod, revision, route
 from lull_client import wait_for
 
@@ -22,7 +22,6 @@ PER_REQUEST = 0.01  # of what must not be there: a report or a look at the funct
 CONNECTIONS = 64
 ROUNDS = 40
 REQUEST = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-NOT_SYSTEM_CALLS = {"malloc"}
 
 pytestmark = pytest.mark.skipif("asan" in BUILD.name or not list(BUILD.glob("tests/lib/count_calls.so")),
                                 reason="a sanitizer's build allocates and calls for itself")
@@ -41,13 +40,10 @@ class Counted:
         self.file = home / f"{name}.calls"
         self.log = open(home / f"{name}.log", "w+", encoding="utf-8")
         self.p = subprocess.Popen([str(c) for c in command], stderr=self.log, preexec_fn=together, env={
-            "PATH": os.environ["PATH"], "LD_PRELOAD": str(binary("count_calls.so")),
-            "COUNT_CALLS_FILE": str(self.file), **env})
+            "PATH": os.environ["PATH"], **environment(binary("count_calls.so"), self.file), **env})
 
     def calls(self):
-        raw = self.file.read_bytes()
-        names = [raw[at:at + 16].rstrip(b"\0").decode() for at in range(4096, 8192, 16)]
-        return {name: count for name, count in zip(names, struct.unpack("512Q", raw[:4096])) if name}
+        return read_calls(self.file)
 
     def pss(self):
         text = open(f"/proc/{self.p.pid}/smaps_rollup", encoding="utf-8").read()
