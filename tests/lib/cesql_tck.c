@@ -2,6 +2,8 @@
 //
 // cesql-tck FILE.yaml…: runs the cases of CloudEvents SQL's own test kit. A line for each case that
 // fails, and at the end how many there were; status 1 when one failed or there was none.
+//
+// cesql-tck: answers questions as tests/reference/cesql/main.go does: a line of JSON each.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,9 +93,61 @@ static bool run(const char *file, const json_t *test)
     return fine;
 }
 
+static json_t *value_json(const struct cesql_value *value)
+{
+    return value->type == CESQL_STRING    ? json_stringn(value->string.ptr, value->string.len)
+           : value->type == CESQL_INTEGER ? json_integer(value->number)
+                                          : json_boolean(value->number);
+}
+
+static int answer(const char *line)
+{
+    struct error err;
+    struct cesql *c;
+    struct event ev;
+    struct cesql_value value;
+    json_t *question = json_loads(line, 0, NULL);
+    CLEANUP(cleanup_free) char *event = jdump_str(jget(question, "event"));
+    if (event_json_read(slice_str(event), &ev, &err) < 0) {
+        fprintf(stderr, "%s: %s\n", line, err.msg);
+        json_decref(question);
+        return 2;
+    }
+    json_t *told = NULL;
+    if (cesql_compile(jpeek_str(question, "expression"), &c, &err) < 0) {
+        told = json_pack("{s:b,s:n,s:s}", "parse", 0, "value", "error", "");
+    } else {
+        const char *problem = cesql_problem_name(cesql_run(c, &ev, &value));
+        told =
+            json_pack("{s:b,s:o,s:s}", "parse", 1, "value", value_json(&value), "error", problem);
+        cesql_free(c);
+    }
+    CLEANUP(cleanup_free) char *text = jdump_str(told);
+    puts(text);
+    json_decref(told);
+    json_decref(question);
+    event_fini(&ev);
+    return 0;
+}
+
+static int answer_all(void)
+{
+    char *line = NULL;
+    size_t cap = 0;
+    int rc = 0;
+    while (rc == 0 && getline(&line, &cap, stdin) > 0) {
+        rc = answer(line);
+    }
+    free(line);
+    return rc;
+}
+
 int main(int argc, char **argv)
 {
     size_t cases = 0, failed = 0;
+    if (argc == 1) {
+        return answer_all();
+    }
     for (int i = 1; i < argc; i++) {
         struct error err;
         struct yaml_docs docs;
