@@ -13,10 +13,11 @@
 #include "cli/install_set.h"
 #include "cli/resource.h"
 
-#define POLL_MS     200
-#define KNATIVE     "knative-serving"
-#define PART_OF     "app.kubernetes.io/part-of"
-#define SERVING_CRD "services.serving.knative.dev"
+#define POLL_MS        200
+#define KNATIVE        "knative-serving"
+#define EVENTING_GROUP "eventing.knative.dev"
+#define PART_OF        "app.kubernetes.io/part-of"
+#define SERVING_CRD    "services.serving.knative.dev"
 
 static const struct kube_kind CRDS = {"apiextensions.k8s.io", "v1", "customresourcedefinitions"};
 
@@ -117,6 +118,37 @@ static int refuse_kinds(struct cli *cli, bool *out_there, struct error *err)
     }
     if (out_there) {
         *out_there = rc == 0;
+    }
+    return 0;
+}
+
+static void drop_webhooks(json_t *webhooks)
+{
+    for (size_t i = json_array_size(webhooks); i > 0; i--) {
+        struct slice name = jpeek_str(json_array_get(webhooks, i - 1), "name");
+        if (slice_ends_with(name, SLICE_LIT("." EVENTING_GROUP))) {
+            json_array_remove(webhooks, i - 1);
+        }
+    }
+}
+
+int cluster_spare_eventing(struct cli *cli, json_t *objects, bool *out_theirs, struct error *err)
+{
+    CLEANUP(jfree) json_t *crd = NULL;
+    struct kube_call call = {.kind = CRDS, .name = "brokers." EVENTING_GROUP};
+    int rc = cli_call(cli, kube_get, &call, &crd, err);
+
+    *out_theirs = rc == 0 && !slice_eq_str(jpeek_str(crd, "metadata.labels.`" PART_OF "`"), "lull");
+    if (!*out_theirs) {
+        return rc == ERR_NOT_FOUND ? 0 : rc;
+    }
+    for (size_t i = json_array_size(objects); i > 0; i--) {
+        const json_t *object = json_array_get(objects, i - 1);
+        if (slice_eq_str(jpeek_str(object, "spec.group"), EVENTING_GROUP)) {
+            json_array_remove(objects, i - 1);
+        } else {
+            drop_webhooks(jpeek_arr(object, "webhooks"));
+        }
     }
     return 0;
 }

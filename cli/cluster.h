@@ -19,6 +19,13 @@ MUST_CHECK int cluster_connect(struct cli *cli, const struct cli_common *common,
  */
 MUST_CHECK int cluster_is_ours(struct cli *cli, bool *out_there, struct error *err);
 
+/*
+ * Where Knative Eventing is there beside Lull, takes its kinds and our webhooks for them out of the
+ * objects to install or uninstall. *out_theirs: it is there.
+ */
+MUST_CHECK int cluster_spare_eventing(struct cli *cli, json_t *objects, bool *out_theirs,
+                                      struct error *err);
+
 /* Resolves the kind of an object by the server's discovery, once for each kind. */
 struct cluster_kinds {
     struct cli_resource *items; /* private */

@@ -10,8 +10,11 @@
 #include "json/jparse.h"
 #include "cli/args.h"
 #include "cli/cli.h"
+#include "cli/part_ask.h"
 #include "cli/sink.h"
 #include "eventing/names.h"
+
+enum { STATE_MAX = 64 << 20 };
 
 struct events_options {
     struct cli_common common;
@@ -332,6 +335,41 @@ static void delivery_print(const json_t *object)
     }
 }
 
+// What lull-broker knows of it; nothing while it does not answer.
+static void numbers_print(struct cli *cli, const struct events_options *o, const char *name)
+{
+    CLEANUP(cleanup_free) char *text = NULL;
+    CLEANUP(jfree) json_t *state = NULL;
+    size_t i, k;
+    json_t *broker, *trigger;
+
+    if (part_ask(cli, "broker", "/state", &text, NULL) < 0 ||
+        jparse(slice_str(text), STATE_MAX, &state, NULL) < 0) {
+        return;
+    }
+    json_array_foreach(jpeek_arr(state, "brokers"), i, broker)
+    {
+        bool here = slice_eq_str(jpeek_str(broker, "namespace"), cli->ns);
+        if (here && !o->trigger && slice_eq_str(jpeek_str(broker, "name"), name)) {
+            printf("  Events       %lld kept, %lld accepted since lull-broker started\n",
+                   (long long)jpeek_i64(broker, "events"),
+                   (long long)jpeek_i64(broker, "accepted"));
+        }
+        json_array_foreach(jpeek_arr(broker, "triggers"), k, trigger)
+        {
+            if (here && o->trigger && slice_eq_str(jpeek_str(trigger, "name"), name)) {
+                printf("  Events       %lld waiting, %lld to be tried again; %lld delivered, %lld "
+                       "attempts failed, %lld nobody took\n",
+                       (long long)jpeek_i64(trigger, "backlog"),
+                       (long long)jpeek_i64(trigger, "waitingForRetry"),
+                       (long long)jpeek_i64(trigger, "delivered"),
+                       (long long)jpeek_i64(trigger, "failed"),
+                       (long long)jpeek_i64(trigger, "dead"));
+            }
+        }
+    }
+}
+
 static int describe(struct cli *cli, const struct events_options *o, const char *name,
                     struct error *err)
 {
@@ -363,6 +401,7 @@ static int describe(struct cli *cli, const struct events_options *o, const char 
                jpeek_cstr(object, "metadata.annotations.`" ANNOTATION_BROKER_CLASS "`"));
     }
     delivery_print(object);
+    numbers_print(cli, o, name);
     printf("Conditions\n");
     json_array_foreach(jpeek_arr(object, "status.conditions"), i, c)
     {

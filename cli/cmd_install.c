@@ -160,6 +160,8 @@ static int print(const struct install *in, struct error *err)
 
 static int run(struct cli *cli, struct install *in, struct error *err)
 {
+    bool theirs = false;
+
     if (in->print) {
         return print(in, err);
     }
@@ -167,6 +169,10 @@ static int run(struct cli *cli, struct install *in, struct error *err)
     rc = rc ? rc : cluster_connect(cli, &in->common, err);
     rc = rc ? rc : resolve(cli, in, err);
     rc = rc ? rc : cluster_is_ours(cli, NULL, err);
+    rc = rc ? rc : cluster_spare_eventing(cli, in->set.objects, &theirs, err);
+    if (rc == 0 && theirs) {
+        printf("Knative Eventing is here: its kinds stay as they are, events are its own\n");
+    }
     rc = rc ? rc : apply_all(cli, in, err);
     if (rc == 0 && in->timeout_s > 0) {
         rc = cluster_wait_parts(cli, (uint64_t)in->timeout_s * 1000, err);

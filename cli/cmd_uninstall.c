@@ -21,6 +21,7 @@ struct uninstall {
     int64_t timeout_s;
     struct install_set set;
     struct cluster_kinds kinds;
+    bool theirs; // the kinds for events are Knative Eventing's
 };
 
 static const struct option_row ROWS[] = {
@@ -81,6 +82,7 @@ static int delete_kind(struct cli *cli, enum kind_id kind, struct error *err)
 // longer knows.
 static int delete_objects(struct cli *cli, const struct uninstall *u, struct error *err)
 {
+    enum { EVENTING = 2 }; // so many of the first are left alone where they are Knative Eventing's
     static const enum kind_id KINDS[] = {
         KIND_TRIGGER,       KIND_BROKER,   KIND_DOMAINMAPPING,      KIND_SERVICE,       KIND_ROUTE,
         KIND_CONFIGURATION, KIND_REVISION, KIND_CLUSTERDOMAINCLAIM, KIND_PODAUTOSCALER,
@@ -89,7 +91,7 @@ static int delete_objects(struct cli *cli, const struct uninstall *u, struct err
                                     .label_selector = "serving.knative.dev/revision"};
     int rc = 0;
 
-    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(KINDS); i++) {
+    for (size_t i = u->theirs ? EVENTING : 0; rc == 0 && i < ARRAY_LEN(KINDS); i++) {
         rc = delete_kind(cli, KINDS[i], err);
     }
     return rc ? rc
@@ -168,6 +170,7 @@ static int run(struct cli *cli, struct uninstall *u, struct error *err)
 
     rc = rc ? rc : cluster_connect(cli, &u->common, err);
     rc = rc ? rc : cluster_is_ours(cli, &there, err);
+    rc = rc ? rc : cluster_spare_eventing(cli, u->set.objects, &u->theirs, err);
     if (rc == 0 && u->purge && there) {
         rc = delete_objects(cli, u, err);
     }

@@ -65,6 +65,23 @@ def test_what_is_wrong_is_refused_when_it_is_written(namespace):
     assert get("-n", namespace, "ksvc", "not-made") is None
 
 
+def test_brokers_and_triggers_too(namespace):
+    def named(kind, name, spec):
+        return {"apiVersion": "eventing.knative.dev/v1", "kind": kind, "metadata": {"name": name, "namespace": namespace},
+                "spec": spec}
+
+    apply(named("Broker", "b", {}))
+    broker = get("-n", namespace, "broker", "b")
+    assert broker["metadata"]["annotations"]["eventing.knative.dev/broker.class"] == "Lull"
+    assert broker["spec"]["delivery"]["retry"] == 10
+    text = refused(named("Trigger", "t", {"broker": "b", "filters": [{"cesql": "type ="}], "subscriber": {"uri": "/x"}}))
+    assert 'admission webhook "validation.webhook.eventing.knative.dev" denied the request: validation failed: ' in text
+    assert "spec.filters[0].cesql" in text and "spec.subscriber.uri" in text
+    apply(named("Trigger", "t", {"broker": "b", "subscriber": {"uri": "http://there"}}))
+    wait_for("the controller has looked at it",
+             lambda: get("-n", namespace, "trigger", "t").get("status", {}).get("subscriberUri") == "http://there", 60)
+
+
 def test_lull_prints_the_webhooks_warnings_once_each(namespace, tmp_path):
     manifest = tmp_path / "service.yaml"
     manifest.write_text("".join(json.dumps(hello(namespace, name)) + "\n---\n" for name in ("one", "two")))

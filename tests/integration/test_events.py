@@ -83,7 +83,8 @@ def test_an_event_wakes_the_function_that_wants_it(up):
     assert 'got order.paid {"n":2}' in up.cli("logs", "say").stdout
     assert "order.lost" not in up.cli("logs", "say").stdout
     assert "type=order.paid" in up.cli("trigger", "list").stdout
-    assert "type=order.paid" in up.cli("trigger", "describe", "paid").stdout
+    wait_for(lambda: " 1 delivered" in up.cli("trigger", "describe", "paid").stdout, 30, "the broker has noted it")
+    assert " accepted since" in up.cli("broker", "describe", "default").stdout
     up.cli("trigger", "delete", "paid")
 
 

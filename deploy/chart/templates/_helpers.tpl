@@ -120,3 +120,9 @@ loadBalancerSourceRanges: {{ toJson . }}
 {{- define "lull.certificateNamespace" -}}
 {{- .Values.tls.namespace | default (printf "%s-certificates" .Release.Namespace) -}}
 {{- end }}
+
+{{/* Not empty where Knative Eventing is there beside Lull: its kinds, and what is asked of them, stay its own. */}}
+{{- define "lull.eventingIsOthers" -}}
+{{- $broker := lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" "brokers.eventing.knative.dev" }}
+{{- if and $broker (ne (dig "metadata" "labels" "app.kubernetes.io/part-of" "" $broker) "lull") }}true{{ end }}
+{{- end }}
