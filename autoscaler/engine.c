@@ -102,6 +102,7 @@ void engine_evaluate(struct engine *e, struct revision *rev, enum engine_reason 
     if (!e->started || e->closing || !rev->has_pa || !rev->spec.kpa) {
         return;
     }
+    reports_check(&e->reports, now_ms); /* a clock that jumped is seen before it counts */
     engine_wake(e, rev);
     if (!rev->started) {
         revision_start(rev, now_ms);

@@ -294,7 +294,6 @@ static int play_report(struct replay *r, const json_t *line, uint64_t now_ms, st
         return error_prefix(err, rc, "report");
     }
     reports_end_part(&r->reports, reporter, now_ms);
-    reports_check(&r->reports, now_ms);
     return 0;
 }
 

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Plan. HELLO makes an entry, parts of a report arrive in order on one stream, the last part
- * completes it. reports_check is called on every tick and after every event.
+ * completes it. reports_check is called on every tick and before every decision.
  * Failure modes: a link that breaks inside a report (the next sequence number starts anew and the
- * broken report counts as missing); an activator that comes back under its name.
+ * broken report counts as missing); an activator that comes back under its name; a clock that jumps
+ * (a process or a machine that stood still): whichever comes first then, a tick or a report, sees
+ * the time in which nobody reported, and it is a hole like any other.
  */
 #include "autoscaler/reports.h"
 
@@ -141,26 +143,15 @@ int reports_begin_part(struct reports *r, struct reporter *reporter, struct slic
     return 1;
 }
 
-bool reports_end_part(struct reports *r, struct reporter *reporter, uint64_t now_ms)
+static uint64_t passed(uint64_t now_ms, uint64_t since_ms)
 {
-    reporter->part++;
-    if (reporter->part < reporter->parts) {
-        return false;
-    }
-    bool known = reporter->last_ms > 0 || reporter->seq <= SEQ_NEW;
-    reporter->last_ms = now_ms;
-    r->last_ms = now_ms;
-    if (!known) {
-        reports_restart(r, now_ms);
-    }
-    return true;
+    return now_ms > since_ms ? now_ms - since_ms : 0;
 }
 
 static uint64_t silent_ms(const struct reporter *reporter, uint64_t now_ms)
 {
-    uint64_t last_ms =
-        reporter->last_ms > reporter->hello_ms ? reporter->last_ms : reporter->hello_ms;
-    return now_ms > last_ms ? now_ms - last_ms : 0;
+    return passed(now_ms,
+                  reporter->last_ms > reporter->hello_ms ? reporter->last_ms : reporter->hello_ms);
 }
 
 void reports_restart(struct reports *r, uint64_t now_ms)
@@ -168,10 +159,12 @@ void reports_restart(struct reports *r, uint64_t now_ms)
     r->since_ms = now_ms;
 }
 
-void reports_check(struct reports *r, uint64_t now_ms)
+static void look(struct reports *r, uint64_t now_ms)
 {
-    bool fresh = r->last_ms > 0;
+    /* Whoever reported last may be gone and forgotten by now. */
+    bool fresh = r->last_ms > 0 && passed(now_ms, r->last_ms) <= REPORTS_STALE_MS;
     bool current = true;
+    r->checked_ms = now_ms;
     size_t expected = 0;
     uint64_t silent_most = 0;
     map_foreach (it, &r->reporters) {
@@ -195,4 +188,29 @@ void reports_check(struct reports *r, uint64_t now_ms)
     r->current = fresh && current;
     uint64_t told_ms = r->current ? now_ms - silent_most : r->last_ms;
     r->told_ms = told_ms < r->last_ms ? told_ms : r->last_ms;
+}
+
+void reports_check(struct reports *r, uint64_t now_ms)
+{
+    if (now_ms != r->checked_ms) {
+        look(r, now_ms);
+    }
+}
+
+bool reports_end_part(struct reports *r, struct reporter *reporter, uint64_t now_ms)
+{
+    reporter->part++;
+    if (reporter->part < reporter->parts) {
+        return false;
+    }
+    /* The time before it comes first: after it, a hole that it ends could not be seen any more. */
+    look(r, now_ms);
+    bool known = reporter->last_ms > 0 || reporter->seq <= SEQ_NEW;
+    reporter->last_ms = now_ms;
+    r->last_ms = now_ms;
+    if (!known) {
+        reports_restart(r, now_ms);
+    }
+    look(r, now_ms);
+    return true;
 }

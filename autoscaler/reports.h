@@ -12,6 +12,9 @@
  * since the one before it; after a longer hole, counting starts anew. So it does when an activator
  * that has served for longer than we know it reports for the first time: what it saw before is not
  * in any window.
+ *
+ * Time is CLOCK_MONOTONIC, which stands still while a machine sleeps: then there is no hole. Where
+ * it runs on, or only a process stood still, nobody reported in between: there is one.
  */
 
 #include "base/error.h"
@@ -46,6 +49,7 @@ struct reports {
     uint64_t last_ms;       /* last whole report of anyone; 0: never */
     uint64_t told_ms;       /* until when all expected ones have told; last_ms when one is late */
     uint64_t path_since_ms; /* since when activators are in the path; 0: always were */
+    uint64_t checked_ms;    /* private: last look at the clock */
     bool path_lost;         /* private: no activator was connected for a while */
     uint64_t duplicates;    /* reports or parts that came twice */
 };
@@ -70,10 +74,12 @@ void reports_gone(struct reports *r, struct reporter *reporter, const void *link
 MUST_CHECK int reports_begin_part(struct reports *r, struct reporter *reporter,
                                   struct slice payload, uint64_t now_ms, struct slice *out_stats,
                                   struct error *err);
-/* The part was read. Returns true when that completed a report. */
+/* The part was read. Returns true when that completed a report; fresh and current are then renewed.
+ */
 bool reports_end_part(struct reports *r, struct reporter *reporter, uint64_t now_ms);
 
-/* Looks at the clock: renews fresh, since_ms, told_ms, and forgets who is gone for long. */
+/* Looks at the clock: renews fresh, since_ms, told_ms, and forgets who is gone for long. Due before
+ * a decision. */
 void reports_check(struct reports *r, uint64_t now_ms);
 /* What was reported until now is lost: completeness counts from now on. */
 void reports_restart(struct reports *r, uint64_t now_ms);

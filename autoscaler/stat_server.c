@@ -88,8 +88,8 @@ static int read_stats(struct stat_server *s, struct reporter *reporter, struct s
         return rc;
     }
     rc = read_messages(s, stats, engine_stat, reporter, err);
-    if (rc == 0 && reports_end_part(reports, reporter, now_ms(s))) {
-        reports_check(reports, now_ms(s));
+    if (rc == 0) {
+        (void)reports_end_part(reports, reporter, now_ms(s));
     }
     return rc;
 }

@@ -44,7 +44,7 @@ class StatLink:
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.connect(str(path))
         self.load, self.notes, self.seq, self.closed, self.paused = {}, [], 0, False, False
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.send(HELLO, json.dumps({"name": name, "boot": "1"}).encode())
         threading.Thread(target=self._read, daemon=True).start()
         if report:
@@ -55,9 +55,15 @@ class StatLink:
             self.sock.sendall(frame(kind, payload))
 
     def report(self):
-        self.seq += 1
-        body = b"".join(message(name, value) for name, value in list(self.load.items()) if value)
-        self.send(STATS, struct.pack(">QHH", self.seq, 0, 1) + body)
+        with self.lock:
+            self.seq += 1
+            body = b"".join(message(name, value) for name, value in list(self.load.items()) if value)
+            self.send(STATS, struct.pack(">QHH", self.seq, 0, 1) + body)
+
+    def pause(self):
+        """None is under way any more, and only `report` sends another."""
+        with self.lock:
+            self.paused = True
 
     def poke(self, *names, count=1):
         self.send(POKE, b"".join(message(name, float(count)) for name in names))
@@ -68,8 +74,9 @@ class StatLink:
     def _report(self):
         while not self.closed:
             try:
-                if not self.paused:
-                    self.report()
+                with self.lock:
+                    if not self.paused:
+                        self.report()
             except OSError:
                 return
             time.sleep(1)

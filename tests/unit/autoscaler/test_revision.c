@@ -122,6 +122,62 @@ static void a_hole_in_the_reports_keeps_the_scale(void **state)
     world_fini(&w);
 }
 
+static void tick(struct world *w)
+{
+    reports_check(&w->reports, w->now_ms);
+    struct plan plan = revision_decide(w->rev, &w->reports, false, w->now_ms);
+    if (plan.write) {
+        world_scale(w, plan.want);
+    }
+}
+
+/* The clock runs on by an hour in which nobody reported. Whether a tick or a report comes first
+ * then, and though that report spreads its traffic over the hour: no replica goes. */
+static void a_jump_of_the_clock_scales_nothing_down(void **state)
+{
+    for (int order = 0; order < 4; order++) {
+        bool report_first = order & 1;
+        bool replan = order & 2; /* something of the API is the first thing that comes */
+        struct world w;
+        world_init(&w, NULL, 0);
+        for (int i = 0; i < 80; i++) {
+            world_step(&w, 700);
+        }
+        assert_int_equal(w.rev->replicas, 10);
+        w.now_ms += 3600000;
+        if (replan) {
+            reports_check(&w.reports, w.now_ms);
+            revision_replan(w.rev, &w.reports, false, w.now_ms);
+            assert_false(w.rev->plan.write);
+        }
+        if (report_first) {
+            world_report(&w, 0);
+        }
+        w.now_ms += 100;
+        tick(&w);
+        assert_int_equal(w.rev->replicas, 10);
+        assert_int_equal(w.rev->last.valid, report_first); /* a tick alone has no number */
+        assert_int_equal(w.rev->plan.rule, report_first ? PLAN_OBSERVING : PLAN_AS_DECIDED);
+        assert_int_equal(w.rev->state.active, PLAN_ACTIVE);
+        for (int i = 0; i < 80; i++) { /* the load goes on */
+            world_step(&w, 700);
+            assert_int_equal(w.rev->replicas, 10);
+        }
+        w.now_ms += 3600000;
+        uint64_t jump_ms = w.now_ms;
+        if (report_first) {
+            world_report(&w, 0);
+        }
+        tick(&w);
+        while (w.rev->replicas > 0 && w.now_ms < jump_ms + 200000) { /* it does not */
+            world_step(&w, 0);
+        }
+        assert_int_equal(w.rev->replicas, 0);
+        assert_true(w.now_ms - jump_ms >= 60000 && w.now_ms - jump_ms <= 75000);
+        world_fini(&w);
+    }
+}
+
 static void a_restart_keeps_the_scale(void **state)
 {
     struct world w;
@@ -407,6 +463,7 @@ int main(void)
         cmocka_unit_test(rest_changes_nothing),
         cmocka_unit_test(a_crowd_is_not_forgotten),
         cmocka_unit_test(a_hole_in_the_reports_keeps_the_scale),
+        cmocka_unit_test(a_jump_of_the_clock_scales_nothing_down),
         cmocka_unit_test(a_restart_keeps_the_scale),
         cmocka_unit_test(a_second_that_is_half_told_takes_no_replica),
         cmocka_unit_test(a_second_that_is_half_told_adds_replicas),

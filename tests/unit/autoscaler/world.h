@@ -37,7 +37,6 @@ static inline void world_report_of(struct world *w, struct reporter *activator, 
         revision_record(w->rev, activator->at_ms, activator->missed, concurrency, concurrency);
     }
     assert_true(reports_end_part(&w->reports, activator, w->now_ms));
-    reports_check(&w->reports, w->now_ms);
 }
 
 static inline void world_report(struct world *w, double concurrency)
