@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Plan: one loan per ticket that was asked for, found by the ticket's number.
+ * Plan: one loan per ticket that was asked for, found by the ticket's number. Each loan has an id
+ * of its own, so that a word about the one before it, still on its way, means nothing.
  *
  *   RESERVE sent → GRANT → forwarded → DONE, or BACK: it waits again
  *                → FULL: refused   → MOVED: alone for a while   → LATE: asked again later
  *
  * Failure modes: the owner is gone: what waits asks the new one (or is ours again), what runs is
- * told to the new one (CLAIM). A grant on a replica that we have not seen yet waits for our watch,
- * bounded, and goes back then.
+ * told to the new one (CLAIM; it may not know the replica, and then the slot: what comes back from
+ * a replica is asked for anew). A grant on a replica that we have not seen yet waits for our watch,
+ * bounded, and goes back then; after PARKS_MAX such waits it gives way to the others in the queue.
  */
 #include "activator/borrower.h"
 
@@ -21,6 +23,7 @@
 #define PARK_TRY_NS (5 * CLOCK_NS_PER_MS)
 #define SPARE_MAX   1024u
 #define UID_MAX     128
+#define PARKS_MAX   4u
 
 struct loan {
     struct list link;  /* in owner->loans */
@@ -28,6 +31,8 @@ struct loan {
     struct ticket *ticket;
     struct shard *owner;
     uint64_t id;
+    uint8_t parks;         /* how often it went back because we did not know the replica */
+    bool claimed;          /* by CLAIM: the owner may not have taken it */
     uint64_t until_ns;     /* parked: until then */
     char replica[UID_MAX]; /* parked: where it was granted; "" : to be asked for anew */
     char key[8];
@@ -76,9 +81,11 @@ static struct loan *loan_new(struct borrower *b, struct ticket *tk, struct shard
     b->spare_count -= node != NULL ? 1 : 0;
     loan->ticket = tk;
     loan->owner = owner;
-    loan->id = tk->seq;
+    loan->id = tk->seq << 8 | tk->loans++;
+    loan->parks = 0;
+    loan->claimed = false;
     loan->replica[0] = '\0';
-    memcpy(loan->key, &loan->id, sizeof(loan->key));
+    memcpy(loan->key, &tk->seq, sizeof(loan->key));
     list_init(&loan->link);
     list_init(&loan->state);
     list_push_back(&owner->loans, &loan->link);
@@ -101,14 +108,21 @@ static void loan_end(struct borrower *b, struct loan *loan)
     list_push_front(&b->spare, &loan->state);
 }
 
-static struct loan *loan_find(const struct borrower *b, uint64_t id)
+static struct loan *loan_find(const struct borrower *b, uint64_t seq)
 {
-    return map_get(&b->loans, slice_of((const char *)&id, sizeof(id)));
+    return map_get(&b->loans, slice_of((const char *)&seq, sizeof(seq)));
 }
 
 static struct loan *loan_of(const struct borrower *b, const struct ticket *tk)
 {
     return map_len(&b->loans) > 0 ? loan_find(b, tk->seq) : NULL;
+}
+
+/* What the owner's word is about; NULL: something that is over. */
+static struct loan *loan_meant(const struct borrower *b, const struct shard *owner, uint64_t id)
+{
+    struct loan *loan = loan_find(b, id >> 8);
+    return loan != NULL && loan->id == id && loan->owner == owner ? loan : NULL;
 }
 
 static void send(const struct loan *loan, enum slot_op op, uint8_t how)
@@ -154,7 +168,11 @@ static struct shard *owner_of(struct borrower *b, const struct revision *r, uint
 
 void borrower_place(struct borrower *b, struct revision *r, uint64_t now_ns)
 {
+    bool was = r->borrowed;
     revision_set_borrowed(b->throttler, r, owner_of(b, r, now_ns) != NULL);
+    if (r->borrowed && !was && r->held > 0) {
+        b->moved = true;
+    }
 }
 
 void borrower_ask(struct borrower *b, uint64_t now_ns)
@@ -225,18 +243,27 @@ static void go_alone(struct borrower *b, struct shard *owner, struct revision *r
     revision_set_borrowed(b->throttler, r, false);
 }
 
+/* Our own word about it is on its way. Should it have been lost, the slot is free all the same. */
+static void not_meant(struct shard *owner, const struct slot_message *m)
+{
+    if (m->op == SLOT_GRANT && owner->up) {
+        ops_put(&owner->out, &(struct slot_message){.op = SLOT_CANCEL, .id = m->id});
+    }
+}
+
 int borrower_input(struct borrower *b, struct shard *owner, struct slice frame, uint64_t now_ns,
                    struct error *err)
 {
     struct slot_message m;
     int rc;
     while ((rc = ops_read(&frame, &m, err)) > 0) {
-        struct loan *loan = loan_find(b, m.id);
+        struct loan *loan = loan_meant(b, owner, m.id);
         if (m.op != SLOT_GRANT && m.op != SLOT_FULL && m.op != SLOT_MOVED && m.op != SLOT_LATE) {
             return error_set(err, ERR_PROTOCOL, "a borrower's slot message from an owner");
         }
-        if (loan == NULL || loan->owner != owner) {
-            continue; /* our word about it is on its way */
+        if (loan == NULL) {
+            not_meant(owner, &m);
+            continue;
         }
         if (m.op == SLOT_GRANT) {
             granted(b, loan, m.replica, now_ns);
@@ -263,7 +290,7 @@ struct ticket *borrower_next(struct borrower *b)
 
 bool borrower_idle(const struct borrower *b)
 {
-    return list_empty(&b->ready) && list_empty(&b->refused) && !b->tell;
+    return list_empty(&b->ready) && list_empty(&b->refused) && !b->tell && !b->moved;
 }
 
 struct ticket *borrower_next_refused(struct borrower *b)
@@ -289,20 +316,22 @@ void borrower_done(struct borrower *b, struct ticket *tk, enum slot_end how)
     }
 }
 
-void borrower_back(struct borrower *b, struct ticket *tk, enum give_back why)
-{
-    struct loan *loan = loan_of(b, tk);
-    if (loan != NULL) {
-        send(loan, SLOT_BACK, (uint8_t)why);
-    }
-}
-
 void borrower_cancel(struct borrower *b, struct ticket *tk)
 {
     struct loan *loan = loan_of(b, tk);
     if (loan != NULL) {
         send(loan, SLOT_CANCEL, 0);
         loan_end(b, loan);
+    }
+}
+
+void borrower_back(struct borrower *b, struct ticket *tk, enum give_back why)
+{
+    struct loan *loan = loan_of(b, tk);
+    if (loan != NULL && loan->claimed) {
+        borrower_cancel(b, tk);
+    } else if (loan != NULL) {
+        send(loan, SLOT_BACK, (uint8_t)why);
     }
 }
 
@@ -313,7 +342,9 @@ void borrower_tell(struct borrower *b, struct ticket *tk)
     struct shard *owner =
         tk->asked || tk->state != TICKET_GRANTED ? NULL : owner_of(b, tk->revision, 0);
     if (owner != NULL) {
-        send(loan_new(b, tk, owner), SLOT_CLAIM, 0);
+        struct loan *loan = loan_new(b, tk, owner);
+        loan->claimed = true;
+        send(loan, SLOT_CLAIM, 0);
     }
 }
 
@@ -358,24 +389,64 @@ void borrower_moved(struct borrower *b, uint64_t now_ns)
     }
 }
 
+/* Behind all that wait there. */
+static void ask_anew(struct borrower *b, struct loan *loan)
+{
+    struct ticket *tk = loan->ticket;
+    struct shard *owner = loan->owner;
+    loan_end(b, loan);
+    send(loan_new(b, tk, owner), SLOT_RESERVE, 0);
+}
+
+/* It was not used in time: back to its place, or behind the others when that has gone on. */
+static void unpark(struct borrower *b, struct loan *loan)
+{
+    list_remove(&loan->state);
+    if (loan->ticket->state != TICKET_HELD || ++loan->parks < PARKS_MAX) {
+        send(loan, SLOT_BACK, GIVE_BACK_STALE);
+        return;
+    }
+    send(loan, SLOT_CANCEL, 0);
+    ask_anew(b, loan);
+}
+
+/* Those that went alone for long enough have an owner again. Returns when the next one has. */
+static uint64_t tick_alone(struct borrower *b, uint64_t now_ns)
+{
+    uint64_t next = UINT64_MAX;
+    map_foreach (it, &b->alone) {
+        const struct alone *alone = it.value;
+        if (now_ns < alone->until_ns) {
+            next = alone->until_ns < next ? alone->until_ns : next;
+            continue;
+        }
+        struct revision *r = map_get(&b->throttler->revisions, it.key);
+        free(map_remove(&b->alone, it.key));
+        b->tell = true;
+        if (r != NULL) {
+            borrower_place(b, r, now_ns);
+        }
+    }
+    return next;
+}
+
 uint64_t borrower_tick(struct borrower *b, uint64_t now_ns)
 {
+    uint64_t next = tick_alone(b, now_ns);
     list_foreach_safe (node, &b->parked) {
         struct loan *loan = LIST_ENTRY(node, struct loan, state);
         bool late = now_ns >= loan->until_ns;
         if (loan->replica[0] == '\0') {
             if (late) {
-                list_remove(&loan->state);
-                send(loan, SLOT_RESERVE, 0);
+                ask_anew(b, loan);
             }
-            continue;
-        }
-        if (loan->ticket->state == TICKET_HELD && lend(b, loan, slice_str(loan->replica), now_ns)) {
+        } else if (loan->ticket->state == TICKET_HELD &&
+                   lend(b, loan, slice_str(loan->replica), now_ns)) {
             to(&b->ready, loan);
         } else if (late) {
-            list_remove(&loan->state);
-            send(loan, SLOT_BACK, GIVE_BACK_STALE);
+            unpark(b, loan);
         }
     }
-    return list_empty(&b->parked) ? UINT64_MAX : now_ns + PARK_TRY_NS;
+    uint64_t again = list_empty(&b->parked) ? UINT64_MAX : now_ns + PARK_TRY_NS;
+    return again < next ? again : next;
 }

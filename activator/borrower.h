@@ -26,7 +26,8 @@ struct borrower {
     struct list refused; /* private: loans whose request the owner has no room for */
     struct list parked;  /* private: granted on a replica that we do not know yet, or to ask anew */
     bool tell;           /* some that run may be unknown to their owner: borrower_tell() them */
-    struct list spare;   /* private */
+    bool moved; /* slots may wait here for what we own no more: lender_moved(), and clear it */
+    struct list spare;    /* private */
     uint32_t spare_count; /* private */
 };
 
@@ -42,7 +43,7 @@ MUST_CHECK int borrower_input(struct borrower *b, struct shard *owner, struct sl
                               uint64_t now_ns, struct error *err);
 /* The next request that got its slot: forward it. NULL: none. */
 struct ticket *borrower_next(struct borrower *b);
-/* Nothing is ready, refused, or to be told. */
+/* Nothing is ready, refused, to be told or moved. */
 bool borrower_idle(const struct borrower *b);
 /* The next request whose queue is full; still held: cancel it and answer. NULL: none. */
 struct ticket *borrower_next_refused(struct borrower *b);
@@ -58,5 +59,6 @@ void borrower_cancel(struct borrower *b, struct ticket *tk);
 void borrower_moved(struct borrower *b, uint64_t now_ns);
 /* A granted ticket that was not lent: its revision's owner hears of it, if that is another. */
 void borrower_tell(struct borrower *b, struct ticket *tk);
-/* Tries again what is parked. Returns when to look again; UINT64_MAX: nothing is. */
+/* Tries again what is parked, and asks again who owns what went alone. Then pump. Returns when to
+ * look again; UINT64_MAX: nothing is. */
 uint64_t borrower_tick(struct borrower *b, uint64_t now_ns);

@@ -51,6 +51,7 @@ void sharing_moved(struct sharing *s)
     struct handler *h = s->handler;
     borrower_moved(&s->borrower, now_of(h));
     tell_running(s);
+    s->borrower.moved = false;
     lender_moved(&s->lender, now_of(h));
     handler_pump(h);
     s->flush(s->flush_arg);
@@ -67,6 +68,10 @@ void sharing_pump(struct sharing *s, uint64_t now_ns)
     struct ticket *tk;
     if (s->borrower.tell) {
         tell_running(s);
+    }
+    if (s->borrower.moved) {
+        s->borrower.moved = false;
+        lender_moved(&s->lender, now_ns);
     }
     borrower_ask(&s->borrower, now_ns);
     while ((tk = borrower_next(&s->borrower)) != NULL) {

@@ -5,8 +5,8 @@
  * What shards say to each other about slots, as bytes. Pure.
  *
  * Op: u8 op | u64 id | fields. Big endian; text is u16 length and bytes. id is the borrower's
- * number of the request, unique on its link while the owner knows it. A frame is a row of whole
- * ops. An op with an id that the receiver does not know (any more) means nothing.
+ * number of what it asks for or claims, another one each time. A frame is a row of whole ops. An op
+ * with an id that the receiver does not know (any more) means nothing; a grant of it is cancelled.
  */
 
 #include "base/error.h"

@@ -70,6 +70,7 @@ struct ticket {
     enum ticket_kind kind;
     bool asked;           /* its slot was asked for elsewhere: throttler_next_ask() */
     bool trial;           /* private: beyond what a full replica took before */
+    uint8_t loans;        /* borrower.c: how often its slot was asked for anew */
     uint64_t seq;         /* private: its place */
     uint64_t enter_ns;    /* when it was admitted */
     uint64_t granted_ns;  /* when it last got its slot */

@@ -151,8 +151,15 @@ static void pump(struct world *w, int i)
 {
     struct node *n = &w->nodes[i];
     struct ticket *tk;
+    if (throttler_idle(&n->t) && borrower_idle(&n->borrower)) {
+        return; /* as handler_pump() */
+    }
     if (n->borrower.tell) {
         tell_running(w, i);
+    }
+    if (n->borrower.moved) {
+        n->borrower.moved = false;
+        lender_moved(&n->lender, w->now);
     }
     borrower_ask(&n->borrower, w->now);
     while ((tk = borrower_next(&n->borrower)) != NULL) {
@@ -180,6 +187,7 @@ static void moved(struct world *w, int i)
 {
     borrower_moved(&w->nodes[i].borrower, w->now);
     tell_running(w, i);
+    w->nodes[i].borrower.moved = false;
     lender_moved(&w->nodes[i].lender, w->now);
     pump(w, i);
 }
@@ -297,6 +305,24 @@ static void end(struct world *w, struct request *rq, bool client_left)
 
 /* --- the world --- */
 
+static void know(struct world *w, int i, int p)
+{
+    char uid[8];
+    snprintf(uid, sizeof(uid), "p%d", p);
+    struct replica_facts rf = {.uid = slice_str(uid),
+                               .name = slice_str(uid),
+                               .address = SLICE_LIT("127.0.0.1:1"),
+                               .ready = true};
+    (void)revision_put_replica(&w->nodes[i].t, w->nodes[i].r, &rf, w->now);
+}
+
+static void forget(struct world *w, int i, int p)
+{
+    char uid[8];
+    snprintf(uid, sizeof(uid), "p%d", p);
+    revision_remove_replica(&w->nodes[i].t, w->nodes[i].r, slice_str(uid));
+}
+
 static void start(struct world *w, unsigned limit, uint64_t seed, uint32_t queue_max)
 {
     *w = (struct world){.now = CLOCK_NS_PER_S, .limit = limit};
@@ -321,13 +347,7 @@ static void start(struct world *w, unsigned limit, uint64_t seed, uint32_t queue
         struct revision_facts facts = {.concurrency = limit};
         revision_learn(&n->t, n->r, &facts, w->now);
         for (int p = 0; p < REPLICAS; p++) {
-            char uid[8];
-            snprintf(uid, sizeof(uid), "p%d", p);
-            struct replica_facts rf = {.uid = slice_str(uid),
-                                       .name = slice_str(uid),
-                                       .address = SLICE_LIT("127.0.0.1:1"),
-                                       .ready = true};
-            (void)revision_put_replica(&n->t, n->r, &rf, w->now);
+            know(w, i, p);
         }
     }
     for (int i = 0; i < SHARDS; i++) {
@@ -347,7 +367,6 @@ static void tick(struct world *w, uint64_t ns)
         struct node *n = &w->nodes[i];
         (void)throttler_tick(&n->t, w->now);
         (void)borrower_tick(&n->borrower, w->now);
-        borrower_place(&n->borrower, n->r, w->now);
         pump(w, i);
     }
     flush(w);
@@ -562,10 +581,96 @@ static void links_break_and_mend_at_random(void **state)
     assert_true(refused > 0); /* the last word was needed at times: else this tests nothing */
 }
 
+/* Shards hear of replicas at different times, and links break too: whatever was lent where nobody
+ * can use it yet is used in the end, or comes back. */
+static void replicas_are_learned_at_random(void **state)
+{
+    unsigned served = 0;
+    for (uint64_t seed = 440; seed < 500; seed++) {
+        struct world *w = NEW(struct world);
+        start(w, 1 + (unsigned)(seed % 3), seed, 30);
+        settle(w);
+        for (int k = 0; k < 800; k++) {
+            int i = (int)prng_below(&w->prng, SHARDS);
+            int j = (int)prng_below(&w->prng, SHARDS);
+            int p = (int)prng_below(&w->prng, REPLICAS);
+            switch (prng_below(&w->prng, 32)) {
+            case 0:
+            case 1:
+                forget(w, i, p);
+                break;
+            case 2:
+            case 3:
+                know(w, i, p);
+                pump(w, i);
+                break;
+            case 4:
+                tick(w, CLOCK_NS_PER_S);
+                break;
+            case 5:
+                break_link(w, i, j);
+                break;
+            case 6:
+            case 7:
+                mend_link(w, i, j);
+                break;
+            case 8:
+            case 9:
+            case 10:
+                notice(w, i, j, prng_below(&w->prng, 2) == 0);
+                break;
+            default:
+                break;
+            }
+            flush(w);
+            step(w);
+        }
+        for (int i = 0; i < SHARDS; i++) {
+            for (int p = 0; p < REPLICAS; p++) {
+                know(w, i, p);
+            }
+            pump(w, i);
+        }
+        finish(w);
+        served += w->served;
+        stop(w);
+        free(w);
+    }
+    assert_true(served > 60 * 30);
+}
+
 static int owner_index(struct world *w)
 {
     const struct shard *o = shards_owner(&w->nodes[0].shards, slice_str(w->nodes[0].r->key));
     return o == NULL ? 0 : o->id[4] - '0';
+}
+
+struct roles {
+    int owner;
+    int heir; /* owns when the owner is gone */
+    int user;
+};
+
+static struct roles roles(struct world *w)
+{
+    int owner = owner_index(w);
+    int first = (owner + 1) % SHARDS;
+    struct node *n = &w->nodes[first];
+    w->lines[first][owner].shard->up = false;
+    bool first_inherits = shards_owner(&n->shards, slice_str(n->r->key)) == NULL;
+    w->lines[first][owner].shard->up = true;
+    int heir = first_inherits ? first : (owner + 2) % SHARDS;
+    return (struct roles){.owner = owner, .heir = heir, .user = SHARDS - owner - heir};
+}
+
+/* From now on no link is mended. */
+static void lose(struct world *w, int i)
+{
+    for (int j = 0; j < SHARDS; j++) {
+        break_link(w, i, j);
+        break_link(w, j, i);
+    }
+    w->keep_broken = true;
 }
 
 /* The owner is gone while requests run elsewhere: its heir knows of them, and grants no more. */
@@ -574,23 +679,15 @@ static void what_runs_is_told_to_the_next_owner(void **state)
     struct world *w = NEW(struct world);
     start(w, 1, 5, 1000);
     settle(w);
-    int owner = owner_index(w);
-    int first = (owner + 1) % SHARDS;
-    struct node *n = &w->nodes[first];
-    w->lines[first][owner].shard->up = false;
-    int user =
-        shards_owner(&n->shards, slice_str(n->r->key)) != NULL ? first : (owner + 2) % SHARDS;
-    w->lines[first][owner].shard->up = true;
-    int heir = SHARDS - owner - user;
+    struct roles is = roles(w);
+    int owner = is.owner;
+    int heir = is.heir;
+    int user = is.user;
     come(w, user);
     come(w, user);
     settle(w);
     assert_int_equal(w->active[0] + w->active[1], 2);
-    for (int j = 0; j < SHARDS; j++) {
-        break_link(w, owner, j);
-        break_link(w, j, owner);
-    }
-    w->keep_broken = true;
+    lose(w, owner);
     settle(w);
     assert_false(w->nodes[heir].r->borrowed);
     come(w, heir);
@@ -602,6 +699,142 @@ static void what_runs_is_told_to_the_next_owner(void **state)
     w->keep_broken = false;
     finish(w);
     assert_int_equal(w->served, 4);
+    stop(w);
+    free(w);
+}
+
+/* Nobody knows a replica yet. */
+static struct world *cold(unsigned limit, struct roles *out)
+{
+    struct world *w = NEW(struct world);
+    start(w, limit, 5, 1000);
+    settle(w);
+    *out = roles(w);
+    for (int i = 0; i < SHARDS; i++) {
+        for (int p = 0; p < REPLICAS; p++) {
+            forget(w, i, p);
+        }
+    }
+    return w;
+}
+
+/* Frames arrive and time passes, as long as nothing else happens. */
+static void wait_ms(struct world *w, unsigned ms)
+{
+    for (unsigned t = 0; t < ms; t += 5) {
+        for (int i = 0; i < SHARDS; i++) {
+            for (int j = 0; j < SHARDS; j++) {
+                while (i != j && (deliver(w, i, j, true) || deliver(w, i, j, false))) {
+                    flush(w);
+                }
+            }
+        }
+        tick(w, 5 * CLOCK_NS_PER_MS);
+    }
+}
+
+/* A slot on a replica that its borrower does not know yet is used as soon as that does; and if that
+ * takes long, the others in the queue are not kept waiting. */
+static void a_slot_waits_for_its_replica_to_be_known(void **state)
+{
+    struct roles is;
+    struct world *w = cold(1, &is);
+    come(w, is.user);
+    wait_ms(w, 20);
+    know(w, is.owner, 0);
+    wait_ms(w, 20);
+    assert_int_equal(w->nodes[is.owner].lender.lent, 1);
+    assert_int_equal(w->active[0], 0);
+    know(w, is.user, 0);
+    wait_ms(w, 10);
+    assert_int_equal(w->active[0], 1);
+    finish(w);
+    forget(w, is.user, 0);
+    come(w, is.user);
+    wait_ms(w, 20);
+    come(w, is.owner);
+    wait_ms(w, 2000);
+    assert_int_equal(w->active[0], 0); /* its place is kept for a while */
+    wait_ms(w, 4000);
+    assert_int_equal(w->active[0], 1);
+    assert_int_equal(w->nodes[is.user].r->held, 1);
+    know(w, is.user, 0);
+    finish(w);
+    assert_int_equal(w->served, 3);
+    stop(w);
+    free(w);
+}
+
+/* The next owner is told of what runs on a replica that it does not know, and so has no slot for
+ * it; when the replica gives the request back, it is asked for anew. */
+static void what_was_told_in_vain_is_asked_for_anew(void **state)
+{
+    struct roles is;
+    struct world *w = cold(1, &is);
+    know(w, is.owner, 0);
+    know(w, is.user, 0);
+    come(w, is.user);
+    wait_ms(w, 20);
+    assert_int_equal(w->active[0], 1);
+    lose(w, is.owner);
+    settle(w);
+    assert_int_equal(w->nodes[is.heir].lender.lent, 0);
+    struct node *n = &w->nodes[is.user];
+    struct request *rq = &w->requests[0];
+    assert_int_equal(rq->tk.state, TICKET_GRANTED);
+    w->active[0]--;
+    borrower_back(&n->borrower, &rq->tk, GIVE_BACK_DRAINING);
+    throttler_give_back(&n->t, &rq->tk, GIVE_BACK_DRAINING, w->now);
+    pump(w, is.user);
+    flush(w);
+    for (int i = 0; i < SHARDS; i++) {
+        know(w, i, 1);
+    }
+    wait_ms(w, 20);
+    assert_int_equal(w->active[1], 1);
+    throttler_probed(&n->t, rq->tk.revision->replicas[0], true, w->now);
+    finish(w);
+    assert_int_equal(w->served, 1);
+    stop(w);
+    free(w);
+}
+
+/* A shard that went alone has lent what is not its own; who waits there hears of it afterwards. */
+static void who_waits_at_a_shard_that_was_alone_is_told(void **state)
+{
+    struct roles is;
+    struct world *w = cold(1, &is);
+    struct error err;
+    struct ops_out out;
+    struct slice frame;
+    size_t at = 0;
+    come(w, is.heir);
+    wait_ms(w, 20);
+    struct slot_message moved = {.op = SLOT_MOVED, .id = w->requests[0].tk.seq << 8};
+    ops_init(&out, 65536);
+    ops_put(&out, &moved);
+    assert_true(ops_next_frame(&out, &at, &frame));
+    ASSERT_OK(borrower_input(&w->nodes[is.heir].borrower, w->lines[is.heir][is.owner].shard, frame,
+                             w->now, &err));
+    ops_fini(&out);
+    pump(w, is.heir);
+    flush(w);
+    break_link(w, is.user, is.owner);
+    notice(w, is.user, is.owner, true);
+    notice(w, is.user, is.owner, false);
+    flush(w);
+    come(w, is.user);
+    flush(w);
+    wait_ms(w, 20);
+    assert_int_equal(w->nodes[is.heir].lender.waiting, 1);
+    wait_ms(w, 300);
+    assert_true(w->nodes[is.heir].r->borrowed);
+    for (int i = 0; i < SHARDS; i++) {
+        know(w, i, 0);
+    }
+    w->keep_broken = true;
+    finish(w);
+    assert_int_equal(w->served, 2);
     stop(w);
     free(w);
 }
@@ -680,9 +913,13 @@ int main(void)
         cmocka_unit_test(a_shard_takes_its_own_only),
         cmocka_unit_test(bytes_that_are_none_are_refused),
         cmocka_unit_test(what_runs_is_told_to_the_next_owner),
+        cmocka_unit_test(a_slot_waits_for_its_replica_to_be_known),
+        cmocka_unit_test(what_was_told_in_vain_is_asked_for_anew),
+        cmocka_unit_test(who_waits_at_a_shard_that_was_alone_is_told),
         cmocka_unit_test(limits_are_exact_while_links_hold),
         cmocka_unit_test(a_link_may_break_at_every_step),
         cmocka_unit_test(links_break_and_mend_at_random),
+        cmocka_unit_test(replicas_are_learned_at_random),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
