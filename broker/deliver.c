@@ -422,6 +422,7 @@ static void take_reference(struct trigger *t, const struct redisReply *item)
         delivery_settle(d, OUTCOME_DONE);
         return;
     }
+    d->held = !slice_empty(text);
     d->phase = state.phase;
     d->attempt = state.attempt;
     d->code = state.code;

@@ -85,7 +85,7 @@ static void found(void *arg, struct index_entry *entry)
         batch->triggers[batch->n_triggers++] = t;
         trigger_ref(t);
     }
-    redis_command_u64(&batch->places, entry->at + 2);
+    redis_command_u64(&batch->places, 2 * entry->at + 2);
     batch->n_places++;
 }
 
@@ -96,13 +96,14 @@ static void send_batch(struct batch *batch)
     struct error err = {0};
     struct strbuf *out = &w->command;
     strbuf_clear(out);
-    redis_command_begin(out, 4 + batch->n_triggers + batch->n_args);
+    redis_command_begin(out, 4 + 2 * batch->n_triggers + batch->n_args);
     redis_command_arg(out, SLICE_LIT("EVAL"));
     redis_command_arg(out, slice_str(stream_script_dispatch));
-    redis_command_u64(out, 1 + batch->n_triggers);
+    redis_command_u64(out, 1 + 2 * batch->n_triggers);
     redis_command_arg(out, slice_str(b->events_key));
     for (size_t i = 0; i < batch->n_triggers; i++) {
         redis_command_arg(out, slice_str(batch->triggers[i]->key));
+        redis_command_arg(out, slice_str(batch->triggers[i]->held_key));
     }
     strbuf_append_slice(out, strbuf_slice(&batch->args));
     strbuf_fini(&batch->args);

@@ -94,6 +94,9 @@ void worker_put_broker(struct worker *w, const char *ns, const char *name,
     if (is_new) {
         LOG_INFO("broker", LOG_STR("broker", b->path));
         upkeep_broker(b);
+        list_foreach (node, &b->triggers) {
+            upkeep_trigger(LIST_ENTRY(node, struct trigger, link)); /* it may have been deleted */
+        }
     } else {
         broker_unref(b);
     }

@@ -157,6 +157,7 @@ struct delivery {
     struct payload *payload;
     enum delivery_state state;
     enum delivery_outcome outcome;
+    bool held;   /* its reference has a state: its event is among the held */
     bool waits;  /* for an answer of Redis that names it */
     bool orphan; /* its trigger is gone: free it when that answer comes */
     enum stream_phase phase;

@@ -163,6 +163,18 @@ static void on_moved(void *arg, const struct redisReply *reply, const struct err
     trigger_dirty(t);
 }
 
+/* One whose event is held: all at once, so that it is held neither too short nor for ever. */
+static int send_done(struct delivery *d, struct error *err)
+{
+    struct trigger *t = d->trigger;
+    const struct slice args[] = {
+        SLICE_LIT("EVAL"),      slice_str(stream_script_done), SLICE_LIT("2"),
+        slice_str(t->key),      slice_str(t->held_key),        slice_str(d->entry),
+        slice_str(d->event_id),
+    };
+    return redis_conn_send(t->worker->db, args, ARRAY_LEN(args), on_moved, d, err);
+}
+
 static int send_retry(struct delivery *d, struct error *err)
 {
     struct trigger *t = d->trigger;
@@ -199,15 +211,17 @@ static int send_dead(struct delivery *d, struct error *err)
     const struct slice args[] = {
         SLICE_LIT("EVAL"),
         slice_str(stream_script_dead),
-        SLICE_LIT("2"),
+        SLICE_LIT("3"),
         slice_str(t->key),
         slice_str(t->dead_key),
+        slice_str(t->held_key),
         slice_str(d->entry),
         slice_str(most),
         strbuf_slice(&packed),
         ev->data.ptr == NULL ? SLICE_EMPTY : ev->data,
         ev->data.ptr == NULL ? SLICE_LIT("0") : SLICE_LIT("1"),
         strbuf_slice(&why),
+        slice_str(d->event_id),
     };
     return redis_conn_send(t->worker->db, args, ARRAY_LEN(args), on_moved, d, err);
 }
@@ -242,12 +256,14 @@ void trigger_settle(struct trigger *t)
     list_splice_back(&now, &t->settling);
     for (struct list *node; (node = list_pop_front(&now)) != NULL;) {
         struct delivery *d = LIST_ENTRY(node, struct delivery, settle);
-        if (d->outcome == OUTCOME_DONE) {
+        if (d->outcome == OUTCOME_DONE && !d->held) {
             acks = add_ack(acks, d);
             continue;
         }
         d->waits = true;
-        int rc = d->outcome == OUTCOME_RETRY ? send_retry(d, &err) : send_dead(d, &err);
+        int rc = d->outcome == OUTCOME_DONE    ? send_done(d, &err)
+                 : d->outcome == OUTCOME_RETRY ? send_retry(d, &err)
+                                               : send_dead(d, &err);
         if (rc < 0) {
             d->waits = false;
             settle_again(d);

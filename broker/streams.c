@@ -64,18 +64,25 @@ int stream_state_read(struct slice text, struct stream_state *out, struct error 
     return 0;
 }
 
-/* A trigger whose stream is gone was deleted: NOMKSTREAM does not bring it back. */
+/*
+ * A trigger whose stream is gone was deleted: NOMKSTREAM does not bring it back. A reference has
+ * the id of its event, so that the first entry of a stream is the oldest; one that comes too late
+ * for that (another worker was faster) gets an id of the moment, a state, and a place among the
+ * held.
+ */
 const char stream_script_dispatch[] =
     "local i, done, lost = 1, 0, 0\n"
     "while i <= #ARGV do\n"
     "  local id, n = ARGV[i], tonumber(ARGV[i + 1])\n"
     "  if redis.call('XACK', KEYS[1], 'dispatch', id) == 1 then\n"
     "    for j = i + 2, i + 1 + n do\n"
-    "      if redis.call('XADD', KEYS[tonumber(ARGV[j])], 'NOMKSTREAM', '*', 'r', id) then\n"
-    "        done = done + 1\n"
-    "      else\n"
-    "        lost = lost + 1\n"
+    "      local key, held = KEYS[tonumber(ARGV[j])], KEYS[tonumber(ARGV[j]) + 1]\n"
+    "      local new = redis.pcall('XADD', key, 'NOMKSTREAM', id, 'r', id)\n"
+    "      if type(new) == 'table' then\n"
+    "        new = redis.call('XADD', key, 'NOMKSTREAM', '*', 'r', id, 's', 'd 0 0 ')\n"
+    "        redis.call('ZADD', held, string.match(id, '^%d+'), id)\n"
     "      end\n"
+    "      if new then done = done + 1 else lost = lost + 1 end\n"
     "    end\n"
     "  end\n"
     "  i = i + 2 + n\n"
@@ -88,7 +95,7 @@ const char stream_script_retry[] =
     "local t = redis.call('TIME')\n"
     "local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
     "redis.call('ZADD', KEYS[2], now + tonumber(ARGV[4]), ARGV[3])\n"
-    "redis.call('ZADD', KEYS[3], string.match(ARGV[2], '^%d+'), ARGV[3])\n"
+    "redis.call('ZADD', KEYS[3], string.match(ARGV[2], '^%d+'), ARGV[2])\n"
     "return 1\n";
 
 const char stream_script_due[] =
@@ -97,7 +104,6 @@ const char stream_script_due[] =
     "local due = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, ARGV[1])\n"
     "for _, m in ipairs(due) do\n"
     "  redis.call('ZREM', KEYS[2], m)\n"
-    "  redis.call('ZREM', KEYS[3], m)\n"
     "  local r, s = string.match(m, '^%S+ (%S+) (.*)$')\n"
     "  if r then redis.call('XADD', KEYS[1], '*', 'r', r, 's', s) end\n"
     "end\n"
@@ -105,9 +111,14 @@ const char stream_script_due[] =
     "if next[2] then return {#due, math.max(0, math.ceil(next[2] - now))} end\n"
     "return {#due, -1}\n";
 
+const char stream_script_done[] = "redis.call('XDEL', KEYS[1], ARGV[1])\n"
+                                  "redis.call('ZREM', KEYS[2], ARGV[2])\n"
+                                  "return redis.call('XACK', KEYS[1], 'deliver', ARGV[1])\n";
+
 const char stream_script_dead[] =
     "if redis.call('XACK', KEYS[1], 'deliver', ARGV[1]) == 0 then return 0 end\n"
     "redis.call('XDEL', KEYS[1], ARGV[1])\n"
+    "redis.call('ZREM', KEYS[3], ARGV[7])\n"
     "if ARGV[5] == '1' then\n"
     "  redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[2], '*', 'e', ARGV[3], 'd', ARGV[4], 'x', "
     "ARGV[6])\n"
@@ -146,6 +157,7 @@ const char stream_script_trim[] =
     "for i = 2, #KEYS, 2 do\n"
     "  local first = redis.call('XRANGE', KEYS[i], '-', '+', 'COUNT', 1)[1]\n"
     "  if first then\n"
+    "    bound(parts(first[1]))\n"
     "    for j = 1, #first[2], 2 do\n"
     "      if first[2][j] == 'r' then bound(parts(first[2][j + 1])) end\n"
     "    end\n"

@@ -58,12 +58,14 @@ MUST_CHECK int stream_state_read(struct slice text, struct stream_state *out, st
  * Scripts. Each is atomic, and does nothing the second time: it begins with XACK, whose answer says
  * whether the entry was still pending.
  *
- * DISPATCH  KEYS events, trigger…; ARGV (id, n, n places in KEYS)…: references to each event; gives
- *           the number written and of those whose stream was not there.
+ * DISPATCH  KEYS events, (trigger, held)…; ARGV (id, n, n places of triggers in KEYS)…: references
+ *           to each event; gives the number written and of those whose stream was not there.
  * RETRY     KEYS trigger, retry, held; ARGV entry, event id, member, delay ms
- * DUE       KEYS trigger, retry, held; ARGV most: back to the stream; gives how many, and ms until
- *           the next is due (-1: none)
- * DEAD      KEYS trigger, dead; ARGV entry, most, e, d ("" absent: has-data 0), has-data, x
+ * DUE       KEYS trigger, retry; ARGV most: back to the stream; gives how many, and ms until the
+ *           next is due (-1: none)
+ * DONE      KEYS trigger, held; ARGV entry, event id: for references with a state
+ * DEAD      KEYS trigger, dead, held; ARGV entry, most, e, d, whether there is a d (1, 0), x,
+ *           event id
  * TRIM      KEYS events, (trigger, held)…; ARGV how many to keep: trims behind the slowest; gives
  *           the length and the number that went
  * TAKE      KEYS stream; ARGV group, from, to, most: pending entries change hands; gives how many
@@ -72,6 +74,7 @@ MUST_CHECK int stream_state_read(struct slice text, struct stream_state *out, st
 extern const char stream_script_dispatch[];
 extern const char stream_script_retry[];
 extern const char stream_script_due[];
+extern const char stream_script_done[];
 extern const char stream_script_dead[];
 extern const char stream_script_trim[];
 extern const char stream_script_take[];

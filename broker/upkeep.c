@@ -220,9 +220,8 @@ static void on_due(void *arg, const struct redisReply *reply, const struct error
 static void run_due(struct trigger *t)
 {
     const struct slice args[] = {SLICE_LIT("EVAL"),       slice_str(stream_script_due),
-                                 SLICE_LIT("3"),          slice_str(t->key),
-                                 slice_str(t->retry_key), slice_str(t->held_key),
-                                 SLICE_LIT(DUE_MOST)};
+                                 SLICE_LIT("2"),          slice_str(t->key),
+                                 slice_str(t->retry_key), SLICE_LIT(DUE_MOST)};
     if (t->due_running || t->gone || !t->reading.made) {
         return;
     }

@@ -301,3 +301,30 @@ def test_what_is_done_is_trimmed_and_what_is_not_stays(world):
         stuck.set()
     wait_for(lambda: world.trigger_state("slow")["delivered"] == 2000, 30, "the slow one has all")
     wait_for(lambda: int(world.redis.ask("XLEN", key)) < 700, 15, "all but the 500 that are kept is trimmed")
+
+
+def test_what_waits_for_a_retry_is_not_trimmed(world):
+    """Events that failed once come behind newer ones: the oldest is then not the first in the trigger's stream."""
+    seen = set()
+
+    def answer(event):
+        first = event["ce-id"] not in seen
+        seen.add(event["ce-id"])
+        return (503 if first else 204), {}, b""
+
+    sink = world.sink(answer)
+    # Tried again at once, behind all others, and slowly enough that there is trimming meanwhile.
+    trigger(world, "late", sink, delivery={"retry": 5, "backoffPolicy": "linear", "backoffDelay": "PT0.2S"},
+            annotations={"events.lull.dev/parallelism": "4"})
+    batch = [{"specversion": "1.0", "id": "", "source": "/s", "type": "t", "data": "x" * 500} for i in range(200)]
+    lost = world.metric("missing_total")
+    for n in range(10):
+        for i, event in enumerate(batch):
+            event["id"] = str(200 * n + i)
+        assert world.post(f"/default/{world.name}", {"content-type": "application/cloudevents-batch+json"}, json.dumps(batch))[0] == 202
+    wait_for(lambda: world.trigger_state("late")["delivered"] == 2000, 40, "each is taken at the second try")
+    assert world.metric("missing_total") == lost
+    key = f"lull:{{default/{world.name}}}"
+    uid = world.trigger_state("late")["uid"]
+    wait_for(lambda: world.redis.ask("ZCARD", f"{key}:t:{uid}:held") == "0", 10, "nothing is held any more")
+    wait_for(lambda: int(world.redis.ask("XLEN", key + ":events")) < 700, 15, "all but the 500 that are kept is trimmed")
