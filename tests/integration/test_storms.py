@@ -72,3 +72,4 @@ def test_storms_and_an_outage_of_ten_minutes(storm):
     storm.end_load()
     print(storm.summary())
     storm.check("steady", "wide", 2, 6)
+    storm.check_falls("wide")
