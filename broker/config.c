@@ -60,6 +60,10 @@ static const struct option_row rows[] = {
            .help = "deliver to private addresses (10/8, 172.16/12, 192.168/16, fc00::/7)"),
     OPTION(struct config, deliver_loopback, BOOL, "LULL_DELIVER_LOOPBACK", "deliver-loopback",
            "true", .help = "deliver to loopback addresses"),
+    OPTION(struct config, deliver_ca, STRING, "LULL_DELIVER_CA", "deliver-ca", NULL,
+           .optional = true,
+           .help = "file with the certificates that https sinks are checked against; absent: the "
+                   "system's"),
     OPTION(struct config, refuse_ports, STRING, "LULL_REFUSE_PORTS", "refuse-ports", "8070,9090",
            .help = "ports on loopback to which nothing is delivered (the API, admin ports), "
                    "comma-separated; our own admin port is always one"),

@@ -26,6 +26,7 @@ struct config {
     uint64_t redis_timeout_ms;
     uint64_t worker_silence_ms;
     uint64_t drain_ms;
+    char *deliver_ca; /* NULL: the system's */
     bool deliver_private;
     bool deliver_loopback;
     char *refuse_ports; /* "": none */

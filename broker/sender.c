@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "loop/resolve.h"
+#include "loop/tls.h"
 #include "broker/retry.h"
 #include "broker/streams.h"
 
@@ -34,6 +35,7 @@ struct sender_peer {
     char *host;
     uint16_t port;
     bool gateway; /* ours: no rule counts */
+    bool tls;
     struct addr addr;
     struct http_pool *pool; /* NULL: no address yet */
     uint64_t resolved_ms;   /* when that was; 0: never */
@@ -263,6 +265,12 @@ static void retire_pool(struct sender_peer *peer)
     peer->pool = NULL;
 }
 
+static int secure(void *arg, struct stream *stream, struct error *err)
+{
+    struct sender_peer *peer = arg;
+    return tls_secure_client(peer->sender->tls, stream, peer->host, err);
+}
+
 static int use_addr(struct sender_peer *peer, const struct addr *addr, struct error *err)
 {
     struct sender *s = peer->sender;
@@ -279,10 +287,20 @@ static int use_addr(struct sender_peer *peer, const struct addr *addr, struct er
         return 0;
     }
     retire_pool(peer);
+    if (peer->tls && s->tls == NULL) {
+        int rc = tls_client_new(&(struct tls_options){.ca_file = s->options.ca_file}, &s->tls, err);
+        if (rc < 0) {
+            return rc;
+        }
+    }
     struct http_pool_options options = http_pool_options_default();
     options.max_connections = PEER_CONNECTIONS;
     options.connect_ms = CONNECT_MS;
     options.max_idle = 256;
+    /* An event is written whole, also before the connection is there; base64 makes it larger. */
+    options.limits.out_high_bytes += (uint32_t)(2 * s->options.event_max);
+    options.secure = peer->tls ? secure : NULL;
+    options.secure_data = peer;
     int rc =
         http_pool_new(s->loop, addr_format(addr, text, sizeof(text)), &options, &peer->pool, err);
     if (rc == 0) {
@@ -339,7 +357,9 @@ static struct sender_peer *find_peer(struct sender *s, const struct target *t, s
 {
     char key[300];
     bool gateway = t->local && s->options.gateway[0] != '\0';
-    snprintf(key, sizeof(key), gateway ? "gateway" : "%.*s:%u", SLICE_FMT(t->host), t->port);
+    bool tls = t->tls && !gateway;
+    snprintf(key, sizeof(key), gateway ? "gateway" : "%s%.*s:%u", tls ? "tls " : "",
+             SLICE_FMT(t->host), t->port);
     struct sender_peer *peer = map_get(&s->peers, slice_str(key));
     if (peer != NULL) {
         return peer;
@@ -352,6 +372,7 @@ static struct sender_peer *find_peer(struct sender *s, const struct target *t, s
     peer->sender = s;
     peer->key = xstrdup(key);
     peer->gateway = gateway;
+    peer->tls = tls;
     peer->host = gateway ? xstrdup(s->options.gateway) : slice_dup(t->host);
     peer->port = t->port;
     list_init(&peer->waiting);
@@ -362,10 +383,6 @@ static struct sender_peer *find_peer(struct sender *s, const struct target *t, s
 int send_start(struct sender *sender, struct send *s, const struct send_message *message,
                send_cb cb, struct error *err)
 {
-    if (message->target.tls) {
-        return error_set(err, ERR_UNSUPPORTED, "https sinks are not called yet: %.*s",
-                         SLICE_FMT(message->target.authority));
-    }
     struct sender_peer *peer = find_peer(sender, &message->target, err);
     if (peer == NULL) {
         return ERR_OVERLOAD;
@@ -463,6 +480,7 @@ static void on_closed(void *data)
 {
     struct sender *s = data;
     map_fini(&s->peers);
+    tls_context_free(s->tls);
     if (s->close_cb != NULL) {
         s->close_cb(s->close_arg);
     }

@@ -19,22 +19,26 @@
 #include "events/event_http.h"
 
 struct sender_peer; /* private */
+struct tls_context;
 
 struct sender_options {
     const char *gateway;       /* "": names of the cluster are asked of DNS; lives as long */
     unsigned rules;            /* enum target_rule */
     const uint16_t *own_ports; /* lives as long */
     size_t n_own;
-    size_t reply_max; /* bytes of a reply's body */
+    size_t reply_max;    /* bytes of a reply's body */
+    size_t event_max;    /* bytes of an event's data */
+    const char *ca_file; /* https: trust only these; NULL: the system's */
 };
 
 struct sender {
     struct loop *loop;
     struct sender_options options;
     struct map peers;
-    struct list retiring; /* pools whose address has changed */
-    uint64_t refused;     /* addresses that may not be called */
-    struct closer closer; /* pools */
+    struct tls_context *tls; /* made at first use */
+    struct list retiring;    /* pools whose address has changed */
+    uint64_t refused;        /* addresses that may not be called */
+    struct closer closer;    /* pools */
     void (*close_cb)(void *arg);
     void *close_arg;
 };

@@ -217,6 +217,8 @@ int part_start(struct part *p, struct loop *loop, const struct config *config, s
                     .own_ports = w->own_ports,
                     .n_own = 0,
                     .reply_max = config->reply_bytes_max,
+                    .event_max = config->event_bytes_max,
+                    .ca_file = config->deliver_ca,
                 });
     rc = rc < 0 ? rc : start_redis(p, err);
     rc = rc < 0 ? rc : ingress_start(w, err);

@@ -169,6 +169,9 @@ struct http_conn *upstream_open(struct http_pool *pool, struct error *err)
     strbuf_init(&conn->early, (size_t)limits->out_high_bytes + 1024 * 1024);
     pool->open_handles++;
     int rc = stream_connect(&conn->stream, &pool->addr, on_connect, err);
+    if (rc == 0 && pool->options.secure != NULL) {
+        rc = pool->options.secure(pool->options.secure_data, &conn->stream, err);
+    }
     if (rc < 0) {
         error_prefix(err, rc, "%s", pool->text);
         conn->closing = true;

@@ -33,6 +33,10 @@ struct http_pool_options {
     uint32_t connect_ms;      /* ERR_TIMEOUT, not sent */
     uint32_t
         connect_retry_ms; /* refused: try again for this long (function still starting); 0 no */
+    /* Puts a layer (TLS) onto each new connection, not with h2c; NULL for plain. See
+     * tls_secure_client. */
+    int (*secure)(void *secure_data, struct stream *s, struct error *err);
+    void *secure_data;
 };
 
 /* 64 idle, no limit, 4 s idle, 5 s connect. */

@@ -4,10 +4,12 @@ What it survives is in test_broker_kills.py."""
 import base64
 import http.client
 import json
+import ssl
 import threading
 
 import pytest
 from broker_world import World
+from certs import Certificate
 from conftest import binary, state_directory
 from lull_client import wait_for
 
@@ -18,8 +20,12 @@ FAST = {"retry": 3, "backoffPolicy": "exponential", "backoffDelay": "PT0.05S"}
 def shared():
     with state_directory() as home:
         w = World(home, binary("lull-broker"), fsync="no")
+        certificate = Certificate("localhost")
+        w.ca, w.tls = home / "ca.pem", ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        w.ca.write_text(certificate.cert), (home / "key.pem").write_text(certificate.key)
+        w.tls.load_cert_chain(w.ca, home / "key.pem")
         try:
-            w.start("--max-event", "256Ki", "--max-body", "1Mi", "--max-reply", "64Ki", "--keep-events", "500")
+            w.start("--deliver-ca", str(w.ca), "--max-event", "256Ki", "--max-body", "1Mi", "--max-reply", "64Ki", "--keep-events", "500")
             yield w
         finally:
             w.close()
@@ -214,6 +220,30 @@ def test_sinks_that_hang_or_never_stop_harm_nobody_else(world):
         wait_for(lambda: world.trigger_state("hangs")["dead"] == 6, 20, "time is up for each")
     finally:
         release.set()
+
+
+def test_https_sinks_are_called_and_their_certificate_is_checked(world):
+    reply = {"ce-specversion": "1.0", "ce-id": "r", "ce-source": "/f", "ce-type": "reply"}
+    safe = world.sink(lambda e: (200, reply, b"thanks") if e["ce-type"] == "t" else (204, {}, b""), tls=world.tls)
+    trigger(world, "safe", safe, delivery={"retry": 0})
+    trigger(world, "other-name", safe.url.replace("localhost", "127.0.0.1"), delivery={"retry": 0})
+    assert send(world, "1", body=b"x" * 200_000) == 202
+    assert got(safe, 2)[0]["body"] == b"x" * 200_000 and safe.ids() == ["1", "r"]
+    wait_for(lambda: world.trigger_state("other-name")["dead"] == 2, 15, "the certificate has another name")
+    assert "certificate" in world.trigger_state("other-name")["trouble"]
+
+
+def test_large_events_go_out_in_either_form(world):
+    sink = world.sink()
+    trigger(world, "binary", sink)
+    trigger(world, "structured", sink, delivery={"format": "json"})
+    body = bytes(range(256)) * 1024  # 256 KiB: the most that this worker takes
+    headers = {"ce-specversion": "1.0", "ce-id": "big", "ce-source": "/s", "ce-type": "t", "content-type": "application/octet-stream"}
+    assert world.post(f"/default/{world.name}", headers, body)[0] == 202
+    events = got(sink, 2)
+    binary_one = next(e for e in events if "ce-id" in e)
+    structured = json.loads(next(e for e in events if "ce-id" not in e)["body"])
+    assert binary_one["body"] == body and base64.b64decode(structured["data_base64"]) == body and structured["id"] == "big"
 
 
 def test_order_per_partition_key(world):

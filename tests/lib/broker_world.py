@@ -17,7 +17,7 @@ from lull_client import wait_for
 class Sink:
     """Takes events and remembers them. `answer` makes (status, headers, body) of one; None hangs."""
 
-    def __init__(self, answer=None, port=0):
+    def __init__(self, answer=None, port=0, tls=None):
         self.events, self.lock, self.answer = [], threading.Lock(), answer or (lambda event: (204, {}, b""))
         self.running = self.most = 0
         self.connections = set()
@@ -74,6 +74,9 @@ class Sink:
         self.server = Server(("127.0.0.1", port), Handler)
         self.port = self.server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}/"
+        if tls is not None:  # an ssl.SSLContext of a server
+            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
+            self.url = f"https://localhost:{self.port}/"
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
     def ids(self):
@@ -169,8 +172,8 @@ class World:
     def trigger_state(self, trigger="t", name="w1"):
         return next((t for b in self.state(name)["brokers"] for t in b["triggers"] if t["name"] == trigger), None)
 
-    def sink(self, answer=None):
-        self.sinks.append(Sink(answer))
+    def sink(self, answer=None, **more):
+        self.sinks.append(Sink(answer, **more))
         return self.sinks[-1]
 
     def broker(self, name="default", **spec):
