@@ -6,6 +6,7 @@
 #include "cli/broker_parts.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/fs.h"
@@ -102,17 +103,10 @@ static int start_redis(struct broker_parts *b, struct error *err)
     return part_start(p, err);
 }
 
-static int start_broker(struct broker_parts *b, struct error *err)
+static void broker_args(struct broker_parts *b, char *program)
 {
     struct part *p = b->broker_part;
 
-    if (part_started(p)) {
-        return 0;
-    }
-    char *program = program_find(p->name, err);
-    if (!program) {
-        return ERR_NOT_FOUND;
-    }
     part_program(p, program);
     part_arg(p, "--listen", "127.0.0.1:%u", b->chosen);
     part_arg(p, "--admin-listen", "unix:%s/run/broker.admin.sock", b->home);
@@ -125,7 +119,29 @@ static int start_broker(struct broker_parts *b, struct error *err)
     } else {
         part_env(p, "LULL_REDIS", "%s", b->redis);
     }
-    return part_start(p, err);
+}
+
+static int start_broker(struct broker_parts *b, struct error *err)
+{
+    char *program = program_find(b->broker_part->name, err);
+    if (!program) {
+        return ERR_NOT_FOUND;
+    }
+    broker_args(b, program);
+    return part_start(b->broker_part, err);
+}
+
+// Somebody may have taken the port in the meantime; where any will do, the next start has another.
+static void port_again(struct broker_parts *b)
+{
+    unsigned port = b->chosen;
+
+    if (b->port <= 0 && port_check(&port, "--broker-port", NULL) < 0) {
+        b->chosen = 0;
+        if (choose_port(b, NULL) == 0) {
+            broker_args(b, xstrdup(b->broker_part->program));
+        }
+    }
 }
 
 void broker_parts_init(struct broker_parts *b)
@@ -142,13 +158,13 @@ void broker_parts_want(struct broker_parts *b)
     if (part_started(b->broker_part)) {
         return;
     }
-    say(b, "starting", "");
     int rc = choose_port(b, &err);
     rc = rc ? rc : start_redis(b, &err);
     rc = rc ? rc : start_broker(b, &err);
-    if (rc < 0) {
-        say(b, "failed", err.msg);
+    say(b, rc < 0 ? "failed" : "starting", rc < 0 ? err.msg : "");
+    if (rc < 0 && strcmp(err.msg, b->trouble) != 0) { // tried again and again, told once
         LOG_WARN("events cannot be taken", LOG_ERR(&err));
+        (void)slice_copy(slice_str(err.msg), b->trouble, sizeof b->trouble);
     }
 }
 
@@ -161,6 +177,9 @@ void broker_parts_event(struct broker_parts *b, const struct part *part, enum pa
         CLEANUP(cleanup_free)
         char *message =
             xasprintf("%s ended (%s) and is started again: %s", part->name, part->end, line);
+        if (part == b->broker_part) {
+            port_again(b);
+        }
         if (part == b->broker_part || !b->broker_part->ready) {
             say(b, "failed", message);
         }

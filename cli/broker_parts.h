@@ -18,6 +18,7 @@ struct broker_parts {
     unsigned local_port, api_port;
     struct part *redis_part, *broker_part; /* initialised, never started; started by this */
     unsigned chosen;                       /* private: the ingress' port; 0: not chosen yet */
+    char trouble[ERROR_MSG_MAX];           /* private: what was logged last */
 };
 
 /* The fields are set; before any other part starts. */
