@@ -213,13 +213,8 @@ static int make_message(struct delivery *d, struct send_message *out, struct err
     struct trigger *t = d->trigger;
     struct event *ev = NEW(struct event);
     int rc = 0;
-    *ev = d->payload->event;
+    event_borrow(ev, &d->payload->event);
     d->shown = ev;
-    ev->own = NULL;
-    ev->extensions = xcalloc(ev->n_extensions + 4, sizeof(*ev->extensions));
-    ev->cap_extensions = ev->n_extensions + 4;
-    memcpy(ev->extensions, d->payload->event.extensions,
-           ev->n_extensions * sizeof(*ev->extensions));
     event_remove(ev, SLICE_LIT(EXTENSION_TTL));
     *out = (struct send_message){
         .target = t->target,

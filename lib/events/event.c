@@ -14,6 +14,7 @@
 #include "events/rules.h"
 
 #define BLOCK_BYTES 512
+#define SPARE       4 /* extensions that are likely to be added to a copy */
 
 struct event_block {
     struct event_block *next;
@@ -21,6 +22,11 @@ struct event_block {
     size_t cap;
     char *bytes; /* behind the struct, or memory of its own */
     bool apart;
+};
+
+struct event_wire {
+    struct slice name;
+    struct slice text;
 };
 
 #define NAME_ROW(id, text) [id] = SLICE_LIT(text),
@@ -44,7 +50,26 @@ void event_fini(struct event *ev)
         b = next;
     }
     free(ev->extensions);
+    free(ev->wires);
     event_init(ev);
+}
+
+void event_borrow(struct event *out, const struct event *from)
+{
+    *out = *from;
+    out->own = NULL;
+    out->extensions = NULL;
+    out->cap_extensions = 0;
+    out->wires = NULL;
+    if (from->n_extensions > 0) {
+        out->cap_extensions = from->n_extensions + SPARE;
+        out->extensions = xcalloc(out->cap_extensions, sizeof(*out->extensions));
+        memcpy(out->extensions, from->extensions, from->n_extensions * sizeof(*out->extensions));
+    }
+    if (from->n_wires > 0) {
+        out->wires = xcalloc(from->n_wires, sizeof(*out->wires));
+        memcpy(out->wires, from->wires, from->n_wires * sizeof(*out->wires));
+    }
 }
 
 char *event_room(struct event *ev, size_t len)
@@ -159,7 +184,37 @@ bool event_get(const struct event *ev, struct slice name, struct slice *out_valu
     return true;
 }
 
+static struct event_wire *find_wire(const struct event *ev, struct slice name)
+{
+    for (unsigned i = 0; i < ev->n_wires; i++) {
+        if (slice_eq(ev->wires[i].name, name)) {
+            return &ev->wires[i];
+        }
+    }
+    return NULL;
+}
+
+struct slice event_wire(const struct event *ev, struct slice name)
+{
+    const struct event_wire *wire = find_wire(ev, name);
+    return wire == NULL ? (struct slice){NULL, 0} : wire->text;
+}
+
 /* --- changing --------------------------------------------------------------------------------- */
+
+void event_keep_wire(struct event *ev, struct slice name, struct slice text)
+{
+    ev->wires = xreallocarray(ev->wires, ev->n_wires + 1, sizeof(*ev->wires));
+    ev->wires[ev->n_wires++] = (struct event_wire){.name = name, .text = text};
+}
+
+static void forget_wire(struct event *ev, struct slice name)
+{
+    struct event_wire *wire = find_wire(ev, name);
+    if (wire != NULL) {
+        *wire = ev->wires[--ev->n_wires];
+    }
+}
 
 int event_set_borrowed(struct event *ev, struct slice name, struct slice value,
                        enum event_kind kind, struct error *err)
@@ -170,6 +225,7 @@ int event_set_borrowed(struct event *ev, struct slice name, struct slice value,
         return rc;
     }
     value = value.ptr == NULL ? SLICE_EMPTY : value;
+    forget_wire(ev, name);
     enum event_attr_id id = event_attr_id(name);
     if (id != EVENT_EXTENSION) {
         ev->known[id] = value;
@@ -221,6 +277,7 @@ int event_set_i64(struct event *ev, struct slice name, int64_t value, struct err
 
 bool event_remove(struct event *ev, struct slice name)
 {
+    forget_wire(ev, name);
     enum event_attr_id id = event_attr_id(name);
     if (id != EVENT_EXTENSION) {
         bool there = ev->known[id].ptr != NULL;
@@ -268,10 +325,27 @@ static bool forbidden(uint32_t code)
            (code & 0xfffe) == 0xfffe;
 }
 
+#define EACH(byte) (0x0101010101010101ull * (byte))
+
+/* How many bytes at the front, of eights of them, are printable ASCII. */
+static size_t printable(struct slice value)
+{
+    size_t i = 0;
+    for (uint64_t word; value.len - i >= sizeof(word); i += sizeof(word)) {
+        memcpy(&word, value.ptr + i, sizeof(word));
+        uint64_t deleted = word ^ EACH(0x7f);
+        uint64_t low = ((word - EACH(0x20)) & ~word) | ((deleted - EACH(1)) & ~deleted);
+        if (((low | word) & EACH(0x80)) != 0) {
+            break;
+        }
+    }
+    return i;
+}
+
 /* 0, or where the first byte stands that a value must not have, plus one. */
 static size_t bad_byte(struct slice value)
 {
-    for (size_t i = 0; i < value.len;) {
+    for (size_t i = printable(value); i < value.len;) {
         unsigned char c = (unsigned char)value.ptr[i];
         if (c >= 0x20 && c < 0x7f) {
             i++;
@@ -335,6 +409,8 @@ int event_check(const struct event *ev, struct error *err)
 
 static const char MARKS[] = {[EVENT_STRING] = '=', [EVENT_INTEGER] = '#', [EVENT_BOOLEAN] = '?'};
 
+#define WIRE_MARK '%'
+
 static void pack_line(struct strbuf *out, struct slice name, char mark, struct slice value)
 {
     strbuf_append_slice(out, name);
@@ -354,6 +430,9 @@ void event_pack(const struct event *ev, struct strbuf *out)
         const struct event_attr *attr = &ev->extensions[i];
         pack_line(out, attr->name, MARKS[attr->kind], attr->value);
     }
+    for (unsigned i = 0; i < ev->n_wires; i++) {
+        pack_line(out, ev->wires[i].name, WIRE_MARK, ev->wires[i].text);
+    }
 }
 
 /* One line without its end into the event; false: it is none. */
@@ -366,10 +445,21 @@ static bool unpack_line(struct event *ev, struct slice line)
     if (n == 0 || n == line.len || line.ptr[n] == '\0') {
         return false;
     }
+    struct slice seen;
+    struct slice name = slice_of(line.ptr, n);
+    struct slice value = slice_of(line.ptr + n + 1, line.len - n - 1);
+    if (line.ptr[n] == WIRE_MARK) {
+        bool fine = ev->n_wires < EVENT_ATTR_N + EVENT_EXTENSIONS_MAX &&
+                    event_get(ev, name, &seen) && find_wire(ev, name) == NULL &&
+                    event_check_value(name, value, NULL) == 0;
+        if (fine) {
+            event_keep_wire(ev, name, value);
+        }
+        return fine;
+    }
     const char *mark = memchr(MARKS, line.ptr[n], sizeof(MARKS));
-    return mark != NULL && event_set_borrowed(ev, slice_of(line.ptr, n),
-                                              slice_of(line.ptr + n + 1, line.len - n - 1),
-                                              (enum event_kind)(mark - MARKS), NULL) == 0;
+    return mark != NULL &&
+           event_set_borrowed(ev, name, value, (enum event_kind)(mark - MARKS), NULL) == 0;
 }
 
 int event_unpack(struct slice packed, struct slice data, struct event *out, struct error *err)

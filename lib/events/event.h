@@ -50,14 +50,17 @@ struct event_attr {
 };
 
 struct event_block; /* private */
+struct event_wire;  /* private */
 
 struct event {
     struct slice known[EVENT_ATTR_N]; /* ptr NULL: absent */
     struct event_attr *extensions;    /* owned array */
     unsigned n_extensions;
-    unsigned cap_extensions; /* private */
-    struct slice data;       /* ptr NULL: the event has none; may be empty */
-    struct event_block *own; /* private: texts that the event owns */
+    unsigned cap_extensions;  /* private */
+    struct slice data;        /* ptr NULL: the event has none; may be empty */
+    struct event_block *own;  /* private: texts that the event owns */
+    struct event_wire *wires; /* private: headers that came in another form than ours, owned */
+    unsigned n_wires;
 };
 
 /* --- life ------------------------------------------------------------------------------------- */
@@ -65,6 +68,8 @@ struct event {
 void event_init(struct event *ev);
 /* Releases what the event owns; it is as after event_init. A zeroed struct is fine. */
 void event_fini(struct event *ev);
+/* A copy to change by itself; its texts are borrowed from `from`, which must live as long. */
+void event_borrow(struct event *out, const struct event *from);
 /* Room for len bytes (and a NUL behind them) that live as long as the event. */
 char *event_room(struct event *ev, size_t len);
 /* A copy that lives as long as the event. */
@@ -119,7 +124,8 @@ bool event_type_is_json(struct slice media_type);
 
 /*
  * The attributes as text that is quick to read back and can be read by people: a line each,
- * "name=value", or "name#value" for an integer, "name?value" for a boolean. Data is not in it: keep
+ * "name=value", or "name#value" for an integer, "name?value" for a boolean; "name%text" is a header
+ * as it came where it came in another form than ours (event_http.h). Data is not in it: keep
  * ev->data beside it. strbuf_ok(out) says whether it fitted.
  */
 void event_pack(const struct event *ev, struct strbuf *out);

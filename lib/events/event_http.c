@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "events/event_json.h"
+#include "events/rules.h"
 
 #define ENCODED_MAX (256u * 1024)
 
@@ -173,6 +174,54 @@ static struct slice attribute_name(struct event *ev, struct slice name)
     return slice_of(room, name.len);
 }
 
+static bool plain(unsigned char c)
+{
+    return c > 0x20 && c < 0x7f && c != '"' && c != '%';
+}
+
+#define EACH(byte)     (0x0101010101010101ull * (byte))
+#define HAS_ZERO(word) (((word)-EACH(1)) & ~(word)&EACH(0x80))
+
+/* Whether every byte stands for itself in a header; eight are looked at together. */
+static bool all_plain(struct slice value)
+{
+    size_t i = 0;
+    for (uint64_t word; value.len - i >= sizeof(word); i += sizeof(word)) {
+        memcpy(&word, value.ptr + i, sizeof(word));
+        uint64_t low = (word - EACH(0x21)) & ~word & EACH(0x80);
+        uint64_t marks =
+            HAS_ZERO(word ^ EACH('"')) | HAS_ZERO(word ^ EACH('%')) | HAS_ZERO(word ^ EACH(0x7f));
+        if ((low | marks | (word & EACH(0x80))) != 0) {
+            return false;
+        }
+    }
+    while (i < value.len && plain((unsigned char)value.ptr[i])) {
+        i++;
+    }
+    return i == value.len;
+}
+
+/* Whether raw is what we would write for value. */
+static bool is_encoded(struct slice value, struct slice raw)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    size_t at = 0;
+    if (value.ptr == raw.ptr) { /* nothing had to be decoded */
+        return all_plain(value);
+    }
+    for (size_t i = 0; i < value.len; i++) {
+        unsigned char c = (unsigned char)value.ptr[i];
+        const char code[3] = {'%', digits[c >> 4], digits[c & 15]};
+        size_t len = plain(c) ? 1 : sizeof(code);
+        if (raw.len - at < len ||
+            memcmp(raw.ptr + at, len == 1 ? (const char *)&value.ptr[i] : code, len) != 0) {
+            return false;
+        }
+        at += len;
+    }
+    return at == raw.len;
+}
+
 static int take_header(struct event *ev, struct slice header, struct slice raw, struct error *err)
 {
     struct slice seen, value;
@@ -189,7 +238,13 @@ static int take_header(struct event *ev, struct slice header, struct slice raw, 
         return error_set(err, ERR_INVALID, "header ce-%.*s: stands twice", SLICE_FMT(name));
     }
     rc = decode_value(ev, name, raw, &value, err);
-    return rc < 0 ? rc : event_set_borrowed(ev, name, value, EVENT_STRING, err);
+    rc = rc < 0 ? rc : event_set_borrowed(ev, name, value, EVENT_STRING, err);
+    /* It may be half encoded, so that it is UTF-8 only once it is decoded: that is not passed on.
+     */
+    if (rc == 0 && !is_encoded(value, raw) && event_check_value(name, raw, NULL) == 0) {
+        event_keep_wire(ev, name, raw);
+    }
+    return rc;
 }
 
 static int read_binary(const struct event_header *headers, size_t n, struct slice body,
@@ -315,14 +370,12 @@ int event_http_read(const struct event_header *headers, size_t n, struct slice b
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
-static bool plain(unsigned char c)
-{
-    return c > 0x20 && c < 0x7f && c != '"' && c != '%';
-}
-
 static size_t encoded_len(struct slice value)
 {
     size_t len = value.len;
+    if (all_plain(value)) {
+        return len;
+    }
     for (size_t i = 0; i < value.len; i++) {
         len += plain((unsigned char)value.ptr[i]) ? 0 : 2;
     }
@@ -367,8 +420,13 @@ static size_t room_needed(const struct event *ev)
     return sum;
 }
 
-static void put(struct event_headers *out, struct slice name, struct slice value, char **room)
+static void put(struct event_headers *out, struct slice name, struct slice value, struct slice wire,
+                char **room)
 {
+    if (wire.ptr != NULL) {
+        out->items[out->n++] = (struct event_header){.name = name, .value = wire};
+        return;
+    }
     bool as_is = encoded_len(value) == value.len;
     out->items[out->n++] =
         (struct event_header){.name = name, .value = as_is ? value : encode(value, room)};
@@ -389,7 +447,8 @@ int event_http_binary(const struct event *ev, struct event_headers *out, struct 
         if (id == EVENT_DATACONTENTTYPE && value.ptr != NULL) {
             out->items[out->n++] = (struct event_header){SLICE_LIT("content-type"), value};
         } else if (value.ptr != NULL) {
-            put(out, HEADERS[id], value, &room);
+            put(out, HEADERS[id], value, event_wire(ev, event_attr_name((enum event_attr_id)id)),
+                &room);
         }
     }
     for (unsigned i = 0; i < ev->n_extensions; i++) {
@@ -398,7 +457,7 @@ int event_http_binary(const struct event *ev, struct event_headers *out, struct 
         memcpy(room, "ce-", 3);
         memcpy(room + 3, attr->name.ptr, attr->name.len);
         room += name.len;
-        put(out, name, attr->value, &room);
+        put(out, name, attr->value, event_wire(ev, attr->name), &room);
     }
     return 0;
 }

@@ -6,6 +6,11 @@
  * binary, structured and batched modes of the HTTP binding 1.0.2 and of 0.3. Pure: it knows no
  * connection; headers are pairs of slices, of which only content-type and ce-* are looked at.
  *
+ * Many senders do not encode header values, and their receivers do not decode them. So a header
+ * that came in another form than ours (raw spaces or UTF-8, quotes, a '%' by itself) is written as
+ * it came while its attribute is not changed; every reader makes of it what it makes of the
+ * sender's.
+ *
  * Errors and the status that fits: ERR_INVALID 400, ERR_TOO_BIG 413, ERR_UNSUPPORTED 415 (an event
  * format other than JSON). A batch is taken whole or not at all; the sentence says which event is
  * wrong.

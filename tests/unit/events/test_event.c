@@ -215,8 +215,9 @@ static void test_pack(void **state)
     event_fini(&ev);
     event_fini(&back);
 
-    static const char *const wrong[] = {"id=7", "=7\n",     "id\n",   "id 7\n",
-                                        "\n",   "id=7\n\n", "Id=7\n", "id=7\nx#\x01\n"};
+    static const char *const wrong[] = {
+        "id=7",   "=7\n",           "id\n",  "id 7\n",          "\n",           "id=7\n\n",
+        "Id=7\n", "id=7\nx#\x01\n", "x%a\n", "x=a\nx%b\nx%b\n", "x=a\nx%\x01\n"};
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
         ASSERT_ERR(ERR_PROTOCOL, event_unpack(slice_str(wrong[i]), SLICE_EMPTY, &back, &err));
     }
