@@ -95,19 +95,22 @@ static uint64_t read_be(const char *bytes, size_t n)
 }
 
 /* Which second a report is of. They come a second apart, give or take a moment, which may lie on
- * either side of a second's end: none is left out and none gets two. */
+ * either side of a second's end: none is left out and none gets two. More than that waited while we
+ * stood still: their seconds have passed, and none of them must look like a crowd of now. */
 static void set_second(struct reporter *reporter, uint64_t now_ms)
 {
     uint64_t now = now_ms / 1000;
     uint64_t next = reporter->at_ms / 1000 + 1;
     reporter->missed = 0;
+    reporter->passed = false;
     if (reporter->last_ms == 0 || now_ms - reporter->last_ms > REPORTS_STALE_MS) {
         reporter->at_ms = now_ms;
     } else if (now >= next) {
         reporter->missed = (unsigned)(now - next);
         reporter->at_ms = now_ms;
     } else {
-        reporter->at_ms = (next > now + 1 ? now + 1 : next) * 1000;
+        reporter->passed = next > now + 1;
+        reporter->at_ms = (reporter->passed ? now + 1 : next) * 1000;
     }
 }
 
@@ -139,7 +142,8 @@ int reports_begin_part(struct reports *r, struct reporter *reporter, struct slic
         return error_set(err, ERR_PROTOCOL, "part %u of a report where part %u was due", part,
                          reporter->part);
     }
-    *out_stats = slice_sub(payload, HEADER_BYTES, payload.len);
+    r->duplicates += reporter->passed;
+    *out_stats = reporter->passed ? SLICE_EMPTY : slice_sub(payload, HEADER_BYTES, payload.len);
     return 1;
 }
 

@@ -36,6 +36,7 @@ struct reporter {
     uint64_t last_ms;  /* private: last whole report, 0: none yet */
     uint64_t at_ms;    /* in the second that its present report is of: now, or a moment later */
     unsigned missed;   /* seconds before that one which the report covers as well */
+    bool passed;       /* private: … of a second long past: its numbers do not count */
     uint64_t seq;      /* private: of the report that is being read */
     uint16_t part;     /* private: next part of it */
     uint16_t parts;    /* private */
@@ -51,7 +52,7 @@ struct reports {
     uint64_t path_since_ms; /* since when activators are in the path; 0: always were */
     uint64_t checked_ms;    /* private: last look at the clock */
     bool path_lost;         /* private: no activator was connected for a while */
-    uint64_t duplicates;    /* reports or parts that came twice */
+    uint64_t duplicates;    /* reports or parts that came twice or too late */
 };
 
 void reports_init(struct reports *r);

@@ -65,8 +65,6 @@ def rule_of(world):
 
 def sleep_an_hour(world, link, hours, tick_first):
     """The first report after it says next to nothing, as one does that spreads a second's traffic over the hour."""
-    link.pause()
-    load, link.load = link.load, {}
     world.clocks.set(hours * HOUR, hours * HOUR)
     if tick_first:
         wait_for(lambda: world.metric("reports_fresh") == 0, 20, "a tick sees that nobody has reported")
@@ -80,8 +78,6 @@ def sleep_an_hour(world, link, hours, tick_first):
         return rule_of(world) == "reports-incomplete"
 
     wait_for(holds, 40, "it waits for a whole window of reports")
-    link.load, link.paused = load, False
-    wait_for(lambda: rule_of(world) == "stable-window", 60, "it decides again")
 
 
 def test_the_autoscalers_clocks_jump(world):
@@ -92,15 +88,19 @@ def test_the_autoscalers_clocks_jump(world):
         reports(link, 3)
         assert abs(now_of(world) - wall_s) < 60
         assert [world.scales(name) for name in ("busy", "single", "idle")] == [[], [], []]
-    for hours, tick_first in ((1, False), (2, True)):
+    link.pause()
+    load, link.load = link.load, {}
+    for hours, tick_first in ((1, False), (2, True), (3, False)):
         sleep_an_hour(world, link, hours, tick_first)
         assert abs(now_of(world) - hours * HOUR) < 60
-        assert [world.scales(name) for name in ("busy", "single", "idle")] == [[], [], []]
+    link.load, link.paused = load, False
+    wait_for(lambda: rule_of(world) == "stable-window", 60, "it decides again")
+    assert [world.scales(name) for name in ("busy", "single", "idle")] == [[], [], []]
     link.poke("idle")
     wait_for(lambda: world.replicas("idle") == 1, 10, "it wakes")
     world.pod("idle", 0)
     link.load.pop("single")
-    wait_for(lambda: world.replicas("idle") == 0 and world.replicas("single") == 0, 40, "both go to zero")
+    wait_for(lambda: world.replicas("idle") == 0 and world.replicas("single") == 0, 60, "both go to zero")
     assert world.scales("busy") == []
 
 
@@ -130,7 +130,7 @@ def test_all_parts_of_one_machine(home, examples):
         thread.start()
         wait_for(lambda: good > 20, 30, "load")
         pods = {pod["metadata"]["uid"] for pod in lull.replicas("busy")}
-        for wall_s, mono_s in ((HOUR, 0), (-HOUR, 0), (0, 0), (HOUR, HOUR)):
+        for wall_s, mono_s in ((-HOUR, 0), (0, 0), (HOUR, HOUR)):
             clocks.set(wall_s, mono_s)
             before = good
             wait_for(lambda before=before: good > before + 25, 60, f"requests go on after {wall_s} s, {mono_s} s")
