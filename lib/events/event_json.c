@@ -176,16 +176,12 @@ static int finish(struct reading *r, struct error *err)
     if (r->has_data && r->has_base64) {
         return error_set(err, ERR_INVALID, "data and data_base64: only one of them may be there");
     }
-    if (r->has_base64 && event_is_v03(r->ev)) {
-        return error_set(err, ERR_INVALID,
-                         "data_base64: not in 0.3, which has datacontentencoding");
-    }
     bool base64;
     int rc = event_take_encoding(r->ev, &base64, err);
     if (rc < 0) {
         return rc;
     }
-    if (r->has_base64) {
+    if (r->has_base64) { /* in 0.3 too, though it has none: SDKs write it */
         rc = event_decode_data(r->ev, "data_base64", text_of(r->ev, r->data_base64.string), err);
     } else if (r->has_data) {
         rc = take_data(r->ev, &r->data, base64, err);

@@ -195,8 +195,7 @@ static const struct row STRUCTURED_ROWS[] = {
     {"0.3 with base64 that is none", JSON,
      "{" ZERO3 ",\"datacontentencoding\":\"base64\",\"data\":{}}", "must be a string of base64",
      ERR_INVALID},
-    {"0.3 with data_base64", JSON, "{" ZERO3 ",\"data_base64\":\"eyA=\"}", "not in 0.3",
-     ERR_INVALID},
+    {"0.3 with data_base64", JSON, "{" ZERO3 ",\"data_base64\":\"eyA=\"}", EV03 "~{ \n", 0},
 
     {"0.3 with another encoding", JSON,
      "{" ZERO3 ",\"datacontentencoding\":\"base63\",\"data\":\"\"}",
