@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from conftest import BUILD, ROOT
 
-NEEDS = {"hop": ("wrk", "nginx", "haproxy"), "chain": ("wrk", "nginx"), "api": (), "autoscaler": (), "simulate": (), "filters": ()}
+NEEDS = {"hop": ("wrk", "nginx", "haproxy"), "chain": ("wrk", "nginx"), "api": (), "autoscaler": (), "simulate": (), "filters": (), "events": ("redis-server",)}
 PATH = os.environ["PATH"] + ":/usr/sbin"
 
 

@@ -52,7 +52,7 @@ def send(w, ident, **more):
     return w.send(ident, broker=w.name, **more)
 
 
-def got(sink, n, deadline=15):
+def got(sink, n, deadline=60):
     wait_for(lambda: len(sink.events) >= n, deadline, f"{n} events; there are {len(sink.events)}")
     return sink.events
 
@@ -79,10 +79,11 @@ def test_binary_structured_and_batches_arrive_as_binary_events(world):
     assert sorted(sink.ids()[2:]) == sorted(e["id"] for e in many) and sink.events[5]["body"] == b"\0\1"
 
 
+@pytest.mark.hostile
 def test_refusals_say_what_is_wrong(world):
     path = f"/default/{world.name}"
     good = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type": "t"}
-    wait_for(lambda: world.post(path, good)[0] == 202, 5, "the broker is known")
+    wait_for(lambda: world.post(path, good)[0] == 202, 60, "the broker is known")
     without = {k: v for k, v in good.items() if k != "ce-id"}
     cases = [
         ("POST", "/", good, b"", 404), ("POST", "/default", good, b"", 400), ("POST", path + "/x", good, b"", 400),
@@ -137,18 +138,18 @@ def test_a_failing_sink_is_tried_again_and_then_the_dead_letter_sink(world):
     assert set(events) == {"never", "always"}
     assert tries["never"] == 1  # a 4xx is not worth another try
     assert tries["always"] == 4
-    wait_for(lambda: tries["twice"] == 3, 10, "the event that was taken at the third try")
+    wait_for(lambda: tries["twice"] == 3, 60, "the event that was taken at the third try")
     assert events["always"]["ce-knativeerrordest"] == sink.url and events["always"]["ce-knativeerrorcode"] == "500"
     assert base64.b64decode(events["always"]["ce-knativeerrordata"]) == b"no thanks"
     assert events["never"]["ce-knativeerrorcode"] == "400" and events["never"]["body"] == b"{}"
-    wait_for(lambda: world.trigger_state("flaky")["backlog"] == 0, 10, "nothing is left")
+    wait_for(lambda: world.trigger_state("flaky")["backlog"] == 0, 60, "nothing is left")
 
 
 def test_without_a_dead_letter_sink_the_event_is_kept(world):
     trigger(world, "hopeless", world.sink(lambda e: (500, {}, b"x" * 5000)), delivery={"retry": 0})
     assert send(world, "gone", body=b"payload") == 202
     key = f"lull:{{default/{world.name}}}:t:{world.trigger_state('hopeless')['uid']}"
-    wait_for(lambda: world.redis.ask("XLEN", key + ":dead") == "1", 10, "the event is among the dead")
+    wait_for(lambda: world.redis.ask("XLEN", key + ":dead") == "1", 60, "the event is among the dead")
     kept = world.redis.ask("XRANGE", key + ":dead", "-", "+")
     assert "id=gone" in kept and "payload" in kept and " 500 " in kept
     assert world.redis.ask("XLEN", key) == "0" and world.said("nobody took an event")
@@ -164,8 +165,8 @@ def test_retry_after_counts_where_it_is_asked_for(world):
     trigger(world, "polite", world.sink(answer), delivery={**FAST, "retryAfterMax": "PT1S"})
     key = f"lull:{{default/{world.name}}}:t:{world.trigger_state('polite')['uid']}"
     assert send(world, "later") == 202
-    wait_for(lambda: world.redis.ask("ZCARD", key + ":retry") == "1", 10, "it waits for its retry")
-    wait_for(lambda: len(times) == 2, 15, "the second try, bounded by retryAfterMax")
+    wait_for(lambda: world.redis.ask("ZCARD", key + ":retry") == "1", 60, "it waits for its retry")
+    wait_for(lambda: len(times) == 2, 60, "the second try, bounded by retryAfterMax")
 
 
 def test_replies_become_events_until_their_time_is_over(world):
@@ -178,7 +179,7 @@ def test_replies_become_events_until_their_time_is_over(world):
     trigger(world, "loop", sink, filter={"attributes": {"type": "again"}})
     dropped = world.metric("replies_looped_total")
     assert send(world, "loop-0", type="again", knativebrokerttl=7) == 202
-    wait_for(lambda: world.metric("replies_looped_total") == dropped + 1, 15, "the loop ends")
+    wait_for(lambda: world.metric("replies_looped_total") == dropped + 1, 60, "the loop ends")
     assert sink.ids() == [f"loop-{n}" for n in range(6)] and sink.events[3]["body"] == b"r3"
     # Structured replies too; what is no event is a failed delivery.
     structured = json.dumps({"specversion": "1.0", "id": "r", "source": "/f", "type": "reply", "data": 1}).encode()
@@ -190,18 +191,19 @@ def test_replies_become_events_until_their_time_is_over(world):
     trigger(world, "talks", world.sink(lambda e: (200, {"Content-Type": "text/plain"}, b"thank you")),
             filter={"attributes": {"type": "talk"}}, delivery={"retry": 0})
     assert send(world, "x", type="talk") == 202
-    wait_for(lambda: world.trigger_state("talks")["dead"] == 1, 10, "an answer that is no event is a failure")
+    wait_for(lambda: world.trigger_state("talks")["dead"] == 1, 60, "an answer that is no event is a failure")
     trigger(world, "accepts", world.sink(lambda e: (202, {"Content-Type": "text/plain"}, b"later")),
             filter={"attributes": {"type": "accept"}}, delivery={"retry": 0})
     assert send(world, "y", type="accept") == 202
-    wait_for(lambda: world.trigger_state("accepts")["delivered"] == 1, 10, "202 never replies")
+    wait_for(lambda: world.trigger_state("accepts")["delivered"] == 1, 60, "202 never replies")
 
 
+@pytest.mark.hostile
 def test_sinks_that_hang_or_never_stop_harm_nobody_else(world):
     release = threading.Event()
 
     def hang(event):
-        release.wait(30)
+        release.wait(150)
         return None
 
     def endless(event):
@@ -216,8 +218,8 @@ def test_sinks_that_hang_or_never_stop_harm_nobody_else(world):
             assert send(world, f"e{i}") == 202
         got(good, 6)
         assert world.trigger_state("hangs")["running"] <= 2
-        wait_for(lambda: world.trigger_state("talks-on")["dead"] == 6, 20, "too large answers are failures")
-        wait_for(lambda: world.trigger_state("hangs")["dead"] == 6, 20, "time is up for each")
+        wait_for(lambda: world.trigger_state("talks-on")["dead"] == 6, 60, "too large answers are failures")
+        wait_for(lambda: world.trigger_state("hangs")["dead"] == 6, 60, "time is up for each")
     finally:
         release.set()
 
@@ -229,7 +231,7 @@ def test_https_sinks_are_called_and_their_certificate_is_checked(world):
     trigger(world, "other-name", safe.url.replace("localhost", "127.0.0.1"), delivery={"retry": 0})
     assert send(world, "1", body=b"x" * 200_000) == 202
     assert got(safe, 2)[0]["body"] == b"x" * 200_000 and safe.ids() == ["1", "r"]
-    wait_for(lambda: world.trigger_state("other-name")["dead"] == 2, 15, "the certificate has another name")
+    wait_for(lambda: world.trigger_state("other-name")["dead"] == 2, 60, "the certificate has another name")
     assert "certificate" in world.trigger_state("other-name")["trouble"]
 
 
@@ -280,10 +282,11 @@ def test_order_per_partition_key(world):
 def test_forbidden_addresses_are_never_called(world, url, why):
     trigger(world, "forbidden", url, delivery={"retry": 0})
     assert send(world, "x") == 202
-    wait_for(lambda: world.trigger_state("forbidden")["dead"] == 1, 10, "it is given up")
+    wait_for(lambda: world.trigger_state("forbidden")["dead"] == 1, 60, "it is given up")
     assert why in world.trigger_state("forbidden")["trouble"]
 
 
+@pytest.mark.hostile
 def test_poison_in_the_streams_is_passed_over(world):
     sink = world.sink()
     trigger(world, "clean", sink)
@@ -296,7 +299,7 @@ def test_poison_in_the_streams_is_passed_over(world):
     world.redis.ask("XADD", mine, "*", "r", "1-1", "s", "z z z z")
     assert send(world, "good") == 202
     got(sink, 1)
-    wait_for(lambda: world.metric("poison_total") >= before + 4 and world.redis.ask("XLEN", mine) == "0", 15, "all is passed over")
+    wait_for(lambda: world.metric("poison_total") >= before + 4 and world.redis.ask("XLEN", mine) == "0", 60, "all is passed over")
     assert sink.ids() == ["good"] and world.said("an event cannot be delivered")
 
 
@@ -306,10 +309,10 @@ def test_deleted_triggers_and_brokers_leave_nothing(world):
     assert send(world, "1") == 202
     got(sink, 2)
     world.api.delete("triggers", "first")
-    wait_for(lambda: world.redis.ask("KEYS", "*default/deleted-triggers*:t:*").count("t:") == 1, 10, "the keys of one are gone")
+    wait_for(lambda: world.redis.ask("KEYS", "*default/deleted-triggers*:t:*").count("t:") == 1, 60, "the keys of one are gone")
     world.api.delete("triggers", "second")
     world.api.delete("brokers", world.name)
-    wait_for(lambda: world.redis.ask("KEYS", "*default/deleted-triggers*") == "", 10, "all keys are gone")
+    wait_for(lambda: world.redis.ask("KEYS", "*default/deleted-triggers*") == "", 60, "all keys are gone")
     assert send(world, "2") == 404
     world.broker(world.name)  # for the fixture
 
@@ -317,20 +320,20 @@ def test_deleted_triggers_and_brokers_leave_nothing(world):
 def test_what_is_done_is_trimmed_and_what_is_not_stays(world):
     """Behind the slowest: a trigger without a sink that answers keeps the events."""
     stuck = threading.Event()
-    slow = world.sink(lambda e: (stuck.wait(20), (204, {}, b""))[1])
-    trigger(world, "fast", world.sink()), trigger(world, "slow", slow)
+    slow = world.sink(lambda e: (stuck.wait(150), (204, {}, b""))[1])
+    trigger(world, "fast", world.sink()), trigger(world, "slow", slow, delivery={"retry": 9, "timeout": "PT10M"})
     key = f"lull:{{default/{world.name}}}:events"
     batch = [{"specversion": "1.0", "id": str(i), "source": "/s", "type": "t", "data": "x" * 500} for i in range(400)]
     headers = {"content-type": "application/cloudevents-batch+json"}
     try:
         for _ in range(5):
             assert world.post(f"/default/{world.name}", headers, json.dumps(batch))[0] == 202
-        wait_for(lambda: world.trigger_state("fast")["delivered"] == 2000, 30, "the fast one has all")
+        wait_for(lambda: world.trigger_state("fast")["delivered"] == 2000, 60, "the fast one has all")
         assert int(world.redis.ask("XLEN", key)) == 2000
     finally:
         stuck.set()
-    wait_for(lambda: world.trigger_state("slow")["delivered"] == 2000, 30, "the slow one has all")
-    wait_for(lambda: int(world.redis.ask("XLEN", key)) < 700, 15, "all but the 500 that are kept is trimmed")
+    wait_for(lambda: world.trigger_state("slow")["delivered"] == 2000, 60, "the slow one has all")
+    wait_for(lambda: int(world.redis.ask("XLEN", key)) < 700, 60, "all but the 500 that are kept is trimmed")
 
 
 def test_what_waits_for_a_retry_is_not_trimmed(world):
@@ -352,9 +355,9 @@ def test_what_waits_for_a_retry_is_not_trimmed(world):
         for i, event in enumerate(batch):
             event["id"] = str(200 * n + i)
         assert world.post(f"/default/{world.name}", {"content-type": "application/cloudevents-batch+json"}, json.dumps(batch))[0] == 202
-    wait_for(lambda: world.trigger_state("late")["delivered"] == 2000, 40, "each is taken at the second try")
+    wait_for(lambda: world.trigger_state("late")["delivered"] == 2000, 60, "each is taken at the second try")
     assert world.metric("missing_total") == lost
     key = f"lull:{{default/{world.name}}}"
     uid = world.trigger_state("late")["uid"]
-    wait_for(lambda: world.redis.ask("ZCARD", f"{key}:t:{uid}:held") == "0", 10, "nothing is held any more")
-    wait_for(lambda: int(world.redis.ask("XLEN", key + ":events")) < 700, 15, "all but the 500 that are kept is trimmed")
+    wait_for(lambda: world.redis.ask("ZCARD", f"{key}:t:{uid}:held") == "0", 60, "nothing is held any more")
+    wait_for(lambda: int(world.redis.ask("XLEN", key + ":events")) < 700, 60, "all but the 500 that are kept is trimmed")

@@ -106,7 +106,10 @@ class Redis:
             ["redis-server", "--port", "0", "--unixsocket", str(self.path), "--dir", str(self.dir), "--appendonly", "yes",
              "--appendfsync", self.fsync, "--save", "", "--logfile", str(self.dir / "log"), *more],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_for(lambda: self.ask("PING") == "PONG", 20, "redis answers")
+        wait_for(lambda: self.ask("PING") == "PONG" or self._ended(), 60, "redis answers")
+
+    def _ended(self):
+        assert self.process.poll() is None, "redis ended: " + (self.dir / "log").read_text()[-2000:]
 
     def ask(self, *words):
         got = subprocess.run(["redis-cli", "-s", str(self.path), *map(str, words)], capture_output=True, text=True, check=False)
@@ -123,7 +126,7 @@ class Redis:
 
 class World:
     def __init__(self, home, binary, fsync="always"):
-        self.home, self.binary, self.api, self.sinks = pathlib.Path(home), binary, FakeApi(), []
+        self.home, self.binary, self.api, self.sinks = pathlib.Path(home), str(binary), FakeApi(), []
         self.redis = Redis(self.home, fsync)
         self.processes, self.ports, self.lines = {}, {}, []
 
@@ -137,11 +140,11 @@ class World:
         process = subprocess.Popen(
             [self.binary, "--kubeconfig", str(self.api.kubeconfig(self.home / "kubeconfig")), "--listen", f"127.0.0.1:{port}",
              "--admin-listen", f"unix:{self.home}/{name}.admin", "--redis", f"unix:{self.redis.path}", "--name", name,
-             "--worker-silence", "2s", *more], stderr=subprocess.PIPE, text=True, env={**os.environ, "NOTIFY_SOCKET": ""})
+             "--worker-silence", "5s", *more], stderr=subprocess.PIPE, text=True, env={**os.environ, "NOTIFY_SOCKET": ""})
         self.processes[name] = process
         threading.Thread(target=self._read, args=(process.stderr,), daemon=True).start()
         if wait:
-            wait_for(lambda: self.get("/readyz", name, check=False) == "ok\n", 20, "the broker is ready")
+            wait_for(lambda: self.get("/readyz", name, check=False) == "ok\n", 60, "the broker is ready")
         return self
 
     def _read(self, pipe):
@@ -193,7 +196,7 @@ class World:
             if not any(b["name"] == broker and b["known"] for b in self.state(name)["brokers"]):
                 return False
             return all((self.trigger_state(t, name) or {}).get("ready") for t in triggers)
-        wait_for(all_there, 10, f"{broker} and {triggers} are known")
+        wait_for(all_there, 60, f"{broker} and {triggers} are known")
         return self
 
     def send(self, ident, type="t", broker="default", body=b'{"n":1}', name="w1", connection=None, **more):
