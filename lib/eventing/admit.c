@@ -34,7 +34,8 @@ bool broker_is_ours(const json_t *broker)
 static json_t *open_object(json_t *parent, const char *key)
 {
     const json_t *value = json_object_get(parent, key);
-    bool fits = parent != NULL && (value == NULL || json_is_null(value) || json_is_object(value));
+    bool fits =
+        json_is_object(parent) && (value == NULL || json_is_null(value) || json_is_object(value));
     return fits ? jobject_at(parent, key) : NULL;
 }
 

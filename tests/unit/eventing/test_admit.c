@@ -69,6 +69,8 @@ static void defaults(void **state)
                   "\"delivery\":{\"deadLetterSink\":{\"ref\":{\"name\":\"d\",\"namespace\":"
                   "\"other\"}}}}}");
     /* what has a wrong type is left for the schema to refuse */
+    check_default(KIND_TRIGGER, "[]", "[]");
+    check_default(KIND_BROKER, "7", "7");
     check_default(KIND_TRIGGER, "{\"metadata\":7,\"spec\":[]}", "{\"metadata\":7,\"spec\":[]}");
 }
 
