@@ -193,8 +193,12 @@ class Storm:
                     continue  # not acknowledged
                 # One after the other: revisions that were never looked at are no news.
                 end = time.monotonic() + 30
-                while not self.stop.is_set() and time.monotonic() < end and not self.settled(name):
-                    time.sleep(0.2)
+                while not self.stop.wait(0.2) and time.monotonic() < end:
+                    try:
+                        if self.settled(name):
+                            break
+                    except (AssertionError, OSError):
+                        continue  # looked at again
         self.run(loop)
 
     def watch_scales(self):
