@@ -79,6 +79,24 @@ static void triggers_changed(struct broker *b)
     }
 }
 
+/* A message that is under way names the old subscriber's text: those calls begin anew. */
+static void restart_sends(struct trigger *t)
+{
+    list_foreach (node, &t->deliveries) {
+        struct delivery *d = LIST_ENTRY(node, struct delivery, link);
+        if (d->state == DELIVERY_SENDING) {
+            send_cancel(&d->send);
+            send_fini(&d->send);
+            d->state = DELIVERY_READY;
+        }
+    }
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return slice_eq(slice_str(a), slice_str(b));
+}
+
 void worker_put_broker(struct worker *w, const char *ns, const char *name,
                        struct broker_object *value)
 {
@@ -87,8 +105,15 @@ void worker_put_broker(struct worker *w, const char *ns, const char *name,
     b->known = true;
     b->has_policy = value->has_delivery;
     b->policy = value->policy;
-    free(b->dead_letter);
-    b->dead_letter = value->dead_letter;
+    if (same_text(b->dead_letter, value->dead_letter)) {
+        free(value->dead_letter); /* calls under way may name the old one */
+    } else {
+        list_foreach (node, &b->triggers) {
+            restart_sends(LIST_ENTRY(node, struct trigger, link));
+        }
+        free(b->dead_letter);
+        b->dead_letter = value->dead_letter;
+    }
     *value = (struct broker_object){0};
     triggers_changed(b);
     if (is_new) {
@@ -211,24 +236,6 @@ static void use_object(struct trigger *t, struct trigger_object *value)
         t->ready = target_parse(slice_str(t->object.subscriber), &t->target, &t->trouble) == 0;
     }
     t->entry.filter = t->object.filter;
-}
-
-/* A message that is under way names the old subscriber's text: those calls begin anew. */
-static void restart_sends(struct trigger *t)
-{
-    list_foreach (node, &t->deliveries) {
-        struct delivery *d = LIST_ENTRY(node, struct delivery, link);
-        if (d->state == DELIVERY_SENDING) {
-            send_cancel(&d->send);
-            send_fini(&d->send);
-            d->state = DELIVERY_READY;
-        }
-    }
-}
-
-static bool same_text(const char *a, const char *b)
-{
-    return slice_eq(slice_str(a), slice_str(b));
 }
 
 void worker_put_trigger(struct worker *w, const char *ns, const char *name, const char *uid,

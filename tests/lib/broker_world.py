@@ -224,11 +224,12 @@ class World:
             process.terminate()
         for process in self.processes.values():
             try:
-                process.wait(20)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
                 raise
+            assert process.returncode == 0, (process.returncode, "".join(self.lines)[-4000:])
         self.redis.close()
         self.api.close()
         for sink in self.sinks:
