@@ -127,7 +127,7 @@ class Asking(threading.Thread):
 
     def __init__(self, world, path, more):
         super().__init__(daemon=True)
-        self.world, self.path, self.more, self.result, self.error = world, path, more, None, None
+        self.world, self.path, self.more, self.result, self.error = world, path, {"timeout": 120, **more}, None, None
 
     def run(self):
         try:
@@ -314,7 +314,7 @@ def test_a_client_that_leaves_frees_its_place(world):
     one = leave()
     wait_for(lambda: it.active == 1, 20, "it is in the function")
     threads = world.in_background()
-    assert world.state()["held"] == 1
+    wait_for(lambda: world.state()["held"] == 1, WAIT, "it is held")
     one.close()
     wait_for(lambda: world.state()["held"] == 0, 20, "its slot went to the next one")
     it.gate.set()
@@ -372,7 +372,7 @@ def test_limits_hold_over_two_replicas(world):
     wait_for(lambda: world.state()["revisions"] and len(world.state()["revisions"][0]["replicas"]) == 2, 20, "both")
     threads = world.in_background(8)
     wait_for(lambda: sum(it.active for it in both) == 6, 20, "all slots are used")
-    assert world.state()["held"] == 2
+    wait_for(lambda: world.state()["held"] == 2, WAIT, "the others are held")
     for it in both:
         it.gate.set()
     assert {r.status for r in results(threads)} == {200}

@@ -61,7 +61,7 @@ def test_two_replicas_fill_up_over_workers(world):  # noqa: F811
     together(world, 3)
     threads = world.in_background(10)
     wait_for(lambda: sum(it.active for it in both) == 6, 20, "all slots are used")
-    assert world.state()["held"] == 4
+    wait_for(lambda: world.state()["held"] == 4, WAIT, "the others are held")
     for it in both:
         it.gate.set()
     assert {r.status for r in results(threads)} == {200}

@@ -84,7 +84,7 @@ class FakeReplica:
             self.seen.append((line[0], line[1], headers, body))
             self.active += 1
             self.most_active = max(self.most_active, self.active)
-        self.gate.wait(30)
+        self.gate.wait(120)  # longer than any test that keeps it closed
         time.sleep(self.pause)
         with self.lock:
             self.active -= 1
