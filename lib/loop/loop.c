@@ -4,6 +4,9 @@
  * turn when something of libuv is due, and what was closed. libuv's epoll descriptor is one of
  * those that are waited for, and its next timer bounds the wait.
  *
+ * A process that was stopped and continued looks at its descriptors before its timers: who sent in
+ * time is not late.
+ *
  * The clock is forgotten by each wait, and read again by whoever asks first. Tasks that are posted
  * by a task run one turn later.
  *
@@ -151,6 +154,9 @@ bool loop_turn(struct loop *loop, bool wait)
     run_tasks(&loop->tasks);
     int timeout = wait ? wait_ms(loop) : 0;
     batch.n = epoll_wait(loop->epoll, batch.events, BATCH_MAX, timeout);
+    if (batch.n < 0) { /* we were stopped: what came in meanwhile goes before what is late */
+        batch.n = epoll_wait(loop->epoll, batch.events, BATCH_MAX, 0);
+    }
     batch.next = 0;
     loop->now_ns = 0;
     uv_update_time(&loop->uv);

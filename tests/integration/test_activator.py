@@ -4,6 +4,7 @@ What it does together with the real ones is in the tests of the whole."""
 import http.client
 import json
 import os
+import pathlib
 import re
 import signal
 import socket
@@ -483,6 +484,21 @@ def test_a_drain_is_bounded(world):
     assert world.process.wait(20) == 0
     it.gate.set()
     thread.join(5)
+
+
+def test_what_came_while_it_was_stopped_is_answered(world):
+    """The clock has run on meanwhile, and no client is late for that."""
+    world.start("--client-head", "500ms")
+    stat = pathlib.Path(f"/proc/{world.process.pid}/stat")
+    for _ in range(4):
+        with socket.create_connection(("127.0.0.1", world.public), timeout=WAIT) as s:
+            world.process.send_signal(signal.SIGSTOP)
+            wait_for(lambda: stat.read_text().rsplit(")", 1)[1].split()[0] == "T", WAIT, "it has stopped")
+            begun = time.monotonic()
+            s.sendall(b"GET / HTTP/1.1\r\nHost: any\r\nUser-Agent: kube-probe/1.34\r\n\r\n")
+            wait_for(lambda: time.monotonic() > begun + 0.6, WAIT, "its deadline has passed")
+            world.process.send_signal(signal.SIGCONT)
+            assert s.recv(65536).startswith(b"HTTP/1.1 200")
 
 
 def test_says_ready_and_ends_with_its_supervisor(world):
