@@ -511,9 +511,10 @@ struct plan revision_replan(struct revision *rev, const struct reports *reports,
                             uint64_t now_ms)
 {
     struct revision_warm warm = revision_warm(rev, now_ms);
-    /* Averages that lag behind by so much need the reports of so much longer. */
+    /* The first report after a hole tells of the hole as well: its second must have left the window
+     * that averages are read from, which lags behind by so much. */
     int64_t lag_s = reports->current && reports->told_ms > 0
-                        ? second_of(reports->last_ms) - second_of(reports->told_ms)
+                        ? second_of(now_ms) - second_of(reports->told_ms)
                         : 0;
     struct plan_input in = {
         .predicted = warm.predicted,
@@ -525,7 +526,7 @@ struct plan revision_replan(struct revision *rev, const struct reports *reports,
         .replicas = rev->replicas,
         .ready = rev->ready,
         .reports = reports->current,
-        .reports_since_ms = reports->since_ms + (uint64_t)lag_s * 1000,
+        .reports_since_ms = (uint64_t)(second_of(reports->since_ms) + lag_s) * 1000,
         .path_since_ms = reports->path_since_ms,
         .progress_deadline_ms = rev->progress_deadline_ms,
     };
