@@ -178,6 +178,32 @@ static void a_jump_of_the_clock_scales_nothing_down(void **state)
     }
 }
 
+/* The second of the report that ends a hole is in no average that takes a replica away, also when a
+ * decision comes before the report of its own second. */
+static void the_first_second_after_a_hole_does_not_count(void **state)
+{
+    static const struct config_pair annotations[] = {
+        {SLICE_LIT("autoscaling.knative.dev/window"), SLICE_LIT("6s")}};
+    struct world w;
+    world_init(&w, annotations, ARRAY_LEN(annotations));
+    for (int i = 0; i < 20; i++) {
+        world_step(&w, 700);
+    }
+    assert_int_equal(w.rev->replicas, 10);
+    uint64_t jump_ms = w.now_ms + 3600000;
+    w.now_ms = jump_ms + 100;
+    world_report(&w, 0);
+    for (uint64_t t = jump_ms + 1000; t < jump_ms + 20000; t += 1000) {
+        w.now_ms = t + 200;
+        tick(&w);
+        assert_int_equal(w.rev->replicas, 10);
+        w.now_ms = t + 500;
+        world_report(&w, 700);
+    }
+    assert_int_equal(w.rev->plan.rule, PLAN_AS_DECIDED);
+    world_fini(&w);
+}
+
 static void a_restart_keeps_the_scale(void **state)
 {
     struct world w;
@@ -464,6 +490,7 @@ int main(void)
         cmocka_unit_test(a_crowd_is_not_forgotten),
         cmocka_unit_test(a_hole_in_the_reports_keeps_the_scale),
         cmocka_unit_test(a_jump_of_the_clock_scales_nothing_down),
+        cmocka_unit_test(the_first_second_after_a_hole_does_not_count),
         cmocka_unit_test(a_restart_keeps_the_scale),
         cmocka_unit_test(a_second_that_is_half_told_takes_no_replica),
         cmocka_unit_test(a_second_that_is_half_told_adds_replicas),
