@@ -10,8 +10,15 @@ import time
 import urllib.parse
 
 
+PATIENCE_S = 30
+
+
 def wait_for(condition, deadline, what):
-    """Poll until the condition gives something true, and return that. An AssertionError names `what`."""
+    """
+    Poll until the condition gives something true, and return that. An AssertionError names `what`. deadline: the
+    seconds that it should take; it gets PATIENCE_S at least, for a slow machine is no wrong answer.
+    """
+    deadline = max(deadline, PATIENCE_S)
     end = time.monotonic() + deadline
     while True:
         got = condition()
