@@ -186,3 +186,10 @@ const char stream_script_alive[] = "local t = redis.call('TIME')\n"
                                    "redis.call('ZADD', KEYS[1], now, ARGV[1])\n"
                                    "return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - "
                                    "tonumber(ARGV[2]), 'LIMIT', 0, 16)\n";
+
+const char stream_script_forget[] =
+    "local t = redis.call('TIME')\n"
+    "local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
+    "local last = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]))\n"
+    "if not last or last > now - tonumber(ARGV[2]) then return 0 end\n"
+    "return redis.call('ZREM', KEYS[1], ARGV[1])\n";

@@ -70,6 +70,7 @@ MUST_CHECK int stream_state_read(struct slice text, struct stream_state *out, st
  *           the length and the number that went
  * TAKE      KEYS stream; ARGV group, from, to, most: pending entries change hands; gives how many
  * ALIVE     KEYS workers; ARGV name, silence ms: says that we live; gives those who are silent
+ * FORGET    KEYS workers; ARGV name, silence ms: unless it is there again
  */
 extern const char stream_script_dispatch[];
 extern const char stream_script_retry[];
@@ -79,3 +80,4 @@ extern const char stream_script_dead[];
 extern const char stream_script_trim[];
 extern const char stream_script_take[];
 extern const char stream_script_alive[];
+extern const char stream_script_forget[];

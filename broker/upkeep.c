@@ -6,7 +6,8 @@
  * are. All questions are small and bounded, and none waits for another.
  *
  * A worker that is silent for too long is dead: whoever notices takes over what it held, stream by
- * stream, and reads it as its own. Two that notice at once share it.
+ * stream, and reads it as its own. Two that notice at once share it. Who holds nothing any more is
+ * forgotten. To be missed a worker must be known: it says that it lives before it reads anything.
  */
 #include <stdlib.h>
 
@@ -70,19 +71,6 @@ void upkeep_trigger(struct trigger *t)
     make_group(t->worker, t->key, STREAM_GROUP_DELIVER, &t->reading);
     t->due_ms = 0;
     trigger_dirty(t);
-}
-
-void upkeep_up(struct worker *w)
-{
-    map_foreach (it, &w->brokers) {
-        upkeep_broker(it.value);
-    }
-    map_foreach (jt, &w->triggers) {
-        upkeep_trigger(jt.value);
-    }
-    if (w->synced) {
-        upkeep_synced(w);
-    }
 }
 
 /* --- what the API does not know any more --------------------------------------------------- */
@@ -322,18 +310,52 @@ static void ask_lengths(struct trigger *t)
 
 /* --- workers ------------------------------------------------------------------------------- */
 
-struct taking {
+/* One look at what a silent worker holds. */
+struct silent {
     struct worker *w;
+    char *name;
+    unsigned asked; /* streams that have not answered yet */
+    bool holds;     /* something was found, or a stream could not be asked */
+};
+
+struct taking {
+    struct silent *silent;
     struct broker *broker;   /* a count; NULL: a trigger's */
     struct trigger *trigger; /* a count */
 };
 
+/* It held nothing any more: it is not asked about again, unless it comes back. */
+static void forget(struct silent *s)
+{
+    char silence[24];
+    snprintf(silence, sizeof(silence), "%llu", (unsigned long long)s->w->config->worker_silence_ms);
+    const struct slice args[] = {SLICE_LIT("EVAL"),  slice_str(stream_script_forget),
+                                 SLICE_LIT("1"),     SLICE_LIT(STREAM_WORKERS),
+                                 slice_str(s->name), slice_str(silence)};
+    (void)ask(s->w, args, ARRAY_LEN(args), NULL, NULL);
+}
+
+static void silent_answered(struct silent *s)
+{
+    if (--s->asked > 0) {
+        return;
+    }
+    if (!s->holds && !s->w->stopping) {
+        forget(s);
+    }
+    free(s->name);
+    free(s);
+}
+
 static void on_taken(void *arg, const struct redisReply *reply, const struct error *err)
 {
     struct taking *taking = arg;
-    int64_t n = redis_reply_int(reply, 0);
+    int64_t n = redis_reply_int(reply, -1);
+    if (n != 0) {
+        taking->silent->holds = true;
+    }
     if (n > 0) {
-        taking->w->counters.taken_over += (uint64_t)n;
+        taking->silent->w->counters.taken_over += (uint64_t)n;
         scan(taking->broker != NULL ? &taking->broker->reading : &taking->trigger->reading);
     }
     if (taking->broker != NULL) {
@@ -343,27 +365,29 @@ static void on_taken(void *arg, const struct redisReply *reply, const struct err
         trigger_dirty(taking->trigger);
         trigger_unref(taking->trigger);
     }
+    silent_answered(taking->silent);
     free(taking);
 }
 
-static void take(struct worker *w, const char *key, const char *group, struct slice from,
-                 struct broker *b, struct trigger *t)
+static void take(struct silent *s, const char *key, const char *group, struct broker *b,
+                 struct trigger *t)
 {
     char most[16];
     snprintf(most, sizeof(most), "%d", TAKE_MOST);
-    const struct slice args[] = {SLICE_LIT("EVAL"),  slice_str(stream_script_take),
-                                 SLICE_LIT("1"),     slice_str(key),
-                                 slice_str(group),   from,
-                                 slice_str(w->name), slice_str(most)};
+    const struct slice args[] = {SLICE_LIT("EVAL"),     slice_str(stream_script_take),
+                                 SLICE_LIT("1"),        slice_str(key),
+                                 slice_str(group),      slice_str(s->name),
+                                 slice_str(s->w->name), slice_str(most)};
     struct taking *taking = NEW(struct taking);
-    *taking = (struct taking){.w = w, .broker = b, .trigger = t};
+    *taking = (struct taking){.silent = s, .broker = b, .trigger = t};
     if (b != NULL) {
         broker_ref(b);
     } else {
         trigger_ref(t);
     }
+    s->asked++;
     struct error err;
-    if (redis_conn_send(w->db, args, ARRAY_LEN(args), on_taken, taking, &err) < 0) {
+    if (redis_conn_send(s->w->db, args, ARRAY_LEN(args), on_taken, taking, &err) < 0) {
         on_taken(taking, NULL, &err);
     }
 }
@@ -371,16 +395,19 @@ static void take(struct worker *w, const char *key, const char *group, struct sl
 static void take_over(struct worker *w, struct slice name)
 {
     LOG_WARN("a worker is silent, taking over what it held", LOG_SLICE("worker", name));
+    struct silent *s = NEW(struct silent);
+    *s = (struct silent){.w = w, .name = slice_dup(name), .asked = 1};
     map_foreach (it, &w->brokers) {
         struct broker *b = it.value;
         if (b->known) {
-            take(w, b->events_key, STREAM_GROUP_DISPATCH, name, b, NULL);
+            take(s, b->events_key, STREAM_GROUP_DISPATCH, b, NULL);
         }
     }
     map_foreach (jt, &w->triggers) {
         struct trigger *t = jt.value;
-        take(w, t->key, STREAM_GROUP_DELIVER, name, NULL, t);
+        take(s, t->key, STREAM_GROUP_DELIVER, NULL, t);
     }
+    silent_answered(s);
 }
 
 static void on_beat(void *arg, const struct redisReply *reply, const struct error *err)
@@ -405,6 +432,20 @@ static void beat(struct worker *w)
                                  slice_str(w->name), slice_str(silence)};
     if (!w->beating && !w->stopping) {
         w->beating = ask(w, args, ARRAY_LEN(args), on_beat, w) == 0;
+    }
+}
+
+void upkeep_up(struct worker *w)
+{
+    beat(w); /* first of all: see the plan */
+    map_foreach (it, &w->brokers) {
+        upkeep_broker(it.value);
+    }
+    map_foreach (jt, &w->triggers) {
+        upkeep_trigger(jt.value);
+    }
+    if (w->synced) {
+        upkeep_synced(w);
     }
 }
 

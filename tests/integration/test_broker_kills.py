@@ -164,6 +164,7 @@ def test_another_worker_takes_over_what_a_dead_one_held(world):
     assert world.metric("taken_over_total", "w2") == 40
     assert sorted(set(sink.ids()), key=int) == [str(i) for i in range(40)]
     wait_for(lambda: world.trigger_state(name="w2")["backlog"] == 0, 60, "nothing is left")
+    wait_for(lambda: world.redis.ask("ZRANGE", "lull:workers", 0, -1) == "w2", 60, "the dead one is forgotten")
 
 
 def test_two_workers_share_and_deliver_each_event_once(world):
