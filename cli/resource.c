@@ -90,12 +90,12 @@ int cli_resource_of_object(struct cli *cli, const json_t *object, struct cli_res
 int cli_resource_of_word(const char *word, struct cli_resource *out, struct error *err)
 {
     const struct kind *row = kind_by_word(word);
-    CLEANUP(strbuf_fini) struct strbuf all;
 
     if (row) {
         *out = cli_resource_row(row);
         return 0;
     }
+    CLEANUP(strbuf_fini) struct strbuf all;
     strbuf_init(&all, 200);
     for (int i = 0; i < KIND_COUNT; i++) {
         strbuf_appendf(&all, "%s%s", i ? ", " : "", kind_row((enum kind_id)i)->plural);

@@ -20,10 +20,10 @@ void reconcile_broker(const struct reconcile_env *env, const json_t *broker, str
     struct broker_ingress ingress;
     char message[ERROR_MSG_MAX];
     char address[BROKER_URL_MAX + 2 * OBJECT_BUF];
-    CLEANUP(strbuf_fini) struct strbuf sink;
     if (meta_deleting(broker) || !broker_is_ours(broker)) {
         return;
     }
+    CLEANUP(strbuf_fini) struct strbuf sink;
     strbuf_init(&sink, DESTINATION_URL_MAX);
     env->broker_ingress(env->arg, &ingress);
     snprintf(address, sizeof(address), "%s/%s/%s", ingress.url, meta_ns(broker), meta_name(broker));

@@ -168,7 +168,6 @@ void reconcile_domain_mapping(const struct reconcile_env *env, const json_t *map
     struct condition certificate;
     struct target target;
     bool https;
-    CLEANUP(strbuf_fini) struct strbuf url;
     if (meta_deleting(mapping)) {
         return;
     }
@@ -188,6 +187,7 @@ void reconcile_domain_mapping(const struct reconcile_env *env, const json_t *map
     if (is_claimed && strcmp(target.resolved.status, STATUS_TRUE) == 0) {
         gateway_sync(env, mapping, "", meta_name(mapping), plan);
     }
+    CLEANUP(strbuf_fini) struct strbuf url;
     strbuf_init(&url, URL_MAX);
     (https ? network_tls_url : network_url)(&env->settings->network, meta_name(mapping), &url);
     struct condition ready = conditions_ready(conditions, 4);

@@ -75,12 +75,12 @@ static int write_body(const struct announcer *a, struct strbuf *out, struct erro
 
 static void attempt(struct announcer *a)
 {
-    CLEANUP(strbuf_fini) struct strbuf body;
     struct error err;
     if (a->proxy->draining || a->proxy->used) {
         return; /* nobody needs to be told any more */
     }
     a->attempts++;
+    CLEANUP(strbuf_fini) struct strbuf body;
     strbuf_init(&body, ANNOUNCE_MAX);
     int rc = write_body(a, &body, &err);
     if (rc == 0) {

@@ -85,7 +85,6 @@ static int parse_classes(const char *text, json_t **out, struct error *err)
 static int read_classes(struct deployment_config *next, const json_t *data, struct error *err)
 {
     static const char key[] = "runtime-class-name";
-    CLEANUP(strbuf_fini) struct strbuf words;
     json_t *classes = NULL;
     int rc =
         config_copy(data, key, NULL, next->runtime_classes, sizeof(next->runtime_classes), err);
@@ -98,6 +97,7 @@ static int read_classes(struct deployment_config *next, const json_t *data, stru
     }
     const char *name;
     json_t *value;
+    CLEANUP(strbuf_fini) struct strbuf words;
     strbuf_init(&words, WORDS_MAX);
     json_object_foreach(classes, name, value)
     {

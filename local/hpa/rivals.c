@@ -41,11 +41,11 @@ bool hpa_rivals_say(const json_t *rivals, const char *ns, const struct hpa_spec 
     CLEANUP(cleanup_free)
     char *target = xasprintf("%s/%s/%s", ns, spec->target_kind, spec->target_name);
     const json_t *one, *all = json_object_get(rivals, target);
-    CLEANUP(strbuf_fini) struct strbuf out;
     size_t i;
     if (json_array_size(all) < 2) {
         return false;
     }
+    CLEANUP(strbuf_fini) struct strbuf out;
     strbuf_init(&out, ERROR_MSG_MAX);
     (void)strbuf_appendf(&out, "pods of %.60s %.100s are controlled by multiple HPAs: [",
                          spec->target_kind, spec->target_name);

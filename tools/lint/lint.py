@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 
-COMPONENTS = ("queue-proxy", "activator", "autoscaler", "controller", "local", "cli")
+COMPONENTS = ("queue-proxy", "activator", "autoscaler", "controller", "local", "broker", "cli")
 
 
 def root_arg():

@@ -32,6 +32,8 @@ CASES = {
     "banned": ({"a.c": '// strcpy(a, b)\nint x = my_strcpy(1); char *s = "system(1)";\n'}, [
         ({"a.c": "void f(void) { strcpy(a, b); }\n"}, "a.c:1: strcpy() is banned"),
         ({"lib/x.h": "/* c */ int y = atoi(s);\n"}, "lib/x.h:1: atoi()")]),
+    "cleanup": ({"a.c": "int f(void) { CLEANUP(strbuf_fini) struct strbuf b;\n strbuf_init(&b); return 1; }\n"}, [
+        ({"a.c": "int f(void) { CLEANUP(strbuf_fini)\n struct strbuf b;\n if (x) return 0;\n strbuf_init(&b); }\n"}, "a.c:1: a way out before b")]),
     "spdx": ({"a.c": SPDX, "run": "#!/bin/sh\n# SPDX-License-Identifier: Apache-2.0\n"}, [
         ({"a.c": "int x;\n"}, "a.c: no SPDX"), ({"run": "#!/bin/sh\ntrue\n"}, "run: no SPDX")]),
     "size": ({"a.c": SPDX + "void f(void)\n{\n}\n"}, [
