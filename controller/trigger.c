@@ -3,7 +3,9 @@
  * Trigger → the URLs that lull-broker delivers to, and what its conditions say.
  * Happy path: its Broker is ready, subscriber and dead letter sink are resolved, Ready. Failure
  * modes: one of them is not there (yet): told in the conditions, and looked at again when it
- * changes. Triggers of a Broker of another class are left alone.
+ * changes. A subscriber that was there and went keeps its URL: events for it fail, are tried again
+ * and end with the dead; without a URL they would match nothing and be lost. Triggers of a Broker
+ * of another class are left alone.
  */
 #include "json/jget.h"
 #include "json/jparse.h"
@@ -60,6 +62,10 @@ static struct condition subscriber_of(const struct reconcile_env *env, const jso
         return (struct condition){"SubscriberResolved", STATUS_TRUE, "", "", false};
     }
     strbuf_clear(&look->subscriber);
+    if (jpeek_i64(trigger, "metadata.generation") ==
+        jpeek_i64(trigger, "status.observedGeneration")) {
+        (void)strbuf_append_slice(&look->subscriber, jpeek_str(trigger, "status.subscriberUri"));
+    }
     return (struct condition){"SubscriberResolved", STATUS_FALSE,
                               "Unable to get the Subscriber's URI", look->subscriber_message,
                               false};

@@ -100,6 +100,8 @@ def test_what_a_trigger_names_may_come_later(up):
     assert up.api().get(EVENTING + "triggers/early")["status"]["deadLetterSinkUri"] == "http://say.default.svc.cluster.local"
     up.cli("delete", "late", "--wait")
     wait_for(lambda: conditions(up, "triggers", "early")["Ready"][0] == "False", 30, "it is not ready any more")
+    up.cli("event", "send", "--type", "for.nobody", "--data", '{"n":3}')
+    wait_for(lambda: 'got for.nobody {"n":3}' in up.cli("logs", "say").stdout, 60, "what its subscriber cannot take is a dead letter")
     up.cli("trigger", "delete", "early")
 
 
