@@ -31,6 +31,8 @@ static const struct metric_row counter_rows[] = {
                    "Requests in the clear that were sent on to HTTPS (301)."),
     METRIC_COUNTER(struct handler_counters, probes, "lull_activator_probes_total",
                    "Probes of replicas that were set aside."),
+    METRIC_COUNTER(struct handler_counters, wakes, "lull_activator_wakes_total",
+                   "Requests that only wanted a replica to be there (Lull-Wake)."),
     METRIC_COUNTER(struct handler_counters, expired, "lull_activator_expired_total",
                    "Requests that waited too long or whose revision fails (503)."),
     METRIC_COUNTER(struct handler_counters, upstream_errors, "lull_activator_upstream_errors_total",

@@ -183,6 +183,7 @@ static void route(struct handler *h, struct http_exchange *ex, enum route_listen
         return;
     case ROUTE_FOUND:
         rq->path_skip = (uint32_t)match.path_skip;
+        rq->wake = listener == ROUTE_LOCAL && http_head_find_id(head, HTTP_H_LULL_WAKE) != NULL;
         admit(rq, revision_of(h, &match));
         return;
     }

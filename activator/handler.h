@@ -37,6 +37,7 @@ struct handler_counters {
     uint64_t client_gone;     /* the client went first */
     uint64_t redirected;      /* 301: sent on to HTTPS */
     uint64_t probes;          /* of replicas that were set aside */
+    uint64_t wakes;           /* requests that only wanted a replica to be there */
 };
 
 struct handler_options {

@@ -14,13 +14,14 @@ static bool is_prefix(struct slice name, struct slice prefix)
     return name.len >= prefix.len && slice_eq_nocase(slice_sub(name, 0, prefix.len), prefix);
 }
 
-/* The client may not say these; the last two are written anew. */
+/* The client may not say these; two of them are written anew. */
 static const bool never[HTTP_H_N] = {
     [HTTP_H_K_ORIGINAL_HOST] = true, [HTTP_H_K_PROXY_REQUEST] = true,
     [HTTP_H_K_NETWORK_PROBE] = true, [HTTP_H_K_NETWORK_HASH] = true,
     [HTTP_H_K_KUBELET_PROBE] = true, [HTTP_H_K_PASSTHROUGH_LB] = true,
     [HTTP_H_K_LULL_REVISION] = true, [HTTP_H_K_LULL_REFUSED] = true,
     [HTTP_H_X_FORWARDED_FOR] = true, [HTTP_H_LULL_HOPS] = true,
+    [HTTP_H_LULL_WAKE] = true,
 };
 
 /* These only when a trusted proxy stands in front. */

@@ -243,9 +243,23 @@ static void on_done(struct http_forward *f, const struct http_forward_result *re
 static const struct http_forward_hooks hooks = {
     .on_request = on_request, .on_response = on_response, .on_done = on_done, .ask_first = true};
 
+/* A replica could take it now, which is all that it wants. */
+static void awake(struct request *rq)
+{
+    struct handler *h = rq->h;
+    h->counters.wakes++;
+    request_count(rq, rq->ticket.revision, 204);
+    slot_done(h, &rq->ticket, true);
+    http_exchange_respond(rq->ex, 204, NULL, SLICE_EMPTY);
+}
+
 void request_forward(struct request *rq)
 {
     struct handler *h = rq->h;
+    if (rq->wake) {
+        awake(rq);
+        return;
+    }
     struct replica *p = rq->ticket.replica;
     UNINITIALIZED struct error err; /* only read when something fails */
     struct http_pool *pool;

@@ -25,6 +25,7 @@ struct request {
     bool was_held;
     bool upgraded; /* it became a tunnel */
     bool refused;  /* the replica answered with a refusal */
+    bool wake;     /* it only wants a replica to be there: answered, never forwarded */
     enum give_back refusal;
     char timing[PHASES_TEXT_MAX]; /* Server-Timing of a request that was held */
 };

@@ -25,11 +25,13 @@
     X(HTTP_H_ACCEPT, "accept")                         \
     X(HTTP_H_COOKIE, "cookie")                         \
     X(HTTP_H_EXPECT, "expect")                         \
+    X(HTTP_H_PREFER, "prefer")                         \
     X(HTTP_H_SERVER, "server")                         \
     X(HTTP_H_TRAILER, "trailer")                       \
     X(HTTP_H_UPGRADE, "upgrade")                       \
     X(HTTP_H_FORWARDED, "forwarded")                   \
     X(HTTP_H_LULL_HOPS, "lull-hops")                   \
+    X(HTTP_H_LULL_WAKE, "lull-wake")                   \
     X(HTTP_H_CONNECTION, "connection")                 \
     X(HTTP_H_KEEP_ALIVE, "keep-alive")                 \
     X(HTTP_H_USER_AGENT, "user-agent")                 \
