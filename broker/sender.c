@@ -18,6 +18,7 @@
 #include "loop/tls.h"
 #include "broker/retry.h"
 #include "broker/streams.h"
+#include "events/carried.h"
 
 #define PEERS_MAX         16384
 #define PEER_CONNECTIONS  4096
@@ -26,7 +27,7 @@
 #define PEER_IDLE_MS      120000
 #define CONNECT_MS        5000
 #define KEPT_HEAD_MAX     (64u * 1024)
-#define OWN_HEADERS       8
+#define OWN_HEADERS       (8 + EVENT_CARRIED_MAX)
 #define STRUCTURED_MAX    (32u << 20)
 
 struct sender_peer {
@@ -100,7 +101,7 @@ static void on_head(struct http_call *call, const struct http_head *head, void *
     }
     for (size_t i = 0; is_success(head->status) && i < head->n_headers; i++) {
         const struct http_header *h = &head->headers[i];
-        if (h->id == HTTP_H_CONTENT_TYPE ||
+        if (h->id == HTTP_H_CONTENT_TYPE || event_carries(h->name) ||
             (h->name.len > 3 && slice_eq_nocase(slice_sub(h->name, 0, 3), SLICE_LIT("ce-")))) {
             keep_header(s, h->name, h->value);
         }
@@ -169,6 +170,44 @@ static const struct http_call_events call_events = {.on_head = on_head,
 
 /* --- one POST ------------------------------------------------------------------------------ */
 
+/* Its place in a trace: of the request that brought it, else where the event itself has one. */
+static int add_trace(struct http_head *head, const struct event *ev)
+{
+    static const char *const names[] = {"traceparent", "tracestate"};
+    struct slice values[ARRAY_LEN(names)] = {SLICE_EMPTY};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        for (unsigned j = 0; j < ev->n_carried; j++) {
+            if (slice_eq_str(ev->carried[j].name, names[i])) {
+                values[i] = ev->carried[j].value;
+            }
+        }
+    }
+    if (!http_traceparent_valid(values[0])) {
+        const struct event_attr *parent = event_extension(ev, SLICE_LIT("traceparent"));
+        const struct event_attr *state = event_extension(ev, SLICE_LIT("tracestate"));
+        values[0] = parent == NULL ? SLICE_EMPTY : parent->value;
+        values[1] = state == NULL ? SLICE_EMPTY : state->value;
+    }
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(names) && http_traceparent_valid(values[0]); i++) {
+        rc = slice_empty(values[i]) ? 0 : http_head_add(head, slice_str(names[i]), values[i]);
+    }
+    return rc;
+}
+
+/* The headers that go with it. */
+static int add_carried(struct http_head *head, const struct event *ev)
+{
+    int rc = add_trace(head, ev);
+    for (unsigned i = 0; rc == 0 && i < ev->n_carried; i++) {
+        struct slice name = ev->carried[i].name;
+        if (!slice_starts_with(name, SLICE_LIT("trace"))) {
+            rc = http_head_add(head, name, ev->carried[i].value);
+        }
+    }
+    return rc;
+}
+
 static int post_with(struct send *s, const struct event_header *headers, size_t n,
                      struct slice body, struct error *err)
 {
@@ -189,10 +228,7 @@ static int post_with(struct send *s, const struct event_header *headers, size_t 
     for (size_t i = 0; rc == 0 && i < n; i++) {
         rc = http_head_add(&head, headers[i].name, headers[i].value);
     }
-    const struct event_attr *trace = event_extension(s->message.event, SLICE_LIT("traceparent"));
-    if (rc == 0 && trace != NULL && http_traceparent_valid(trace->value)) {
-        rc = http_head_add(&head, SLICE_LIT("traceparent"), trace->value);
-    }
+    rc = rc < 0 ? rc : add_carried(&head, s->message.event);
     if (rc < 0) {
         return error_set(err, ERR_TOO_BIG, "the event has too many attributes for HTTP");
     }

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "base/utf8.h"
+#include "events/carried.h"
 #include "events/rules.h"
 
 #define BLOCK_BYTES 512
@@ -51,6 +52,7 @@ void event_fini(struct event *ev)
     }
     free(ev->extensions);
     free(ev->wires);
+    free(ev->carried);
     event_init(ev);
 }
 
@@ -69,6 +71,11 @@ void event_borrow(struct event *out, const struct event *from)
     if (from->n_wires > 0) {
         out->wires = xcalloc(from->n_wires, sizeof(*out->wires));
         memcpy(out->wires, from->wires, from->n_wires * sizeof(*out->wires));
+    }
+    out->carried = NULL;
+    if (from->n_carried > 0) {
+        out->carried = xcalloc(from->n_carried, sizeof(*out->carried));
+        memcpy(out->carried, from->carried, from->n_carried * sizeof(*out->carried));
     }
 }
 
@@ -409,7 +416,8 @@ int event_check(const struct event *ev, struct error *err)
 
 static const char MARKS[] = {[EVENT_STRING] = '=', [EVENT_INTEGER] = '#', [EVENT_BOOLEAN] = '?'};
 
-#define WIRE_MARK '%'
+#define WIRE_MARK    '%'
+#define CARRIED_MARK ':'
 
 static void pack_line(struct strbuf *out, struct slice name, char mark, struct slice value)
 {
@@ -433,12 +441,32 @@ void event_pack(const struct event *ev, struct strbuf *out)
     for (unsigned i = 0; i < ev->n_wires; i++) {
         pack_line(out, ev->wires[i].name, WIRE_MARK, ev->wires[i].text);
     }
+    for (unsigned i = 0; i < ev->n_carried; i++) {
+        strbuf_append_char(out, CARRIED_MARK);
+        pack_line(out, ev->carried[i].name, CARRIED_MARK, ev->carried[i].value);
+    }
+}
+
+/* ":name:value" */
+static bool unpack_carried(struct event *ev, struct slice line)
+{
+    struct slice rest = slice_sub(line, 1, line.len);
+    ptrdiff_t mark = slice_find(rest, CARRIED_MARK);
+    unsigned before = ev->n_carried;
+    if (mark <= 0) {
+        return false;
+    }
+    event_carry(ev, slice_sub(rest, 0, (size_t)mark), slice_sub(rest, (size_t)mark + 1, rest.len));
+    return ev->n_carried > before;
 }
 
 /* One line without its end into the event; false: it is none. */
 static bool unpack_line(struct event *ev, struct slice line)
 {
     size_t n = 0;
+    if (line.len > 0 && line.ptr[0] == CARRIED_MARK) {
+        return unpack_carried(ev, line);
+    }
     while (n < line.len && line.ptr[n] >= '0' && line.ptr[n] != '=' && line.ptr[n] != '?') {
         n++;
     }

@@ -51,6 +51,7 @@ struct event_attr {
 
 struct event_block; /* private */
 struct event_wire;  /* private */
+struct event_carried;
 
 struct event {
     struct slice known[EVENT_ATTR_N]; /* ptr NULL: absent */
@@ -61,6 +62,8 @@ struct event {
     struct event_block *own;  /* private: texts that the event owns */
     struct event_wire *wires; /* private: headers that came in another form than ours, owned */
     unsigned n_wires;
+    struct event_carried *carried; /* headers that go with it (carried.h); owned array */
+    unsigned n_carried;
 };
 
 /* --- life ------------------------------------------------------------------------------------- */
@@ -125,8 +128,9 @@ bool event_type_is_json(struct slice media_type);
 /*
  * The attributes as text that is quick to read back and can be read by people: a line each,
  * "name=value", or "name#value" for an integer, "name?value" for a boolean; "name%text" is a header
- * as it came where it came in another form than ours (event_http.h). Data is not in it: keep
- * ev->data beside it. strbuf_ok(out) says whether it fitted.
+ * as it came where it came in another form than ours (event_http.h), ":name:value" a header that
+ * goes with it (carried.h). Data is not in it: keep ev->data beside it. strbuf_ok(out) says whether
+ * it fitted.
  */
 void event_pack(const struct event *ev, struct strbuf *out);
 /*

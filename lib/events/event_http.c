@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "events/carried.h"
 #include "events/event_json.h"
 #include "events/rules.h"
 
@@ -328,6 +329,16 @@ void event_batch_fini(struct event_batch *batch)
     *batch = (struct event_batch){.items = NULL};
 }
 
+/* Each event of a batch has all of them. */
+static void take_carried(const struct event_header *headers, size_t n, struct event_batch *batch)
+{
+    for (size_t i = 0; i < n; i++) {
+        for (size_t j = 0; event_carries(headers[i].name) && j < batch->len; j++) {
+            event_carry(&batch->items[j], headers[i].name, slice_trim(headers[i].value));
+        }
+    }
+}
+
 static int read_one(enum event_mode mode, const struct event_header *headers, size_t n,
                     struct slice body, struct event_batch *batch, struct error *err)
 {
@@ -364,6 +375,7 @@ int event_http_read(const struct event_header *headers, size_t n, struct slice b
         event_batch_fini(&batch);
         return rc;
     }
+    take_carried(headers, n, &batch);
     *out = batch;
     return 0;
 }

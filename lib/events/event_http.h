@@ -4,7 +4,8 @@
 /*
  * CloudEvents over HTTP: headers and a body to events, and an event to headers and a body, in the
  * binary, structured and batched modes of the HTTP binding 1.0.2 and of 0.3. Pure: it knows no
- * connection; headers are pairs of slices, of which only content-type and ce-* are looked at.
+ * connection; headers are pairs of slices, of which only content-type, ce-* and those that go with
+ * an event (carried.h) are looked at. Writers leave the latter to who sends.
  *
  * Many senders do not encode header values, and their receivers do not decode them. So a header
  * that came in another form than ours (raw spaces or UTF-8, quotes, a '%' by itself) is written as

@@ -41,6 +41,7 @@ static void check_packed(const struct event *ev, struct strbuf *text)
     event_pack(ev, text);
     MUST_HOLD(strbuf_ok(text) && event_unpack(strbuf_slice(text), ev->data, &back, NULL) == 0);
     must_be_same(ev, &back, true);
+    MUST_HOLD(ev->n_carried == back.n_carried);
     event_fini(&back);
 }
 

@@ -235,6 +235,40 @@ def test_https_sinks_are_called_and_their_certificate_is_checked(world):
     assert "certificate" in world.trigger_state("other-name")["trouble"]
 
 
+def test_what_names_the_request_and_its_trace_goes_along(world):
+    """Headers that Knative passes on, and traces: to the sink, in either form, over a retry, and from its answer on."""
+    parent, other = f"00-{'a' * 32}-{'b' * 16}-01", f"00-{'c' * 32}-{'d' * 16}-00"
+    tries = []
+
+    def answer(event):
+        tries.append(event["ce-id"])
+        if tries.count("1") == 1 and event["ce-id"] == "1":
+            return 503, {}, b""
+        return 200, {"ce-specversion": "1.0", "ce-id": f"re-{event['ce-id']}", "ce-source": "/s", "ce-type": "reply",
+                     "X-Request-Id": f"{event.get('x-request-id')}-b", "traceparent": other, "Set-Cookie": "a=b"}, b""
+
+    sink, structured, replies = world.sink(answer), world.sink(), world.sink()
+    asked = [{"not": {"exact": {"type": "reply"}}}]
+    trigger(world, "asked", sink, filters=asked, delivery=FAST)
+    trigger(world, "structured", structured, filters=asked, delivery={**FAST, "format": "json"})
+    trigger(world, "replies", replies, filter={"attributes": {"type": "reply"}})
+    event = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type": "t"}
+    along = {"x-request-id": "r-1", "X-B3-TraceId": "80f1", "x-b3-sampled": "1", "Knative-Thing": "a b", "traceparent": parent,
+             "tracestate": "v=1", "Authorization": "Bearer x", "Cookie": "c=1", "X-Other": "o"}
+    assert world.post(f"/default/{world.name}", {**event, **along})[0] == 202
+    want = {"x-request-id": "r-1", "x-b3-traceid": "80f1", "x-b3-sampled": "1", "knative-thing": "a b", "traceparent": parent,
+            "tracestate": "v=1", "authorization": None, "cookie": None, "x-other": None}
+    for event_seen in (got(sink, 2)[1], got(structured, 1)[0]):
+        assert {name: event_seen.get(name) for name in want} == want
+    assert {name: got(replies, 1)[0].get(name) for name in want} == {
+        **dict.fromkeys(want), "x-request-id": "r-1-b", "traceparent": other}
+    # The extension of an event counts where its request has no valid trace; what is none is not passed on.
+    assert world.post(f"/default/{world.name}", {**event, "ce-id": "2", "ce-traceparent": other, "traceparent": "nonsense",
+                                                  "tracestate": "v=1"})[0] == 202
+    second = got(structured, 2)[1]
+    assert (second.get("traceparent"), second.get("tracestate")) == (other, None)
+
+
 def test_large_events_go_out_in_either_form(world):
     sink = world.sink()
     trigger(world, "binary", sink)

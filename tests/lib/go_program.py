@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Go programs for tests: built once, kept in ~/.cache/lull-clients by what they are made of."""
+"""Programs of other clients for tests: made once, kept in ~/.cache/lull-clients by what they are made of."""
 import fcntl
 import hashlib
 import os
@@ -30,14 +30,14 @@ def need_go(least):
 
 
 def once(name, key, build):
-    """The program `name` for this key: what build(path) made, now or at an earlier time."""
+    """The program (or folder) `name` for this key: what build(path) made, now or at an earlier time."""
     CACHE.mkdir(parents=True, exist_ok=True)
     path = CACHE / f"{name}-{hashlib.sha256(key).hexdigest()[:16]}"
     with open(CACHE / f"{name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not path.is_file():
+        if not path.exists():
             for old in CACHE.glob(f"{name}-*"):
-                old.unlink()
+                shutil.rmtree(old) if old.is_dir() else old.unlink()
             made = path.with_suffix(".new")
             build(made)
             made.rename(path)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "events/carried.h"
 #include "events/event_http.h"
 #include "test.h"
 
@@ -386,6 +387,65 @@ static void check_passed(const char *came, const char *goes, bool wire)
     event_batch_fini(&batch);
 }
 
+/* What goes with an event: through packing and copying, and in each event of a batch. */
+static void check_carried(const char *came, const char *goes)
+{
+    struct error err;
+    struct event_header headers[HEADERS_ROOM];
+    struct event_batch batch;
+    struct event back, copy;
+    char text[8192];
+    CLEANUP(strbuf_fini) struct strbuf packed, got;
+    strbuf_init(&packed, 65536);
+    strbuf_init(&got, 65536);
+    (void)snprintf(text, sizeof(text), BATCH "%s", came);
+    ASSERT_OK(event_http_read(headers, split(text, headers), SLICE_LIT("[{" ONE "},{" ONE "}]"),
+                              &batch, &err));
+    assert_int_equal(batch.items[0].n_carried, batch.items[1].n_carried);
+    event_pack(&batch.items[1], &packed);
+    ASSERT_OK(event_unpack(strbuf_slice(&packed), SLICE_EMPTY, &back, &err));
+    event_borrow(&copy, &back);
+    for (unsigned i = 0; i < copy.n_carried; i++) {
+        strbuf_appendf(&got, "%.*s: %.*s\n", SLICE_FMT(copy.carried[i].name),
+                       SLICE_FMT(copy.carried[i].value));
+    }
+    assert_string_equal(got.len == 0 ? "" : got.ptr, goes);
+    event_fini(&copy);
+    event_fini(&back);
+    event_batch_fini(&batch);
+}
+
+static void test_headers_go_along(void **state)
+{
+    char text[4096];
+    char long_value[1100];
+    struct strbuf many;
+    check_carried("", "");
+    check_carried("X-Request-Id: r 1\nX-B3-TraceId: 80f1\nb3: 0\nKnative-Thing: a:b=c\n"
+                  "traceparent: p\ntracestate: s=1\n",
+                  "x-request-id: r 1\nx-b3-traceid: 80f1\nb3: 0\nknative-thing: a:b=c\n"
+                  "traceparent: p\ntracestate: s=1\n");
+    check_carried("authorization: secret\ncookie: c\nx-b3-: n\nknative: n\nx-request-ids: n\n"
+                  "prefer: reply\nhost: h\nknative-\xc3\xa4: n\nb33: n\n",
+                  "");
+    check_carried("x-request-id: 1\nX-REQUEST-ID: 2\n", "x-request-id: 1\n");
+    check_carried("traceparent: 1\ntraceparent: 1\ntracestate: s\n",
+                  "traceparent: \ntracestate: s\n");
+    check_carried("knative-a: a\tb\nknative-b: \xff\nknative-c: \xe2\x82\xac\n",
+                  "knative-c: \xe2\x82\xac\n");
+    memset(long_value, 'x', sizeof(long_value));
+    (void)snprintf(text, sizeof(text), "knative-a: %.1025s\nknative-b: y\n", long_value);
+    check_carried(text, "knative-b: y\n");
+    strbuf_init(&many, 4096);
+    for (int i = 0; i < 30; i++) {
+        strbuf_appendf(&many, "knative-%02d: y\n", i);
+    }
+    (void)snprintf(text, sizeof(text), "%s", many.ptr);
+    many.ptr[16 * strlen("knative-00: y\n")] = '\0';
+    check_carried(text, many.ptr);
+    strbuf_fini(&many);
+}
+
 static void test_headers_pass(void **state)
 {
     check_passed("abc", "abc", false);
@@ -512,7 +572,7 @@ int main(void)
         cmocka_unit_test(test_binary),       cmocka_unit_test(test_structured),
         cmocka_unit_test(test_batch),        cmocka_unit_test(test_large),
         cmocka_unit_test(test_write),        cmocka_unit_test(test_write_bounds),
-        cmocka_unit_test(test_headers_pass),
+        cmocka_unit_test(test_headers_pass), cmocka_unit_test(test_headers_go_along),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
