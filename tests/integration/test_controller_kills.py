@@ -79,7 +79,7 @@ class Kills(Node):
             tags = {f"{t['tag']}-{name}" for t in service["status"]["traffic"] if "tag" in t}
             have = {n for n in found[LISTS[-1]] if n == name or n.endswith(f"-{name}")}
             return found if have == tags | {name} else None
-        found = wait_for(settled, 30, f"{name} is settled at {revision}")
+        found = wait_for(settled, 60, f"{name} is settled at {revision}")
         return {path: {n.replace(name, "NAME"): picture(o, name) for n, o in objects.items() if belongs(n, name)}
                 for path, objects in found.items()}
 
@@ -99,7 +99,7 @@ class Kills(Node):
         pictures.append(self.settle(name, f"{name}-00002"))
         self.api.delete(f"{SERVICES}/{name}")
         wait_for(lambda: self.revive() and not any(belongs(o["metadata"]["name"], name) for path in LISTS
-                                                   for o in self.api.list(path)), 30, f"nothing is left of {name}")
+                                                   for o in self.api.list(path)), 60, f"nothing is left of {name}")
         return pictures, self.proxy.writes
 
     def controller_dies(self):
