@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Plan: rows for the counters, lines per trigger, and the same as JSON for people and the CLI. */
+/* Plan: rows for the counters, lines per trigger, and the same as JSON for people and
+ * the CLI. What people ask of events is query.h's. */
 #include "broker/admin.h"
 
 #include "json/jbuild.h"
 #include "json/jparse.h"
 #include "metric/metric.h"
 #include "metric/rows.h"
+#include "broker/query.h"
 #include "broker/watch.h"
 
 #define STATE_MAX (16u << 20)
@@ -235,10 +237,34 @@ static bool ready(void *arg, struct strbuf *why_not)
     return why_not->len == 0;
 }
 
+static void answer_numbers(struct http_simple_request *rq, void *arg)
+{
+    query_numbers(rq, ((struct admin *)arg)->worker);
+}
+
+static void answer_dead(struct http_simple_request *rq, void *arg)
+{
+    query_dead(rq, ((struct admin *)arg)->worker);
+}
+
+static void answer_dead_retry(struct http_simple_request *rq, void *arg)
+{
+    query_dead_retry(rq, ((struct admin *)arg)->worker);
+}
+
+static void answer_dead_drop(struct http_simple_request *rq, void *arg)
+{
+    query_dead_drop(rq, ((struct admin *)arg)->worker);
+}
+
 static const struct http_admin_page pages[] = {
     {.path = "/readyz", .ready = ready},
     {.path = "/metrics", .type = METRIC_CONTENT_TYPE, .write = metrics},
     {.path = "/state", .type = "application/json", .write = state},
+    {.path = "/events/numbers", .answer = answer_numbers},
+    {.path = "/events/dead", .answer = answer_dead},
+    {.path = "/events/dead/retry", .answer = answer_dead_retry, .changes = true},
+    {.path = "/events/dead/drop", .answer = answer_dead_drop, .changes = true},
 };
 
 int admin_start(struct admin *a, struct worker *w, const char *listen, struct error *err)

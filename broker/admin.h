@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/* The admin port: /healthz, /readyz, /metrics, and /state as JSON. Changes nothing. */
+/*
+ * The admin port: /healthz, /readyz, /metrics, /state as JSON, and /events/… (query.h), of which
+ * only what comes as PUT changes anything.
+ */
 
 #include "http/admin.h"
 #include "broker/model.h"

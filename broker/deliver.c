@@ -81,6 +81,9 @@ static void failed(struct delivery *d, bool again, uint64_t after_ms)
     }
     t->counters.dead++;
     t->worker->counters.dead++;
+    free(d->why);
+    d->why = xasprintf("%s%s", d->phase == PHASE_DEAD_LETTER ? "dead letter sink: " : "",
+                       t->trouble.msg);
     LOG_WARN("nobody took an event", LOG_STR("trigger", t->path), LOG_STR("event", d->event_id),
              LOG_INT("code", d->code), LOG_ERR(&t->trouble));
     delivery_settle(d, OUTCOME_DEAD);

@@ -133,6 +133,18 @@ static bool entry_field(const struct redisReply *fields, const char *name, struc
     return false;
 }
 
+/* An event that one trigger is to get again, whatever its filter says now. */
+static void find_only(struct batch *batch, struct slice uid)
+{
+    list_foreach (node, &batch->broker->triggers) {
+        struct trigger *t = LIST_ENTRY(node, struct trigger, link);
+        if (slice_eq_str(uid, t->uid)) {
+            found(batch, &t->entry);
+            return;
+        }
+    }
+}
+
 static size_t take_entry(struct batch *batch, const struct redisReply *entry)
 {
     struct broker *b = batch->broker;
@@ -141,6 +153,7 @@ static size_t take_entry(struct batch *batch, const struct redisReply *entry)
     const struct redisReply *fields = redis_reply_at(entry, 1);
     struct slice packed = SLICE_EMPTY;
     struct slice data = {0};
+    struct slice only;
     struct payload *payload = NULL;
     struct error err = {0};
     bool has = entry_field(fields, "e", &packed);
@@ -154,7 +167,11 @@ static size_t take_entry(struct batch *batch, const struct redisReply *entry)
         LOG_ERROR("an entry of the stream is no event and is passed over",
                   LOG_STR("broker", b->path), LOG_SLICE("id", id), LOG_ERR(&err));
     } else {
-        index_match(&b->index, &payload->event, found, batch);
+        if (entry_field(fields, "t", &only)) {
+            find_only(batch, only);
+        } else {
+            index_match(&b->index, &payload->event, found, batch);
+        }
         w->counters.unmatched += batch->n_places == 0;
         payload_let_go(payload, batch->n_places > 0);
     }

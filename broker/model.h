@@ -61,6 +61,12 @@ struct trigger_counters {
     uint64_t replies;
 };
 
+/* query_numbers.c: how fast a counter has grown lately. */
+struct query_rate {
+    double per_s;
+    uint64_t before;
+};
+
 /* A stream of which we are a consumer: where reading stands. */
 struct reading {
     bool under_way;
@@ -96,6 +102,7 @@ struct broker {
     uint64_t length;    /* of the stream, as last told */
     uint64_t length_ms; /* when */
     uint64_t accepted;
+    struct query_rate accepted_rate;
     /* upkeep.c */
     bool trimming;
     bool touched; /* something happened since it was trimmed last */
@@ -136,6 +143,8 @@ struct trigger {
     int64_t retries; /* entries that wait for a retry, as last told */
     struct trigger_counters counters;
     struct metric_buckets duration;
+    struct query_rate delivered_rate;
+    struct query_rate failed_rate;
     bool gone;
     unsigned refs;
 };
@@ -167,6 +176,7 @@ struct delivery {
     uint64_t delay_ms;      /* OUTCOME_RETRY */
     uint64_t not_before_ms; /* DELIVERY_READY: by the loop's clock */
     char *data;             /* base64 of what the sink said; NULL: nothing */
+    char *why;              /* OUTCOME_DEAD: the last failure */
     char entry[PAYLOAD_ID_MAX];
     char event_id[PAYLOAD_ID_MAX];
     struct send send;

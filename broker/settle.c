@@ -56,6 +56,7 @@ void delivery_free(struct delivery *d)
         free(d->shown);
     }
     free(d->data);
+    free(d->why);
     free(d);
     trigger_unref(t);
 }
@@ -206,7 +207,8 @@ static int send_dead(struct delivery *d, struct error *err)
     strbuf_init(&why, 4096);
     const struct event *ev = &d->payload->event;
     event_pack(ev, &packed);
-    strbuf_appendf(&why, "%s %d %s", d->event_id, d->code, d->data == NULL ? "" : d->data);
+    strbuf_appendf(&why, "%s %d %s %s", d->event_id, d->code, d->data == NULL ? "" : d->data,
+                   d->why == NULL ? "" : d->why);
     snprintf(most, sizeof(most), "%lld", (long long)t->worker->config->dead_kept);
     const struct slice args[] = {
         SLICE_LIT("EVAL"),

@@ -6,7 +6,8 @@
  * once, and the small texts in them. Everything of one Broker has one hash tag, so that a clustered
  * Redis keeps it together. Pure.
  *
- *   lull:{NS/BROKER}:events      stream; entry: e = packed attributes, d = data (absent: none).
+ *   lull:{NS/BROKER}:events      stream; entry: e = packed attributes, d = data (absent: none),
+ *                                t = UID of the one trigger that gets it (absent: who wants it).
  *                                The payload stands here once. Group `dispatch`.
  *   lull:{NS/BROKER}:triggers    set of the UIDs whose keys exist
  *   lull:{NS/BROKER}:t:UID       stream of references; entry: r = id in events, s = state (absent:

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "broker/model.h"
+#include "broker/query.h"
 
 #define TICKS_PER_S     4
 #define POLL_BROKER_MS  1000
@@ -493,6 +493,7 @@ void upkeep_tick(struct worker *w)
     if (w->ticks % TIDY_TICKS == 0) {
         sender_tidy(&w->sender);
     }
+    query_tick(w, second);
     if (!redis_conn_is_up(w->db)) {
         map_foreach (it, &w->triggers) {
             trigger_check_time(it.value);

@@ -122,6 +122,9 @@ void cli_print_yaml(const json_t *value);
 /* One GET on a part's admin socket below the state directory; a new string. */
 MUST_CHECK int cli_admin_get(struct cli *cli, const char *part, const char *path, char **out,
                              struct error *err);
+/* The same with another method. */
+MUST_CHECK int cli_admin_call(struct cli *cli, const char *method, const char *part,
+                              const char *path, char **out, struct error *err);
 
 /* Runs the loop until *done or the deadline. False: the deadline. */
 bool cli_run_until(struct cli *cli, const bool *done, uint64_t timeout_ms);
@@ -156,6 +159,7 @@ int cmd_config(struct cli *cli, int argc, char **argv);
 int cmd_broker(struct cli *cli, int argc, char **argv);
 int cmd_trigger(struct cli *cli, int argc, char **argv);
 int cmd_event(struct cli *cli, int argc, char **argv);
+int cmd_dlq(struct cli *cli, int argc, char **argv);
 int cmd_install(struct cli *cli, int argc, char **argv);
 int cmd_top(struct cli *cli, int argc, char **argv);
 int cmd_doctor(struct cli *cli, int argc, char **argv);

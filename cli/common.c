@@ -195,14 +195,14 @@ static void on_admin(void *arg, const struct fetch_result *result, const struct 
     }
 }
 
-int cli_admin_get(struct cli *cli, const char *part, const char *path, char **out,
-                  struct error *err)
+int cli_admin_call(struct cli *cli, const char *method, const char *part, const char *path,
+                   char **out, struct error *err)
 {
     struct admin_get g = {0};
     struct fetch *f = NULL;
     CLEANUP(cleanup_free) char *socket = xasprintf("%s/run/%s.admin.sock", cli->home, part);
     CLEANUP(cleanup_free) char *url = xasprintf("http://lull%s", path);
-    struct fetch_spec spec = {.method = "GET",
+    struct fetch_spec spec = {.method = method,
                               .url = url,
                               .timeout_ms = ADMIN_TIMEOUT_MS,
                               .on_done = on_admin,
@@ -218,7 +218,8 @@ int cli_admin_get(struct cli *cli, const char *part, const char *path, char **ou
     rc = g.rc ? error_copy(err, &g.err) : 0;
     if (rc == 0 && g.status != 200) {
         rc = error_set(err, g.status == 404 ? ERR_NOT_FOUND : ERR_UNAVAILABLE,
-                       "lull-%s answers %d: %.150s", part, g.status, g.body ? g.body : "");
+                       "lull-%s answers %d: %.*s", part, g.status,
+                       SLICE_FMT(slice_sub(slice_trim(slice_str(g.body)), 0, 400)));
     }
     if (rc < 0) {
         free(g.body);
@@ -226,4 +227,10 @@ int cli_admin_get(struct cli *cli, const char *part, const char *path, char **ou
     }
     *out = g.body;
     return 0;
+}
+
+int cli_admin_get(struct cli *cli, const char *part, const char *path, char **out,
+                  struct error *err)
+{
+    return cli_admin_call(cli, "GET", part, path, out, err);
 }

@@ -38,6 +38,7 @@ static const struct command {
     {"broker", cmd_broker, "what takes events: create, list, describe and delete Brokers"},
     {"trigger", cmd_trigger, "which events go to whom: the same of Triggers"},
     {"event", cmd_event, "send events to a Broker"},
+    {"dlq", cmd_dlq, "events that nobody took: show, try again, drop"},
     {"delete", cmd_delete, "delete functions or other objects"},
     {"why", cmd_why, "why a function has the replicas it has"},
     {"simulate", cmd_simulate, "compare settings on recorded or made-up traffic"},

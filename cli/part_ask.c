@@ -48,10 +48,12 @@ static void on_done(void *arg, const struct error *err)
     }
 }
 
-int part_get(struct cli *cli, const char *path, char **out, struct error *err)
+static int call(struct cli *cli, const char *method, const char *path, char **out,
+                struct error *err)
 {
     struct get g = {.err = err};
-    struct kube_stream_spec spec = {.path = path,
+    struct kube_stream_spec spec = {.method = method,
+                                    .path = path,
                                     .accept = "*/*",
                                     .timeout_ms = ASK_TIMEOUT_MS,
                                     .on_data = on_data,
@@ -70,6 +72,11 @@ int part_get(struct cli *cli, const char *path, char **out, struct error *err)
     return rc;
 }
 
+int part_get(struct cli *cli, const char *path, char **out, struct error *err)
+{
+    return call(cli, "GET", path, out, err);
+}
+
 int part_pods(struct cli *cli, const char *part, json_t **out, struct error *err)
 {
     CLEANUP(cleanup_free) char *label = xasprintf("app=lull-%s", part == NULL ? "" : part);
@@ -81,23 +88,33 @@ int part_pods(struct cli *cli, const char *part, json_t **out, struct error *err
     return cli_call(cli, kube_list, &call, out, err);
 }
 
+char *part_pod_path(const json_t *pod, const char *path)
+{
+    return xasprintf("/api/v1/namespaces/%s/pods/%s:9090/proxy%s",
+                     jpeek_cstr(pod, "metadata.namespace"), jpeek_cstr(pod, "metadata.name"), path);
+}
+
+static int call_pod(struct cli *cli, const char *method, const json_t *pod, const char *path,
+                    char **out, struct error *err)
+{
+    CLEANUP(cleanup_free) char *full = part_pod_path(pod, path);
+    return call(cli, method, full, out, err);
+}
+
 int part_ask_pod(struct cli *cli, const json_t *pod, const char *path, char **out,
                  struct error *err)
 {
-    CLEANUP(cleanup_free)
-    char *full =
-        xasprintf("/api/v1/namespaces/%s/pods/%s:9090/proxy%s",
-                  jpeek_cstr(pod, "metadata.namespace"), jpeek_cstr(pod, "metadata.name"), path);
-    return part_get(cli, full, out, err);
+    return call_pod(cli, "GET", pod, path, out, err);
 }
 
-int part_ask(struct cli *cli, const char *part, const char *path, char **out, struct error *err)
+int part_call(struct cli *cli, const char *method, const char *part, const char *path, char **out,
+              struct error *err)
 {
     CLEANUP(jfree) json_t *pods = NULL;
     size_t i;
     json_t *pod;
     if (part_is_here(cli)) {
-        return cli_admin_get(cli, part, path, out, err);
+        return cli_admin_call(cli, method, part, path, out, err);
     }
     int rc = part_pods(cli, part, &pods, err);
     if (rc < 0) {
@@ -108,8 +125,13 @@ int part_ask(struct cli *cli, const char *part, const char *path, char **out, st
     json_array_foreach(jpeek_arr(pods, "items"), i, pod)
     {
         if (rc < 0 && slice_eq_str(jpeek_str(pod, "status.phase"), "Running")) {
-            rc = part_ask_pod(cli, pod, path, out, err);
+            rc = call_pod(cli, method, pod, path, out, err);
         }
     }
     return rc;
+}
+
+int part_ask(struct cli *cli, const char *part, const char *path, char **out, struct error *err)
+{
+    return part_call(cli, "GET", part, path, out, err);
 }

@@ -3,7 +3,7 @@
 
 /*
  * Asking a part of Lull at its admin port: by its socket on this machine, through the API server's
- * proxy to its pods on a cluster. Owns: nothing. May not: change anything.
+ * proxy to its pods on a cluster. Owns: nothing.
  */
 
 #include "cli/cli.h"
@@ -21,5 +21,10 @@ MUST_CHECK int part_ask_pod(struct cli *cli, const json_t *pod, const char *path
  */
 MUST_CHECK int part_ask(struct cli *cli, const char *part, const char *path, char **out,
                         struct error *err);
+/* The same with another method: PUT changes something, and may do so twice when a pod dies. */
+MUST_CHECK int part_call(struct cli *cli, const char *method, const char *part, const char *path,
+                         char **out, struct error *err);
+/* Where the API server has path of a pod's admin port; new memory. */
+char *part_pod_path(const json_t *pod, const char *path);
 /* One GET of the API server whose answer is no object; *out: the body, new memory. */
 MUST_CHECK int part_get(struct cli *cli, const char *path, char **out, struct error *err);

@@ -73,11 +73,13 @@ int http_admin_page(const struct http_admin *a, struct slice path, const char **
 static void handle(struct http_simple_request *rq, void *arg)
 {
     const struct http_admin *a = arg;
-    if (!slice_eq_str(rq->method, "GET") && !slice_eq_str(rq->method, "HEAD")) {
-        http_simple_respondf(rq, 405, "only GET is served here\n");
+    const struct http_admin_page *page = find(a, rq->path);
+    bool look = slice_eq_str(rq->method, "GET") || slice_eq_str(rq->method, "HEAD");
+    bool changes = page != NULL && page->changes;
+    if (changes ? !slice_eq_str(rq->method, "PUT") : !look) {
+        http_simple_respondf(rq, 405, "only %s is served here\n", changes ? "PUT" : "GET");
         return;
     }
-    const struct http_admin_page *page = find(a, rq->path);
     if (page != NULL && page->answer != NULL) {
         page->answer(rq, a->arg);
         return;

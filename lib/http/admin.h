@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * The admin port of a part: a table of pages over http/simple.h. It answers only GET and HEAD,
- * bounds every page, serves /healthz by itself, and an unknown path with the list of what there is.
- * Owns its listeners. May not: change anything in the part.
+ * The admin port of a part: a table of pages over http/simple.h. It answers GET and HEAD, and PUT
+ * for the pages that change something; bounds every page, serves /healthz by itself, and an unknown
+ * path with the list of what there is. Owns its listeners. May not: change anything by itself.
  *
  *     static bool ready(void *arg, struct strbuf *why) { … }
  *     static int metrics(void *arg, struct strbuf *out, struct error *err) { … }
@@ -27,6 +27,7 @@ struct http_admin_page {
     int (*write)(void *arg, struct strbuf *out, struct error *err);
     const char *type;      /* of what `write` makes */
     http_simple_cb answer; /* answers by itself */
+    bool changes;          /* only PUT is answered: nothing changes because somebody looks */
 };
 
 struct http_admin {

@@ -462,7 +462,7 @@ int kube_stream(struct kube_client *client, const struct kube_stream_spec *spec,
     REQUIRE(spec->on_data != NULL && spec->on_done != NULL);
     struct kube_request *req = NEW(struct kube_request);
     req->client = client;
-    req->verb = "GET";
+    req->verb = spec->method != NULL ? spec->method : "GET";
     req->path = xstrdup(spec->path);
     req->accept =
         xasprintf("Accept: %s", spec->accept != NULL ? spec->accept : "application/json, */*");
@@ -471,7 +471,7 @@ int kube_stream(struct kube_client *client, const struct kube_stream_spec *spec,
     const char *headers[3] = {req->accept, client->auth, NULL};
     CLEANUP(cleanup_free) char *url = xasprintf("%s%s", client->server, spec->path);
     struct fetch_spec get = {
-        .method = "GET",
+        .method = req->verb,
         .url = url,
         .headers = headers,
         .timeout_ms = spec->timeout_ms,

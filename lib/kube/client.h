@@ -136,6 +136,7 @@ MUST_CHECK int kube_call_sync(struct kube_client *client, kube_verb_fn verb,
  * NULL when the server ended the stream in order. timeout_ms 0: no limit, then idle_ms counts.
  */
 struct kube_stream_spec {
+    const char *method; /* NULL: GET; PUT, without a body, for the proxy to a Pod */
     const char *path;
     const char *accept; /* the media type wanted; NULL: JSON, else anything */
     uint64_t timeout_ms;

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Happy path: one GET or PUT, its answer read as JSON. Numbers on a cluster: every Pod that runs is
+// asked, the first one's answer is what counts for Redis, the others' counts and rates are added.
+// Failure modes: nobody answers: the last error; some do not: those that do.
+#include "cli/events_ask.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "json/jget.h"
+#include "json/jparse.h"
+#include "cli/part_ask.h"
+
+enum { ANSWER_MAX = 64 << 20, PATH_MAX_BYTES = 65536 };
+
+void events_path(const struct cli *cli, const char *page, struct strbuf *out)
+{
+    strbuf_init(out, PATH_MAX_BYTES);
+    strbuf_appendf(out, "/events/%s?namespace=%s", page, cli->ns);
+}
+
+void events_path_add(struct strbuf *path, const char *name, const char *value)
+{
+    if (value == NULL || value[0] == '\0') {
+        return;
+    }
+    strbuf_appendf(path, "&%s=", name);
+    for (const unsigned char *c = (const unsigned char *)value; *c != '\0'; c++) {
+        bool plain = (*c >= '0' && *c <= '9') || (*c >= 'a' && *c <= 'z') ||
+                     (*c >= 'A' && *c <= 'Z') || *c == '-' || *c == '.' || *c == '_';
+        strbuf_appendf(path, plain ? "%c" : "%%%02X", *c);
+    }
+}
+
+int events_call(struct cli *cli, const char *method, const struct strbuf *path, json_t **out,
+                struct error *err)
+{
+    CLEANUP(cleanup_free) char *text = NULL;
+    if (!strbuf_ok(path)) {
+        return error_set(err, ERR_TOO_BIG, "the filter is too long");
+    }
+    int rc = part_call(cli, method, "broker", path->ptr, &text, err);
+    return rc ? rc : jparse_object(slice_str(text), ANSWER_MAX, out, err);
+}
+
+// ---- numbers
+
+const json_t *events_numbers_broker(const json_t *numbers, const char *ns, const char *name)
+{
+    size_t i;
+    json_t *broker;
+    json_array_foreach(jpeek_arr(numbers, "brokers"), i, broker)
+    {
+        if (slice_eq_str(jpeek_str(broker, "name"), name) &&
+            slice_eq_str(jpeek_str(broker, "namespace"), ns)) {
+            return broker;
+        }
+    }
+    return NULL;
+}
+
+const json_t *events_numbers_trigger(const json_t *numbers, const char *ns, const char *name)
+{
+    size_t i, k;
+    json_t *broker, *trigger;
+    json_array_foreach(jpeek_arr(numbers, "brokers"), i, broker)
+    {
+        json_array_foreach(jpeek_arr(broker, "triggers"), k, trigger)
+        {
+            if (slice_eq_str(jpeek_str(trigger, "name"), name) &&
+                slice_eq_str(jpeek_str(trigger, "namespace"), ns)) {
+                return trigger;
+            }
+        }
+    }
+    return NULL;
+}
+
+static void add(const json_t *to, const json_t *from, const char *const *names)
+{
+    for (; to != NULL && *names != NULL; names++) {
+        json_t *a = json_object_get(to, *names);
+        const json_t *b = json_object_get(from, *names);
+        if (json_is_integer(a)) {
+            json_integer_set(a, json_integer_value(a) + json_integer_value(b));
+        } else if (json_is_real(a)) {
+            json_real_set(a, json_number_value(a) + json_number_value(b));
+        }
+    }
+}
+
+static void add_worker(const json_t *sum, const json_t *more)
+{
+    static const char *const OF_BROKER[] = {"accepted", "acceptedPerSecond", NULL};
+    static const char *const OF_TRIGGER[] = {
+        "running", "delivered",          "failed",          "retried", "gaveUp",
+        "replies", "deliveredPerSecond", "failedPerSecond", NULL};
+    size_t i, k;
+    json_t *broker, *trigger;
+    json_array_foreach(jpeek_arr(more, "brokers"), i, broker)
+    {
+        add(events_numbers_broker(sum, jpeek_cstr(broker, "namespace"), jpeek_cstr(broker, "name")),
+            broker, OF_BROKER);
+        json_array_foreach(jpeek_arr(broker, "triggers"), k, trigger)
+        {
+            add(events_numbers_trigger(sum, jpeek_cstr(trigger, "namespace"),
+                                       jpeek_cstr(trigger, "name")),
+                trigger, OF_TRIGGER);
+        }
+    }
+}
+
+static int of_pods(struct cli *cli, const char *path, json_t **out, struct error *err)
+{
+    CLEANUP(jfree) json_t *pods = NULL;
+    size_t i;
+    json_t *pod;
+    int rc = part_pods(cli, "broker", &pods, err);
+    if (rc == 0) {
+        (void)error_set(err, ERR_NOT_FOUND, "no Pod of lull-broker runs");
+    }
+    json_array_foreach(jpeek_arr(pods, "items"), i, pod)
+    {
+        CLEANUP(cleanup_free) char *text = NULL;
+        CLEANUP(jfree) json_t *answer = NULL;
+        if (!slice_eq_str(jpeek_str(pod, "status.phase"), "Running") ||
+            part_ask_pod(cli, pod, path, &text, err) < 0 ||
+            jparse_object(slice_str(text), ANSWER_MAX, &answer, err) < 0) {
+            continue;
+        }
+        if (*out == NULL) {
+            *out = json_incref(answer);
+        } else {
+            add_worker(*out, answer);
+        }
+    }
+    return *out != NULL ? 0 : rc < 0 ? rc : (int)err->code;
+}
+
+int events_numbers(struct cli *cli, bool all, json_t **out, struct error *err)
+{
+    CLEANUP(strbuf_fini) struct strbuf path;
+    *out = NULL;
+    events_path(cli, "numbers", &path);
+    if (all) {
+        strbuf_clear(&path);
+        strbuf_append_str(&path, "/events/numbers");
+    }
+    return part_is_here(cli) ? events_call(cli, "GET", &path, out, err)
+                             : of_pods(cli, path.ptr, out, err);
+}
+
+void events_age(const char *time, char *out, size_t size)
+{
+    int64_t at = 0;
+    if (clock_parse_rfc3339(slice_str(time), &at, NULL) < 0) {
+        snprintf(out, size, "-");
+        return;
+    }
+    int64_t s = (clock_wall_ns() - at) / 1000000000;
+    s = s < 0 ? 0 : s;
+    if (s < 120) {
+        snprintf(out, size, "%llds", (long long)s);
+    } else if (s < 7200) {
+        snprintf(out, size, "%lldm", (long long)s / 60);
+    } else if (s < 172800) {
+        snprintf(out, size, "%lldh", (long long)s / 3600);
+    } else {
+        snprintf(out, size, "%lldd", (long long)s / 86400);
+    }
+}

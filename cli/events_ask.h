@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Asking lull-broker about events: its pages under /events/ (broker/query.h has them), on this
+ * machine or in its Pods. What is asked of Redis any of several workers knows; their own counts are
+ * added up. Owns: nothing.
+ */
+
+#include "base/strbuf.h"
+#include "cli/cli.h"
+
+/* Begins "/events/PAGE?namespace=NS". */
+void events_path(const struct cli *cli, const char *page, struct strbuf *out);
+/* Appends "&NAME=VALUE", encoded; nothing for NULL and "". */
+void events_path_add(struct strbuf *path, const char *name, const char *value);
+/* GET or PUT; *out: the answer, an object, the caller's. */
+MUST_CHECK int events_call(struct cli *cli, const char *method, const struct strbuf *path,
+                           json_t **out, struct error *err);
+/*
+ * Brokers and their triggers with their numbers, of the namespace or (all) of every one; counts
+ * and rates of all workers together. *out: {"redis", "trouble", "brokers": […]}.
+ */
+MUST_CHECK int events_numbers(struct cli *cli, bool all, json_t **out, struct error *err);
+/* A broker's entry, or that of a trigger; NULL: not there. Borrowed. */
+const json_t *events_numbers_broker(const json_t *numbers, const char *ns, const char *name);
+const json_t *events_numbers_trigger(const json_t *numbers, const char *ns, const char *name);
+
+/* "3s", "5m", "2h" since a time as lull-broker writes it; "-" for none. */
+void events_age(const char *time, char *out, size_t size);
