@@ -391,6 +391,7 @@ int activator_start(struct activator *a, struct loop *loop, const struct config 
     a->handler_up = true;
     closer_hold(&a->closer);
     rc = log_start(&a->handler, err);
+    rc = rc < 0 ? rc : events_start(&a->handler.events, err);
     rc = rc < 0 ? rc : start_mesh(a, err);
     rc = rc < 0 ? rc : start_client(a, err);
     rc = rc < 0 ? rc : start_peer_pods(a, err);

@@ -30,6 +30,12 @@ static const struct option_row rows[] = {
            .choices = "ip|unix",
            .help = "how a Pod is dialled: by its address and the queue port, or by the "
                    "annotation lull.dev/queue-address"),
+    OPTION(struct config, broker, STRING, "LULL_BROKER", "broker", "",
+           .help = "where lull-broker takes asynchronous calls and web hooks, http://HOST[:PORT], "
+                   "IP:PORT or unix:/path; empty: --broker-state says it, else nowhere"),
+    OPTION(struct config, broker_state, STRING, "LULL_BROKER_STATE", "broker-state", "",
+           .help = "file in which the supervisor of one machine says where lull-broker is; it is "
+                   "asked to start it when somebody needs it"),
     OPTION(struct config, install_secret_file, STRING, "LULL_INSTALL_SECRET_FILE",
            "install-secret-file", NULL, .optional = true,
            .help = "file with the secret that authenticates the parts to each other"),

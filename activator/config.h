@@ -13,8 +13,10 @@ struct config {
     char *tls_listen;            /* NULL or empty: no TLS */
     char *certificate_namespace; /* NULL: system_namespace */
     char *admin_listen;
-    char *autoscaler; /* NULL: nobody is told */
-    int pod_address;  /* enum pod_address */
+    char *autoscaler;   /* NULL: nobody is told */
+    int pod_address;    /* enum pod_address */
+    char *broker;       /* "": the file says it */
+    char *broker_state; /* "": none */
     char *install_secret_file;
     bool announce;
     char *kubeconfig;

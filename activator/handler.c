@@ -51,7 +51,7 @@ static uint32_t held_bytes(const struct handler *h, const struct http_head *head
 /* Each request in flight takes a descriptor beside its client's; some are kept for ourselves. */
 static void set_room(struct handler *h)
 {
-    size_t taken = FDS_OF_OURS;
+    size_t taken = FDS_OF_OURS + h->events.count;
     for (int i = 0; i < 2; i++) {
         taken += http_server_connections(h->servers[i]);
     }
@@ -150,6 +150,25 @@ static bool redirected(struct handler *h, struct http_exchange *ex, enum route_l
     return true;
 }
 
+/* Whether lull-broker answers it instead of a function. */
+static bool for_broker(struct request *rq, const struct route_match *match)
+{
+    struct handler *h = rq->h;
+    struct events_request to = {
+        .ex = rq->ex,
+        .kind = events_kind(http_exchange_request(rq->ex), match),
+        .listener = (enum route_listener)rq->listener,
+        .hops = rq->hops,
+        .match = match,
+    };
+    if (to.kind == EVENTS_NONE || (to.kind == EVENTS_CALL && !events_on(&h->events))) {
+        return false; /* who cannot comply with a preference ignores it (RFC 7240, 2) */
+    }
+    request_free(rq);
+    events_pass(&h->events, &to);
+    return true;
+}
+
 static void route(struct handler *h, struct http_exchange *ex, enum route_listener listener)
 {
     const struct http_head *head = http_exchange_request(ex);
@@ -171,6 +190,10 @@ static void route(struct handler *h, struct http_exchange *ex, enum route_listen
     struct route_match match;
     enum route_result result = route_table_match(&h->routes, &wanted, &match);
     if (result != ROUTE_UNKNOWN && redirected(h, ex, listener, &match)) {
+        return;
+    }
+    if ((match.path_skip > 0 || http_head_may_have(head, HTTP_ID_BIT(HTTP_H_PREFER))) &&
+        for_broker(rq, &match)) {
         return;
     }
     switch (result) {
@@ -340,6 +363,8 @@ void handler_init(struct handler *h, const struct handler_options *o)
     h->pool_options.max_idle = POOL_IDLE_MAX;
     timer_init(&h->timer, h->loop, on_timer, h);
     overdue_init(h);
+    events_init(&h->events, h->loop, c);
+    closer_hold(&h->closer);
     list_init(&h->spare);
     strbuf_init(&h->scratch, 64 * 1024);
     strbuf_init(&h->target, 64 * 1024);
@@ -442,12 +467,18 @@ static void on_timer_closed(struct timer *timer)
     closer_drop(&h->closer);
 }
 
+static void on_events_closed(void *arg)
+{
+    closer_drop(arg);
+}
+
 /* When both servers are closed no request is left: the replicas' pools go now. */
 static void on_server_closed(void *arg)
 {
     struct handler *h = arg;
     if (--h->servers_open == 0) {
         throttler_fini(&h->throttler);
+        events_close(&h->events, on_events_closed, &h->closer);
         log_stop(h);
     }
     closer_drop(&h->closer);

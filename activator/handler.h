@@ -16,6 +16,7 @@
 #include "http/server.h"
 #include "http/upstream.h"
 #include "activator/config.h"
+#include "activator/events.h"
 #include "activator/ports.h"
 #include "activator/route_table.h"
 #include "activator/throttler.h"
@@ -59,8 +60,9 @@ struct handler {
     struct sharing *sharing;   /* sharing.h; NULL: we are the only shard */
     struct announce *announce; /* announce.h; NULL: none are taken */
     const struct front *front; /* front.h; NULL: no TLS here */
-    bool synced;               /* set by the watch: the first lists are in */
-    bool draining;             /* probes fail from here on */
+    struct events events;
+    bool synced;   /* set by the watch: the first lists are in */
+    bool draining; /* probes fail from here on */
 
     struct loop *loop; /* private, like the rest */
     const struct config *config;

@@ -70,6 +70,8 @@ int object_route(const json_t *object, struct route_object *out)
         .name = jpeek_str(object, "metadata.name"),
         .host = host_of_url(jpeek_str(object, "status.url")),
         .http_protocol = (unsigned char)http_protocol_of(object),
+        .async_off =
+            slice_eq_str(jpeek_str(object, "metadata.annotations.`" ANNOTATION_ASYNC "`"), "off"),
     };
     spec.cluster_local = is_inside(spec.host, object) ||
                          slice_eq_str(jpeek_str(object, "metadata.labels.`" LABEL_VISIBILITY "`"),

@@ -55,6 +55,7 @@ struct route {
     struct route_name **names;
     size_t name_count;
     unsigned char http_protocol;
+    bool async_off;
     const struct route *replaces; /* while it is put in the place of that one */
 };
 
@@ -290,6 +291,7 @@ void route_table_put(struct route_table *t, const struct route_spec *spec)
     r->ns = slice_dup(spec->ns);
     r->name = slice_dup(spec->name);
     r->http_protocol = spec->http_protocol;
+    r->async_off = spec->async_off;
     groups_build(r, spec, count);
     struct route *old = map_set(&t->routes, key, r);
     r->replaces = old;
@@ -463,6 +465,7 @@ enum route_result route_table_match(struct route_table *t, const struct route_re
     g = group_of(t, r, g, rq->tag);
     out->ns = slice_str(r->ns);
     out->route = slice_str(r->name);
+    out->async_off = r->async_off;
     out->tag = slice_str(g->tag);
     struct weighted *w = group_pick(g);
     if (w == NULL) {

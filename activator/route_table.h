@@ -50,6 +50,7 @@ struct route_spec {
     const struct route_target *targets;
     size_t count;
     unsigned char http_protocol; /* enum http_protocol, of its own annotation */
+    bool async_off;              /* "Prefer: respond-async" is the function's own business */
 };
 
 enum route_listener { ROUTE_PUBLIC, ROUTE_LOCAL };
@@ -74,6 +75,7 @@ struct route_match {
     struct slice tag;      /* the tag that was asked for; empty for the main name */
     size_t path_skip;      /* leading bytes of the path that named the function, 0 for host calls */
     unsigned char http_protocol; /* what Route or domain say of requests in the clear */
+    bool async_off;              /* of the Route */
     struct route_memo *memo;     /* of the target; NULL unless ROUTE_FOUND */
 };
 

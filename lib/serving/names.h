@@ -79,6 +79,7 @@
 #define ANNOTATION_WARM_AT       "autoscaling.lull.dev/warm-at"       // RFC 3339, comma-separated
 #define ANNOTATION_QUEUE_ADDRESS "lull.dev/queue-address"
 #define ANNOTATION_ADMIN_ADDRESS "lull.dev/admin-address"
+#define ANNOTATION_ASYNC         "lull.dev/async" // off: the function answers Prefer: respond-async
 
 // Secrets with the certificates that the ingress shows, made by the controller: "domain" (of a
 // DomainMapping) or "listed".
