@@ -41,6 +41,15 @@ static const struct metric_row counter_rows[] = {
                    "Requests whose client went away first."),
 };
 
+static const struct metric_row events_rows[] = {
+    METRIC_COUNTER(struct events_counters, passed, "lull_activator_broker_passed_total",
+                   "Requests for lull-broker (asynchronous calls, web hooks) that it answered."),
+    METRIC_COUNTER(struct events_counters, refused, "lull_activator_broker_refused_total",
+                   "Requests for lull-broker turned away because it was not there (503)."),
+    METRIC_COUNTER(struct events_counters, failed, "lull_activator_broker_failed_total",
+                   "Requests that lull-broker broke off or did not answer (502, 504)."),
+};
+
 struct gauges {
     uint64_t held;
     uint64_t held_bytes;
@@ -51,6 +60,7 @@ struct gauges {
     uint64_t shards;
     uint64_t slots_lent;
     uint64_t slots_waiting;
+    uint64_t broker_passing;
 };
 
 static const struct metric_row gauge_rows[] = {
@@ -69,6 +79,8 @@ static const struct metric_row gauge_rows[] = {
                  "Slots of limited revisions that requests of other workers have."),
     METRIC_GAUGE(struct gauges, slots_waiting, "lull_activator_slots_waiting",
                  "Requests of other workers that wait for a slot here."),
+    METRIC_GAUGE(struct gauges, broker_passing, "lull_activator_broker_passing",
+                 "Requests on their way to lull-broker, or waiting for it."),
 };
 
 /* Ourselves and the shards that we can ask. */
@@ -93,8 +105,10 @@ static int metrics(void *arg, struct strbuf *out, struct error *err)
         .shards = shards_of(sharing),
         .slots_lent = sharing == NULL ? 0 : sharing->lender.lent,
         .slots_waiting = sharing == NULL ? 0 : sharing->lender.waiting,
+        .broker_passing = a->handler->events.count,
     };
     metric_rows_write(counter_rows, ARRAY_LEN(counter_rows), &a->handler->counters, out);
+    metric_rows_write(events_rows, ARRAY_LEN(events_rows), &a->handler->events.counters, out);
     metric_rows_write(gauge_rows, ARRAY_LEN(gauge_rows), &gauges, out);
     metric_write_number(out, "counter", "lull_activator_request_log_dropped_total",
                         "Lines of the request log for which there was no room.",

@@ -364,13 +364,13 @@ void handler_init(struct handler *h, const struct handler_options *o)
     timer_init(&h->timer, h->loop, on_timer, h);
     overdue_init(h);
     events_init(&h->events, h->loop, c);
-    closer_hold(&h->closer);
     list_init(&h->spare);
     strbuf_init(&h->scratch, 64 * 1024);
     strbuf_init(&h->target, 64 * 1024);
     closer_init(&h->closer);
     closer_hold(&h->closer); /* the timer */
     closer_hold(&h->closer); /* the clock of overdue.c */
+    closer_hold(&h->closer); /* events */
     struct http_limits of_clients = http_limits_default();
     of_clients.idle_ms = (uint32_t)c->client_idle_ms;
     of_clients.head_ms = (uint32_t)c->client_head_ms;

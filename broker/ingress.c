@@ -239,12 +239,39 @@ static void take(struct broker *b, struct http_simple_request *rq)
 
 /* --- requests ------------------------------------------------------------------------------ */
 
+static void answer_nothing_here(struct worker *w, struct http_simple_request *rq)
+{
+    http_simple_respondf(rq, 404, "nothing is at %.*s\n", SLICE_FMT(slice_sub(rq->path, 0, 256)));
+}
+
+/* Paths that are no broker's: the first row whose prefix fits answers. */
+static const struct {
+    struct slice prefix;
+    void (*handle)(struct worker *w, struct http_simple_request *rq);
+} others[] = {
+    {SLICE_LIT("/_lull/"), answer_nothing_here},
+};
+
+static bool is_other(struct worker *w, struct http_simple_request *rq)
+{
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        if (slice_starts_with(rq->path, others[i].prefix)) {
+            others[i].handle(w, rq);
+            return true;
+        }
+    }
+    return false;
+}
+
 static void handle(struct http_simple_request *rq, void *arg)
 {
     struct worker *w = arg;
     struct slice path = slice_sub(rq->path, 1, rq->path.len);
     struct error err = {0};
     ptrdiff_t slash = slice_find(path, '/');
+    if (is_other(w, rq)) {
+        return;
+    }
     if (slice_empty(path)) {
         error_set(&err, ERR_NOT_FOUND, "POST events to /NAMESPACE/BROKER");
     } else if (slash <= 0 || (size_t)slash + 1 == path.len ||

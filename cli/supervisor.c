@@ -415,6 +415,7 @@ static void args_add(struct supervisor *s)
     part_arg(autoscaler, "--pod-address", "unix");
     part_arg(autoscaler, "--traffic-log", "%s/traffic.log", home);
     part_arg(&s->parts[CONTROLLER], "--broker-state", "%s/run/broker.json", home);
+    part_arg(activator, "--broker-state", "%s/run/broker.json", home);
 }
 
 static void broker_init(struct supervisor *s)
