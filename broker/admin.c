@@ -8,6 +8,7 @@
 #include "metric/metric.h"
 #include "metric/rows.h"
 #include "broker/query.h"
+#include "broker/sources.h"
 #include "broker/watch.h"
 
 #define STATE_MAX (16u << 20)
@@ -15,6 +16,8 @@
 static const struct metric_row counter_rows[] = {
     METRIC_COUNTER(struct counters, accepted, "lull_broker_accepted_total",
                    "Events that Redis has, sent to the ingress."),
+    METRIC_COUNTER(struct counters, repeated, "lull_broker_repeated_total",
+                   "Web hooks whose id came before, and which were not taken again."),
     METRIC_COUNTER(struct counters, refused_invalid, "lull_broker_refused_invalid_total",
                    "Requests that are no event, or go nowhere (4xx)."),
     METRIC_COUNTER(struct counters, refused_full, "lull_broker_refused_full_total",
@@ -218,6 +221,7 @@ static int state(void *arg, struct strbuf *out, struct error *err)
     map_foreach (it, &w->brokers) {
         jbuild_json(&b, "brokers[+]", broker_json(it.value));
     }
+    jbuild_json(&b, "sources", sources_state(w->sources));
     int rc = jbuild_take(&b, &json, err);
     return rc < 0 ? rc : jdump_pretty(json, out, err);
 }

@@ -140,7 +140,7 @@ static void take_reply(struct delivery *d, struct event *ev)
     }
     d->state = DELIVERY_REPLYING;
     d->waits = true;
-    if (broker_add(t->broker, t->worker->db, ev, ttl, on_replied, d, &err) < 0) {
+    if (broker_add(t->broker, t->worker->db, ev, ttl, NULL, on_replied, d, &err) < 0) {
         d->waits = false;
         note_failure(d, 0, SLICE_EMPTY, err.msg);
         failed(d, true, 0);
@@ -152,7 +152,7 @@ static void read_reply(struct delivery *d, const struct send_answer *a)
     struct event_batch batch = {0};
     struct error err = {0};
     bool wanted =
-        a->status != 202 && d->phase == PHASE_DELIVER &&
+        a->status != 202 && d->phase == PHASE_DELIVER && !d->trigger->object.no_replies &&
         (a->body.len > 0 || event_http_mode(a->headers, a->n_headers) == EVENT_MODE_BINARY);
     if (!wanted) {
         succeeded(d);
@@ -210,6 +210,13 @@ static void on_sent(struct send *s, const struct send_answer *a)
     drop_shown(d);
 }
 
+/* Of a source's deliveries the last part of it is the namespace. */
+static const char *plain_namespace(const struct trigger *t)
+{
+    const char *slash = strrchr(t->ns, '/');
+    return slash == NULL ? t->ns : slash + 1;
+}
+
 /* The event as the sink is to see it: without what is the broker's own, and dead ones with why. */
 static int make_message(struct delivery *d, struct send_message *out, struct error *err)
 {
@@ -221,7 +228,7 @@ static int make_message(struct delivery *d, struct send_message *out, struct err
     event_remove(ev, SLICE_LIT(EXTENSION_TTL));
     *out = (struct send_message){
         .target = t->target,
-        .ns = t->ns,
+        .ns = plain_namespace(t),
         .event = ev,
         .structured = trigger_policy(t)->structured,
     };

@@ -8,11 +8,12 @@
  * the API is not there, or too much is on its way. The last two say when to come again. A client
  * that goes away changes nothing: what was sent stays.
  */
+#include "broker/ingress.h"
+
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "http/simple.h"
-#include "broker/model.h"
+#include "broker/sources.h"
 #include "events/event_http.h"
 
 #define HEADERS_MAX     HTTP_MAX_HEADERS
@@ -35,7 +36,7 @@ struct arrival {
 /* --- answers ------------------------------------------------------------------------------- */
 
 static void answer_head(struct http_simple_request *rq, int status, const char *retry_after,
-                        const char *text)
+                        const char *allow, const char *text)
 {
     struct http_header room[4];
     struct http_head head;
@@ -45,8 +46,8 @@ static void answer_head(struct http_simple_request *rq, int status, const char *
     if (rc == 0 && retry_after != NULL) {
         rc = http_head_add(&head, SLICE_LIT("Retry-After"), slice_str(retry_after));
     }
-    if (rc == 0 && status == 405) {
-        rc = http_head_add(&head, SLICE_LIT("Allow"), SLICE_LIT("POST, OPTIONS"));
+    if (rc == 0 && allow != NULL) {
+        rc = http_head_add(&head, SLICE_LIT("Allow"), slice_str(allow));
     }
     REQUIRE(rc == 0);
     http_simple_respond_head(rq, &head, slice_str(text));
@@ -66,20 +67,28 @@ static void answer_handshake(struct http_simple_request *rq)
     http_simple_respond_head(rq, &head, SLICE_EMPTY);
 }
 
-static void refuse(struct worker *w, struct http_simple_request *rq, const struct error *err)
+void ingress_refuse(struct worker *w, struct http_simple_request *rq, const struct error *err)
 {
     CLEANUP(cleanup_free) char *text = xasprintf("%s\n", err->msg);
     struct counters *c = &w->counters;
     bool full = err->code == ERR_OVERLOAD;
     bool wrong = err->code == ERR_INVALID || err->code == ERR_TOO_BIG ||
-                 err->code == ERR_UNSUPPORTED || err->code == ERR_NOT_FOUND;
+                 err->code == ERR_UNSUPPORTED || err->code == ERR_NOT_FOUND ||
+                 err->code == ERR_UNAUTHORIZED;
     int status = full                           ? 429
                  : err->code == ERR_UNSUPPORTED ? 415
                  : wrong                        ? error_http_status((int)err->code)
                                                 : 503;
     uint64_t *count = full ? &c->refused_full : wrong ? &c->refused_invalid : &c->refused_away;
     (*count)++;
-    answer_head(rq, status, full ? FULL_S : wrong ? NULL : AWAY_S, text);
+    answer_head(rq, status, full ? FULL_S : wrong ? NULL : AWAY_S, NULL, text);
+}
+
+void ingress_refuse_method(struct worker *w, struct http_simple_request *rq, const char *allow)
+{
+    CLEANUP(cleanup_free) char *text = xasprintf("only %s is answered here\n", allow);
+    w->counters.refused_invalid++;
+    answer_head(rq, 405, NULL, allow, text);
 }
 
 /* --- events on their way to Redis ---------------------------------------------------------- */
@@ -92,7 +101,7 @@ static void finish(struct arrival *a)
     if (rq != NULL) {
         rq->on_close = NULL;
         if (a->err.code != ERR_OK) {
-            refuse(w, rq, &a->err);
+            ingress_refuse(w, rq, &a->err);
         } else {
             http_simple_respond(rq, 202, NULL, SLICE_EMPTY);
         }
@@ -115,6 +124,8 @@ static void on_added(void *arg, const struct redisReply *reply, const struct err
     } else if (redis_reply_is_nil(reply)) {
         error_set(&a->err, ERR_UNAVAILABLE, "the broker's stream is being made");
         upkeep_broker(b);
+    } else if (!redis_reply_is_text(reply)) {
+        a->worker->counters.repeated++;
     } else {
         a->worker->counters.accepted++;
         b->accepted++;
@@ -157,7 +168,8 @@ static int64_t ttl_for(const struct event *ev)
     return ttl == NULL ? TTL_FIRST : event_ttl(ev) - 1;
 }
 
-static int add_event(struct arrival *a, struct event *ev, struct error *err)
+static int add_event(struct arrival *a, struct event *ev, const struct broker_once *once,
+                     struct error *err)
 {
     struct worker *w = a->worker;
     int64_t ttl = ttl_for(ev);
@@ -170,7 +182,7 @@ static int add_event(struct arrival *a, struct event *ev, struct error *err)
                          "the event has %zu bytes of data, at most %llu are taken", ev->data.len,
                          (unsigned long long)w->config->event_bytes_max);
     }
-    int rc = broker_add(a->broker, w->in, ev, ttl, on_added, a, err);
+    int rc = broker_add(a->broker, w->in, ev, ttl, once, on_added, a, err);
     if (rc == ERR_OVERLOAD) {
         rc = error_set(err, ERR_UNAVAILABLE, "too many events are on their way");
     }
@@ -203,6 +215,28 @@ static void on_client_gone(struct http_simple_request *rq, void *data)
     ((struct arrival *)data)->rq = NULL;
 }
 
+static struct arrival *begin(struct broker *b, struct http_simple_request *rq)
+{
+    struct arrival *a = NEW(struct arrival);
+    a->worker = b->worker;
+    a->broker = b;
+    broker_ref(b);
+    a->rq = rq;
+    a->bytes = rq->body.len;
+    a->worker->in_bytes += a->bytes;
+    rq->data = a;
+    rq->on_close = on_client_gone;
+    return a;
+}
+
+static void all_sent(struct arrival *a)
+{
+    a->answering = true;
+    if (a->due == 0) {
+        finish(a); /* an empty batch, or the first could not be sent */
+    }
+}
+
 static void take(struct broker *b, struct http_simple_request *rq)
 {
     struct worker *w = b->worker;
@@ -215,26 +249,29 @@ static void take(struct broker *b, struct http_simple_request *rq)
     int rc = check_room(b, rq->body.len, &err);
     rc = rc < 0 ? rc : event_http_read(headers, rq->head->n_headers, rq->body, &batch, &err);
     if (rc < 0) {
-        refuse(w, rq, &err);
+        ingress_refuse(w, rq, &err);
         return;
     }
-    struct arrival *a = NEW(struct arrival);
-    a->worker = w;
-    a->broker = b;
-    broker_ref(b);
-    a->rq = rq;
-    a->bytes = rq->body.len;
-    w->in_bytes += a->bytes;
-    rq->data = a;
-    rq->on_close = on_client_gone;
+    struct arrival *a = begin(b, rq);
     for (size_t i = 0; i < batch.len && a->err.code == ERR_OK; i++) {
-        rc = add_event(a, &batch.items[i], &a->err);
+        rc = add_event(a, &batch.items[i], NULL, &a->err);
     }
     event_batch_fini(&batch);
-    a->answering = true;
-    if (a->due == 0) {
-        finish(a); /* an empty batch, or the first could not be sent */
+    all_sent(a);
+}
+
+void ingress_put(struct broker *b, struct http_simple_request *rq, struct event *ev,
+                 const struct broker_once *once)
+{
+    struct error err = {0};
+    if (check_room(b, rq->body.len, &err) < 0) {
+        ingress_refuse(b->worker, rq, &err);
+        return;
     }
+    struct arrival *a = begin(b, rq);
+    int rc = add_event(a, ev, once, &a->err);
+    (void)rc; /* err has it */
+    all_sent(a);
 }
 
 /* --- requests ------------------------------------------------------------------------------ */
@@ -249,6 +286,7 @@ static const struct {
     struct slice prefix;
     void (*handle)(struct worker *w, struct http_simple_request *rq);
 } others[] = {
+    {SLICE_LIT(SOURCES_HOOKS), sources_hook},
     {SLICE_LIT("/_lull/"), answer_nothing_here},
 };
 
@@ -281,8 +319,7 @@ static void handle(struct http_simple_request *rq, void *arg)
         answer_handshake(rq);
         return;
     } else if (rq->head->method_id != HTTP_METHOD_POST) {
-        w->counters.refused_invalid++;
-        answer_head(rq, 405, NULL, "only POST and OPTIONS are answered here\n");
+        ingress_refuse_method(w, rq, "POST, OPTIONS");
         return;
     } else if (!w->synced) {
         error_set(&err, ERR_UNAVAILABLE, "the list of brokers is not loaded yet");
@@ -296,7 +333,7 @@ static void handle(struct http_simple_request *rq, void *arg)
         }
         error_set(&err, ERR_NOT_FOUND, "there is no broker %.*s", SLICE_FMT(path));
     }
-    refuse(w, rq, &err);
+    ingress_refuse(w, rq, &err);
 }
 
 int ingress_start(struct worker *w, struct error *err)

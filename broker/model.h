@@ -27,10 +27,13 @@
 
 struct worker;
 struct http_simple;
+struct http_simple_request;
+struct sources;
 
 /* Of a worker; rows in admin.c. */
 struct counters {
     uint64_t accepted;
+    uint64_t repeated;        /* came before, of a source that says so */
     uint64_t refused_invalid; /* 4xx but 429 */
     uint64_t refused_full;    /* 429 */
     uint64_t refused_away;    /* 503 */
@@ -192,6 +195,7 @@ struct worker {
     struct kube_client *client;
     struct kube_cache *broker_cache;
     struct kube_cache *trigger_cache;
+    struct sources *sources;
     bool synced; /* watch.c: both lists are in */
     void (*on_synced)(void *arg);
     void *on_synced_arg;
@@ -265,19 +269,24 @@ void broker_dispatch(struct broker *b);
 
 /* --- reply.c -------------------------------------------------------------------------------- */
 
+/* An id that counts once. */
+struct broker_once {
+    const char *key; /* where the ids are kept, at most STREAM_ONCE_MAX of them */
+    struct slice id;
+    int64_t within_ms;
+};
+
 /*
- * Adds an event to a broker's stream, with ttl as its time to live. cb as redis_conn_send's. limit:
- * refuse when the broker is full (ERR_OVERLOAD).
+ * Adds an event to a broker's stream, with ttl as its time to live. cb as redis_conn_send's; its
+ * reply is the entry's id, or nil when the stream is not there. once (NULL: none): an id that came
+ * before is not added again, and the reply is the integer 0.
  */
 MUST_CHECK int broker_add(struct broker *b, struct redis_conn *conn, struct event *ev, int64_t ttl,
-                          redis_conn_cb cb, void *arg, struct error *err);
+                          const struct broker_once *once, redis_conn_cb cb, void *arg,
+                          struct error *err);
 
 /* What is left of an event's time to live; whoever passes it on takes one off. */
 int64_t event_ttl(const struct event *ev);
-
-/* --- ingress.c ------------------------------------------------------------------------------ */
-
-MUST_CHECK int ingress_start(struct worker *w, struct error *err);
 
 /* --- upkeep.c ------------------------------------------------------------------------------- */
 

@@ -34,6 +34,7 @@ struct trigger_object {
     struct retry_policy policy;
     unsigned parallelism;  /* 0: not said */
     bool ordered;          /* events of one partition key one after the other */
+    bool no_replies;       /* an answer is no event */
     struct filter *filter; /* NULL: it cannot be used, err says why */
     struct error *err;
 };

@@ -24,8 +24,31 @@ int64_t event_ttl(const struct event *ev)
     return n < TTL_FIRST ? n : TTL_FIRST;
 }
 
+/* The packed event, unless its id came before. */
+static int add_once(struct broker *b, struct redis_conn *conn, struct slice data,
+                    const struct broker_once *once, redis_conn_cb cb, void *arg, struct error *err)
+{
+    char within[24];
+    char most[24];
+    snprintf(within, sizeof(within), "%lld", (long long)once->within_ms);
+    snprintf(most, sizeof(most), "%d", STREAM_ONCE_MAX);
+    struct slice args[] = {
+        SLICE_LIT("EVAL"),
+        slice_str(stream_script_once),
+        SLICE_LIT("2"),
+        slice_str(b->events_key),
+        slice_str(once->key),
+        once->id,
+        slice_str(within),
+        slice_str(most),
+        strbuf_slice(&b->worker->packed),
+        data,
+    };
+    return redis_conn_send(conn, args, ARRAY_LEN(args) - (data.ptr == NULL), cb, arg, err);
+}
+
 int broker_add(struct broker *b, struct redis_conn *conn, struct event *ev, int64_t ttl,
-               redis_conn_cb cb, void *arg, struct error *err)
+               const struct broker_once *once, redis_conn_cb cb, void *arg, struct error *err)
 {
     struct worker *w = b->worker;
     char now[CLOCK_RFC3339_MAX];
@@ -41,6 +64,9 @@ int broker_add(struct broker *b, struct redis_conn *conn, struct event *ev, int6
     if (!strbuf_ok(packed)) {
         return error_set(err, ERR_TOO_BIG, "the attributes of the event have more than %u bytes",
                          PACKED_MAX);
+    }
+    if (once != NULL) {
+        return add_once(b, conn, ev->data, once, cb, arg, err);
     }
     struct slice args[] = {
         SLICE_LIT("XADD"), slice_str(b->events_key), SLICE_LIT("NOMKSTREAM"), SLICE_LIT("*"),

@@ -193,3 +193,19 @@ const char stream_script_forget[] =
     "local last = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]))\n"
     "if not last or last > now - tonumber(ARGV[2]) then return 0 end\n"
     "return redis.call('ZREM', KEYS[1], ARGV[1])\n";
+
+/* The time is Redis' own: workers' clocks may differ. */
+const char stream_script_once[] =
+    "local t = redis.call('TIME')\n"
+    "local now, within = t[1] * 1000 + math.floor(t[2] / 1000), tonumber(ARGV[2])\n"
+    "local came = redis.call('ZSCORE', KEYS[2], ARGV[1])\n"
+    "if came and tonumber(came) > now - within then return 0 end\n"
+    "local args = {'XADD', KEYS[1], 'NOMKSTREAM', '*', 'e', ARGV[4]}\n"
+    "if ARGV[5] then args[7] = 'd' args[8] = ARGV[5] end\n"
+    "local id = redis.call(unpack(args))\n"
+    "if not id then return false end\n"
+    "redis.call('ZADD', KEYS[2], now, ARGV[1])\n"
+    "redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - within)\n"
+    "redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -1 - tonumber(ARGV[3]))\n"
+    "redis.call('PEXPIRE', KEYS[2], within)\n"
+    "return id\n";

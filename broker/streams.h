@@ -72,6 +72,8 @@ MUST_CHECK int stream_state_read(struct slice text, struct stream_state *out, st
  * TAKE      KEYS stream; ARGV group, from, to, most: pending entries change hands; gives how many
  * ALIVE     KEYS workers; ARGV name, silence ms: says that we live; gives those who are silent
  * FORGET    KEYS workers; ARGV name, silence ms: unless it is there again
+ * ONCE      KEYS events, ids; ARGV id, within ms, most ids, e, d: adds the event, unless the id is
+ *           known (0); nil when there is no stream
  */
 extern const char stream_script_dispatch[];
 extern const char stream_script_retry[];
@@ -82,3 +84,6 @@ extern const char stream_script_trim[];
 extern const char stream_script_take[];
 extern const char stream_script_alive[];
 extern const char stream_script_forget[];
+extern const char stream_script_once[];
+
+#define STREAM_ONCE_MAX 100000 /* ids of one source that are known */

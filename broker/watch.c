@@ -5,6 +5,8 @@
  */
 #include "broker/watch.h"
 
+#include "broker/sources.h"
+
 static const char *const broker_without[] = {"metadata.managedFields", "metadata.ownerReferences",
                                              "status.conditions", NULL};
 static const char *const trigger_without[] = {"metadata.managedFields", "metadata.ownerReferences",
@@ -46,7 +48,8 @@ static void on_trigger_delete(void *arg, const struct kube_entry *entry)
 static void on_list(void *arg)
 {
     struct worker *w = arg;
-    if (!w->synced && kube_cache_synced(w->broker_cache) && kube_cache_synced(w->trigger_cache)) {
+    if (!w->synced && kube_cache_synced(w->broker_cache) && kube_cache_synced(w->trigger_cache) &&
+        sources_synced(w->sources)) {
         w->synced = true;
         w->on_synced(w->on_synced_arg);
     }
@@ -81,7 +84,8 @@ int watch_start(struct worker *w, void (*on_synced)(void *arg), void *arg, struc
         .arg = w,
     };
     int rc = kube_cache_start(w->client, &broker_options, &w->broker_cache, err);
-    return rc < 0 ? rc : kube_cache_start(w->client, &trigger_options, &w->trigger_cache, err);
+    rc = rc < 0 ? rc : kube_cache_start(w->client, &trigger_options, &w->trigger_cache, err);
+    return rc < 0 ? rc : sources_start(w, on_list, w, err);
 }
 
 void watch_close(struct worker *w)
@@ -93,6 +97,7 @@ void watch_close(struct worker *w)
         kube_cache_close(w->trigger_cache, NULL, NULL);
     }
     w->broker_cache = w->trigger_cache = NULL;
+    sources_close(w->sources);
 }
 
 const char *watch_trouble(const struct worker *w)
@@ -103,5 +108,5 @@ const char *watch_trouble(const struct worker *w)
             return kube_cache_trouble(caches[i]);
         }
     }
-    return "";
+    return sources_trouble(w->sources);
 }

@@ -13,7 +13,8 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "loop/notify.h"
-#include "http/simple.h"
+#include "broker/ingress.h"
+#include "broker/sources.h"
 #include "broker/watch.h"
 
 #define TICK_MS       250
@@ -108,7 +109,9 @@ static void on_dirty(struct loop_task *task)
 
 static void on_tick(struct timer *timer)
 {
-    upkeep_tick(timer->data);
+    struct worker *w = timer->data;
+    upkeep_tick(w);
+    sources_tick(w->sources);
 }
 
 static void on_synced(void *arg)
@@ -258,6 +261,7 @@ static void on_in_closed(void *arg)
     struct part *p = arg;
     struct worker *w = &p->worker;
     /* Commands that name triggers and brokers are completed by now, or with the close. */
+    sources_free(w->sources);
     worker_forget(w);
     if (w->db != NULL) {
         redis_conn_close(w->db, on_db_closed, p);

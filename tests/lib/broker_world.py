@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A real lull-broker with a real redis-server, an API that a test controls, and sinks that do as they are told."""
+import base64
 import contextlib
 import http.client
 import http.server
@@ -189,6 +190,21 @@ class World:
             status["deadLetterSinkUri"] = dead.url
         self.api.put("triggers", {"metadata": {"name": name, "annotations": annotations or {}},
                                   "spec": {"broker": broker, **spec}, "status": status})
+
+    def secret(self, name, **values):
+        self.api.put("secrets", {"metadata": {"name": name},
+                                 "data": {k: base64.b64encode(v.encode()).decode() for k, v in values.items()}})
+
+    def source(self, plural, name, sink, dead=None, **spec):
+        """A source of ours as the controller leaves it, once the worker runs it."""
+        status = {"sinkUri": getattr(sink, "url", sink)}
+        if dead is not None:
+            status["deadLetterSinkUri"] = dead.url
+        self.api.put(plural, {"metadata": {"name": name}, "spec": spec, "status": status})
+        wait_for(lambda: (self.source_state(name) or {"trouble": "?"})["trouble"] == "", 60, f"{name} runs")
+
+    def source_state(self, source, name="w1"):
+        return next((s for s in self.state(name)["sources"] if s["name"] == source), None)
 
     def known(self, *triggers, broker="default", name="w1"):
         """Waits until a worker has the broker and these triggers, ready."""

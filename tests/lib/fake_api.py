@@ -140,7 +140,11 @@ class FakeApi:
                 url = urllib.parse.urlsplit(self.path)
                 query = urllib.parse.parse_qs(url.query)
                 plural = url.path.rsplit("/", 1)[1]
-                if query.get("watch", ["0"])[0] in ("1", "true"):
+                if url.path.split("/")[-2] == "secrets":
+                    with api.lock:
+                        got = api.objects.get(("secrets", url.path.split("/")[-3], plural))
+                    self.answer(200 if got else 404, got or {"kind": "Status", "code": 404, "reason": "NotFound"})
+                elif query.get("watch", ["0"])[0] in ("1", "true"):
                     self.watch(plural, int(query.get("resourceVersion", ["0"])[0]))
                 else:
                     self.list(plural)

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Plan: what all sources have is read in one place, then each kind's own. What cannot be used (the
+ * webhook has refused it, or an older one has not) is kept with a sentence that says why.
+ */
+#include "broker/source_object.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "json/jget.h"
+#include "eventing/period.h"
+
+#define ONCE_MS_DEFAULT (3600 * 1000)
+
+static char *text_or_null(const json_t *object, const char *path)
+{
+    struct slice text = jpeek_str(object, path);
+    return slice_empty(text) ? NULL : slice_dup(text);
+}
+
+static void read_common(const json_t *object, const char *plural, struct source_common *c)
+{
+    const json_t *delivery = jpeek_obj(object, "spec.delivery");
+    if (delivery == NULL || retry_policy_read(delivery, &c->policy, NULL) < 0) {
+        retry_policy_default(&c->policy);
+    }
+    c->sink = text_or_null(object, "status.sinkUri");
+    c->dead_letter = text_or_null(object, "status.deadLetterSinkUri");
+    c->source = text_or_null(object, "spec.event.source");
+    c->own_source = c->source != NULL;
+    if (c->source == NULL) {
+        c->source = xasprintf("/apis/sources.lull.dev/v1alpha1/namespaces/%s/%s/%s",
+                              jpeek_cstr(object, "metadata.namespace"), plural,
+                              jpeek_cstr(object, "metadata.name"));
+    }
+    c->type = text_or_null(object, "spec.event.type");
+    const json_t *overrides = jpeek_obj(object, "spec.ceOverrides.extensions");
+    c->overrides = json_object_size(overrides) == 0 ? NULL : json_deep_copy(overrides);
+}
+
+static void release_common(struct source_common *c)
+{
+    free(c->sink);
+    free(c->dead_letter);
+    free(c->source);
+    free(c->type);
+    json_decref(c->overrides);
+}
+
+static void read_ref(const json_t *selector, struct secret_ref *out)
+{
+    out->name = slice_dup(jpeek_str(selector, "name"));
+    out->key = slice_dup(jpeek_str(selector, "key"));
+}
+
+static void release_ref(struct secret_ref *ref)
+{
+    free(ref->name);
+    free(ref->key);
+}
+
+/* --- WebhookSource ------------------------------------------------------------------------- */
+
+static int64_t period_or(const json_t *object, const char *path, int64_t or)
+{
+    struct slice text = jpeek_str(object, path);
+    int64_t ms = or ;
+    return slice_empty(text) || period_parse_ms(text, &ms, NULL) < 0 || ms < 0 ? or : ms;
+}
+
+static void read_rule(const json_t *spec, struct webhook_object *h)
+{
+    struct signature_rule *rule = &h->rule;
+    struct slice scheme = jpeek_str(spec, "signature.scheme");
+    rule->scheme = signature_scheme_of(scheme);
+    if (rule->scheme == SIGNATURE_SCHEMES) {
+        error_set(&h->common.trouble, ERR_INVALID, "spec.signature.scheme \"%.*s\" is not known",
+                  SLICE_FMT(slice_sub(scheme, 0, 100)));
+    }
+    h->header = slice_dup(jpeek_str(spec, "signature.header"));
+    h->prefix = slice_dup(jpeek_str(spec, "signature.prefix"));
+    rule->header = h->header;
+    rule->prefix = h->prefix;
+    rule->base64 = slice_eq_str(jpeek_str(spec, "signature.encoding"), "base64");
+    rule->tolerance_s = jget(spec, "signature.toleranceSeconds") == NULL
+                            ? SIGNATURE_TOLERANCE_S
+                            : jpeek_i64(spec, "signature.toleranceSeconds");
+    if (rule->scheme == SIGNATURE_GENERIC && h->header[0] == '\0') {
+        error_set(&h->common.trouble, ERR_INVALID, "spec.signature.header is missing");
+    }
+}
+
+int webhook_object_project(void *arg, const json_t *object, void *value, struct error *err)
+{
+    struct webhook_object *h = value;
+    const json_t *spec = jpeek_obj(object, "spec");
+    size_t i;
+    json_t *secret;
+    read_common(object, "webhooksources", &h->common);
+    read_rule(spec, h);
+    json_array_foreach(jpeek_arr(spec, "signature.secrets"), i, secret)
+    {
+        const json_t *selector = jpeek_obj(secret, "secretKeyRef");
+        if (selector != NULL && h->n_secrets < SOURCE_SECRETS_MAX) {
+            read_ref(selector, &h->secrets[h->n_secrets++]);
+        }
+    }
+    h->type_header = text_or_null(spec, "event.typeHeader");
+    h->type_field = text_or_null(spec, "event.typeField");
+    h->id_header = text_or_null(spec, "event.idHeader");
+    h->id_field = text_or_null(spec, "event.idField");
+    h->body_max = jpeek_i64(spec, "maxBodyBytes");
+    h->once_ms = period_or(spec, "deduplicate", ONCE_MS_DEFAULT);
+    return 0;
+}
+
+void webhook_object_release(void *arg, void *value)
+{
+    struct webhook_object *h = value;
+    release_common(&h->common);
+    for (size_t i = 0; i < h->n_secrets; i++) {
+        release_ref(&h->secrets[i]);
+    }
+    free(h->header);
+    free(h->prefix);
+    free(h->type_header);
+    free(h->type_field);
+    free(h->id_header);
+    free(h->id_field);
+}
+
+/* --- events -------------------------------------------------------------------------------- */
+
+int source_finish_event(const struct source_common *c, struct event *ev, struct error *err)
+{
+    const char *name;
+    json_t *value;
+    int rc = 0;
+    json_object_foreach(c->overrides, name, value)
+    {
+        struct slice text = slice_str(json_string_value(value));
+        rc = rc < 0 ? rc : event_set(ev, slice_str(name), text, err);
+    }
+    return rc < 0 ? rc : event_check(ev, err);
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * What a worker keeps of WebhookSources, RedisSources and FileSources: projections for
+ * kube/cache.h, as broker/objects.h has them for Brokers and Triggers. Pure.
+ */
+
+#include <jansson.h>
+
+#include "broker/retry.h"
+#include "broker/signature.h"
+#include "events/event.h"
+
+#define SOURCE_SECRETS_MAX 8
+
+/* A value in a Secret of the source's namespace. */
+struct secret_ref {
+    char *name;
+    char *key;
+};
+
+/* Of all of them. */
+struct source_common {
+    char *sink; /* status.sinkUri; NULL: not known yet */
+    char *dead_letter;
+    struct retry_policy policy;
+    char *source;         /* attribute of its events */
+    bool own_source;      /* the user has said it */
+    char *type;           /* likewise; NULL: the kind's */
+    json_t *overrides;    /* names → texts; NULL: none */
+    struct error trouble; /* ERR_OK, or why it cannot run */
+};
+
+struct webhook_object {
+    struct source_common common;
+    struct signature_rule rule;
+    char *header;
+    char *prefix;
+    struct secret_ref secrets[SOURCE_SECRETS_MAX];
+    size_t n_secrets;
+    char *type_header; /* generic; NULL: not said, so the next ones */
+    char *type_field;
+    char *id_header;
+    char *id_field;
+    int64_t body_max; /* 0: not said */
+    int64_t once_ms;  /* an id counts once within so long; 0: always */
+};
+
+int webhook_object_project(void *arg, const json_t *object, void *value, struct error *err);
+void webhook_object_release(void *arg, void *value);
+
+/* Sets what spec.ceOverrides says, and checks the event as a whole. */
+MUST_CHECK int source_finish_event(const struct source_common *c, struct event *ev,
+                                   struct error *err);

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sources in the real lull-broker, with a real redis-server: signed web hooks, streams and lists of Redis, files in a folder."""
+import hashlib
+import hmac
+import json
+import time
+
+import pytest
+from broker_world import World
+from conftest import binary, state_directory
+from lull_client import wait_for
+
+FAST = {"retry": 3, "backoffPolicy": "exponential", "backoffDelay": "PT0.05S"}
+
+
+@pytest.fixture(scope="module")
+def world():
+    with state_directory() as home:
+        w = World(home, binary("lull-broker"), fsync="no")
+        try:
+            yield w.start("--max-event", "256Ki", "--local-gateway", "127.0.0.1:1")
+        finally:
+            w.close()
+
+
+def got(sink, n, deadline=60):
+    wait_for(lambda: len(sink.events) >= n, deadline, f"{n} events; there are {len(sink.events)}")
+    return sink.events
+
+
+def secrets(*names):
+    return [{"secretKeyRef": {"name": name, "key": "token"}} for name in names]
+
+
+def digest(secret, body):
+    return hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+
+
+def github(w, name, body, secret="s3cret", delivery="d-1", event="push", **more):
+    return w.post(f"/_lull/hooks/default/{name}",
+                  {"Content-Type": "application/json", "X-GitHub-Event": event, "X-GitHub-Delivery": delivery,
+                   "X-Hub-Signature-256": "sha256=" + digest(secret, body), **more}, body)
+
+
+# --- web hooks
+
+
+def test_a_signed_web_hook_of_github_arrives_once(world):
+    sink = world.sink()
+    world.secret("gh", token="s3cret")
+    world.source("webhooksources", "gh", sink, signature={"scheme": "github", "secrets": secrets("gh")}, delivery=FAST,
+                 ceOverrides={"extensions": {"team": "a"}})
+    body = b'{"repository": {"url": "https://github.example/repos/a/b"}, "n": "\xc3\xa9"}'
+    status, _, text = github(world, "gh", body)
+    assert (status, text) == (202, b"")
+    event = got(sink, 1)[0]
+    assert event["body"] == body and event["ce-type"] == "com.github.push" and event["ce-id"] == "d-1"
+    assert event["ce-source"] == "https://github.example/repos/a/b" and event["ce-team"] == "a"
+    assert event["kn-namespace"] == "default" and event["content-type"] == "application/json"
+    assert github(world, "gh", body)[0] == 202, "the sender must not try again"
+    assert github(world, "gh", body, delivery="d-2")[0] == 202
+    assert [e["ce-id"] for e in got(sink, 2)] == ["d-1", "d-2"]
+    assert world.metric("repeated_total") == 1
+
+
+def test_who_does_not_know_the_secret_is_refused_and_hears_why(world):
+    sink = world.sink()
+    world.secret("one", token="1")
+    world.secret("two", token="2")
+    world.source("webhooksources", "strict", sink, signature={"scheme": "github", "secrets": secrets("one", "two")}, maxBodyBytes=64)
+    path = "/_lull/hooks/default/strict"
+    status, _, text = github(world, "strict", b"{}", secret="3")
+    assert status == 401 and b"fits none of the secrets" in text
+    assert world.post(path, {"X-GitHub-Event": "push"}, b"{}")[0] == 401
+    good = "sha256=" + digest("1", b"{}")
+    assert world.post(path, {"X-Hub-Signature-256": good}, b"{}")[0] == 400, "no X-GitHub-Event"
+    assert github(world, "strict", b"x" * 65, secret="1")[0] == 413
+    assert world.post(path, {}, method="GET")[0] == 405
+    assert world.post("/_lull/hooks/default/other", {}, b"{}")[0] == 404
+    for secret in "12":
+        assert github(world, "strict", b"{}", secret=secret, delivery=secret)[0] == 202
+    assert sorted(e["ce-id"] for e in got(sink, 2)) == ["1", "2"]
+    assert world.source_state("strict")["refused"] == 2
+    # The inner name of its stream is no Broker that anybody can send to.
+    for inner in ("/source/webhook/default/strict", "/source%2Fwebhook%2Fdefault/strict", "/_lull/hooks/", "/_lull/hooks/default"):
+        assert world.send("x", broker="b") in (404,) and world.post(inner, {"ce-id": "1", "ce-specversion": "1.0", "ce-type": "t",
+                                                                            "ce-source": "/s"}, b"{}")[0] in (400, 404)
+
+
+def test_secrets_are_exchanged_while_it_runs_and_one_that_is_gone_is_503(world):
+    sink = world.sink()
+    world.secret("turn", token="old")
+    world.source("webhooksources", "turn", sink, signature={"scheme": "github", "secrets": secrets("turn")})
+    assert github(world, "turn", b"{}", secret="old")[0] == 202
+    world.secret("turn", token="new")
+    wait_for(lambda: github(world, "turn", b"{}", secret="new", delivery="n")[0] == 202, 60, "the new secret counts")
+    assert github(world, "turn", b"{}", secret="old", delivery="o")[0] == 401
+    world.api.delete("secrets", "turn")
+    wait_for(lambda: github(world, "turn", b"{}", secret="wrong")[0] == 503, 60, "no secret to check with")
+    status, headers, text = github(world, "turn", b"{}", secret="new")
+    assert status == 503 and headers["retry-after"] and b"Secret turn is not there" in text
+
+
+def test_stripe_signs_the_time_too(world):
+    sink = world.sink()
+    world.secret("stripe", token="whsec_x")
+    world.source("webhooksources", "stripe", sink, signature={"scheme": "stripe", "secrets": secrets("stripe"), "toleranceSeconds": 60})
+    body = b'{"id": "evt_1", "type": "charge.succeeded", "created": 1492774577}'
+
+    def send(t, ident=body):
+        signature = digest("whsec_x", f"{t}.".encode() + ident)
+        return world.post("/_lull/hooks/default/stripe", {"Content-Type": "application/json; charset=utf-8",
+                                                          "Stripe-Signature": f"t={t},v1={'0' * 64},v1={signature},v0=1"}, ident)
+
+    now = int(time.time())
+    assert send(now)[0] == 202
+    status, _, text = send(now - 3600)
+    assert status == 401 and b"ago" in text
+    event = got(sink, 1)[0]
+    assert event["ce-type"] == "com.stripe.charge.succeeded" and event["ce-id"] == "evt_1"
+    assert event["ce-time"].startswith("2017-04-21T11:36:17") and event["ce-source"] == "/apis/sources.lull.dev/v1alpha1/namespaces/default/webhooksources/stripe"
+
+
+def test_a_web_hook_is_safe_when_it_was_answered(world):
+    """The sink is away; what was answered 202 outlives the worker, and a reply makes no event."""
+    answers = [503]
+    sink = world.sink(lambda _: (answers[0], {"ce-specversion": "1.0", "ce-type": "r", "ce-source": "/r", "ce-id": "r"}, b"{}"))
+    dead = world.sink()
+    world.source("webhooksources", "safe", sink, dead, signature={"scheme": "none"}, event={"idField": "n"},
+                 delivery={"retry": 1000, "backoffDelay": "PT0.2S", "backoffPolicy": "linear"})
+    sent = [f"{i:03}" for i in range(20)]
+    for n in sent:
+        assert world.post("/_lull/hooks/default/safe", {}, json.dumps({"n": n}).encode())[0] == 202
+    world.kill()
+    answers[0] = 200
+    world.start("--max-event", "256Ki", "--local-gateway", "127.0.0.1:1")
+    wait_for(lambda: set(sent) <= set(sink.ids()), 60, "all arrive")
+    assert world.state()["brokers"] and all(t["replies"] == 0 for b in world.state()["brokers"] for t in b["triggers"])
+    world.api.delete("webhooksources", "safe")
+    wait_for(lambda: world.redis.ask("--raw", "KEYS", "lull:*safe*") == "", 60, "its keys are gone")
+    assert world.post("/_lull/hooks/default/safe", {}, b"{}")[0] == 404
