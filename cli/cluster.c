@@ -243,6 +243,11 @@ static void why(struct cli *cli, const char *part, struct strbuf *out)
     json_array_foreach(jpeek_arr(pods, "items"), i, pod)
     {
         const json_t *waiting = waiting_of(pod);
+        const json_t *placed =
+            jpeek_row(pod, "status.conditions", "type", SLICE_LIT("PodScheduled"));
+        if (!waiting && slice_eq_str(jpeek_str(placed, "status"), "False")) {
+            waiting = placed; // with reason and message likewise
+        }
         if (waiting) {
             strbuf_appendf(out, " (%s: %s %.200s)", jpeek_cstr(pod, "metadata.name"),
                            jpeek_cstr(waiting, "reason"), jpeek_cstr(waiting, "message"));
@@ -251,12 +256,14 @@ static void why(struct cli *cli, const char *part, struct strbuf *out)
     }
 }
 
-int cluster_wait_parts(struct cli *cli, uint64_t timeout_ms, struct error *err)
+int cluster_wait_parts(struct cli *cli, bool events, uint64_t timeout_ms, struct error *err)
 {
-    static const char *const PARTS[] = {"lull-autoscaler", "lull-controller", "lull-activator"};
+    static const char *const PARTS[] = {"lull-autoscaler", "lull-controller", "lull-activator",
+                                        INSTALL_BROKER};
+    size_t count = ARRAY_LEN(PARTS) - (events ? 0 : 1);
     uint64_t end = loop_now_fresh_ns(&cli->loop) / 1000000 + timeout_ms;
 
-    for (size_t i = 0; i < ARRAY_LEN(PARTS);) {
+    for (size_t i = 0; i < count;) {
         CLEANUP(jfree) json_t *d = NULL;
         struct kube_call call = {.kind = KUBE_KIND(kind_row(KIND_DEPLOYMENT)),
                                  .ns = INSTALL_NAMESPACE,
@@ -274,6 +281,9 @@ int cluster_wait_parts(struct cli *cli, uint64_t timeout_ms, struct error *err)
             CLEANUP(strbuf_fini) struct strbuf reason;
             strbuf_init(&reason, 600);
             why(cli, PARTS[i], &reason);
+            if (strcmp(PARTS[i], INSTALL_BROKER) == 0) {
+                why(cli, INSTALL_REDIS, &reason);
+            }
             return error_set(err, ERR_TIMEOUT, "%s is not ready after %llu s: %lld of %lld pods%s",
                              PARTS[i], (unsigned long long)(timeout_ms / 1000),
                              (long long)jpeek_i64(d, "status.availableReplicas"),

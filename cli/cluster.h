@@ -38,10 +38,11 @@ MUST_CHECK int cluster_kind(struct cli *cli, struct cluster_kinds *kinds, const 
 void cluster_kinds_fini(struct cluster_kinds *kinds);
 
 /*
- * Waits until each part's Deployment has all its new pods, telling each one on stdout. ERR_TIMEOUT
- * says which part waits for what.
+ * Waits until each part's Deployment has all its new pods, lull-broker's too with `events`, telling
+ * each one on stdout. ERR_TIMEOUT says which part waits for what.
  */
-MUST_CHECK int cluster_wait_parts(struct cli *cli, uint64_t timeout_ms, struct error *err);
+MUST_CHECK int cluster_wait_parts(struct cli *cli, bool events, uint64_t timeout_ms,
+                                  struct error *err);
 /* Waits until the API server gets an answer from the webhook, by a dry run: then Services can be
  * written. */
 MUST_CHECK int cluster_wait_admission(struct cli *cli, uint64_t timeout_ms, struct error *err);

@@ -12,6 +12,7 @@
 #include "json/jparse.h"
 #include "cli/cli.h"
 #include "cli/cluster.h"
+#include "cli/install_events.h"
 #include "cli/install_set.h"
 #include "cli/resource.h"
 
@@ -21,9 +22,11 @@
 
 struct install {
     struct cli_common common;
-    char *registry, *tag;
+    char *registry, *tag, *events_redis, *redis_image;
     int64_t timeout_s;
     bool print;
+    struct install_choice choice;
+    struct install_redis redis;
     struct install_set set;
     struct cluster_kinds kinds;
     size_t created, changed, same;
@@ -35,6 +38,12 @@ static const struct option_row ROWS[] = {
     OPTION(struct install, registry, STRING, NULL, "registry", "dev.local",
            .help = "where the images are: REGISTRY/lull-PART:TAG"),
     OPTION(struct install, tag, STRING, NULL, "tag", "dev", .help = "tag of the images"),
+    OPTION(struct install, events_redis, STRING, NULL, "events-redis", NULL, .optional = true,
+           .help = "the Redis that keeps events: SECRET[/KEY] of namespace lull-system with its "
+                   "URL, builtin (one pod with a volume, for trying out), or none; absent: as it "
+                   "is on the cluster"),
+    OPTION(struct install, redis_image, STRING, NULL, "redis-image", NULL, .optional = true,
+           .help = "image of the builtin Redis; absent: " INSTALL_REDIS_IMAGE),
     OPTION(struct install, timeout_s, INT, NULL, "timeout", "120", .min = 0, .max = 3600,
            .help = "seconds to wait until every part is ready; 0: do not wait"),
     OPTION(struct install, print, BOOL, NULL, "print", "false",
@@ -46,6 +55,7 @@ static const struct option_table TABLE = {
     .rows = ROWS,
     .count = ARRAY_LEN(ROWS),
     .examples = "  lull install --kubeconfig ~/.kube/config --registry registry.example --tag v1\n"
+                "  lull install --events-redis builtin\n"
                 "  lull install --print >lull.yaml\n"};
 
 // Every kind is known before anything is written: on what is no cluster nothing is.
@@ -124,6 +134,18 @@ static int make_secret(struct cli *cli, struct install *in, struct error *err)
     return rc;
 }
 
+static int make_redis_secret(struct cli *cli, struct install *in, struct error *err)
+{
+    bool made = false;
+    int rc = install_redis_secret(cli, &made, err);
+
+    if (rc == 0) {
+        *(made ? &in->created : &in->same) += 1;
+        fputs(made ? "secret/" INSTALL_REDIS " created\n" : "", stdout);
+    }
+    return rc;
+}
+
 static int apply_all(struct cli *cli, struct install *in, struct error *err)
 {
     size_t i;
@@ -135,6 +157,8 @@ static int apply_all(struct cli *cli, struct install *in, struct error *err)
         rc = put(cli, in, object, err);
         if (rc == 0 && i == 0) { // the namespace: what the pods mount comes before them
             rc = make_secret(cli, in, err);
+            rc = rc == 0 && in->choice.events == EVENTS_BUILTIN ? make_redis_secret(cli, in, err)
+                                                                : rc;
         }
         if (rc < 0) {
             return rc;
@@ -150,7 +174,7 @@ static int print(const struct install *in, struct error *err)
 {
     CLEANUP(strbuf_fini) struct strbuf text;
     strbuf_init(&text, PRINT_BYTES_MAX);
-    int rc = install_text(in->registry, in->tag, &text, err);
+    int rc = install_text(&in->choice, &text, err);
 
     if (rc == 0) {
         fputs(text.ptr, stdout);
@@ -158,24 +182,59 @@ static int print(const struct install *in, struct error *err)
     return rc;
 }
 
-static int run(struct cli *cli, struct install *in, struct error *err)
+// What is wanted; without --events-redis what the cluster has.
+static int choose(struct cli *cli, struct install *in, struct error *err)
 {
-    bool theirs = false;
+    in->choice = (struct install_choice){.registry = in->registry, .tag = in->tag};
+    int rc = install_redis_parse(in->events_redis ? in->events_redis : "none",
+                                 in->events_redis ? in->redis_image : NULL, &in->redis, &in->choice,
+                                 err);
 
-    if (in->print) {
+    if (rc == 0 && in->print) {
         return print(in, err);
     }
-    int rc = install_set_load(in->registry, in->tag, &in->set, err);
+    rc = rc ? rc : install_set_load(&in->choice, &in->set, err); // bad words before anything else
     rc = rc ? rc : cluster_connect(cli, &in->common, err);
-    rc = rc ? rc : resolve(cli, in, err);
-    rc = rc ? rc : cluster_is_ours(cli, NULL, err);
-    rc = rc ? rc : cluster_spare_eventing(cli, in->set.objects, &theirs, err);
-    if (rc == 0 && theirs) {
-        printf("Knative Eventing is here: its kinds stay as they are, events are its own\n");
+    if (rc == 0 && !in->events_redis) {
+        install_set_fini(&in->set);
+        rc = install_redis_find(cli, in->redis_image, &in->redis, &in->choice, err);
+        rc = rc ? rc : install_set_load(&in->choice, &in->set, err);
     }
+    return rc;
+}
+
+static int spare_eventing(struct cli *cli, struct install *in, struct error *err)
+{
+    bool theirs = false;
+    int rc = cluster_spare_eventing(cli, in->set.objects, &theirs, err);
+
+    if (rc < 0 || !theirs) {
+        return rc;
+    }
+    if (in->choice.events != EVENTS_NONE) {
+        return error_set(err, ERR_DENIED,
+                         "Knative Eventing is here, and its kinds stay its own: install with "
+                         "--events-redis none");
+    }
+    printf("Knative Eventing is here: its kinds stay as they are, events are its own\n");
+    return 0;
+}
+
+static int run(struct cli *cli, struct install *in, struct error *err)
+{
+    int rc = choose(cli, in, err);
+
+    if (rc < 0 || in->print) {
+        return rc;
+    }
+    rc = resolve(cli, in, err);
+    rc = rc ? rc : cluster_is_ours(cli, NULL, err);
+    rc = rc ? rc : spare_eventing(cli, in, err);
     rc = rc ? rc : apply_all(cli, in, err);
+    rc = rc == 0 && in->events_redis ? install_events_prune(cli, &in->set, &in->kinds, err) : rc;
     if (rc == 0 && in->timeout_s > 0) {
-        rc = cluster_wait_parts(cli, (uint64_t)in->timeout_s * 1000, err);
+        bool events = in->choice.events != EVENTS_NONE;
+        rc = cluster_wait_parts(cli, events, (uint64_t)in->timeout_s * 1000, err);
         rc = rc ? rc : cluster_wait_admission(cli, (uint64_t)in->timeout_s * 1000, err);
     }
     return rc;
@@ -191,6 +250,7 @@ int cmd_install(struct cli *cli, int argc, char **argv)
     }
     int rc = run(cli, &in, &err);
     install_set_fini(&in.set);
+    install_redis_fini(&in.redis);
     cluster_kinds_fini(&in.kinds);
     options_fini(&TABLE, &in);
     return rc < 0 ? cli_fail(&err) : 0;

@@ -166,7 +166,7 @@ static int wait_gone(struct cli *cli, const struct uninstall *u, struct error *e
 static int run(struct cli *cli, struct uninstall *u, struct error *err)
 {
     bool there = false;
-    int rc = install_set_load("dev.local", "dev", &u->set, err);
+    int rc = install_set_load(&INSTALL_ALL, &u->set, err);
 
     rc = rc ? rc : cluster_connect(cli, &u->common, err);
     rc = rc ? rc : cluster_is_ours(cli, &there, err);

@@ -57,8 +57,8 @@ void broker_part_ask(struct broker_part *part, struct broker_ingress *out)
     } else {
         out->reason = "NoIngress";
         snprintf(out->message, sizeof(out->message),
-                 "This installation has no event broker: the controller was started without "
-                 "--broker-ingress.");
+                 "This installation has no event broker, which needs a Redis: install with "
+                 "--events-redis, or set events.redis of the chart (docs/kubernetes.md, Events).");
     }
 }
 

@@ -9,11 +9,13 @@ import pathlib
 import shlex
 import socket
 import subprocess
+import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 KUBECTL = shlex.split(os.environ.get("KUBECTL", "kubectl"))
 TAG = os.environ.get("LULL_IMAGE_TAG", "dev")
+REDIS_IMAGE = os.environ.get("LULL_REDIS_IMAGE", "")
 
 
 def run(*command, stdin=None, check=True, timeout=120):
@@ -140,6 +142,19 @@ def resolve(name, server):
             found.append(socket.inet_ntoa(answer[at + 10:at + 14]))
         at += 10 + size
     return found
+
+
+def volume(claim, namespace="lull-system"):
+    """A volume that waits for a claim, on a cluster that makes none by itself."""
+    if get("storageclasses")["items"]:
+        return
+    state = pathlib.Path(KUBECTL[KUBECTL.index("--kubeconfig") + 1]).parents[1]
+    folder = pathlib.Path(tempfile.mkdtemp(dir=state / "data", prefix="volume-"))
+    folder.chmod(0o777)
+    apply({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": folder.name.replace("_", "x")},
+           "spec": {"capacity": {"storage": "8Gi"}, "accessModes": ["ReadWriteOnce"],
+                    "claimRef": {"namespace": namespace, "name": claim},
+                    "persistentVolumeReclaimPolicy": "Retain", "hostPath": {"path": str(folder), "type": "Directory"}}})
 
 
 def configure(name, data):

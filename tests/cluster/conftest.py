@@ -12,16 +12,21 @@ import time
 
 import pytest
 
-from cluster import KUBECTL, TAG, Ingress, configure, dump, get, kubectl, listens, lull_at, wait_for
+from cluster import (KUBECTL, REDIS_IMAGE, TAG, Ingress, configure, dump, get, kubectl, listens, lull_at, volume,
+                     wait_for)
 
 QUICK_WINDOWS = {"allow-unsafe-windows": "true", "stable-window": "2s", "scale-to-zero-grace-period": "0s"}
 
 
 @pytest.fixture(scope="session")
 def installed():
-    """Lull on the cluster, with windows that suit a test."""
+    """Lull on the cluster, with events where there is a Redis, and with windows that suit a test."""
     begin = time.monotonic()
-    done = lull_at("install", "--tag", TAG)
+    events = []
+    if REDIS_IMAGE:
+        volume("data-lull-redis-0")
+        events = ["--events-redis", "builtin", "--redis-image", REDIS_IMAGE]
+    done = lull_at("install", "--tag", TAG, *events)
     configure("config-autoscaler", QUICK_WINDOWS)
     configure("config-domain", {"example.com": ""})
     print(f"\ninstalled, every part ready after {time.monotonic() - begin:.1f} s")
@@ -60,6 +65,15 @@ def ingress(installed):
 def local_ingress(installed):
     """The cluster-local listener."""
     with reach("lull-activator-local") as it:
+        yield it
+
+
+@pytest.fixture(scope="session")
+def broker_ingress(installed):
+    """Where events are sent."""
+    if not REDIS_IMAGE:
+        pytest.skip("no redis-server here to make an image of")
+    with reach("broker-ingress") as it:
         yield it
 
 

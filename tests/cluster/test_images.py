@@ -14,7 +14,7 @@ IMAGES = pathlib.Path(os.environ.get("LULL_IMAGES", "nowhere"))
 MEGABYTE = 1000 * 1000
 
 
-@pytest.mark.parametrize("part, most", [("queue-proxy", 4), ("activator", 25), ("autoscaler", 25), ("controller", 25)])
+@pytest.mark.parametrize("part, most", [("queue-proxy", 4), ("activator", 25), ("autoscaler", 25), ("broker", 25), ("controller", 25)])
 def test_an_image_is_small(part, most):
     size = (IMAGES / f"lull-{part}.tar").stat().st_size
     print(f"\nlull-{part}: {size / MEGABYTE:.1f} MB")
@@ -24,7 +24,7 @@ def test_an_image_is_small(part, most):
 def test_libraries_are_one_layer_that_all_parts_have():
     """So a node has them in its memory once."""
     first = set()
-    for part in ("activator", "autoscaler", "controller"):
+    for part in ("activator", "autoscaler", "broker", "controller"):
         with tarfile.open(IMAGES / f"lull-{part}.tar") as image:
             layers = json.load(image.extractfile("manifest.json"))[0]["Layers"]
             assert len(layers) == 2

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from cluster import KUBECTL, ROOT, apply, get, kubectl, run
+from cluster import KUBECTL, REDIS_IMAGE, ROOT, apply, get, kubectl, run
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +89,11 @@ RIGHTS = [  # part, yes or no, in which namespace, verbs, resources
     ("controller", "yes", "lull-system", "list watch update", "secrets/lull-webhook-certs"),
     ("controller", "no", "lull-system", "list watch update", "secrets secrets/lull-install"),
     ("controller", "no", "default", "update delete", "validatingwebhookconfigurations.admissionregistration.k8s.io/other"),
+    ("broker", "yes" if REDIS_IMAGE else "no", "default", "list watch", "brokers.eventing.knative.dev triggers.eventing.knative.dev"),
+    ("broker", "no", "default", "create patch update delete",
+     "brokers.eventing.knative.dev triggers.eventing.knative.dev triggers.eventing.knative.dev/status pods"),
+    ("broker", "no", "lull-system", "get list watch", "secrets configmaps pods"),
+    ("redis", "no", "lull-system", "get list watch", "secrets configmaps pods"),
     ("controller", "no", "default", "create escalate bind",
      "clusterroles.rbac.authorization.k8s.io pods serviceaccounts"),
 ]
@@ -118,7 +123,7 @@ def test_every_part_may_do_its_job_and_no_more(installed):
 
 def test_pods_are_restricted(installed):
     """The namespace enforces the restricted level where Lull made it; the parts keep to more than that."""
-    for part in ("activator", "autoscaler", "controller"):
+    for part in ("activator", "autoscaler", "controller", *(["broker"] if REDIS_IMAGE else [])):
         spec = get("-n", "lull-system", "deployment", f"lull-{part}")["spec"]["template"]["spec"]
         (container,) = spec["containers"]
         assert spec["securityContext"]["runAsNonRoot"] and container["securityContext"]["readOnlyRootFilesystem"]

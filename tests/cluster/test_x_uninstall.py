@@ -2,10 +2,10 @@
 """`lull install` again and where it must not, `lull uninstall` without loss, and --purge. Runs after the others (hence its name), since
 it takes Lull away."""
 
-from cluster import TAG, apply, get, hello, host_of, kubectl, lull_at, pods_of, wait_for, wait_ready
+from cluster import REDIS_IMAGE, TAG, apply, get, hello, host_of, kubectl, lull_at, pods_of, wait_for, wait_ready
 from conftest import reach
 
-PARTS = ("lull-activator", "lull-autoscaler", "lull-controller")
+PARTS = ("lull-activator", "lull-autoscaler", "lull-controller", *(["lull-broker"] if REDIS_IMAGE else []))
 
 
 def test_nothing_was_refused_to_a_part(installed):

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from cluster import KUBECTL, ROOT, TAG, get, lull_at
+from cluster import KUBECTL, REDIS_IMAGE, ROOT, TAG, get, lull_at, volume
 
 pytestmark = [pytest.mark.timeout(300),
               pytest.mark.skipif("LULL_CLUSTER_INSIDE" not in os.environ, reason="only on a cluster of our own")]
@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.timeout(300),
 ELSEWHERE = {"meson setup build && ninja -C build", "deploy/images/build --tag v1"}
 WORDS = [  # what stands in the page, and what it is here
     (r"registry\.example/hello:1", "dev.local/hello-c:test"), (r"registry\.example", "dev.local"),
+    (r"--events-redis builtin", f"--events-redis builtin --redis-image {REDIS_IMAGE}"),
     (r"~/\.kube/config", "$KUBECONFIG"), (r"(--tag |image\.tag=)v1\b", rf"\g<1>{TAG}"),
 ]
 
@@ -56,13 +57,14 @@ def type_all(tmp_path):
 
 
 def test_every_command_is_typed_by_a_test():
-    typed = {"Images", "With the command", "With helm", "Plain manifests, GitOps", "First Service", "Settings", "Uninstall"}
+    typed = {"Images", "With the command", "With helm", "Plain manifests, GitOps", "First Service", "Settings", "Uninstall", "Events"}
     assert set(sections()) == typed
     assert set(sections()["Images"].splitlines()) == ELSEWHERE
 
 
 def test_with_the_command(type_all):
-    out = type_all("With the command", "First Service", "Settings", "Uninstall")
+    volume("data-lull-redis-0")
+    out = type_all("With the command", "First Service", *(["Events"] if REDIS_IMAGE else []), "Settings", "Uninstall")
     assert "Hello from C, world!" in out and "lull-activator ready" in out
     assert get("crd", "services.serving.knative.dev") is None
 

@@ -126,3 +126,28 @@ loadBalancerSourceRanges: {{ toJson . }}
 {{- $broker := lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" "brokers.eventing.knative.dev" }}
 {{- if and $broker (ne (dig "metadata" "labels" "app.kubernetes.io/part-of" "" $broker) "lull") }}true{{ end }}
 {{- end }}
+
+{{/* Not empty when there is a Redis for events. */}}
+{{- define "lull.events" -}}
+{{- if or .Values.events.redis.builtin .Values.events.redis.urlSecret.name }}true{{ end }}
+{{- end }}
+
+{{/* The key of a Secret that has the Redis' URL. */}}
+{{- define "lull.redisSecret" -}}
+{{- $secret := .Values.events.redis.urlSecret -}}
+{{- if .Values.events.redis.builtin -}}
+{name: lull-redis, key: url}
+{{- else -}}
+{name: {{ $secret.name }}, key: {{ $secret.key }}}
+{{- end -}}
+{{- end }}
+
+{{/* The parts that are there: words of a list. */}}
+{{- define "lull.parts" -}}
+activator autoscaler controller{{ if include "lull.events" . }} broker{{ end }}
+{{- end }}
+
+{{/* Where events are sent. */}}
+{{- define "lull.brokerIngress" -}}
+http://broker-ingress.{{ .Release.Namespace }}.svc.cluster.local
+{{- end }}
