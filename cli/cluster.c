@@ -16,6 +16,7 @@
 #define POLL_MS        200
 #define KNATIVE        "knative-serving"
 #define EVENTING_GROUP "eventing.knative.dev"
+#define SOURCES_GROUP  "sources.knative.dev"
 #define PART_OF        "app.kubernetes.io/part-of"
 #define SERVING_CRD    "services.serving.knative.dev"
 
@@ -144,7 +145,8 @@ int cluster_spare_eventing(struct cli *cli, json_t *objects, bool *out_theirs, s
     }
     for (size_t i = json_array_size(objects); i > 0; i--) {
         const json_t *object = json_array_get(objects, i - 1);
-        if (slice_eq_str(jpeek_str(object, "spec.group"), EVENTING_GROUP)) {
+        struct slice group = jpeek_str(object, "spec.group");
+        if (slice_eq_str(group, EVENTING_GROUP) || slice_eq_str(group, SOURCES_GROUP)) {
             json_array_remove(objects, i - 1);
         } else {
             drop_webhooks(jpeek_arr(object, "webhooks"));

@@ -61,9 +61,10 @@ static int64_t age_s(struct slice time)
 
 static void check_deletions(struct doctor *d)
 {
-    static const enum kind_id kinds[] = {KIND_SERVICE,  KIND_CONFIGURATION, KIND_ROUTE,
-                                         KIND_REVISION, KIND_DOMAINMAPPING, KIND_PODAUTOSCALER,
-                                         KIND_BROKER,   KIND_TRIGGER,       KIND_NAMESPACE};
+    static const enum kind_id kinds[] = {KIND_SERVICE,     KIND_CONFIGURATION, KIND_ROUTE,
+                                         KIND_REVISION,    KIND_DOMAINMAPPING, KIND_PODAUTOSCALER,
+                                         KIND_BROKER,      KIND_TRIGGER,       KIND_PINGSOURCE,
+                                         KIND_SINKBINDING, KIND_NAMESPACE};
     size_t hanging = 0;
     for (size_t k = 0; k < ARRAY_LEN(kinds); k++) {
         const struct kind *row = kind_row(kinds[k]);

@@ -308,6 +308,9 @@ static void reconcile(const struct reconcile_env *env, enum kind_id kind, const 
     case KIND_TRIGGER:
         reconcile_trigger(env, object, plan);
         break;
+    case KIND_PINGSOURCE:
+        reconcile_ping_source(env, object, plan);
+        break;
     case KIND_CLUSTERDOMAINCLAIM:
         reconcile_domain_claim(env, object, plan);
         break;
@@ -563,6 +566,20 @@ static void give_back(struct controller *c)
     }
 }
 
+/* What waits for lull-broker is looked at again when its state is another one. */
+static void look_at_broker_part(struct controller *c)
+{
+    static const enum kind_id kinds[] = {KIND_BROKER, KIND_PINGSOURCE};
+    size_t n = 0;
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        n += objects_count(&c->objects, kinds[i]);
+    }
+    bool changed = n > 0 && broker_part_changed(&c->broker);
+    for (size_t i = 0; changed && i < ARRAY_LEN(kinds); i++) {
+        objects_each(&c->objects, kinds[i]);
+    }
+}
+
 /* Says once when the API cannot be reached, and once when it can again. */
 static void on_link_check(struct timer *timer)
 {
@@ -577,9 +594,7 @@ static void on_link_check(struct timer *timer)
     }
     c->link_lost = lost;
     check_gateway(c);
-    if (objects_count(&c->objects, KIND_BROKER) > 0 && broker_part_changed(&c->broker)) {
-        objects_each(&c->objects, KIND_BROKER);
-    }
+    look_at_broker_part(c);
     give_back(c);
 }
 

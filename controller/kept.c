@@ -196,10 +196,10 @@ static void add_need_of(char **needs, size_t *count, const json_t *ref, const ch
              jpeek_cstr(ref, "name"));
 }
 
-/* What the status of a Broker or Trigger depends on. */
+/* What the status of a Broker, a Trigger or a source depends on. */
 static char **needs_of(const json_t *object, enum kind_id kind)
 {
-    enum { NEEDS_MAX = 5 };
+    enum { NEEDS_MAX = 6 };
     char **needs = xcalloc(NEEDS_MAX, sizeof(*needs));
     const char *ns = meta_ns(object);
     size_t count = 0;
@@ -212,6 +212,7 @@ static char **needs_of(const json_t *object, enum kind_id kind)
                              OBJECT_TEXT_MAX, &ref, NULL);
         add_need_of(needs, &count, ref, ns);
     }
+    add_need_of(needs, &count, jpeek_obj(object, "spec.sink.ref"), ns);
     return needs;
 }
 
@@ -253,7 +254,8 @@ int kept_read(struct keeper *k, enum kind_id kind, const json_t *object, struct 
     }
     if (kind == KIND_REVISION) {
         read_age(object, CONTAINER_OF(kept, struct revision_kept, kept));
-    } else if (kind == KIND_BROKER || kind == KIND_TRIGGER) {
+    } else if (kind == KIND_BROKER || kind == KIND_TRIGGER || kind == KIND_PINGSOURCE ||
+               kind == KIND_SINKBINDING) {
         kept->needs = needs_of(object, kind);
     } else if (kind == KIND_DOMAINMAPPING) {
         kept->target = xstrdup(jpeek_cstr(object, "spec.ref.name"));

@@ -35,6 +35,8 @@ static const enum kind_id watched[] = {
     KIND_SECRET,
     KIND_BROKER,
     KIND_TRIGGER,
+    KIND_PINGSOURCE,
+    KIND_SINKBINDING,
 };
 
 /* Not all are watched everywhere; the cache of one that is not stays NULL. Secrets are those of the
@@ -301,11 +303,17 @@ static void config_changed(struct objects *o, const struct kube_entry *entry,
                         kept == NULL ? NULL : json_object_get(map, "data"));
 }
 
+/* Kinds that a cluster may not have: those for events. */
+static bool is_of_events(enum kind_id kind)
+{
+    return kind == KIND_BROKER || kind == KIND_TRIGGER || kind == KIND_PINGSOURCE ||
+           kind == KIND_SINKBINDING;
+}
+
 static bool is_ours(enum kind_id kind)
 {
     return kind == KIND_SERVICE || kind == KIND_CONFIGURATION || kind == KIND_REVISION ||
-           kind == KIND_ROUTE || kind == KIND_DOMAINMAPPING || kind == KIND_BROKER ||
-           kind == KIND_TRIGGER;
+           kind == KIND_ROUTE || kind == KIND_DOMAINMAPPING || is_of_events(kind);
 }
 
 /* old and now: NULL when there is none. */
@@ -443,7 +451,7 @@ static int cache_start(struct objects *o, enum kind_id kind, struct error *err)
                           : is_gateway(kind)    ? LABEL_GATEWAY
                                                 : NULL,
         .without = kept_without(kind),
-        .optional = kind == KIND_HPA || kind == KIND_BROKER || kind == KIND_TRIGGER,
+        .optional = kind == KIND_HPA || is_of_events(kind),
         .value_size = kind == KIND_POD ? sizeof(struct pod_kept) : kept_size(kind),
         .project = project,
         .release = release,

@@ -121,6 +121,9 @@ void reconcile_domain_claim(const struct reconcile_env *env, const json_t *claim
 /* broker.c, trigger.c */
 void reconcile_broker(const struct reconcile_env *env, const json_t *broker, struct plan *plan);
 void reconcile_trigger(const struct reconcile_env *env, const json_t *trigger, struct plan *plan);
+/* ping_source.c */
+void reconcile_ping_source(const struct reconcile_env *env, const json_t *source,
+                           struct plan *plan);
 
 /* certificates.c: a copy of a certificate that nobody wants goes; those that config-network lists
  * are made. */

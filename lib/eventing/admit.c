@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What Broker and Trigger get by default, and what is asked of them. Happy path: 0. Failure mode:
- * ERR_INVALID with every problem in the report, in Knative's words.
+ * What the kinds for events get by default, and what is asked of them; of sources in
+ * admit_source.c. Happy path: 0. Failure mode: ERR_INVALID with every problem in the report, in
+ * Knative's words.
  */
 #include "eventing/admit.h"
 
@@ -16,11 +17,6 @@
 #define METADATA_ANNOTATIONS "metadata.annotations"
 
 enum { DEPENDENCY_TEXT_MAX = 64 << 10 };
-
-bool eventing_knows(const struct kind *kind)
-{
-    return kind->id == KIND_BROKER || kind->id == KIND_TRIGGER;
-}
 
 bool broker_is_ours(const json_t *broker)
 {
@@ -85,13 +81,19 @@ static void default_trigger(json_t *object, struct slice ns)
     }
 }
 
-void eventing_default(const struct kind *kind, json_t *object)
+static void default_ping(json_t *object, struct slice ns)
 {
-    CLEANUP(cleanup_free) char *ns = slice_dup(jpeek_str(object, "metadata.namespace"));
-    if (kind->id == KIND_BROKER) {
-        default_broker(object, slice_str(ns));
-    } else if (kind->id == KIND_TRIGGER) {
-        default_trigger(object, slice_str(ns));
+    json_t *spec = open_object(object, "spec");
+    if (spec != NULL) {
+        source_default_ping(spec, ns);
+    }
+}
+
+static void default_binding(json_t *object, struct slice ns)
+{
+    json_t *spec = open_object(object, "spec");
+    if (spec != NULL) {
+        source_default_binding(spec, ns);
     }
 }
 
@@ -256,18 +258,54 @@ static void check_trigger(struct problems *p, const json_t *object)
     }
 }
 
+/* --- by kind ------------------------------------------------------------------------------- */
+
+static const struct {
+    enum kind_id kind;
+    void (*fill)(json_t *object, struct slice ns);
+    void (*check)(struct problems *p, const json_t *object);
+    void (*check_change)(struct problems *p, const json_t *object, const json_t *old);
+} rows[] = {
+    {KIND_BROKER, default_broker, check_broker, check_broker_change},
+    {KIND_TRIGGER, default_trigger, check_trigger, check_trigger_change},
+    {KIND_PINGSOURCE, default_ping, source_check_ping, NULL},
+    {KIND_SINKBINDING, default_binding, source_check_binding, NULL},
+};
+
+static size_t row_of(const struct kind *kind)
+{
+    size_t i = 0;
+    while (i < ARRAY_LEN(rows) && rows[i].kind != kind->id) {
+        i++;
+    }
+    return i;
+}
+
+bool eventing_knows(const struct kind *kind)
+{
+    return row_of(kind) < ARRAY_LEN(rows);
+}
+
+void eventing_default(const struct kind *kind, json_t *object)
+{
+    CLEANUP(cleanup_free) char *ns = slice_dup(jpeek_str(object, "metadata.namespace"));
+    if (eventing_knows(kind)) {
+        rows[row_of(kind)].fill(object, slice_str(ns));
+    }
+}
+
 int eventing_validate(const struct serving_request *request, const json_t *object,
                       struct serving_report *report)
 {
     struct problems p;
-    if (!eventing_knows(request->kind)) {
+    size_t row = row_of(request->kind);
+    if (row == ARRAY_LEN(rows)) {
         return 0;
     }
-    bool broker = request->kind->id == KIND_BROKER;
     problems_init(&p);
-    (broker ? check_broker : check_trigger)(&p, object);
-    if (request->old != NULL) {
-        (broker ? check_broker_change : check_trigger_change)(&p, object, request->old);
+    rows[row].check(&p, object);
+    if (request->old != NULL && rows[row].check_change != NULL) {
+        rows[row].check_change(&p, object, request->old);
     }
     size_t errors = problems_print(&p, PROBLEM_ERROR, &report->errors);
     (void)problems_print(&p, PROBLEM_WARNING, &report->warnings);

@@ -2,10 +2,10 @@
 #pragma once
 
 /*
- * Defaulting and validation of Broker and Trigger: pure functions over their JSON, with the rules
- * and the words of Knative's webhooks, as serving/defaults.h has them for its kinds. Requests and
- * reports are that header's. Other kinds pass as they are.
- * Owns: nothing. May not: read another object than those given.
+ * Defaulting and validation of the kinds for events (Broker, Trigger, sources): functions over
+ * their JSON, with the rules and the words of Knative's webhooks, as serving/defaults.h has them
+ * for its kinds. Requests and reports are that header's. Other kinds pass as they are. Owns:
+ * nothing. May not: read another object than those given; of files only time zones.
  */
 
 #include "serving/defaults.h"

@@ -24,3 +24,7 @@
 // What a Broker that says nothing of delivery gets, as Knative's installation has it.
 #define DEFAULT_RETRY         10
 #define DEFAULT_BACKOFF_DELAY "PT0.2S"
+
+// What a PingSource gets that says nothing of its schedule, and how its events are called.
+#define DEFAULT_SCHEDULE "* * * * *"
+#define PING_EVENT_TYPE  "dev.knative.sources.ping"

@@ -21,3 +21,12 @@ void rules_delivery(struct problems *p, const json_t *delivery);
 void rules_attributes(struct problems *p, json_t *attributes);
 /* filters of a Trigger's spec, and whether it can be made a program of. */
 void rules_filters(struct problems *p, const json_t *spec);
+
+/* admit_source.c */
+/* What all sources have: sink, ceOverrides. */
+void rules_source(struct problems *p, const json_t *spec);
+/* spec: an object. */
+void source_default_ping(json_t *spec, struct slice ns);
+void source_default_binding(json_t *spec, struct slice ns);
+void source_check_ping(struct problems *p, const json_t *object);
+void source_check_binding(struct problems *p, const json_t *object);

@@ -39,6 +39,7 @@
 #define META_V1     "io.k8s.apimachinery.pkg.apis.meta.v1"
 #define SERVING_V1  "dev.knative.serving.v1"
 #define EVENTING_V1 "dev.knative.eventing.v1"
+#define SOURCES_V1  "dev.knative.sources.v1"
 
 #define SCHEMA_OF(id, in, title, text, of, open, ...) \
     static const struct schema_field fields_##id[] = {__VA_ARGS__};

@@ -186,6 +186,8 @@ int admit(struct call *c, json_t *object, const json_t *old, struct error *err)
     case KIND_PODAUTOSCALER:
     case KIND_BROKER:
     case KIND_TRIGGER:
+    case KIND_PINGSOURCE:
+    case KIND_SINKBINDING:
         return admit_serving(c, object, old, err);
     case KIND_SERVICEACCOUNT:
     case KIND_POD:
