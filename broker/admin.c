@@ -261,6 +261,16 @@ static void answer_dead_drop(struct http_simple_request *rq, void *arg)
     query_dead_drop(rq, ((struct admin *)arg)->worker);
 }
 
+static void answer_replay(struct http_simple_request *rq, void *arg)
+{
+    query_replay(rq, ((struct admin *)arg)->worker);
+}
+
+static void answer_tail(struct http_simple_request *rq, void *arg)
+{
+    query_tail(rq, ((struct admin *)arg)->worker);
+}
+
 static const struct http_admin_page pages[] = {
     {.path = "/readyz", .ready = ready},
     {.path = "/metrics", .type = METRIC_CONTENT_TYPE, .write = metrics},
@@ -269,6 +279,8 @@ static const struct http_admin_page pages[] = {
     {.path = "/events/dead", .answer = answer_dead},
     {.path = "/events/dead/retry", .answer = answer_dead_retry, .changes = true},
     {.path = "/events/dead/drop", .answer = answer_dead_drop, .changes = true},
+    {.path = "/events/replay", .answer = answer_replay, .changes = true},
+    {.path = "/events/tail", .answer = answer_tail},
 };
 
 int admin_start(struct admin *a, struct worker *w, const char *listen, struct error *err)

@@ -202,6 +202,8 @@ struct worker {
     bool stopping;
     struct map brokers;  /* path → struct broker */
     struct map triggers; /* path → struct trigger */
+    struct list tails;   /* query_tail.c: who watches */
+    size_t n_tails;
     struct payloads payloads;
     struct sender sender;
     uint16_t own_ports[16];

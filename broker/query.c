@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/num.h"
+#include "json/jparse.h"
 #include "events/event_http.h"
 
 #define PARAM_MAX 16384
@@ -172,6 +173,24 @@ int query_find_broker(struct query *q, struct error *err)
     }
     broker_ref(q->broker);
     return 0;
+}
+
+int query_filter(const struct query *q, struct filter **out, struct error *err)
+{
+    CLEANUP(strbuf_fini) struct strbuf room;
+    CLEANUP(jfree) json_t *filters = NULL;
+    CLEANUP(jfree) json_t *spec = NULL;
+    struct slice text = query_param(q, "filters", &room);
+    *out = NULL;
+    if (slice_empty(text)) {
+        return 0;
+    }
+    int rc = jparse(text, PARAM_MAX, &filters, err);
+    if (rc == 0) {
+        spec = json_pack("{s:O}", "filters", filters);
+        rc = filter_compile(spec, out, err);
+    }
+    return rc < 0 ? error_prefix(err, rc, "filters") : 0;
 }
 
 /* --- Redis --------------------------------------------------------------------------------- */

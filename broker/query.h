@@ -40,6 +40,7 @@ void query_tail(struct http_simple_request *rq, struct worker *w);
 
 /* Four times a second: rates, and what is new for those who watch. */
 void query_tick(struct worker *w, bool second);
+void query_tail_tick(struct worker *w); /* its second half */
 
 /* --- for the files of this kind ------------------------------------------------------------ */
 
@@ -60,6 +61,8 @@ MUST_CHECK int query_count(const struct query *q, const char *name, uint64_t or,
 /* Finds the trigger that `namespace` and `trigger` name, or the broker; ERR_NOT_FOUND. */
 MUST_CHECK int query_find_trigger(struct query *q, struct error *err);
 MUST_CHECK int query_find_broker(struct query *q, struct error *err);
+/* The parameter `filters`, as spec.filters of a Trigger; *out NULL: absent. ERR_INVALID. */
+MUST_CHECK int query_filter(const struct query *q, struct filter **out, struct error *err);
 /* EVAL; zero: exactly one cb. */
 MUST_CHECK int query_eval(struct query *q, const char *script, const char *const *keys,
                           size_t n_keys, const struct slice *args, size_t n_args, redis_conn_cb cb,

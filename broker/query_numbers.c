@@ -198,6 +198,7 @@ void query_numbers(struct http_simple_request *rq, struct worker *w)
 
 void query_tick(struct worker *w, bool second)
 {
+    query_tail_tick(w);
     if (!second) {
         return;
     }

@@ -26,18 +26,29 @@ const char query_script_numbers[] =
     "end\n"
     "return out\n";
 
+/*
+ * Where a reader stands is counted by the entries ever added, so that it learns how many it missed:
+ * those that were trimmed before it came to them, and those that it leaves out because it is too
+ * far behind. "$" only tells where the end is.
+ */
 const char query_script_list[] =
     "local from, most, show = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])\n"
     "local at, behind = tonumber(ARGV[5]), tonumber(ARGV[6])\n"
-    "local out, bytes, more, added, passed = {}, 0, 0, -1, 0\n"
-    "if redis.call('EXISTS', KEYS[1]) == 0 then return {0, 0, out, 0, 0} end\n"
-    "local info = redis.call('XINFO', 'STREAM', KEYS[1])\n"
-    "for i = 1, #info, 2 do if info[i] == 'entries-added' then added = info[i + 1] end end\n"
-    "if at >= 0 and added - at > behind then\n"
-    "  local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 16)\n"
-    "  if newest[1] then\n"
-    "    from = newest[#newest][1]\n"
-    "    passed = added - at - #newest\n"
+    "local out, bytes, more, passed = {}, 0, 0, 0\n"
+    "if redis.call('EXISTS', KEYS[1]) == 0 then return {0, 0, out, 0, 0, '0-0'} end\n"
+    "local len, info, f = redis.call('XLEN', KEYS[1]), redis.call('XINFO', 'STREAM', KEYS[1]), {}\n"
+    "for i = 1, #info, 2 do f[info[i]] = info[i + 1] end\n"
+    "local added, last = f['entries-added'] or len, f['last-generated-id']\n"
+    "if from == '$' then return {len, 0, out, added, 0, last} end\n"
+    "if at >= 0 then\n"
+    "  passed = math.max(0, added - len - at)\n"
+    "  at = at + passed\n"
+    "  if added - at > behind then\n"
+    "    local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 16)\n"
+    "    if newest[1] then\n"
+    "      from = newest[#newest][1]\n"
+    "      passed = passed + added - at - #newest\n"
+    "    end\n"
     "  end\n"
     "end\n"
     "repeat\n"
@@ -45,17 +56,17 @@ const char query_script_list[] =
     "  more = #got\n"
     "  for _, entry in ipairs(got) do\n"
     "    if #out >= most or bytes >= 1048576 then break end\n"
-    "    local f = {}\n"
-    "    for i = 1, #entry[2], 2 do f[entry[2][i]] = entry[2][i + 1] end\n"
-    "    local e, d = f['e'] or '', f['d']\n"
+    "    local g = {}\n"
+    "    for i = 1, #entry[2], 2 do g[entry[2][i]] = entry[2][i + 1] end\n"
+    "    local e, d = g['e'] or '', g['d']\n"
     "    local shown = d and #d <= show and d or ''\n"
-    "    out[#out + 1] = {entry[1], e, f['x'] or '', f['t'] or '', d and #d or -1, shown}\n"
+    "    out[#out + 1] = {entry[1], e, g['x'] or '', g['t'] or '', d and #d or -1, shown}\n"
     "    bytes = bytes + #e + #shown + (d and #d or 0) / 8\n"
     "    from = '(' .. entry[1]\n"
     "    more = more - 1\n"
     "  end\n"
     "until #got < 8 or more > 0\n"
-    "return {redis.call('XLEN', KEYS[1]), more > 0 and 1 or 0, out, added, passed}\n";
+    "return {len, more > 0 and 1 or 0, out, added, passed, last}\n";
 
 /* Into the stream first: what Redis has no room for stays where it is. */
 const char query_script_again[] =

@@ -8,10 +8,10 @@
  *
  * NUMBERS  KEYS events, (trigger, retry, dead)…: {{length, first id, not dispatched}, {length,
  *          first id, retries, next due ms or "", dead}…}
- * LIST     KEYS stream; ARGV from, to, most, bytes of data to show, position (-1: not known), most
- *          behind: {length, whether there is more, {id, e, x, t, bytes of data (-1: none), data or
- *          ""}…, entries ever added, passed over}. With a position: who is further behind than
- *          `most behind` goes on with the newest.
+ * LIST     KEYS stream; ARGV from ("$": nothing, but where the end is), to, most, bytes of data to
+ *          show, position (-1: not known), most behind: {length, whether there is more, {id, e, x,
+ *          t, bytes of data (-1: none), data or ""}…, entries ever added, passed over, last id}.
+ *          With a position: who is further behind than `most behind` goes on with the newest.
  * AGAIN    KEYS dead, events; ARGV uid, from, to ("": the newest), most, events that fit: dead
  *          ones into the broker's stream, for this trigger only (t): {moved, more, to, full}
  * DROP     KEYS dead; ARGV from, to, most: {dropped, more, to}

@@ -111,9 +111,12 @@ const char stream_script_due[] =
     "if next[2] then return {#due, math.max(0, math.ceil(next[2] - now))} end\n"
     "return {#due, -1}\n";
 
-const char stream_script_done[] = "redis.call('XDEL', KEYS[1], ARGV[1])\n"
-                                  "redis.call('ZREM', KEYS[2], ARGV[2])\n"
-                                  "return redis.call('XACK', KEYS[1], 'deliver', ARGV[1])\n";
+/* The second time the event may be held again: by a reference that was written since (REPLAY). */
+const char stream_script_done[] =
+    "if redis.call('XACK', KEYS[1], 'deliver', ARGV[1]) == 0 then return 0 end\n"
+    "redis.call('XDEL', KEYS[1], ARGV[1])\n"
+    "redis.call('ZREM', KEYS[2], ARGV[2])\n"
+    "return 1\n";
 
 const char stream_script_dead[] =
     "if redis.call('XACK', KEYS[1], 'deliver', ARGV[1]) == 0 then return 0 end\n"

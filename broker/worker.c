@@ -162,6 +162,7 @@ static void init_worker(struct worker *w, struct loop *loop, const struct config
     map_init(&w->triggers, MAP_BORROW_KEYS);
     payloads_init(&w->payloads, IDLE_BYTES);
     list_init(&w->dirty);
+    list_init(&w->tails);
     loop_task_init(&w->dirty_task, on_dirty, w);
     strbuf_init(&w->command, COMMAND_MAX);
     strbuf_init(&w->packed, PACKED_MAX);

@@ -8,8 +8,8 @@
 #include "base/mem.h"
 #include "json/jget.h"
 #include "json/jparse.h"
-#include "cli/args.h"
 #include "cli/cli.h"
+#include "cli/filter_args.h"
 #include "cli/part_ask.h"
 #include "cli/sink.h"
 #include "eventing/names.h"
@@ -19,11 +19,12 @@ enum { STATE_MAX = 64 << 20 };
 struct events_options {
     struct cli_common common;
     struct cli_wait wait;
-    char *broker, *sink, *cesql, *dead_letter, *backoff_delay, *timeout;
+    char *broker, *sink, *dead_letter, *backoff_delay, *timeout;
     char *filter, *prefix, *suffix; /* rows for --help */
+    char *cesql;
     int64_t retry;
     int backoff;
-    struct cli_words filters, prefixes, suffixes;
+    struct filter_args filters;
     bool trigger; /* lull trigger */
 };
 
@@ -128,57 +129,20 @@ static int delivery_of(const struct events_options *o, json_t **out, struct erro
     return rc;
 }
 
-// "type=order.paid" of each word into a map; *out NULL without any.
-static int attributes_of(const struct cli_words *words, const char *flag, json_t **out,
-                         struct error *err)
-{
-    json_t *map = words->count > 0 ? json_object() : NULL;
-
-    for (int i = 0; i < words->count; i++) {
-        const char *equals = strchr(words->items[i], '=');
-        CLEANUP(cleanup_free)
-        char *name =
-            slice_dup(slice_of(words->items[i], equals ? (size_t)(equals - words->items[i]) : 0));
-        if (name[0] == '\0' || json_object_set_new(map, name, json_string(equals + 1)) != 0) {
-            json_decref(map);
-            return error_set(err, ERR_INVALID, "--%s %s: must be ATTRIBUTE=VALUE", flag,
-                             words->items[i]);
-        }
-    }
-    *out = map;
-    return 0;
-}
-
 // The older form where exact values are all that is asked for, as everybody's examples have it.
 static int filters_of(const struct events_options *o, json_t *spec, struct error *err)
 {
-    static const char *const DIALECTS[] = {"exact", "prefix", "suffix"};
-    const struct cli_words *const words[] = {&o->filters, &o->prefixes, &o->suffixes};
-    static const char *const FLAGS[] = {"filter", "prefix", "suffix"};
-    json_t *maps[ARRAY_LEN(words)] = {NULL};
-    int rc = 0;
+    json_t *filters = NULL;
+    int rc = filter_args_json(&o->filters, &filters, err);
+    json_t *exact = jget(json_array_get(filters, 0), "exact");
 
-    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(words); i++) {
-        rc = attributes_of(words[i], FLAGS[i], &maps[i], err);
-    }
-    if (rc == 0 && !maps[1] && !maps[2] && !o->cesql) {
-        json_object_set_new(spec, "filter",
-                            maps[0] ? json_pack("{s:O}", "attributes", maps[0]) : json_object());
+    if (rc == 0 && filters && (!exact || json_array_size(filters) > 1)) {
+        json_object_set(spec, "filters", filters);
     } else if (rc == 0) {
-        json_t *filters = json_array();
-        for (size_t i = 0; i < ARRAY_LEN(maps); i++) {
-            if (maps[i]) {
-                json_array_append_new(filters, json_pack("{s:O}", DIALECTS[i], maps[i]));
-            }
-        }
-        if (o->cesql) {
-            json_array_append_new(filters, json_pack("{s:s}", "cesql", o->cesql));
-        }
-        json_object_set_new(spec, "filters", filters);
+        json_object_set_new(spec, "filter",
+                            exact ? json_pack("{s:O}", "attributes", exact) : json_object());
     }
-    for (size_t i = 0; i < ARRAY_LEN(maps); i++) {
-        json_decref(maps[i]);
-    }
+    json_decref(filters);
     return rc;
 }
 
@@ -481,12 +445,11 @@ static int run(struct cli *cli, struct events_options *o, const struct option_ta
 {
     struct error err;
 
-    if (cli_repeated(&argc, argv, "filter", 0, &o->filters) ||
-        cli_repeated(&argc, argv, "prefix", 0, &o->prefixes) ||
-        cli_repeated(&argc, argv, "suffix", 0, &o->suffixes)) {
+    if (filter_args_take(&o->filters, &argc, argv) != 0) {
         return 2;
     }
     int count = cli_parse(table, argc, argv, o);
+    o->filters.cesql = o->cesql;
     if (!usage_ok(o, argv + 1, count)) {
         return cli_usage("usage: %s %s", table->program, table->arguments);
     }

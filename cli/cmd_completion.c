@@ -39,7 +39,7 @@ static const char SCRIPT[] =
     "        dlq)\n"
     "            COMPREPLY=($(compgen -W \"list show retry drop $(lull get triggers -o name "
     "2>/dev/null | cut -d/ -f2)\" -- \"$word\")) ;;\n"
-    "        event) COMPREPLY=($(compgen -W send -- \"$word\")) ;;\n"
+    "        event) COMPREPLY=($(compgen -W \"send tail replay\" -- \"$word\")) ;;\n"
     "        get) COMPREPLY=($(compgen -W \"ksvc revisions routes configurations pods deployments "
     "brokers triggers pingsources sinkbindings podautoscalers configmaps secrets namespaces events "
     "services\" -- "

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// lull event send: one CloudEvent to a Broker, made of options or read from a file, and what the
-// Broker says to it. Accepted means kept: it is on its way to everybody who wants it.
+// lull event: send makes one CloudEvent of options or reads some from a file, and tells what the
+// Broker says to it. Accepted means kept: it is on its way to everybody who wants it. The other
+// verbs are in event_tail.c and event_replay.c.
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,52 +13,68 @@
 #include "json/jget.h"
 #include "json/jparse.h"
 #include "fetch/fetch.h"
-#include "cli/args.h"
-#include "cli/cli.h"
+#include "cli/event_cmd.h"
 #include "events/event_http.h"
 
 enum { DATA_MAX = 16 << 20, EVENT_TEXT_MAX = 32 << 20, ID_BYTES = 16 };
 
-struct event_options {
-    struct cli_common common;
-    char *broker, *type, *source, *id, *subject, *content_type, *data, *file;
-    char *extension; /* row for --help */
-    int64_t timeout_s;
-    struct cli_words extensions;
-};
 static const struct option_row ROWS[] = {
-    OPTION(struct event_options, broker, STRING, NULL, "broker", "default", .help = "who gets it"),
+    OPTION(struct event_options, broker, STRING, NULL, "broker", NULL, .optional = true,
+           .help = "who gets them, or whose they are (default default)"),
     OPTION(struct event_options, type, STRING, NULL, "type", NULL, .optional = true,
-           .help = "what happened, as order.paid"),
+           .help = "with send: what happened, as order.paid"),
     OPTION(struct event_options, source, STRING, NULL, "source", "/lull/cli",
-           .help = "where it happened, a URI"),
+           .help = "with send: where it happened, a URI"),
     OPTION(struct event_options, id, STRING, NULL, "id", NULL, .optional = true,
-           .help = "else a random one"),
+           .help = "with send: else a random one"),
     OPTION(struct event_options, subject, STRING, NULL, "subject", NULL, .optional = true,
-           .help = "what it is about"),
+           .help = "with send: what it is about"),
     OPTION(struct event_options, extension, STRING, NULL, "extension", NULL, .optional = true,
-           .help = "NAME=VALUE of a further attribute; may be given several times"),
+           .help = "with send: NAME=VALUE of a further attribute; may be given several times"),
     OPTION(struct event_options, data, STRING, NULL, "data", NULL, .optional = true,
-           .help = "its content; @FILE reads a file, @- standard input"),
+           .help = "with send: its content; @FILE reads a file, @- standard input"),
     OPTION(struct event_options, content_type, STRING, NULL, "content-type", NULL, .optional = true,
-           .help =
-               "media type of the data (else application/json where it is JSON, or text/plain)"),
+           .help = "with send: media type of the data (else application/json where it is JSON, or "
+                   "text/plain)"),
     OPTION(struct event_options, file, STRING, NULL, "file", NULL, .optional = true,
-           .help = "send what stands there instead: an event in JSON, or an array of them"),
+           .help = "send what stands there instead: an event in JSON, or an array of them; - is "
+                   "standard input"),
     OPTION(struct event_options, timeout_s, INT, NULL, "timeout", "30", .min = 1, .max = 3600,
-           .help = "seconds to wait for the broker's answer"),
+           .help = "with send: seconds to wait for the broker's answer"),
+    OPTION(struct event_options, trigger, STRING, NULL, "trigger", NULL, .optional = true,
+           .help = "with replay: who gets them again"),
+    OPTION(struct event_options, since, STRING, NULL, "since", NULL, .optional = true,
+           .help = "with tail and replay: how long ago (5m), a time, or the id of an event in the "
+                   "Broker, as tail shows it"),
+    OPTION(struct event_options, until, STRING, NULL, "until", NULL, .optional = true,
+           .help = "with replay: the same for the end (else now)"),
+    OPTION(struct event_options, filter, STRING, NULL, "filter", NULL, .optional = true,
+           .help = "with tail and replay: ATTRIBUTE=VALUE that an event must have; may be given "
+                   "several times"),
+    OPTION(struct event_options, prefix, STRING, NULL, "prefix", NULL, .optional = true,
+           .help = "likewise: ATTRIBUTE=TEXT with which the value must begin"),
+    OPTION(struct event_options, suffix, STRING, NULL, "suffix", NULL, .optional = true,
+           .help = "likewise: ATTRIBUTE=TEXT with which the value must end"),
+    OPTION(struct event_options, cesql, STRING, NULL, "cesql", NULL, .optional = true,
+           .help = "likewise: expression in CloudEvents SQL that must be true"),
+    OPTION(struct event_options, count, INT, NULL, "count", "0", .min = 0, .max = INT64_MAX,
+           .help = "with tail: end after so many events; 0: never"),
+    OPTION(struct event_options, dry_run, BOOL, NULL, "dry-run", "false",
+           .help = "with replay: only say how many it would be"),
     CLI_COMMON_ROWS(struct event_options),
 };
 static const struct option_table TABLE = {
     .program = "lull event",
-    .summary = "sends events to a Broker",
-    .arguments = "send --type TYPE | send --file FILE",
+    .summary = "sends events to a Broker, watches them, delivers them again",
+    .arguments = "send --type TYPE | send --file FILE | tail | replay --trigger T --since TIME|ID",
     .rows = ROWS,
     .count = ARRAY_LEN(ROWS),
     .examples =
         "  lull event send --type order.paid --data '{\"order\": 7}'\n"
         "  lull event send --broker orders --type scan --extension site=north --data @page.pdf\n"
-        "  lull event send --file events.json\n"};
+        "  lull event send --file events.json\n"
+        "  lull event tail --filter type=order.paid --since 5m\n"
+        "  lull event replay --trigger ship --since 2026-01-31T10:00:00Z --dry-run\n"};
 
 /* What is sent: one event, or several. */
 struct letter {
@@ -264,27 +281,55 @@ static int send_letter(struct cli *cli, const struct event_options *o, struct le
     return rc ? rc : post(cli, o, url, letter, a, err);
 }
 
-int cmd_event(struct cli *cli, int argc, char **argv)
+static int send_command(struct cli *cli, const struct event_options *o)
 {
-    struct event_options o = {0};
     struct letter letter = {0};
     struct answer answer = {0};
     struct error err;
 
-    if (cli_repeated(&argc, argv, "extension", 0, &o.extensions)) {
-        return 2;
-    }
-    if (cli_parse(&TABLE, argc, argv, &o) != 1 || strcmp(argv[1], "send") != 0 ||
-        !o.type == !o.file) {
-        return cli_usage(
-            "usage: lull event send --type TYPE [--data TEXT|@FILE] | send --file FILE");
-    }
     strbuf_init(&letter.body, EVENT_TEXT_MAX);
     strbuf_init(&answer.body, 1 << 20);
-    int rc = send_letter(cli, &o, &letter, &answer, &err);
-    int status = rc < 0 ? cli_fail(&err) : tell(&o, &letter, &answer);
+    int rc = send_letter(cli, o, &letter, &answer, &err);
+    int status = rc < 0 ? cli_fail(&err) : tell(o, &letter, &answer);
     strbuf_fini(&letter.body);
     strbuf_fini(&answer.body);
+    return status;
+}
+
+static bool usage_ok(const struct event_options *o, const char *verb)
+{
+    return strcmp(verb, "send") == 0     ? !o->type != !o->file
+           : strcmp(verb, "replay") == 0 ? o->trigger && o->since
+                                         : strcmp(verb, "tail") == 0;
+}
+
+int cmd_event(struct cli *cli, int argc, char **argv)
+{
+    struct event_options o = {0};
+    struct error err;
+
+    if (cli_repeated(&argc, argv, "extension", 0, &o.extensions) ||
+        filter_args_take(&o.filters, &argc, argv) != 0) {
+        return 2;
+    }
+    int count = cli_parse(&TABLE, argc, argv, &o);
+    const char *verb = count == 1 ? argv[1] : "";
+    o.filters.cesql = o.cesql;
+    if (!usage_ok(&o, verb)) {
+        return cli_usage("usage: %s %s", TABLE.program, TABLE.arguments);
+    }
+    bool replay = strcmp(verb, "replay") == 0;
+    if (o.broker == NULL && !replay) {
+        o.broker = xstrdup("default");
+    }
+    int status = 0;
+    if (strcmp(verb, "send") == 0) {
+        status = send_command(cli, &o);
+    } else {
+        int rc = cli_connect(cli, &o.common, &err);
+        rc = rc ? rc : replay ? event_replay(cli, &o, &err) : event_tail(cli, &o, &err);
+        status = rc < 0 ? cli_fail(&err) : 0;
+    }
     options_fini(&TABLE, &o);
     return status;
 }

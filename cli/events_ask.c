@@ -5,8 +5,12 @@
 // Failure modes: nobody answers: the last error; some do not: those that do.
 #include "cli/events_ask.h"
 
+#include <string.h>
+#include <unistd.h>
+
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "json/jget.h"
 #include "json/jparse.h"
 #include "cli/part_ask.h"
@@ -32,6 +36,17 @@ void events_path_add(struct strbuf *path, const char *name, const char *value)
     }
 }
 
+int events_explain(const struct cli *cli, int rc, struct error *err)
+{
+    CLEANUP(cleanup_free) char *socket = xasprintf("%s/run/broker.admin.sock", cli->home);
+    if (rc < 0 && part_is_here(cli) && access(socket, F_OK) != 0) {
+        return error_set(err, ERR_UNAVAILABLE,
+                         "nothing takes events on this machine yet: `lull broker create default` "
+                         "starts what does");
+    }
+    return rc;
+}
+
 int events_call(struct cli *cli, const char *method, const struct strbuf *path, json_t **out,
                 struct error *err)
 {
@@ -39,7 +54,7 @@ int events_call(struct cli *cli, const char *method, const struct strbuf *path, 
     if (!strbuf_ok(path)) {
         return error_set(err, ERR_TOO_BIG, "the filter is too long");
     }
-    int rc = part_call(cli, method, "broker", path->ptr, &text, err);
+    int rc = events_explain(cli, part_call(cli, method, "broker", path->ptr, &text, err), err);
     return rc ? rc : jparse_object(slice_str(text), ANSWER_MAX, out, err);
 }
 
@@ -168,4 +183,34 @@ void events_age(const char *time, char *out, size_t size)
     } else {
         snprintf(out, size, "%lldd", (long long)s / 86400);
     }
+}
+
+// "1764000000000-5", or its first half.
+static bool is_id(const char *text)
+{
+    size_t n = strspn(text, "0123456789");
+    const char *rest = text + n;
+    return n >= 10 && n <= 20 &&
+           (*rest == '\0' || (*rest == '-' && rest[1] != '\0' && strlen(rest) <= 21 &&
+                              rest[1 + strspn(rest + 1, "0123456789")] == '\0'));
+}
+
+int events_since(const char *what, const char *text, char out[static EVENTS_ID_MAX],
+                 struct error *err)
+{
+    int64_t ns = 0;
+    if (is_id(text)) {
+        snprintf(out, EVENTS_ID_MAX, "%s", text);
+        return 0;
+    }
+    if (num_parse_duration_ns(slice_str(text), &ns, NULL) == 0) {
+        ns = clock_wall_ns() - ns;
+    } else if (clock_parse_rfc3339(slice_str(text), &ns, NULL) < 0) {
+        return error_set(err, ERR_INVALID,
+                         "%s %s: must be how long ago (5m), a time (2026-01-31T10:00:00Z), or an "
+                         "event's id as `lull event tail` shows it (1764000000000-0)",
+                         what, text);
+    }
+    snprintf(out, EVENTS_ID_MAX, "%lld", (long long)(ns < 0 ? 0 : ns / 1000000));
+    return 0;
 }

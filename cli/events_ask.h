@@ -17,6 +17,8 @@ void events_path_add(struct strbuf *path, const char *name, const char *value);
 /* GET or PUT; *out: the answer, an object, the caller's. */
 MUST_CHECK int events_call(struct cli *cli, const char *method, const struct strbuf *path,
                            json_t **out, struct error *err);
+/* Makes an error of a machine on which nothing takes events yet say so; gives rc back. */
+int events_explain(const struct cli *cli, int rc, struct error *err);
 /*
  * Brokers and their triggers with their numbers, of the namespace or (all) of every one; counts
  * and rates of all workers together. *out: {"redis", "trouble", "brokers": […]}.
@@ -28,3 +30,11 @@ const json_t *events_numbers_trigger(const json_t *numbers, const char *ns, cons
 
 /* "3s", "5m", "2h" since a time as lull-broker writes it; "-" for none. */
 void events_age(const char *time, char *out, size_t size);
+
+#define EVENTS_ID_MAX 48
+/*
+ * An id of a Broker's stream for what people write: such an id, a time (RFC 3339), or how long ago
+ * ("5m"). what: the option's name, for the error.
+ */
+MUST_CHECK int events_since(const char *what, const char *text, char out[static EVENTS_ID_MAX],
+                            struct error *err);

@@ -11,10 +11,12 @@
 #include "base/mem.h"
 #include "json/jget.h"
 #include "json/jparse.h"
+#include "fetch/fetch.h"
 #include "cli/install_set.h"
 
 #define ASK_TIMEOUT_MS 5000
 #define ANSWER_MAX     (16u << 20)
+#define IDLE_MS        30000
 
 bool part_is_here(const struct cli *cli)
 {
@@ -134,4 +136,108 @@ int part_call(struct cli *cli, const char *method, const char *part, const char 
 int part_ask(struct cli *cli, const char *part, const char *path, char **out, struct error *err)
 {
     return part_call(cli, "GET", part, path, out, err);
+}
+
+// ---- an answer that goes on
+
+struct flow {
+    part_data_cb on_data;
+    void *arg;
+    struct kube_request *call;     // on a cluster; NULL: over
+    struct fetch_request *request; // here; likewise
+    bool stop, done;
+    int rc;
+    struct error *err;
+};
+
+static void on_flow(void *arg, struct slice data)
+{
+    struct flow *f = arg;
+    f->stop = f->stop || !f->on_data(f->arg, data);
+}
+
+static void on_flow_done(void *arg, const struct error *err)
+{
+    struct flow *f = arg;
+    f->done = true;
+    f->rc = err != NULL && !f->stop ? error_copy(f->err, err) : 0;
+}
+
+static void on_here_done(void *arg, const struct fetch_result *result, const struct error *err)
+{
+    struct error said = {0};
+    if (err == NULL && result->status != 200) {
+        (void)error_set(&said, ERR_UNAVAILABLE, "%.*s", SLICE_FMT(slice_trim(result->body)));
+        err = &said;
+    }
+    on_flow_done(arg, err);
+}
+
+static int stream_here(struct cli *cli, const char *part, const char *path, struct flow *f,
+                       struct error *err)
+{
+    struct fetch *fetch = NULL;
+    CLEANUP(cleanup_free) char *socket = xasprintf("%s/run/%s.admin.sock", cli->home, part);
+    CLEANUP(cleanup_free) char *url = xasprintf("http://lull%s", path);
+    struct fetch_spec spec = {.method = "GET",
+                              .url = url,
+                              .idle_ms = IDLE_MS,
+                              .on_data = on_flow,
+                              .on_done = on_here_done,
+                              .arg = f};
+    int rc = fetch_new(&cli->loop, &(struct fetch_options){.unix_socket = socket}, &fetch, err);
+    rc = rc ? rc : fetch_start(fetch, &spec, &f->request, err);
+    while (rc == 0 && !f->done) {
+        loop_turn(&cli->loop, true);
+        if (f->stop && !f->done) {
+            fetch_cancel(f->request);
+        }
+    }
+    if (fetch != NULL) {
+        fetch_close(fetch, NULL, NULL);
+    }
+    rc = rc ? rc : f->rc;
+    return rc < 0 ? error_prefix(err, rc, "asking lull-%s", part) : 0;
+}
+
+static int stream_pod(struct cli *cli, const json_t *pod, const char *path, struct flow *f,
+                      struct error *err)
+{
+    CLEANUP(cleanup_free) char *full = part_pod_path(pod, path);
+    struct kube_stream_spec spec = {.path = full,
+                                    .accept = "*/*",
+                                    .idle_ms = IDLE_MS,
+                                    .on_data = on_flow,
+                                    .on_done = on_flow_done,
+                                    .arg = f};
+    int rc = kube_stream(cli->client, &spec, &f->call, err);
+    while (rc == 0 && !f->done) {
+        loop_turn(&cli->loop, true);
+        if (f->stop && !f->done) {
+            kube_cancel(f->call);
+        }
+    }
+    return rc ? rc : f->rc;
+}
+
+int part_stream(struct cli *cli, const char *part, const char *path, part_data_cb take, void *arg,
+                struct error *err)
+{
+    CLEANUP(jfree) json_t *pods = NULL;
+    size_t i;
+    json_t *pod;
+    struct flow f = {.on_data = take, .arg = arg, .err = err};
+    if (part_is_here(cli)) {
+        return stream_here(cli, part, path, &f, err);
+    }
+    int rc = part_pods(cli, part, &pods, err);
+    json_array_foreach(jpeek_arr(pods, "items"), i, pod)
+    {
+        if (slice_eq_str(jpeek_str(pod, "status.phase"), "Running")) {
+            return stream_pod(cli, pod, path, &f, err);
+        }
+    }
+    return rc < 0 ? rc
+                  : error_set(err, ERR_NOT_FOUND, "no pod of lull-%s runs in namespace %s", part,
+                              INSTALL_NAMESPACE);
 }

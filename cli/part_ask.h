@@ -28,3 +28,10 @@ MUST_CHECK int part_call(struct cli *cli, const char *method, const char *part, 
 char *part_pod_path(const json_t *pod, const char *path);
 /* One GET of the API server whose answer is no object; *out: the body, new memory. */
 MUST_CHECK int part_get(struct cli *cli, const char *path, char **out, struct error *err);
+/*
+ * GET path of a part whose answer goes on: take gets it as it comes and says whether to go on;
+ * returns when it does not, or when the answer ends (both 0). Nothing for half a minute: an error.
+ */
+typedef bool (*part_data_cb)(void *arg, struct slice data);
+MUST_CHECK int part_stream(struct cli *cli, const char *part, const char *path, part_data_cb take,
+                           void *arg, struct error *err);

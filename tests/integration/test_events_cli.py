@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """What people debug events with: lull dlq, event tail and replay, and the numbers in describe, top and doctor."""
+import contextlib
 import json
+import os
+import queue
 import shutil
+import signal
+import subprocess
+import threading
 
 import pytest
 from broker_world import Sink
-from conftest import running_lull, wait_for
+from conftest import binary, running_lull, wait_for
 
 pytestmark = pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
 
@@ -13,6 +19,8 @@ pytestmark = pytest.mark.skipif(shutil.which("redis-server") is None, reason="re
 @pytest.fixture(scope="module")
 def up():
     with running_lull() as it:
+        none = it.cli("dlq", "list", check=False)
+        assert none.returncode == 1 and "`lull broker create default` starts what does" in none.stderr
         it.cli("broker", "create", "default")
         yield it
 
@@ -86,3 +94,72 @@ def test_dead_letters_are_shown_retried_and_dropped(up, sink, trigger):
     assert dead(up, trigger) == []
     assert "no dead letters" in up.cli("dlq", "list", trigger).stdout
     up.cli("trigger", "delete", "other")
+
+
+def tail(up, *args):
+    return [json.loads(line) for line in up.cli("event", "tail", "-o", "json", *args).stdout.splitlines()]
+
+
+def test_tail_shows_what_was_and_what_comes(up, sink, trigger):
+    for n in range(3):
+        send(up, trigger, f"t-{n}")
+    send(up, "something.else", "t-x")
+    mine = ["--filter", f"type={trigger}"]
+    seen = tail(up, *mine, "--since", "1h", "--count", 3)
+    assert [e["event"]["id"] for e in seen] == ["t-0", "t-1", "t-2"]
+    assert seen[0]["event"]["data"] == {"id": "t-0"} and "knativebrokerttl" in seen[0]["event"]
+    assert [e["event"]["id"] for e in tail(up, *mine, "--since", seen[1]["id"], "--count", 2)] == ["t-1", "t-2"]
+    assert [e["event"]["id"] for e in tail(up, "--cesql", "id LIKE 't-%' AND type LIKE 'some%'", "--since", "1h", "--count", 1)] == ["t-x"]
+    live = subprocess.Popen([binary("lull"), "event", "tail", *mine], env=up.env(), stdout=subprocess.PIPE, text=True)
+    try:
+        lines = queue.Queue()
+        threading.Thread(target=lambda: [lines.put(line) for line in live.stdout], daemon=True).start()
+
+        def comes():
+            send(up, trigger, f"live-{comes.n}", '"some data"')
+            comes.n += 1
+            with contextlib.suppress(queue.Empty):
+                return lines.get(timeout=2)
+        comes.n = 0
+        line = wait_for(comes, 60, "a line")
+        assert f"{trigger}  /lull/cli  live-" in line and '"some data"' in line
+        # lull-broker is started again: the tail goes on where it was
+        before = up.part_pid("lull-broker")
+        os.kill(before, signal.SIGKILL)
+        wait_for(lambda: up.part_pid("lull-broker") not in (None, before), 60, "lull-broker again")
+        wait_for(lambda: up.cli("event", "send", "--type", trigger, "--id", "after", check=False).returncode == 0, 60, "it takes events")
+        wait_for(lambda: "  after" in lines.get(timeout=60), 60, "the event after it")
+        wait_for(lambda: up.cli("dlq", "list", check=False).returncode == 0, 60, "it answers")
+    finally:
+        live.kill()
+        live.wait()
+    said = up.cli("event", "tail", "--broker", "none", check=False)
+    assert said.returncode == 1 and "there is no broker default/none" in said.stderr
+    said = up.cli("event", "tail", "--since", "yesterday", check=False)
+    assert said.returncode == 1 and "--since yesterday: must be" in said.stderr
+    said = up.cli("event", "tail", "--cesql", "type =", check=False)
+    assert said.returncode == 1 and "filters" in said.stderr
+
+
+def test_replay_gives_kept_events_to_one_trigger_again(up, sink, trigger):
+    other = Sink()
+    up.cli("trigger", "create", "beside", "--sink", other.url, "--filter", f"type={trigger}")
+    for n in range(4):
+        send(up, trigger, f"r-{n}")
+    send(up, "something.else", "r-x")
+    wait_for(lambda: len(sink.events) == 4 and len(other.events) == 4, 60, "the first time")
+    ids = [e["id"] for e in tail(up, "--filter", f"type={trigger}", "--since", "1h", "--count", 4)]
+    wait_for(lambda: up.json("event", "replay", "--trigger", trigger, "--since", "1h", "--dry-run")["matched"] == 4, 30, "all are dispatched")
+    assert "2 events would go to trigger" in up.cli("event", "replay", "--trigger", trigger, "--since", ids[1], "--until", ids[2], "--dry-run").stdout
+    assert len(sink.events) == 4
+    said = up.json("event", "replay", "--broker", "default", "--trigger", trigger, "--since", ids[2])
+    assert (said["matched"], said["written"], said["gone"]) == (2, 2, 0) and said["oldest"].endswith("Z")
+    wait_for(lambda: sink.ids()[4:] == ["r-2", "r-3"], 60, "the second time")
+    said = up.cli("event", "replay", "--trigger", trigger, "--since", "1h", "--filter", "id=r-0").stdout
+    assert "1 event goes to trigger" in said and "back to 20" in said
+    wait_for(lambda: sink.ids()[6:] == ["r-0"], 60, "the third time")
+    assert len(other.events) == 4
+    wrong = up.cli("event", "replay", "--broker", "else", "--trigger", trigger, "--since", "1h", check=False)
+    assert wrong.returncode == 1 and f"trigger {trigger} is one of broker default, not of else" in wrong.stderr
+    up.cli("trigger", "delete", "beside")
+    other.close()
