@@ -16,11 +16,36 @@ static const struct option_row rows[] = {
            "lull-system", .help = "namespace of Lull's own settings"),
     OPTION(struct config, redis, STRING, "LULL_REDIS", "redis", "redis://127.0.0.1:6379",
            .secret = true,
-           .help = "where the events are kept: unix:/path, redis://USER:PASSWORD@HOST:PORT/DB, or "
-                   "rediss:// for TLS"),
+           .help = "where the events are kept: unix:/path, redis://USER:PASSWORD@HOST:PORT/DB, "
+                   "rediss:// for TLS, or redis+sentinel://HOST:PORT,HOST:PORT/MASTER"),
+    OPTION(struct config, redis_file, STRING, "LULL_REDIS_FILE", "redis-file", NULL,
+           .optional = true,
+           .help = "file with that address, instead; this and the next ones are read again for "
+                   "each connection"),
+    OPTION(struct config, redis_user_file, STRING, "LULL_REDIS_USER_FILE", "redis-user-file", NULL,
+           .optional = true, .help = "file with the user's name, instead of the address' own"),
+    OPTION(struct config, redis_password_file, STRING, "LULL_REDIS_PASSWORD_FILE",
+           "redis-password-file", NULL, .optional = true,
+           .help = "file with the password, instead of the address' own"),
+    OPTION(struct config, redis_sentinel_password_file, STRING, "LULL_REDIS_SENTINEL_PASSWORD_FILE",
+           "redis-sentinel-password-file", NULL, .optional = true,
+           .help = "file with the password of the Sentinels; absent: they ask for none"),
     OPTION(struct config, redis_ca, STRING, "LULL_REDIS_CA", "redis-ca", NULL, .optional = true,
            .help = "file with the certificates that a rediss:// server is checked against; absent: "
                    "the system's"),
+    OPTION(struct config, redis_cert, STRING, "LULL_REDIS_CERT", "redis-cert", NULL,
+           .optional = true,
+           .help = "file with the certificate that we show to a rediss:// server (its "
+                   "tls-auth-clients); absent: none"),
+    OPTION(struct config, redis_key, STRING, "LULL_REDIS_KEY", "redis-key", NULL, .optional = true,
+           .help = "file with the key of --redis-cert"),
+    OPTION(struct config, redis_server_name, STRING, "LULL_REDIS_SERVER_NAME", "redis-server-name",
+           NULL, .optional = true,
+           .help = "name that the server's certificate must have; absent: the address' host (with "
+                   "Sentinel, what it says)"),
+    OPTION(struct config, redis_wait, STRING, "LULL_REDIS_WAIT", "redis-wait", "",
+           .help = "N or N:MS: accept an event only when N replicas have it within MS (1000) "
+                   "milliseconds, else 503; the event may come all the same"),
     OPTION(struct config, redis_timeout_ms, DURATION_MS, "LULL_REDIS_TIMEOUT", "redis-timeout",
            "10s", .min = 100, .max = 300000,
            .help = "longest wait for an answer of Redis; then the connection is made anew"),

@@ -11,7 +11,15 @@ struct config {
     char *kubeconfig; /* NULL: as kube_config_load has it */
     char *system_namespace;
     char *redis;
-    char *redis_ca;      /* NULL: the system's */
+    char *redis_file; /* instead of redis; NULL: none */
+    char *redis_user_file;
+    char *redis_password_file;
+    char *redis_sentinel_password_file;
+    char *redis_ca; /* NULL: the system's */
+    char *redis_cert;
+    char *redis_key;
+    char *redis_server_name;
+    char *redis_wait;    /* "": none */
     char *name;          /* "": the machine's name */
     char *local_gateway; /* "": names of the cluster are asked of DNS */
     uint64_t event_bytes_max;

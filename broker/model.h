@@ -206,7 +206,7 @@ struct worker {
     size_t n_tails;
     struct payloads payloads;
     struct sender sender;
-    uint16_t own_ports[16];
+    uint16_t own_ports[40];
     size_t n_own_ports;
     struct list dirty; /* struct trigger */
     struct loop_task dirty_task;

@@ -14,6 +14,7 @@
 #include "base/num.h"
 #include "loop/notify.h"
 #include "broker/ingress.h"
+#include "broker/redis_setup.h"
 #include "broker/sources.h"
 #include "broker/watch.h"
 
@@ -66,6 +67,11 @@ static void on_down(void *arg, const struct error *err)
     }
 }
 
+static void on_warning(void *arg, const char *text)
+{
+    LOG_WARN("the redis of the events may lose some", LOG_STR("why", text));
+}
+
 static int start_redis(struct part *p, struct error *err)
 {
     struct worker *w = &p->worker;
@@ -73,18 +79,23 @@ static int start_redis(struct part *p, struct error *err)
     for (char *c = name; *c != '\0'; c++) {
         *c = *c <= ' ' || *c == 0x7f ? '-' : *c; /* CLIENT SETNAME takes no spaces */
     }
-    struct redis_conn_options options = {
-        .address = w->config->redis,
-        .client_name = name,
-        .ca_file = w->config->redis_ca,
-        .timeout_ms = w->config->redis_timeout_ms,
-        .on_up = on_db_up,
-        .on_down = on_down,
-        .arg = p,
-    };
-    int rc = redis_conn_new(w->loop, &options, &w->db, err);
+    struct redis_conn_options options;
+    int rc = redis_setup(w->config, &options, err);
+    if (rc < 0) {
+        return rc;
+    }
+    options.client_name = name;
+    options.on_up = on_db_up;
+    options.on_down = on_down;
+    options.on_warning = on_warning;
+    options.arg = p;
+    unsigned wait = options.wait_replicas;
+    options.wait_replicas = 0;
+    rc = redis_conn_new(w->loop, &options, &w->db, err);
+    options.wait_replicas = wait;
     options.on_up = on_in_up;
     options.on_down = NULL;
+    options.on_warning = NULL;
     rc = rc < 0 ? rc : redis_conn_new(w->loop, &options, &w->in, err);
     return rc < 0 ? error_prefix(err, rc, "--redis") : 0;
 }
@@ -213,6 +224,8 @@ int part_start(struct part *p, struct loop *loop, const struct config *config, s
     rc = lifeline_start(&p->lifeline, loop, on_lifeline, p, err);
     p->lifeline_started = true;
     rc = rc < 0 ? rc : read_ports(w, err);
+    w->n_own_ports += redis_setup_ports(config, w->own_ports + w->n_own_ports,
+                                        ARRAY_LEN(w->own_ports) - w->n_own_ports);
     sender_init(&w->sender, loop,
                 &(struct sender_options){
                     .gateway = config->local_gateway,

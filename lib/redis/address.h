@@ -8,17 +8,30 @@
  *     redis://[USER[:PASSWORD]@]HOST[:PORT][/DB]   TCP
  *     rediss://…                                   the same over TLS
  *     HOST:PORT                                    TCP, for short
+ *     redis+sentinel://[USER[:PASSWORD]@]HOST[:PORT][,HOST[:PORT]…]/MASTER[/DB]
+ *                                                  whatever Sentinel says is the master; rediss+…
  *
- * USER and PASSWORD may be %-encoded; redis://:PASSWORD@HOST has no user. Pure.
+ * USER and PASSWORD may be %-encoded; redis://:PASSWORD@HOST has no user. They are the master's,
+ * not Sentinel's. Pure.
  */
 
 #include "base/error.h"
 #include "base/slice.h"
 
-struct redis_address {
-    char *unix_path; /* NULL: TCP */
+#define REDIS_SENTINELS_MAX 16
+
+struct redis_host {
     char *host;
     uint16_t port;
+};
+
+struct redis_address {
+    char *unix_path; /* NULL: TCP */
+    char *host;      /* NULL: a socket, or Sentinel is asked */
+    uint16_t port;
+    struct redis_host sentinels[REDIS_SENTINELS_MAX];
+    size_t n_sentinels;
+    char *master; /* its name among them */
     bool tls;
     char *user;     /* NULL: the default user */
     char *password; /* NULL: none is asked for */

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Plan. down → (timer) → resolving → connecting → greeting (AUTH, SELECT, CLIENT SETNAME, PING) →
+ * Plan. down → (timer) → asking Sentinel → resolving → connecting → greeting (redis/greeting.h) →
  * up. A command's bytes are gathered in `out`, which is written once at the end of the turn; its
- * callback waits in a ring. Each answer takes the first out of the ring.
+ * callback waits in a ring (redis/waiters.h). Each answer takes the first out of the ring.
+ *
+ * WAIT goes behind the commands of a turn when none is under way; what it stands for is all that
+ * was answered before it. Commands of later turns stand behind it in Redis, and have the next one.
  *
  * Failure: one way down (conn_fail), which closes the stream, completes what is in the ring from
  * the close callback, and sets the timer. The oldest command's age is looked at by a coarse timer.
@@ -21,8 +24,11 @@
 #include "loop/stream.h"
 #include "loop/timer.h"
 #include "loop/tls.h"
-#include "redis/address.h"
+#include "redis/access.h"
 #include "redis/command.h"
+#include "redis/greeting.h"
+#include "redis/sentinel.h"
+#include "redis/waiters.h"
 
 #define READ_SIZE       (64u * 1024)
 #define TIMEOUT_MS      10000
@@ -31,84 +37,42 @@
 #define ANSWER_MAX      (64u << 20)
 #define BACKOFF_MIN_MS  50
 #define BACKOFF_MAX_MS  2000
+#define SENTINEL_MS     2000       /* for one of them to answer */
 #define KEEP_OUT_BYTES  (1u << 20) /* a larger send buffer is given back */
 #define LOOKS_PER_LIMIT 4          /* how often the oldest command is looked at */
 
-enum state { DOWN, RESOLVING, CONNECTING, GREETING, UP, CLOSING };
-
-struct waiter {
-    redis_conn_cb cb;
-    void *arg;
-    uint64_t sent_ms;
-};
+enum state { DOWN, ASKING, RESOLVING, CONNECTING, GREETING, UP, CLOSING };
 
 struct redis_conn {
     struct loop *loop;
     struct redis_conn_options options;
-    struct redis_address address;
-    struct tls_context *tls;
+    struct redis_access access;
+    struct redis_address address; /* of this try */
+    struct tls_context *tls;      /* likewise */
     char *client_name;
     enum state state;
     struct stream stream;
     bool stream_open; /* its close callback has not come */
+    struct redis_master *finding;
+    size_t sentinel;   /* which to ask first */
+    char *server_name; /* to be found in its certificate */
     struct resolve *resolve;
     struct redisReader *reader;
     char *in; /* READ_SIZE; while there is a stream */
     struct strbuf out;
     struct loop_task flush;
-    struct waiter *ring;
-    size_t ring_size; /* a power of two */
-    size_t first;
-    size_t count;
-    unsigned greetings; /* answers of the greeting that are due */
+    struct waiters waiters;
+    struct redis_greeting greeting;
+    bool unwaited;      /* commands were sent that no WAIT stands behind */
+    bool waiting;       /* a WAIT is under way */
     struct timer timer; /* down: the next try; else: looks at the oldest */
     uint64_t begun_ms;  /* of connecting */
     struct backoff backoff;
     struct error trouble;
-    bool in_answers;
     struct closer closer;
     void (*close_cb)(void *arg);
     void *close_arg;
 };
-
-/* --- the ring of those who wait ------------------------------------------------------------ */
-
-static void ring_push(struct redis_conn *c, redis_conn_cb cb, void *arg)
-{
-    if (c->count == c->ring_size) {
-        size_t size = c->ring_size == 0 ? 64 : c->ring_size * 2;
-        struct waiter *ring = xcalloc(size, sizeof(*ring));
-        for (size_t i = 0; i < c->count; i++) {
-            ring[i] = c->ring[(c->first + i) & (c->ring_size - 1)];
-        }
-        free(c->ring);
-        c->ring = ring;
-        c->ring_size = size;
-        c->first = 0;
-    }
-    c->ring[(c->first + c->count) & (c->ring_size - 1)] =
-        (struct waiter){.cb = cb, .arg = arg, .sent_ms = loop_now_ms(c->loop)};
-    c->count++;
-}
-
-static struct waiter ring_pop(struct redis_conn *c)
-{
-    struct waiter w = c->ring[c->first];
-    c->first = (c->first + 1) & (c->ring_size - 1);
-    c->count--;
-    return w;
-}
-
-static void fail_waiters(struct redis_conn *c, const struct error *err)
-{
-    /* Only those that wait now: a callback may not send, the connection is down. */
-    for (size_t n = c->count; n > 0; n--) {
-        struct waiter w = ring_pop(c);
-        if (w.cb != NULL) {
-            w.cb(w.arg, NULL, err);
-        }
-    }
-}
 
 /* --- going down ---------------------------------------------------------------------------- */
 
@@ -127,7 +91,7 @@ static void on_stream_closed(struct stream *s)
     if (c->state == CLOSING) {
         error_set(&err, ERR_CANCELED, "the connection to redis is being closed");
     }
-    fail_waiters(c, &err);
+    waiters_fail(&c->waiters, &err);
     if (c->state != CLOSING && c->options.on_down != NULL) {
         c->options.on_down(c->options.arg, &err);
     }
@@ -159,10 +123,30 @@ static void conn_fail(struct redis_conn *c, const struct error *err)
 
 /* --- bytes out ----------------------------------------------------------------------------- */
 
+static void on_waited(void *arg, const struct redisReply *reply, const struct error *err);
+
+static void add_wait(struct redis_conn *c)
+{
+    if (c->options.wait_replicas == 0 || !c->unwaited || c->waiting || c->state != UP) {
+        return;
+    }
+    c->unwaited = false;
+    c->waiting = true;
+    redis_command_begin(&c->out, 3);
+    redis_command_arg(&c->out, SLICE_LIT("WAIT"));
+    redis_command_u64(&c->out, c->options.wait_replicas);
+    redis_command_u64(&c->out, c->options.wait_ms);
+    waiters_push(&c->waiters, on_waited, c, loop_now_ms(c->loop));
+}
+
 static void on_flush(struct loop_task *task)
 {
     struct redis_conn *c = task->data;
-    if ((c->state != UP && c->state != GREETING) || c->out.len == 0) {
+    if (c->state != UP && c->state != GREETING) {
+        return;
+    }
+    add_wait(c);
+    if (c->out.len == 0) {
         return;
     }
     struct error err = {0};
@@ -179,8 +163,28 @@ static void on_flush(struct loop_task *task)
 
 static void put(struct redis_conn *c, redis_conn_cb cb, void *arg)
 {
-    ring_push(c, cb, arg);
+    waiters_push(&c->waiters, cb, arg, loop_now_ms(c->loop));
+    c->unwaited = c->state == UP;
     loop_task_post_last(c->loop, &c->flush);
+}
+
+static void on_waited(void *arg, const struct redisReply *reply, const struct error *err)
+{
+    struct redis_conn *c = arg;
+    struct error failure = {0};
+    int64_t n = redis_reply_int(reply, 0);
+    c->waiting = false;
+    if (err != NULL) {
+        error_set(&failure, ERR_UNAVAILABLE, "replicas cannot be waited for: %s", err->msg);
+    } else if (n < (int64_t)c->options.wait_replicas) {
+        error_set(&failure, ERR_UNAVAILABLE,
+                  "only %lld of %u replicas of redis have it; it may come all the same",
+                  (long long)n, c->options.wait_replicas);
+    }
+    waiters_release(&c->waiters, failure.code == ERR_OK ? NULL : &failure);
+    if (c->unwaited && c->state == UP) {
+        loop_task_post_last(c->loop, &c->flush);
+    }
 }
 
 static int may_send(const struct redis_conn *c, size_t bytes, struct error *err)
@@ -189,8 +193,9 @@ static int may_send(const struct redis_conn *c, size_t bytes, struct error *err)
         return error_set(err, ERR_UNAVAILABLE, "redis is not reachable: %s", c->trouble.msg);
     }
     size_t queued = c->out.len + stream_queued_bytes(&c->stream);
-    if (c->count >= c->options.max_commands || queued + bytes > c->options.max_bytes) {
-        return error_set(err, ERR_OVERLOAD, "%zu commands and %zu bytes wait for redis", c->count,
+    size_t waiting = redis_conn_pending(c);
+    if (waiting >= c->options.max_commands || queued + bytes > c->options.max_bytes) {
+        return error_set(err, ERR_OVERLOAD, "%zu commands and %zu bytes wait for redis", waiting,
                          queued);
     }
     return 0;
@@ -238,23 +243,30 @@ static bool says_go_away(struct slice text)
            slice_starts_with(text, SLICE_LIT("NOAUTH"));
 }
 
-static void take_answer(struct redis_conn *c, const redisReply *reply)
+/* Takes the reply over. */
+static void take_answer(struct redis_conn *c, redisReply *reply)
 {
     struct error err = {0};
-    if (c->count == 0) {
+    if (c->waiters.count == 0) {
+        freeReplyObject(reply);
         error_set(&err, ERR_PROTOCOL, "redis answered what nobody asked");
         conn_fail(c, &err);
         return;
     }
-    struct waiter w = ring_pop(c);
+    struct waiter w = waiters_pop(&c->waiters);
     bool failed = reply->type == REDIS_REPLY_ERROR;
+    bool useless = failed && says_go_away(slice_of(reply->str, reply->len));
     if (failed) {
         redis_error_of(slice_of(reply->str, reply->len), &err);
     }
-    if (w.cb != NULL) {
+    if (c->options.wait_replicas > 0 && c->state == UP && w.cb != on_waited) {
+        waiters_hold(&c->waiters, w, failed ? NULL : reply, failed ? &err : NULL);
+        reply = failed ? reply : NULL; /* taken over */
+    } else if (w.cb != NULL) {
         w.cb(w.arg, failed ? NULL : reply, failed ? &err : NULL);
     }
-    if (failed && says_go_away(slice_of(reply->str, reply->len))) {
+    freeReplyObject(reply);
+    if (useless) {
         conn_fail(c, &err);
     }
 }
@@ -286,7 +298,6 @@ static void on_read(struct stream *s, char *bytes, size_t n)
             return;
         }
         take_answer(c, reply);
-        freeReplyObject(reply);
     }
 }
 
@@ -313,31 +324,34 @@ static const struct stream_events stream_events = {
 
 /* --- coming up ----------------------------------------------------------------------------- */
 
-static void on_greeting(void *arg, const struct redisReply *reply, const struct error *err)
+static void on_greeting(void *arg, const struct redisReply *reply, const struct error *err);
+
+static void greet(struct redis_conn *c)
 {
-    struct redis_conn *c = arg;
-    if (err != NULL) {
-        conn_fail(c, err);
+    if (redis_greeting_next(&c->greeting, &c->out)) {
+        put(c, on_greeting, c);
         return;
     }
-    if (--c->greetings == 0 && c->state == GREETING) {
-        c->state = UP;
-        c->trouble = (struct error){0};
-        backoff_reset(&c->backoff);
-        if (c->options.on_up != NULL) {
-            c->options.on_up(c->options.arg);
-        }
+    c->state = UP;
+    c->trouble = (struct error){0};
+    backoff_reset(&c->backoff);
+    if (c->options.on_up != NULL) {
+        c->options.on_up(c->options.arg);
     }
 }
 
-static void greet(struct redis_conn *c, const struct slice *args, size_t count)
+static void on_greeting(void *arg, const struct redisReply *reply, const struct error *failure)
 {
-    redis_command_begin(&c->out, count);
-    for (size_t i = 0; i < count; i++) {
-        redis_command_arg(&c->out, args[i]);
+    struct redis_conn *c = arg;
+    struct error err = {0};
+    if (c->state != GREETING) {
+        return; /* it is going down */
     }
-    c->greetings++;
-    put(c, on_greeting, c);
+    if (redis_greeting_take(&c->greeting, reply, failure, &err) < 0) {
+        conn_fail(c, &err);
+    } else {
+        greet(c);
+    }
 }
 
 static void on_connected(struct stream *s, const struct error *failure)
@@ -351,29 +365,15 @@ static void on_connected(struct stream *s, const struct error *failure)
         return;
     }
     c->state = GREETING;
-    c->greetings = 0;
-    const struct redis_address *a = &c->address;
-    if (a->password != NULL) {
-        struct slice args[3] = {SLICE_LIT("AUTH")};
-        size_t n = 1;
-        if (a->user != NULL) {
-            args[n++] = slice_str(a->user);
-        }
-        args[n++] = slice_str(a->password);
-        greet(c, args, n);
-    }
-    if (a->db > 0) {
-        char db[16];
-        snprintf(db, sizeof(db), "%u", a->db);
-        greet(c, (struct slice[]){SLICE_LIT("SELECT"), slice_str(db)}, 2);
-    }
-    if (c->client_name != NULL) {
-        greet(
-            c,
-            (struct slice[]){SLICE_LIT("CLIENT"), SLICE_LIT("SETNAME"), slice_str(c->client_name)},
-            3);
-    }
-    greet(c, (struct slice[]){SLICE_LIT("PING")}, 1); /* answers LOADING while it reads its disk */
+    c->unwaited = c->waiting = false;
+    c->greeting = (struct redis_greeting){.address = &c->address,
+                                          .client_name = c->client_name,
+                                          .store = c->options.store,
+                                          .needs = c->options.needs,
+                                          .n_needs = c->options.n_needs,
+                                          .warn = c->options.on_warning,
+                                          .arg = c->options.arg};
+    greet(c);
     stream_read_start(&c->stream);
 }
 
@@ -390,7 +390,7 @@ static void connect_to(struct redis_conn *c, const struct addr *addr)
     strbuf_init(&c->out, 2 * c->options.max_bytes);
     int rc = stream_connect(&c->stream, addr, on_connected, &err);
     if (rc == 0 && c->tls != NULL) {
-        rc = tls_secure_client(c->tls, &c->stream, c->address.host, &err);
+        rc = tls_secure_client(c->tls, &c->stream, c->server_name, &err);
     }
     if (rc < 0) {
         conn_fail(c, &err);
@@ -408,23 +408,67 @@ static void on_resolved(void *arg, const struct addr *addr, const struct error *
     connect_to(c, addr);
 }
 
+static int resolve(struct redis_conn *c, const char *host, uint16_t port, struct error *err)
+{
+    const char *name = c->access.files.server_name;
+    c->state = RESOLVING;
+    free(c->server_name);
+    c->server_name = xstrdup(name == NULL ? host : name);
+    return resolve_start(c->loop, slice_str(host), port, on_resolved, c, &c->resolve, err);
+}
+
+static void on_master(void *arg, const char *host, uint16_t port, const struct error *failure)
+{
+    struct redis_conn *c = arg;
+    struct error err = {0};
+    c->finding = NULL;
+    c->begun_ms = loop_now_ms(c->loop);
+    if (host == NULL) {
+        c->sentinel++;
+        conn_fail(c, failure);
+    } else if (resolve(c, host, port, &err) < 0) {
+        conn_fail(c, &err);
+    }
+}
+
+/* What is in the files now. */
+static int load(struct redis_conn *c, struct error *err)
+{
+    struct redis_address address;
+    struct tls_context *tls;
+    int rc = redis_access_load(&c->access, &address, &tls, err);
+    if (rc == 0) {
+        redis_address_fini(&c->address);
+        tls_context_free(c->tls);
+        c->address = address;
+        c->tls = tls;
+    }
+    return rc;
+}
+
 static void begin(struct redis_conn *c)
 {
     struct error err = {0};
     struct addr addr;
-    int rc;
     c->begun_ms = loop_now_ms(c->loop);
     c->state = RESOLVING;
     timer_start_every(&c->timer, c->options.timeout_ms / LOOKS_PER_LIMIT + 1);
-    if (c->address.unix_path != NULL) {
+    int rc = load(c, &err);
+    if (rc < 0) {
+        conn_fail(c, &err);
+    } else if (c->address.n_sentinels > 0) {
+        uint64_t each = c->options.timeout_ms < SENTINEL_MS ? c->options.timeout_ms : SENTINEL_MS;
+        c->state = ASKING;
+        c->finding =
+            redis_master_find(c->loop, &c->address, &c->access, c->sentinel, each, on_master, c);
+    } else if (c->address.unix_path != NULL) {
         CLEANUP(cleanup_free) char *text = xasprintf("unix:%s", c->address.unix_path);
         rc = addr_parse(slice_str(text), &addr, &err);
         if (rc == 0) {
             connect_to(c, &addr);
         }
     } else {
-        rc = resolve_start(c->loop, slice_str(c->address.host), c->address.port, on_resolved, c,
-                           &c->resolve, &err);
+        rc = resolve(c, c->address.host, c->address.port, &err);
     }
     if (rc < 0) {
         conn_fail(c, &err);
@@ -440,9 +484,11 @@ static void on_timer(struct timer *timer)
         begin(c);
         return;
     }
-    bool slow = c->state != UP && now_ms - c->begun_ms > c->options.timeout_ms;
-    bool lost =
-        is_alive(c) && c->count > 0 && now_ms - c->ring[c->first].sent_ms > c->options.timeout_ms;
+    /* Each Sentinel has a time of its own. */
+    bool slow =
+        c->state != UP && c->state != ASKING && now_ms - c->begun_ms > c->options.timeout_ms;
+    bool lost = is_alive(c) && c->waiters.count > 0 &&
+                now_ms - waiters_oldest_ms(&c->waiters) > c->options.timeout_ms;
     if (slow && c->resolve != NULL) {
         resolve_cancel(c->resolve);
         c->resolve = NULL;
@@ -464,28 +510,20 @@ static size_t or_else(size_t n, size_t otherwise)
 int redis_conn_new(struct loop *loop, const struct redis_conn_options *options,
                    struct redis_conn **out, struct error *err)
 {
-    struct redis_address address;
-    struct tls_context *tls = NULL;
-    int rc = redis_address_parse(slice_str(options->address), &address, err);
+    struct redis_conn *c = NEW(struct redis_conn);
+    redis_access_init(&c->access, options);
+    int rc = load(c, err);
     if (rc < 0) {
+        redis_access_fini(&c->access);
+        free(c);
         return rc;
     }
-    if (address.tls) {
-        rc = tls_client_new(&(struct tls_options){.ca_file = options->ca_file}, &tls, err);
-        if (rc < 0) {
-            redis_address_fini(&address);
-            return rc;
-        }
-    }
-    struct redis_conn *c = NEW(struct redis_conn);
     c->loop = loop;
     c->options = *options;
     c->options.timeout_ms = or_else(options->timeout_ms, TIMEOUT_MS);
     c->options.max_commands = or_else(options->max_commands, COMMANDS_MAX);
     c->options.max_bytes = or_else(options->max_bytes, BYTES_MAX);
     c->options.max_answer = or_else(options->max_answer, ANSWER_MAX);
-    c->address = address;
-    c->tls = tls;
     c->client_name = options->client_name == NULL ? NULL : xstrdup(options->client_name);
     c->state = DOWN;
     error_set(&c->trouble, ERR_UNAVAILABLE, "not connected yet");
@@ -510,10 +548,12 @@ static void on_closed(void *data)
     void (*cb)(void *) = c->close_cb;
     void *arg = c->close_arg;
     redis_address_fini(&c->address);
+    redis_access_fini(&c->access);
     tls_context_free(c->tls);
     strbuf_fini(&c->out);
+    waiters_fini(&c->waiters);
+    free(c->server_name);
     free(c->client_name);
-    free(c->ring);
     free(c);
     if (cb != NULL) {
         cb(arg);
@@ -529,6 +569,8 @@ void redis_conn_close(struct redis_conn *c, void (*cb)(void *arg), void *arg)
     c->close_cb = cb;
     c->close_arg = arg;
     loop_task_cancel(&c->flush);
+    redis_master_cancel(c->finding);
+    c->finding = NULL;
     if (c->resolve != NULL) {
         resolve_cancel(c->resolve);
         c->resolve = NULL;
@@ -552,5 +594,5 @@ const char *redis_conn_trouble(const struct redis_conn *c)
 
 size_t redis_conn_pending(const struct redis_conn *c)
 {
-    return c->count;
+    return c->waiters.count + c->waiters.n_held;
 }

@@ -14,6 +14,10 @@
  *                    .on_up = up, .arg = me}, &conn, err);
  *     redis_conn_send(conn, (struct slice[]){SLICE_LIT("XLEN"), key}, 2, on_len, me, err);
  *
+ * With wait_replicas an answer is told only when so many replicas have what it acknowledges (WAIT,
+ * one for all commands of a moment); else the command completes with ERR_UNAVAILABLE, although it
+ * was carried out and may stay.
+ *
  * Bounds: commands under way (ERR_OVERLOAD), bytes not yet sent (ERR_OVERLOAD), bytes of one answer
  * (the connection is dropped), time of one command (the connection is dropped: answers come in
  * order, so nothing behind a lost one can be told apart).
@@ -25,18 +29,38 @@
 struct redis_conn;
 struct tls_context;
 
+/* Texts are copied; files are read for each connection anew. */
 struct redis_conn_options {
-    const char *address;     /* redis/address.h; copied */
-    const char *client_name; /* CLIENT SETNAME; copied; NULL: none */
+    const char *address;       /* redis/address.h */
+    const char *address_file;  /* instead; NULL: none */
+    const char *user_file;     /* what is in it counts instead of the address' user */
+    const char *password_file; /* likewise */
+    const char *sentinel_password_file;
+    const char *client_name; /* CLIENT SETNAME; NULL: none */
     const char *ca_file;     /* rediss: trust only these; NULL: the system's */
-    uint64_t timeout_ms;     /* of a command, and of connecting; 0: 10 s */
-    size_t max_commands;     /* under way; 0: 65,536 */
-    size_t max_bytes;        /* waiting to be sent; 0: 64 MiB */
-    size_t max_answer;       /* of one answer; 0: 64 MiB */
+    const char *cert_file;   /* rediss: what we show; NULL: nothing */
+    const char *key_file;
+    const char *server_name; /* rediss: in the certificate; NULL: the host of the address */
+    /*
+     * It is to keep what must not be lost: a replica, a Redis older than 7, one that evicts, one of
+     * several nodes of a cluster, or one that refuses a command of `needs` (each with arguments, as
+     * "XLEN lull:x"; not copied) is not used, and trouble says why.
+     */
+    bool store;
+    const char *const *needs;
+    size_t n_needs;
+    unsigned wait_replicas; /* 0: none */
+    uint64_t wait_ms;       /* longest wait for them; less than timeout_ms */
+    uint64_t timeout_ms;    /* of a command, and of connecting; 0: 10 s */
+    size_t max_commands;    /* under way; 0: 65,536 */
+    size_t max_bytes;       /* waiting to be sent; 0: 64 MiB */
+    size_t max_answer;      /* of one answer; 0: 64 MiB */
     /* All optional; never inside a call of the owner. */
     void (*on_up)(void *arg); /* commands are taken from now on */
     /* Every pending command has completed before. Also after each failed try to connect. */
     void (*on_down)(void *arg, const struct error *err);
+    /* store: what may cost something all the same; at each connect. */
+    void (*on_warning)(void *arg, const char *text);
     void *arg;
 };
 

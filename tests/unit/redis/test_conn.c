@@ -18,6 +18,7 @@ struct world {
     const char *greeting; /* to the first bytes of a connection */
     const char *answer;   /* to all later ones; NULL: silence */
     bool greeted;
+    unsigned reads;
     unsigned connections;
     struct redis_conn *conn;
     unsigned ups, downs;
@@ -46,6 +47,7 @@ static void on_read(struct stream *s, char *bytes, size_t n)
     struct error err = {0};
     const char *text = w->greeted ? w->answer : w->greeting;
     w->greeted = true;
+    w->reads++;
     if (text != NULL) {
         ASSERT_OK(stream_write_bytes(s, text, strlen(text), &err));
     }
@@ -90,8 +92,8 @@ static void on_down(void *arg, const struct error *err)
     w->down_code = (int)err->code;
 }
 
-static void begin(struct world *w, struct loop *loop, const char *greeting, const char *answer,
-                  uint64_t timeout_ms)
+static void begin_waiting(struct world *w, struct loop *loop, const char *greeting,
+                          const char *answer, uint64_t timeout_ms, unsigned wait)
 {
     struct addr addr;
     struct error err = {0};
@@ -102,6 +104,8 @@ static void begin(struct world *w, struct loop *loop, const char *greeting, cons
     snprintf(text, sizeof(text), "redis://127.0.0.1:%u", addr_port(listener_addr(&w->listener)));
     ASSERT_OK(redis_conn_new(loop,
                              &(struct redis_conn_options){.address = text,
+                                                          .wait_replicas = wait,
+                                                          .wait_ms = 50,
                                                           .timeout_ms = timeout_ms,
                                                           .max_commands = 4,
                                                           .max_answer = 1 << 20,
@@ -109,6 +113,12 @@ static void begin(struct world *w, struct loop *loop, const char *greeting, cons
                                                           .on_down = on_down,
                                                           .arg = w},
                              &w->conn, &err));
+}
+
+static void begin(struct world *w, struct loop *loop, const char *greeting, const char *answer,
+                  uint64_t timeout_ms)
+{
+    begin_waiting(w, loop, greeting, answer, timeout_ms, 0);
 }
 
 static void on_closed(void *arg)
@@ -265,6 +275,31 @@ static void an_endless_answer_is_bounded(void **state)
     free(text);
 }
 
+/* What replicas do not have is not told as done, and an error stays the one it was. */
+static void answers_wait_for_replicas(void **state)
+{
+    struct world w;
+    struct error err = {0};
+    begin_waiting(&w, *state, "+PONG\r\n", ":1\r\n-NOGROUP no\r\n", 10000, 2);
+    LOOP_UNTIL(w.loop, w.ups == 1);
+    ASSERT_OK(ask(&w, &err));
+    ASSERT_OK(ask(&w, &err));
+    LOOP_UNTIL(w.loop, w.reads == 2); /* the greeting, then both with their WAIT */
+    assert_int_equal(redis_conn_pending(w.conn), 3);
+    assert_int_equal(w.answers, 0);
+    ASSERT_OK(stream_write_bytes(&w.peer, ":1\r\n", 4, &err));
+    LOOP_UNTIL(w.loop, w.answers == 2);
+    assert_true(w.codes[0] == ERR_UNAVAILABLE && w.codes[1] == ERR_NOT_FOUND);
+    w.answer = ":7\r\n:2\r\n";
+    ASSERT_OK(ask(&w, &err));
+    LOOP_UNTIL(w.loop, w.answers == 3);
+    assert_true(w.codes[2] == 0 && w.numbers[2] == 7);
+    w.answer = ":8\r\n"; /* held when the connection is closed */
+    ASSERT_OK(ask(&w, &err));
+    finish(&w);
+    assert_true(w.answers == 4 && w.codes[3] == ERR_CANCELED);
+}
+
 static void nobody_there(void **state)
 {
     struct world w = {.loop = *state};
@@ -291,6 +326,7 @@ int main(void)
         TEST(silence_ends_the_connection),  TEST(a_redis_that_loads_is_not_there_yet),
         TEST(a_wrong_password_is_said),     TEST(hostile_answers_end_the_connection),
         TEST(an_endless_answer_is_bounded), TEST(nobody_there),
+        TEST(answers_wait_for_replicas),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

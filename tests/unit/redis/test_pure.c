@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <hiredis/hiredis.h>
 
+#include "base/mem.h"
 #include "base/strbuf.h"
 #include "redis/address.h"
 #include "redis/command.h"
+#include "redis/greeting.h"
 #include "redis/reply.h"
 #include "test.h"
 
@@ -26,7 +28,7 @@ static void addresses(void **state)
         {"redis://u:a%3", NULL, NULL, 0, 0, false, NULL, NULL},
         {"redis://u:a%3@h", NULL, NULL, 0, 0, false, NULL, NULL},
         {"redis://u:%00@h", NULL, NULL, 0, 0, false, NULL, NULL},
-        {"redis://u@h", NULL, NULL, 0, 0, false, NULL, NULL},
+        {"redis://u@h", NULL, "h", 6379, 0, false, "u", NULL}, /* its password may be in a file */
         {"redis://h:0", NULL, NULL, 0, 0, false, NULL, NULL},
         {"redis://h:65536", NULL, NULL, 0, 0, false, NULL, NULL},
         {"redis://h/x", NULL, NULL, 0, 0, false, NULL, NULL},
@@ -55,6 +57,34 @@ static void addresses(void **state)
             assert_int_equal(rc, ERR_INVALID);
         }
         redis_address_fini(&a);
+    }
+}
+
+static void sentinels(void **state)
+{
+    struct redis_address a = {0};
+    struct error err = {0};
+    ASSERT_OK(redis_address_parse(SLICE_LIT("rediss+sentinel://u:p@a, b:1,[::1]:7/my%20master/3"),
+                                  &a, &err));
+    assert_true(a.tls && a.host == NULL && a.n_sentinels == 3 && a.db == 3);
+    assert_string_equal(a.master, "my master");
+    assert_string_equal(a.user, "u");
+    assert_string_equal(a.sentinels[0].host, "a");
+    assert_int_equal(a.sentinels[0].port, 26379);
+    assert_int_equal(a.sentinels[1].port, 1);
+    assert_string_equal(a.sentinels[2].host, "::1");
+    redis_address_fini(&a);
+    static const char *const bad[] = {
+        "redis+sentinel://a:1",   "redis+sentinel://a:1/",
+        "redis+sentinel:///m",    "redis+sentinel://a:1,,b:2/m",
+        "redis+sentinel://a:0/m", "redis+sentinel://a:1/m/x",
+        "redis+sentinel://a:1/%", "redis+sentinel://,a:26/m",
+        "sentinel://a:1/m",       "redis+sentinel://a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a/m",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        if (redis_address_parse(slice_str(bad[i]), &a, &err) != ERR_INVALID) {
+            fail_msg("%s was taken", bad[i]);
+        }
     }
 }
 
@@ -108,6 +138,130 @@ static void replies(void **state)
     redis_reader_free(NULL);
 }
 
+/* --- the greeting: what a Redis says of itself, and whether it may be used then -------------- */
+
+struct talk {
+    const char *info;   /* to INFO */
+    const char *hello;  /* role and mode */
+    const char *rights; /* to EVAL */
+    const char *auth;
+    unsigned warnings;
+};
+
+static void on_warning(void *arg, const char *text)
+{
+    ((struct talk *)arg)->warnings++;
+}
+
+static char *bulk(const char *text)
+{
+    return xasprintf("$%zu\r\n%s\r\n", strlen(text), text);
+}
+
+static char *answer_to(const struct talk *t, struct slice command)
+{
+    char *text = slice_dup(command);
+    char *answer = strstr(text, "HELLO") != NULL  ? xstrdup(t->hello)
+                   : strstr(text, "INFO") != NULL ? bulk(t->info)
+                   : strstr(text, "EVAL") != NULL ? xstrdup(t->rights)
+                   : strstr(text, "AUTH") != NULL ? xstrdup(t->auth)
+                                                  : xstrdup("+OK\r\n");
+    free(text);
+    return answer;
+}
+
+/* The whole greeting against what `t` answers; the error that ends it, or 0. */
+static int greet(struct talk *t, const char *address_text, struct error *err)
+{
+    static const char *const needs[] = {"XLEN lull:x"};
+    struct redis_address address = {0};
+    CLEANUP(strbuf_fini) struct strbuf out;
+    int rc = 0;
+    strbuf_init(&out, 1 << 16);
+    assert_int_equal(redis_address_parse(slice_str(address_text), &address, err), 0);
+    struct redis_greeting g = {.address = &address,
+                               .client_name = "me",
+                               .store = true,
+                               .needs = needs,
+                               .n_needs = 1,
+                               .warn = on_warning,
+                               .arg = t};
+    while (rc == 0 && redis_greeting_next(&g, &out)) {
+        struct redisReader *reader;
+        struct error failure = {0};
+        char *text = answer_to(t, strbuf_slice(&out));
+        redisReply *reply = parse(text, &reader);
+        assert_non_null(reply);
+        int bad = redis_reply_error(reply, &failure);
+        rc = redis_greeting_take(&g, bad < 0 ? NULL : reply, bad < 0 ? &failure : NULL, err);
+        freeReplyObject(reply);
+        redis_reader_free(reader);
+        free(text);
+        strbuf_clear(&out);
+    }
+    redis_address_fini(&address);
+    return rc;
+}
+
+#define HELLO(version, mode, role)                                                                \
+    "*6\r\n$7\r\nversion\r\n$6\r\n" version "\r\n$4\r\nmode\r\n+" mode "\r\n$4\r\nrole\r\n+" role \
+    "\r\n"
+#define GOOD_INFO "# M\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\naof_enabled:1\r\n"
+
+static void greetings(void **state)
+{
+    static const struct {
+        const char *hello, *info, *rights, *auth;
+        int code;
+        unsigned warnings;
+        const char *text; /* in the error */
+    } rows[] = {
+        {NULL, NULL, NULL, NULL, 0, 0, NULL},
+        {HELLO("6.2.14", "standalone", "master"), NULL, NULL, NULL, ERR_UNSUPPORTED, 0,
+         "6.2.14 is too old"},
+        {"-ERR unknown command `HELLO`, with args\r\n", NULL, NULL, NULL, ERR_UNSUPPORTED, 0,
+         "too old"},
+        {HELLO("7.2.99", "standalone", "replica"), NULL, NULL, NULL, ERR_UNAVAILABLE, 0, "replica"},
+        {HELLO("7.2.99", "sentinel", "master"), NULL, NULL, NULL, ERR_UNSUPPORTED, 0, "Sentinel"},
+        {HELLO("7.2.99", "cluster", "master"), "cluster_size:3\r\n", NULL, NULL, ERR_UNSUPPORTED, 0,
+         "3 nodes"},
+        {HELLO("7.2.99", "cluster", "master"), "cluster_size:1\r\n" GOOD_INFO, NULL, NULL, 0, 0,
+         NULL},
+        {"*0\r\n", NULL, NULL, NULL, ERR_PROTOCOL, 0, "version"},
+        {"+OK\r\n", NULL, NULL, NULL, ERR_PROTOCOL, 0, "version"},
+        {NULL, "maxmemory:100\r\nmaxmemory_policy:allkeys-lru\r\naof_enabled:1\r\n", NULL, NULL,
+         ERR_UNSUPPORTED, 0, "allkeys-lru"},
+        {NULL, "maxmemory:0\r\nmaxmemory_policy:allkeys-lru\r\naof_enabled:0\r\n", NULL, NULL, 0, 2,
+         NULL},
+        {NULL, "maxmemory:100\r\nmaxmemory_policy:volatile-lru\r\naof_enabled:1\r\n", NULL, NULL, 0,
+         1, NULL},
+        {NULL, "nothing that is known", NULL, NULL, 0, 0, NULL},
+        {NULL, NULL, "$10\r\nXADD, XLEN\r\n", NULL, ERR_DENIED, 0, "may not use XADD, XLEN"},
+        {NULL, NULL, "-NOPERM this user has no permissions to run the 'eval' command\r\n", NULL,
+         ERR_DENIED, 0, "'eval'"},
+        {NULL, NULL, NULL, "-WRONGPASS invalid username-password pair\r\n", ERR_DENIED, 0, "\"u\""},
+        {NULL, NULL, NULL, "-ERR AUTH <password> called without any password configured\r\n",
+         ERR_DENIED, 0, "no password"},
+        {"-NOAUTH HELLO must be called\r\n", NULL, NULL, NULL, ERR_DENIED, 0,
+         "asks for a password"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct error err = {0};
+        struct talk t = {
+            .hello =
+                rows[i].hello == NULL ? HELLO("7.2.99", "standalone", "master") : rows[i].hello,
+            .info = rows[i].info == NULL ? GOOD_INFO : rows[i].info,
+            .rights = rows[i].rights == NULL ? "$0\r\n\r\n" : rows[i].rights,
+            .auth = rows[i].auth == NULL ? "+OK\r\n" : rows[i].auth,
+        };
+        int rc = greet(&t, "redis://u:p@h/2", &err);
+        if (rc != rows[i].code || t.warnings != rows[i].warnings ||
+            (rows[i].text != NULL && strstr(err.msg, rows[i].text) == NULL)) {
+            fail_msg("row %zu: %d, %u warnings, %s", i, rc, t.warnings, err.msg);
+        }
+    }
+}
+
 static void errors(void **state)
 {
     static const struct {
@@ -134,10 +288,8 @@ static void errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(addresses),
-        cmocka_unit_test(commands),
-        cmocka_unit_test(replies),
-        cmocka_unit_test(errors),
+        cmocka_unit_test(addresses), cmocka_unit_test(sentinels), cmocka_unit_test(commands),
+        cmocka_unit_test(replies), cmocka_unit_test(greetings),   cmocka_unit_test(errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
