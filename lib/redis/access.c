@@ -56,7 +56,10 @@ static int read_text(const char *path, const char *what, char **out, struct erro
     if (rc < 0) {
         return error_prefix(err, rc, "%s", what);
     }
-    struct slice content = slice_trim(strbuf_slice(&text));
+    struct slice content = strbuf_slice(&text);
+    while (content.len > 0 && strchr(" \t\r\n", content.ptr[content.len - 1]) != NULL) {
+        content.len--;
+    }
     if (content.len == 0 || memchr(content.ptr, '\0', content.len) != NULL) {
         return error_set(err, ERR_INVALID, "%s: %s is empty, or is no text", what, path);
     }

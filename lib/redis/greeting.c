@@ -215,7 +215,9 @@ static struct slice line_of(struct slice text, const char *name)
     size_t len = strlen(name);
     while (slice_split(&text, '\n', &line)) {
         if (line.len > len && memcmp(line.ptr, name, len) == 0 && line.ptr[len] == ':') {
-            return slice_trim(slice_sub(line, len + 1, line.len));
+            struct slice value = slice_sub(line, len + 1, line.len);
+            value.len -= value.len > 0 && value.ptr[value.len - 1] == '\r';
+            return value;
         }
     }
     return SLICE_EMPTY;

@@ -90,7 +90,7 @@ int redis_error_of(struct slice text, struct error *err)
         {"CROSSSLOT", ERR_UNSUPPORTED},
     };
     struct slice rest = text;
-    struct slice word;
+    struct slice word = SLICE_EMPTY;
     enum err_code code = ERR_INVALID;
     if (slice_split(&rest, ' ', &word)) {
         for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -99,7 +99,12 @@ int redis_error_of(struct slice text, struct error *err)
             }
         }
     }
-    return error_set(err, code, "redis: %.*s", (int)(text.len < 512 ? text.len : 512), text.ptr);
+    /* A single node of a cluster, or one with all slots, never says so. */
+    bool elsewhere = slice_eq_str(word, "MOVED") || slice_eq_str(word, "ASK");
+    return error_set(err, code, "redis: %.*s%s", (int)(text.len < 512 ? text.len : 512), text.ptr,
+                     elsewhere ? " (the key is on another node of a cluster: a single server is "
+                                 "needed, or one that Sentinel keeps)"
+                               : "");
 }
 
 /* hiredis' own functions, taken from a reader that it made, but for arrays. */

@@ -109,6 +109,10 @@ class Redis:
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_for(lambda: self.ask("PING") == "PONG" or self._ended(), 60, "redis answers")
 
+    @property
+    def address(self):
+        return f"unix:{self.path}"
+
     def _ended(self):
         assert self.process.poll() is None, "redis ended: " + (self.dir / "log").read_text()[-2000:]
 
@@ -126,9 +130,10 @@ class Redis:
 
 
 class World:
-    def __init__(self, home, binary, fsync="always"):
+    def __init__(self, home, binary, fsync="always", redis=None):
+        """redis: one with address and close(), instead of a Redis."""
         self.home, self.binary, self.api, self.sinks = pathlib.Path(home), str(binary), FakeApi(), []
-        self.redis = Redis(self.home, fsync)
+        self.redis = redis or Redis(self.home, fsync)
         self.processes, self.ports, self.lines = {}, {}, []
 
     def start(self, *more, name="w1", wait=True):
@@ -140,13 +145,16 @@ class World:
                 port = self.ports[name] = s.getsockname()[1]
         process = subprocess.Popen(
             [self.binary, "--kubeconfig", str(self.api.kubeconfig(self.home / "kubeconfig")), "--listen", f"127.0.0.1:{port}",
-             "--admin-listen", f"unix:{self.home}/{name}.admin", "--redis", f"unix:{self.redis.path}", "--name", name,
+             "--admin-listen", f"unix:{self.home}/{name}.admin", "--redis", self.redis.address, "--name", name,
              "--worker-silence", "5s", *more], stderr=subprocess.PIPE, text=True, env={**os.environ, "NOTIFY_SOCKET": ""})
         self.processes[name] = process
         threading.Thread(target=self._read, args=(process.stderr,), daemon=True).start()
         if wait:
-            wait_for(lambda: self.get("/readyz", name, check=False) == "ok\n", 60, "the broker is ready")
+            wait_for(lambda: self.get("/readyz", name, check=False) == "ok\n" or self._ended(process), 60, "the broker is ready")
         return self
+
+    def _ended(self, process):
+        assert process.poll() is None, "the broker ended: " + "".join(self.lines)[-2000:]
 
     def _read(self, pipe):
         for line in pipe:

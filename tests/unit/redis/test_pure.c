@@ -289,7 +289,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(addresses), cmocka_unit_test(sentinels), cmocka_unit_test(commands),
-        cmocka_unit_test(replies), cmocka_unit_test(greetings),   cmocka_unit_test(errors),
+        cmocka_unit_test(replies),   cmocka_unit_test(greetings), cmocka_unit_test(errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
