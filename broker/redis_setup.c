@@ -10,12 +10,13 @@
 #define WAIT_MS      1000
 #define REPLICAS_MAX 100
 
-/* Each with arguments, on a key like ours. */
+/* Each with arguments, on a key like ours; also what scripts call. */
 static const char *const needs[] = {
     "EVAL x 1 lull:x",
     "XADD lull:x * a b",
     "XLEN lull:x",
     "XRANGE lull:x - +",
+    "XREVRANGE lull:x + -",
     "XREADGROUP GROUP g c STREAMS lull:x >",
     "XACK lull:x g 0-1",
     "XDEL lull:x 0-1",
@@ -33,6 +34,10 @@ static const char *const needs[] = {
     "SADD lull:x a",
     "SREM lull:x a",
     "SMEMBERS lull:x",
+    "ZREMRANGEBYRANK lull:x 0 0",
+    "ZREMRANGEBYSCORE lull:x 0 0",
+    "EXISTS lull:x",
+    "PEXPIRE lull:x 1",
     "UNLINK lull:x",
     "TIME",
 };
