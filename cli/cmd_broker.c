@@ -9,12 +9,10 @@
 #include "json/jget.h"
 #include "json/jparse.h"
 #include "cli/cli.h"
+#include "cli/events_ask.h"
 #include "cli/filter_args.h"
-#include "cli/part_ask.h"
 #include "cli/sink.h"
 #include "eventing/names.h"
-
-enum { STATE_MAX = 64 << 20 };
 
 struct events_options {
     struct cli_common common;
@@ -299,38 +297,71 @@ static void delivery_print(const json_t *object)
     }
 }
 
+static double rate(const json_t *of, const char *key)
+{
+    return json_number_value(json_object_get(of, key));
+}
+
+static void trigger_numbers(const json_t *t)
+{
+    char age[16];
+    events_age(jpeek_cstr(t, "oldest"), age, sizeof age);
+    printf("  Backlog      %lld waiting", (long long)jpeek_i64(t, "waiting"));
+    if (jpeek_i64(t, "waiting") > 0) {
+        printf(" (the oldest for %s)", age);
+    }
+    printf(", %lld to be tried again", (long long)jpeek_i64(t, "retrying"));
+    if (json_object_get(t, "nextRetryMs")) {
+        printf(" (the next in %.1f s)", (double)jpeek_i64(t, "nextRetryMs") / 1000);
+    }
+    printf(", %lld dead letters\n", (long long)jpeek_i64(t, "dead"));
+    printf(
+        "  Deliveries   %lld delivered (%.1f/s), %lld attempts failed (%.1f/s), %lld tried again, "
+        "%lld nobody took, %lld replies; %lld under way; since lull-broker started\n",
+        (long long)jpeek_i64(t, "delivered"), rate(t, "deliveredPerSecond"),
+        (long long)jpeek_i64(t, "failed"), rate(t, "failedPerSecond"),
+        (long long)jpeek_i64(t, "retried"), (long long)jpeek_i64(t, "gaveUp"),
+        (long long)jpeek_i64(t, "replies"), (long long)jpeek_i64(t, "running"));
+    if (jpeek_cstr(t, "trouble")[0]) {
+        printf("  Last failure %s\n", jpeek_cstr(t, "trouble"));
+    }
+}
+
+static void broker_numbers(const json_t *b)
+{
+    size_t i;
+    json_t *t;
+    const char *oldest = jpeek_cstr(b, "oldest");
+    printf("  Events       %lld kept%s%s, %lld not matched yet; %lld accepted since lull-broker "
+           "started (%.1f/s)\n",
+           (long long)jpeek_i64(b, "events"), oldest[0] ? ", back to " : "", oldest,
+           (long long)jpeek_i64(b, "undispatched"), (long long)jpeek_i64(b, "accepted"),
+           rate(b, "acceptedPerSecond"));
+    json_array_foreach(jpeek_arr(b, "triggers"), i, t)
+    {
+        printf("  Trigger      %s: %lld waiting, %lld to be tried again, %lld dead letters, "
+               "%.1f/s\n",
+               jpeek_cstr(t, "name"), (long long)jpeek_i64(t, "waiting"),
+               (long long)jpeek_i64(t, "retrying"), (long long)jpeek_i64(t, "dead"),
+               rate(t, "deliveredPerSecond"));
+    }
+}
+
 // What lull-broker knows of it; nothing while it does not answer.
 static void numbers_print(struct cli *cli, const struct events_options *o, const char *name)
 {
-    CLEANUP(cleanup_free) char *text = NULL;
-    CLEANUP(jfree) json_t *state = NULL;
-    size_t i, k;
-    json_t *broker, *trigger;
+    CLEANUP(jfree) json_t *numbers = NULL;
+    struct error ignored;
 
-    if (part_ask(cli, "broker", "/state", &text, NULL) < 0 ||
-        jparse(slice_str(text), STATE_MAX, &state, NULL) < 0) {
+    if (events_numbers(cli, false, &numbers, &ignored) < 0) {
         return;
     }
-    json_array_foreach(jpeek_arr(state, "brokers"), i, broker)
-    {
-        bool here = slice_eq_str(jpeek_str(broker, "namespace"), cli->ns);
-        if (here && !o->trigger && slice_eq_str(jpeek_str(broker, "name"), name)) {
-            printf("  Events       %lld kept, %lld accepted since lull-broker started\n",
-                   (long long)jpeek_i64(broker, "events"),
-                   (long long)jpeek_i64(broker, "accepted"));
-        }
-        json_array_foreach(jpeek_arr(broker, "triggers"), k, trigger)
-        {
-            if (here && o->trigger && slice_eq_str(jpeek_str(trigger, "name"), name)) {
-                printf("  Events       %lld waiting, %lld to be tried again; %lld delivered, %lld "
-                       "attempts failed, %lld nobody took\n",
-                       (long long)jpeek_i64(trigger, "backlog"),
-                       (long long)jpeek_i64(trigger, "waitingForRetry"),
-                       (long long)jpeek_i64(trigger, "delivered"),
-                       (long long)jpeek_i64(trigger, "failed"),
-                       (long long)jpeek_i64(trigger, "dead"));
-            }
-        }
+    const json_t *it = o->trigger ? events_numbers_trigger(numbers, cli->ns, name)
+                                  : events_numbers_broker(numbers, cli->ns, name);
+    if (it && o->trigger) {
+        trigger_numbers(it);
+    } else if (it) {
+        broker_numbers(it);
     }
 }
 

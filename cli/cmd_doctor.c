@@ -72,6 +72,7 @@ int cmd_doctor(struct cli *cli, int argc, char **argv)
                     "%s", err.msg);
     } else if (part_is_here(cli) ? doctor_machine(&d) : doctor_cluster(&d)) {
         doctor_objects(&d, o.all);
+        doctor_events(&d, o.all);
     }
     int status = report(&d, &o);
     json_decref(d.findings);

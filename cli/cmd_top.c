@@ -14,6 +14,7 @@
 #include "cli/cli.h"
 #include "cli/memory_use.h"
 #include "cli/part_ask.h"
+#include "cli/top_events.h"
 
 #define WATCH_MS 2000
 
@@ -24,6 +25,7 @@ struct top {
     bool all, watch, revisions;
     int sort;
     bool told; // what cannot be asked
+    bool events_told;
 };
 static const struct option_row ROWS[] = {
     OPTION(struct top, all, BOOL, NULL, "all-namespaces", "false",
@@ -39,7 +41,7 @@ static const struct option_row ROWS[] = {
 };
 static const struct option_table TABLE = {
     .program = "lull top",
-    .summary = "shows replicas, requests and memory of every function",
+    .summary = "shows replicas, requests and memory of every function, and the backlog of Triggers",
     .rows = ROWS,
     .count = ARRAY_LEN(ROWS)};
 
@@ -247,17 +249,31 @@ static void print_rows(const struct top *o, const struct picture *p, const json_
     }
 }
 
+static json_t *collect_events(struct cli *cli, struct top *o)
+{
+    struct error trouble;
+    json_t *triggers = top_events(cli, o->all, &trouble);
+    if (triggers == NULL && trouble.code != ERR_OK && !o->events_told) {
+        fprintf(stderr, "lull: lull-broker cannot be asked for events: %s\n", trouble.msg);
+        o->events_told = true;
+    }
+    return triggers;
+}
+
 static int show(struct cli *cli, struct top *o, struct error *err)
 {
     struct picture p = {.rows = json_object(), .row_of = json_object()};
     int rc = collect(cli, o, &p, err);
     if (rc == 0) {
         CLEANUP(jfree) json_t *rows = sorted_rows(o, &p);
+        CLEANUP(jfree) json_t *triggers = collect_events(cli, o);
         if (o->common.output == CLI_JSON) {
-            CLEANUP(jfree) json_t *answer = json_pack("{s:O}", "items", rows);
+            CLEANUP(jfree)
+            json_t *answer = json_pack("{s:O, s:O*}", "items", rows, "triggers", triggers);
             cli_print_json(answer);
         } else {
             print_rows(o, &p, rows);
+            top_events_print(triggers, o->all);
         }
         fflush(stdout);
     }

@@ -30,6 +30,8 @@ void doctor_certificate(struct doctor *d, const char *check, const char *what, s
 /* Objects of the API, in both worlds: settings, deletions that hang, functions (of cli->ns, or
  * all). */
 void doctor_objects(struct doctor *d, bool all_namespaces);
+/* Brokers, Triggers, and what lull-broker says of them; likewise. */
+void doctor_events(struct doctor *d, bool all_namespaces);
 /* Both: whether the objects can be looked at. */
 bool doctor_cluster(struct doctor *d);
 bool doctor_machine(struct doctor *d);

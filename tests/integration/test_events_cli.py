@@ -91,9 +91,23 @@ def test_dead_letters_are_shown_retried_and_dropped(up, sink, trigger):
     assert sink.events[-1]["ce-id"] == "d-0" and sink.events[-1]["body"] == b"some text"
     assert up.json("dlq", "retry", trigger, "--all") == {"trigger": trigger, "retried": 1, "full": False}
     wait_for(lambda: sink.ids()[before:] == ["d-0", "d-3"], 60, "the other comes again")
+    wait_idle(up, trigger, 2)
     assert dead(up, trigger) == []
     assert "no dead letters" in up.cli("dlq", "list", trigger).stdout
     up.cli("trigger", "delete", "other")
+
+
+def row(up, trigger):
+    """Its numbers in lull top."""
+    return next((t for t in up.json("top").get("triggers", []) if t["name"] == trigger), {})
+
+
+def wait_idle(up, trigger, delivered):
+    """Delivered, and Redis has noted it."""
+    def idle():
+        got = row(up, trigger)
+        return (got.get("delivered"), got.get("waiting"), got.get("retrying")) == (delivered, 0, 0)
+    wait_for(idle, 60, f"{trigger} has delivered {delivered} and nothing waits")
 
 
 def tail(up, *args):
@@ -147,14 +161,16 @@ def test_replay_gives_kept_events_to_one_trigger_again(up, sink, trigger):
     for n in range(4):
         send(up, trigger, f"r-{n}")
     send(up, "something.else", "r-x")
-    wait_for(lambda: len(sink.events) == 4 and len(other.events) == 4, 60, "the first time")
+    wait_idle(up, trigger, 4)
+    wait_idle(up, "beside", 4)
     ids = [e["id"] for e in tail(up, "--filter", f"type={trigger}", "--since", "1h", "--count", 4)]
     wait_for(lambda: up.json("event", "replay", "--trigger", trigger, "--since", "1h", "--dry-run")["matched"] == 4, 30, "all are dispatched")
     assert "2 events would go to trigger" in up.cli("event", "replay", "--trigger", trigger, "--since", ids[1], "--until", ids[2], "--dry-run").stdout
     assert len(sink.events) == 4
     said = up.json("event", "replay", "--broker", "default", "--trigger", trigger, "--since", ids[2])
     assert (said["matched"], said["written"], said["gone"]) == (2, 2, 0) and said["oldest"].endswith("Z")
-    wait_for(lambda: sink.ids()[4:] == ["r-2", "r-3"], 60, "the second time")
+    wait_idle(up, trigger, 6)
+    assert sorted(sink.ids()[4:]) == ["r-2", "r-3"]
     said = up.cli("event", "replay", "--trigger", trigger, "--since", "1h", "--filter", "id=r-0").stdout
     assert "1 event goes to trigger" in said and "back to 20" in said
     wait_for(lambda: sink.ids()[6:] == ["r-0"], 60, "the third time")
@@ -163,3 +179,45 @@ def test_replay_gives_kept_events_to_one_trigger_again(up, sink, trigger):
     assert wrong.returncode == 1 and f"trigger {trigger} is one of broker default, not of else" in wrong.stderr
     up.cli("trigger", "delete", "beside")
     other.close()
+
+
+def test_numbers_say_what_waits_fails_and_is_dead(up, sink, trigger):
+    healthy = up.json("doctor")
+    assert {"check": "events", "level": "ok", "text": "lull-broker answers, and so does its Redis"}.items() <= \
+        next(f for f in healthy["findings"] if f["check"] == "events").items()
+    send(up, trigger, "n-0")
+    wait_for(lambda: " 1 delivered" in up.cli("trigger", "describe", trigger).stdout, 60, "one is delivered")
+    sink.bad = True
+    send(up, trigger, "n-1")
+    wait_dead(up, trigger, 1)
+    told = up.cli("trigger", "describe", trigger).stdout
+    assert "1 dead letters" in told and "1 attempts failed" in told and "1 nobody took" in told
+    assert "Last failure the sink answered 422" in told
+    got = row(up, trigger)
+    assert (got["broker"], got["waiting"], got["dead"], got["gaveUp"]) == ("default", 0, 1, 1)
+    wait_for(lambda: row(up, trigger)["failedPerSecond"] > 0, 30, "a rate")
+    text = up.cli("top").stdout
+    assert "DELIVERED/s" in text and trigger in text
+    shown = up.cli("broker", "describe", "default").stdout
+    assert " kept, back to 20" in shown and f"{trigger}: 0 waiting, 0 to be tried again, 1 dead letters" in shown
+    found = [f for f in up.json("doctor")["findings"] if f["check"] == "dead letters" and trigger in f["text"]]
+    assert [f["text"] for f in found] == [f"nobody took 1 event of trigger default/{trigger}"]
+    assert found[0]["advice"] == f"lull dlq list {trigger} -n default"
+
+
+def test_replay_leaves_out_what_is_still_to_do(up, sink, trigger):
+    """An event that waits for a retry is not written again: its one reference holds it in the stream."""
+    up.cli("trigger", "delete", trigger)
+    wait = {"answer": (503, {"Retry-After": "1"}, b"")}
+    slow = Sink(lambda event: wait["answer"])
+    up.cli("trigger", "create", trigger, "--sink", slow.url, "--filter", f"type={trigger}", "--retry", 30, "--backoff", "linear", "--backoff-delay", "PT0.5S")
+    send(up, trigger, "once")
+    wait_for(lambda: row(up, trigger).get("retrying") == 1, 60, "it waits for a retry")
+    for _ in range(2):
+        said = up.json("event", "replay", "--trigger", trigger, "--since", "1h")
+        assert (said["matched"], said["written"], said["has"]) == (1, 0, 1)
+    wait["answer"] = (204, {}, b"")
+    wait_idle(up, trigger, 1)
+    assert up.json("event", "replay", "--trigger", trigger, "--since", "1h")["written"] == 1
+    wait_idle(up, trigger, 2)
+    slow.close()

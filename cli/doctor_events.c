@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What is wrong with events: Brokers and Triggers that are not ready, lull-broker or its Redis that
+// does not answer, Triggers that fall behind, events that nobody took. Without a Broker there is
+// nothing to say. Failure modes: numbers cannot be asked: that is the finding.
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "json/jget.h"
+#include "json/jparse.h"
+#include "cli/doctor.h"
+#include "cli/events_ask.h"
+#include "cli/part_ask.h"
+
+#define BEHIND_S   60 // waiting for so long is worth a word
+#define LOOK_MS    1500
+#define NAMED_MOST 5
+
+struct look {
+    struct doctor *d;
+    bool all;
+    json_t *before, *now; // numbers; now NULL: nothing waits
+};
+
+// ---- objects
+
+static size_t check_ready(const struct look *l, enum kind_id kind)
+{
+    CLEANUP(jfree) json_t *all = NULL;
+    const struct kind *row = kind_row(kind);
+    struct kube_call call = {.kind = KUBE_KIND(row), .ns = l->all ? NULL : l->d->cli->ns};
+    size_t i, not_ready = 0, ours = 0;
+    json_t *object;
+    if (cli_call(l->d->cli, kube_list, &call, &all, NULL) < 0) {
+        return 0; // an installation without these kinds
+    }
+    json_array_foreach(jpeek_arr(all, "items"), i, object)
+    {
+        const json_t *ready = cli_condition(object, "Ready");
+        const char *name = jpeek_cstr(object, "metadata.name");
+        const char *ns = jpeek_cstr(object, "metadata.namespace");
+        if (jpeek_obj(object, "status") == NULL) {
+            continue; // of somebody else's Broker, or a moment old
+        }
+        ours++;
+        if (strcmp(jpeek_cstr(ready, "status"), "True") == 0 || not_ready++ >= NAMED_MOST) {
+            continue;
+        }
+        CLEANUP(cleanup_free)
+        char *advice = xasprintf("lull %s describe %s -n %s", row->singular, name, ns);
+        doctor_warn(l->d, row->plural, advice, "%s/%s is not ready: %s %.400s", ns, name,
+                    jpeek_cstr(ready, "reason"), jpeek_cstr(ready, "message"));
+    }
+    if (not_ready > NAMED_MOST) {
+        CLEANUP(cleanup_free) char *advice = xasprintf("lull %s list", row->singular);
+        doctor_warn(l->d, row->plural, advice, "%zu more are not ready", not_ready - NAMED_MOST);
+    } else if (ours > 0 && not_ready == 0) {
+        doctor_ok(l->d, row->plural, "%zu, all ready", ours);
+    }
+    return ours;
+}
+
+// ---- numbers
+
+static int64_t waits_s(const json_t *trigger)
+{
+    int64_t at_ns = 0;
+    return clock_parse_rfc3339(jpeek_str(trigger, "oldest"), &at_ns, NULL) < 0
+               ? 0
+               : (clock_wall_ns() - at_ns) / 1000000000;
+}
+
+static bool is_behind(const json_t *trigger)
+{
+    return jpeek_i64(trigger, "waiting") > 0 && waits_s(trigger) >= BEHIND_S;
+}
+
+static void check_trigger(const struct look *l, const json_t *t, size_t *wrong)
+{
+    const char *ns = jpeek_cstr(t, "namespace"), *name = jpeek_cstr(t, "name");
+    const json_t *now = l->now ? events_numbers_trigger(l->now, ns, name) : NULL;
+    long long waiting = (long long)jpeek_i64(t, "waiting");
+    long long dead = (long long)jpeek_i64(t, "dead");
+    if (is_behind(t) && (*wrong)++ < NAMED_MOST) {
+        CLEANUP(cleanup_free)
+        char *advice = xasprintf("lull trigger describe %s -n %s; see whether %s can take them",
+                                 name, ns, "its subscriber");
+        doctor_warn(l->d, "backlog", advice,
+                    "%lld events wait for trigger %s/%s%s, the oldest for %lld s%s%.200s", waiting,
+                    ns, name, now && jpeek_i64(now, "waiting") > waiting ? ", more and more" : "",
+                    (long long)waits_s(t), jpeek_cstr(t, "trouble")[0] ? ": " : "",
+                    jpeek_cstr(t, "trouble"));
+    }
+    if (dead > 0 && (*wrong)++ < NAMED_MOST) {
+        CLEANUP(cleanup_free) char *advice = xasprintf("lull dlq list %s -n %s", name, ns);
+        doctor_warn(l->d, "dead letters", advice, "nobody took %lld %s of trigger %s/%s", dead,
+                    dead == 1 ? "event" : "events", ns, name);
+    }
+}
+
+static void check_numbers(struct look *l)
+{
+    size_t i, k, wrong = 0, triggers = 0;
+    json_t *broker, *trigger;
+    bool behind = false;
+    json_array_foreach(jpeek_arr(l->before, "brokers"), i, broker)
+    {
+        json_array_foreach(jpeek_arr(broker, "triggers"), k, trigger)
+        {
+            behind = behind || is_behind(trigger);
+            triggers++;
+        }
+    }
+    if (behind) {
+        cli_pause(l->d->cli, LOOK_MS);
+        (void)!events_numbers(l->d->cli, l->all, &l->now, &(struct error){0});
+    }
+    json_array_foreach(jpeek_arr(l->before, "brokers"), i, broker)
+    {
+        json_array_foreach(jpeek_arr(broker, "triggers"), k, trigger)
+        {
+            check_trigger(l, trigger, &wrong);
+        }
+    }
+    if (wrong > NAMED_MOST) {
+        doctor_warn(l->d, "events", "lull top", "%zu more like these", wrong - NAMED_MOST);
+    } else if (wrong == 0 && triggers > 0) {
+        doctor_ok(l->d, "events", "no Trigger is behind, no dead letters");
+    }
+}
+
+void doctor_events(struct doctor *d, bool all_namespaces)
+{
+    struct look l = {.d = d, .all = all_namespaces};
+    struct error err = {0};
+    bool here = part_is_here(d->cli);
+    size_t brokers = check_ready(&l, KIND_BROKER);
+    (void)check_ready(&l, KIND_TRIGGER);
+    if (brokers == 0) {
+        return;
+    }
+    CLEANUP(cleanup_free) char *log = xasprintf("see %s/logs/broker.log", d->cli->home);
+    if (events_numbers(d->cli, all_namespaces, &l.before, &err) < 0) {
+        doctor_fail(d, "events", here ? log : "see the Pods of lull-broker and their logs",
+                    "lull-broker does not answer: %s", err.msg);
+        return;
+    }
+    if (!jpeek_bool(l.before, "redis")) {
+        doctor_fail(d, "events",
+                    "start Redis again: until then events are refused with 503, those that were "
+                    "taken wait",
+                    "redis is not reachable: %s", jpeek_cstr(l.before, "trouble"));
+    } else {
+        doctor_ok(d, "events", "lull-broker answers, and so does its Redis");
+        check_numbers(&l);
+    }
+    json_decref(l.before);
+    json_decref(l.now);
+}
