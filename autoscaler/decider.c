@@ -4,6 +4,11 @@
  * takes the larger and never falls; the scale-down delay takes the largest of the recent results.
  * Requests that are known to wait raise the result of this one decision to what can run them all at
  * once; they change neither averages nor panic: those follow from the reports, as in Knative.
+ *
+ * A backlog of events is a level, not a rate: its average means nothing. What waits now gives the
+ * wish upwards at once, and what the wish was at most within the stable window holds downwards, so
+ * that a queue that fills and drains does not make replicas come and go. The larger of it and of
+ * what the requests ask for counts; it changes neither averages nor panic either.
  * Failure mode: no data gives an invalid decision, and the state stays as it is.
  * The arithmetic is in doubles in the order of the reference: results agree to the bit.
  */
@@ -31,6 +36,7 @@ void decider_init(struct decider *d, uint64_t now_ms, int32_t ready)
 void decider_fini(struct decider *d)
 {
     window_max_fini(&d->delay);
+    window_max_fini(&d->backlog);
 }
 
 static int32_t whole(double pods)
@@ -39,6 +45,11 @@ static int32_t whole(double pods)
         return 0;
     }
     return pods >= INT32_MAX ? INT32_MAX : (int32_t)pods;
+}
+
+static int32_t larger(int32_t a, int32_t b)
+{
+    return a > b ? a : b;
 }
 
 static int32_t clamp(double pods, double max_down, double max_up)
@@ -126,8 +137,32 @@ static void apply_delay(struct decider *d, const struct scaling_spec *spec,
 /* Replicas that can run all requests that wait, each at its capacity: no utilization in it. */
 static struct wish held_wish(const struct scaling_spec *spec, double held, double max_up)
 {
-    double pods = spec->metric == SCALING_CONCURRENCY ? ceil(held / spec->total) : 1;
+    double pods = spec->metric != SCALING_RPS ? ceil(held / spec->total) : 1;
     return (struct wish){clamp(fmax(pods, 1), 0, max_up), DECIDER_HELD_REQUEST};
+}
+
+/* The most that events asked for in the stable window, and what they ask for now. */
+static void apply_backlog(struct decider *d, const struct scaling_spec *spec,
+                          const struct decider_input *in, struct wish *wish, struct decision *out)
+{
+    int64_t second = (int64_t)(in->now_ms / 1000);
+    bool used = spec->metric == SCALING_BACKLOG;
+    window_max_resize(&d->backlog, used ? spec->stable_window_s : 0, DECIDER_TICK_MS / 1000);
+    if (!used) {
+        return;
+    }
+    double wanted = in->backlog > 0 ? ceil(in->backlog / spec->backlog_target) : 0;
+    struct wish now = make_wish(spec, wanted, 0, (double)out->max_up, DECIDER_BACKLOG);
+    int32_t most = window_max_record(&d->backlog, second, now.pods);
+    out->backlog_most = most > now.pods ? most : 0;
+    if (most > now.pods && most > wish->pods) {
+        int64_t until = window_max_until(&d->backlog, second, larger(now.pods, wish->pods));
+        out->until_ms = (uint64_t)(until + 1) * 1000;
+        *wish = (struct wish){most, DECIDER_BACKLOG_HOLD};
+    } else if (now.pods > wish->pods) {
+        out->until_ms = 0;
+        *wish = now;
+    }
 }
 
 struct decision decider_decide(struct decider *d, const struct scaling_spec *spec,
@@ -138,9 +173,11 @@ struct decision decider_decide(struct decider *d, const struct scaling_spec *spe
                            .panic = in->panic,
                            .reachable = in->reachable,
                            .held = in->held,
+                           .backlog = in->backlog,
                            .panic_before = d->panic_most};
     bool held = in->held > 0;
-    if (!in->has_data && !held) {
+    bool waiting = spec->metric == SCALING_BACKLOG && in->backlog > 0;
+    if (!in->has_data && !held && !waiting) {
         return out;
     }
     double ready = fmax(1, (double)in->ready);
@@ -172,6 +209,7 @@ struct decision decider_decide(struct decider *d, const struct scaling_spec *spe
         wish = now;
         out.until_ms = 0;
     }
+    apply_backlog(d, spec, in, &wish, &out);
     apply_delay(d, spec, in, &wish, &out);
     out.panicking = d->panicking;
     out.desired = wish.pods;

@@ -23,6 +23,8 @@
     X(DECIDER_MAX_DOWN, "max-scale-down-rate") /* held by the rate downwards */             \
     X(DECIDER_ACTIVATION, "activation-scale")  /* raised: first traffic wants several */    \
     X(DECIDER_DELAY, "scale-down-delay")       /* held by the delay */                      \
+    X(DECIDER_BACKLOG, "backlog")              /* events wait */                            \
+    X(DECIDER_BACKLOG_HOLD, "backlog-hold")    /* held by what waited in the window */      \
     X(DECIDER_HELD_REQUEST, "held-request")    /* requests wait and nothing is there */
 
 #define DECIDER_RULE_ENUM(id, text) id,
@@ -34,9 +36,10 @@ const char *decider_rule_text(enum decider_rule rule);
 /* Kept between decisions. */
 struct decider {
     bool panicking;
-    uint64_t panic_ms;       /* when it last was over the threshold */
-    int32_t panic_most;      /* largest result of this panic */
-    struct window_max delay; /* results within the scale-down delay */
+    uint64_t panic_ms;         /* when it last was over the threshold */
+    int32_t panic_most;        /* largest result of this panic */
+    struct window_max delay;   /* results within the scale-down delay */
+    struct window_max backlog; /* metric backlog: what it asked for within the stable window */
 };
 
 struct decider_input {
@@ -47,6 +50,7 @@ struct decider_input {
     int32_t ready;   /* ready replicas */
     bool reachable;  /* a route leads here, or may */
     double held;     /* requests that an activator said wait or run, just now: 0, or at least 1 */
+    double backlog;  /* metric backlog: events that wait now; negative: not known */
 };
 
 struct decision {
@@ -65,8 +69,12 @@ struct decision {
     bool reachable;
     double held;
     int32_t panic_before; /* the most of this panic before this decision */
+    double backlog;
+    int32_t backlog_most; /* what the backlog asked for at most within the stable window, when that
+                             is more than now; else 0 */
     int32_t delay_most; /* largest result that the delay still holds, when above this one; else 0 */
-    uint64_t until_ms;  /* with PANIC_HOLD and DELAY: when the hold ends without new traffic */
+    uint64_t until_ms;  /* with PANIC_HOLD, BACKLOG_HOLD and DELAY: when the hold ends without new
+                           traffic */
 };
 
 /* A decider that starts while several replicas are ready starts in panic, so that an autoscaler

@@ -8,6 +8,8 @@
  */
 #include "autoscaler/engine.h"
 
+#include <math.h>
+
 #include "base/clock.h"
 #include "base/mem.h"
 #include "autoscaler/status.h"
@@ -93,6 +95,17 @@ static void tell_trouble(struct engine *e, struct revision *rev)
     }
 }
 
+/* What waits for it as events, now. */
+static void read_backlog(const struct engine *e, struct revision *rev, uint64_t now_ms)
+{
+    bool counts = list_linked(&rev->backlog_link) && rev->reachable;
+    bool known = !counts || backlogs_known(&e->backlogs, now_ms);
+    rev->backlog =
+        counts ? backlogs_waiting(&e->backlogs, slice_str(rev->ns), slice_str(rev->service), now_ms)
+               : 0;
+    rev->backlog_until_ms = known ? 0 : backlogs_freeze_until(&e->backlogs);
+}
+
 void engine_evaluate(struct engine *e, struct revision *rev, enum engine_reason reason)
 {
     uint64_t now_ms = loop_now_ms(e->loop);
@@ -103,13 +116,15 @@ void engine_evaluate(struct engine *e, struct revision *rev, enum engine_reason 
         return;
     }
     reports_check(&e->reports, now_ms); /* a clock that jumped is seen before it counts */
+    read_backlog(e, rev, now_ms);
     engine_wake(e, rev);
     if (!rev->started) {
         revision_start(rev, now_ms);
     }
     bool held = rev->held;
     rev->held = false;
-    bool decide = held || reason == ENGINE_REGULAR || reason == ENGINE_STARTED || !rev->last.valid;
+    bool decide = held || reason == ENGINE_REGULAR || reason == ENGINE_STARTED ||
+                  reason == ENGINE_BACKLOG || !rev->last.valid;
     /* A scale that somebody else wrote is newer than our last decision, which does not take it
      * back: the next one may. So two leaders do not undo each other's steps. */
     rev->foreign = rev->foreign && !decide;
@@ -152,8 +167,7 @@ static bool is_burst(const struct revision *rev, double concurrency)
 {
     int32_t coming = rev->goal > rev->replicas ? rev->goal : rev->replicas;
     double room = (double)(coming > 1 ? coming : 1) * rev->spec.target;
-    return rev->spec.metric == SCALING_CONCURRENCY &&
-           concurrency >= room * rev->spec.panic_threshold;
+    return rev->spec.metric != SCALING_RPS && concurrency >= room * rev->spec.panic_threshold;
 }
 
 void engine_stat(struct engine *e, const struct stat_message *message,
@@ -196,6 +210,44 @@ void engine_poke(struct engine *e, const struct stat_message *message,
     }
     revision_poked(rev, message->sample.concurrency, loop_now_ms(e->loop));
     engine_evaluate(e, rev, ENGINE_HELD);
+}
+
+/* --- events ------------------------------------------------------------------------------- */
+
+void engine_follow_backlog(struct engine *e, struct revision *rev)
+{
+    bool counts = rev->has_pa && rev->service != NULL && rev->spec.metric == SCALING_BACKLOG;
+    if (counts && !list_linked(&rev->backlog_link)) {
+        list_push_back(&e->backlog_revisions, &rev->backlog_link);
+    } else if (!counts) {
+        list_remove(&rev->backlog_link);
+    }
+}
+
+/* More wait than those that are there or on their way are meant for. */
+static bool wants_more(const struct revision *rev)
+{
+    int32_t coming = rev->goal > rev->replicas ? rev->goal : rev->replicas;
+    double wanted = ceil(rev->backlog / rev->spec.backlog_target);
+    bool bound = rev->spec.max_scale > 0 && coming >= rev->spec.max_scale;
+    return rev->backlog > 0 && wanted > (double)coming && !bound;
+}
+
+int engine_backlog(struct engine *e, struct slice payload, struct error *err)
+{
+    uint64_t now_ms = loop_now_ms(e->loop);
+    int rc = backlogs_take(&e->backlogs, payload, now_ms, err);
+    if (rc <= 0) {
+        return rc;
+    }
+    list_foreach_safe (node, &e->backlog_revisions) {
+        struct revision *rev = LIST_ENTRY(node, struct revision, backlog_link);
+        read_backlog(e, rev, now_ms);
+        if (wants_more(rev)) {
+            engine_evaluate(e, rev, ENGINE_BACKLOG);
+        }
+    }
+    return 0;
 }
 
 /* --- time ---------------------------------------------------------------------------------- */
@@ -260,6 +312,7 @@ void engine_begin_when_synced(struct engine *e)
     e->started = true;
     /* What was reported of revisions that we did not know was dropped. */
     reports_restart(&e->reports, loop_now_ms(e->loop));
+    backlogs_begin(&e->backlogs, loop_now_ms(e->loop));
     look_at_all(e);
     LOG_INFO("ready to decide", LOG_UINT("revisions", map_len(&e->revisions)));
     if (e->options.on_ready != NULL) {
@@ -312,6 +365,8 @@ int engine_start(struct engine *e, struct loop *loop, const struct engine_option
     e->system_namespace = xstrdup(options->system_namespace);
     map_init(&e->revisions, MAP_BORROW_KEYS);
     reports_init(&e->reports);
+    backlogs_init(&e->backlogs);
+    list_init(&e->backlog_revisions);
     autoscaler_config_default(&e->config);
     list_init(&e->retrying);
     list_init(&e->status_due);
@@ -353,6 +408,7 @@ static void on_gone(void *arg)
     }
     map_fini(&e->revisions);
     reports_fini(&e->reports);
+    backlogs_fini(&e->backlogs);
     free(e->system_namespace);
     if (e->close_cb != NULL) {
         e->close_cb(e->close_arg);

@@ -16,6 +16,7 @@
 #include "metric/buckets.h"
 #include "kube/cache.h"
 #include "serving/stat.h"
+#include "autoscaler/backlogs.h"
 #include "autoscaler/revision.h"
 #include "autoscaler/traffic_log.h"
 
@@ -60,6 +61,8 @@ struct engine {
     struct kube_cache *config_maps;
     struct map revisions; /* key -> struct revision */
     struct reports reports;
+    struct backlogs backlogs;
+    struct list backlog_revisions; /* those whose events count */
     struct autoscaler_config config;
     struct error config_err; /* of a config-autoscaler that cannot be used; code 0: none */
     struct list slots[ENGINE_SLOTS];
@@ -91,6 +94,7 @@ enum engine_reason {
     ENGINE_HELD,    /* a request waits and nothing is there */
     ENGINE_CHANGED, /* its settings or replicas have changed */
     ENGINE_STARTED, /* this process looks at it for the first time */
+    ENGINE_BACKLOG, /* more events wait than its replicas are meant for */
 };
 
 /* Starts caches and ticking. On failure engine_close is still due. */
@@ -119,6 +123,11 @@ void engine_stat(struct engine *e, const struct stat_message *message,
                  const struct reporter *reporter);
 void engine_poke(struct engine *e, const struct stat_message *message,
                  const struct reporter *reporter);
+
+/* Settings are known, or have changed: whether events count for it. */
+void engine_follow_backlog(struct engine *e, struct revision *rev);
+/* A frame of a lull-broker. Revisions that it wakes are decided for before this returns. */
+MUST_CHECK int engine_backlog(struct engine *e, struct slice payload, struct error *err);
 
 /* Tells all activators. */
 void engine_note(struct engine *e, const struct revision *rev, const char *phase,

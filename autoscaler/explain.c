@@ -7,6 +7,8 @@
  */
 #include "autoscaler/explain.h"
 
+#include <math.h>
+
 #include "base/clock.h"
 #include "base/num.h"
 #include "json/jbuild.h"
@@ -39,6 +41,19 @@ static void say_average(struct strbuf *out, const struct revision *rev, bool pan
                    panic ? rev->spec.panic_window_s : rev->spec.stable_window_s,
                    panic ? d->panic : d->stable, rps ? "requests per second" : "requests at a time",
                    rev->spec.target);
+}
+
+static const char *events_wait(double count)
+{
+    return count == 1 ? "event waits" : "events wait";
+}
+
+static void say_backlog(struct strbuf *out, const struct revision *rev)
+{
+    const struct decision *d = &rev->last;
+    strbuf_appendf(out, "%.0f %s, target %g per replica → %.0f", d->backlog,
+                   events_wait(d->backlog), rev->spec.backlog_target,
+                   ceil(d->backlog / rev->spec.backlog_target));
 }
 
 static void say_decider(struct strbuf *out, const struct revision *rev, uint64_t now_ms)
@@ -81,6 +96,14 @@ static void say_decider(struct strbuf *out, const struct revision *rev, uint64_t
     case DECIDER_HELD_REQUEST:
         strbuf_append_str(out, "a request waits for it");
         break;
+    case DECIDER_BACKLOG:
+        say_backlog(out, rev);
+        break;
+    case DECIDER_BACKLOG_HOLD:
+        strbuf_appendf(out, "so many events waited within the last %u s that %d replicas were due",
+                       rev->spec.stable_window_s, d->backlog_most);
+        say_duration(out, "; that lasts ", d->until_ms, now_ms);
+        break;
     }
 }
 
@@ -102,6 +125,10 @@ static void say_plan(struct strbuf *out, const struct revision *rev, const struc
                                                 : "reports of an activator are missing: nothing is "
                                                   "scaled down");
         break;
+    case PLAN_BACKLOG_UNKNOWN:
+        strbuf_append_str(out, "how many events wait is not known, lull-broker does not tell: "
+                               "nothing is scaled down");
+        break;
     case PLAN_MIN_SCALE:
         strbuf_appendf(out, "min-scale is %d", rev->spec.min_scale);
         break;
@@ -110,6 +137,11 @@ static void say_plan(struct strbuf *out, const struct revision *rev, const struc
         break;
     case PLAN_MAX_SCALE:
         strbuf_appendf(out, "max-scale is %d", rev->spec.max_scale);
+        if (rev->last.rule == DECIDER_BACKLOG) {
+            strbuf_append_str(out, " (");
+            say_backlog(out, rev);
+            strbuf_append_char(out, ')');
+        }
         break;
     case PLAN_NO_ZERO:
         strbuf_append_str(out, "enable-scale-to-zero is false");
@@ -184,6 +216,15 @@ static void say_hold(struct strbuf *out, const struct revision *rev, const struc
         break;
     case HOLD_WAITING:
         strbuf_append_str(out, "requests wait for replicas");
+        break;
+    case HOLD_EVENTS:
+        strbuf_appendf(out, "%.0f %s", rev->backlog, events_wait(rev->backlog));
+        break;
+    case HOLD_BACKLOG:
+        strbuf_appendf(out, "events waited within the last %u s", rev->spec.stable_window_s);
+        break;
+    case HOLD_BACKLOG_UNKNOWN:
+        strbuf_append_str(out, "how many events wait is not known: lull-broker does not tell");
         break;
     case HOLD_PANIC:
         strbuf_append_str(out, "panic mode keeps what a burst reached");
@@ -266,8 +307,11 @@ static void say_scale(struct strbuf *out, const struct revision *rev)
 static void add_settings(struct jbuild *b, const struct revision *rev)
 {
     const struct scaling_spec *s = &rev->spec;
-    jbuild_str(b, "settings.metric", s->metric == SCALING_RPS ? "rps" : "concurrency");
+    jbuild_str(b, "settings.metric", scaling_metric_text(s->metric));
     jbuild_double(b, "settings.target", s->target);
+    if (s->metric == SCALING_BACKLOG) {
+        jbuild_double(b, "settings.backlogTarget", s->backlog_target);
+    }
     jbuild_i64(b, "settings.stableWindowSeconds", s->stable_window_s);
     jbuild_i64(b, "settings.panicWindowSeconds", s->panic_window_s);
     jbuild_i64(b, "settings.minScale", s->min_scale);
@@ -293,6 +337,9 @@ static void add_why(struct jbuild *b, const struct revision *rev, const char *te
     jbuild_double(b, "why.panic", rev->last.panic);
     jbuild_bool(b, "why.panicMode", rev->decider.panicking);
     jbuild_double(b, "why.inFlight", revision_in_flight(rev));
+    if (rev->spec.metric == SCALING_BACKLOG && rev->backlog >= 0) {
+        jbuild_double(b, "why.backlog", rev->backlog);
+    }
     jbuild_i64(b, "why.excessBurstCapacity", rev->last.excess_burst);
 }
 

@@ -58,6 +58,8 @@ static void shadow_init(struct shadow *s, const struct revision *rev, const stru
     s->rev.rps_stable = window_copy(&rev->rps_stable);
     s->rev.rps_panic = window_copy(&rev->rps_panic);
     s->rev.decider.delay = max_copy(&rev->decider.delay);
+    s->rev.decider.backlog = max_copy(&rev->decider.backlog);
+    s->rev.backlog = 0;
     s->rev.bypassed = false; /* who is asked for it says zero, too */
 }
 
@@ -178,6 +180,14 @@ static void take_away(enum hold hold, struct shadow *s)
     struct revision *rev = &s->rev;
     switch (hold) {
     case HOLD_IN_FLIGHT: /* the copy hears of no requests any more */
+    case HOLD_EVENTS:    /* … and of no events */
+        break;
+    case HOLD_BACKLOG:
+        window_max_fini(&rev->decider.backlog);
+        rev->decider.backlog = (struct window_max){0};
+        break;
+    case HOLD_BACKLOG_UNKNOWN:
+        rev->backlog_until_ms = 0;
         break;
     case HOLD_TRAFFIC:
         silence_window(&rev->concurrency_stable);
@@ -282,10 +292,15 @@ static uint64_t hold_until(enum hold hold, const struct revision *rev,
                                                   : 0;
     case HOLD_DELAY:
         return rev->last.rule == DECIDER_DELAY ? rev->last.until_ms : 0;
+    case HOLD_BACKLOG:
+        return rev->last.rule == DECIDER_BACKLOG_HOLD ? rev->last.until_ms : 0;
+    case HOLD_BACKLOG_UNKNOWN:
+        return rev->backlog_until_ms;
     case HOLD_HISTOGRAM:
     case HOLD_ANNOUNCED:
         return revision_warm(rev, now_ms).until_ms;
     case HOLD_IN_FLIGHT:
+    case HOLD_EVENTS:
     case HOLD_GRACE:
     case HOLD_STARTING:
     case HOLD_RATE:
@@ -354,6 +369,9 @@ size_t forecast_holds(const struct revision *rev, const struct reports *reports,
     count = count > 0 ? count : holds_together(rev, reports, &base, now_ms, out);
     if (base.changes && revision_in_flight(rev) > 0) {
         out[count++] = (struct holding){HOLD_IN_FLIGHT, 0, base};
+    }
+    if (base.changes && rev->backlog > 0) {
+        out[count++] = (struct holding){HOLD_EVENTS, 0, base};
     }
     return count;
 }

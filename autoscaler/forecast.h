@@ -22,13 +22,16 @@ struct forecast {
 /*
  * X(enum, text): what can hold replicas up. Each is something that can be taken away on the copy;
  * it holds when things would then go down further or sooner. When several hold equally, so that
- * none makes a difference alone, each that would hold alone is meant. Requests in flight hold what
- * would go down once they have ended; without them is what is foreseen.
+ * none makes a difference alone, each that would hold alone is meant. Requests in flight and events
+ * that wait hold what would go down once they have ended; without them is what is foreseen.
  */
 #define HOLD_MAP(X)                                                                                \
     X(HOLD_IN_FLIGHT, "in-flight-requests") /* they run: what is foreseen begins with their end */ \
     X(HOLD_TRAFFIC, "traffic")              /* requests in the windows */                          \
     X(HOLD_WAITING, "held-requests")        /* an activator said that they wait */                 \
+    X(HOLD_EVENTS, "waiting-events") /* they wait: what is foreseen begins with their end */       \
+    X(HOLD_BACKLOG, "backlog-hold")  /* they waited within the stable window */                    \
+    X(HOLD_BACKLOG_UNKNOWN, "backlog-unknown")                                                     \
     X(HOLD_PANIC, "panic-hold")                                                                    \
     X(HOLD_DELAY, "scale-down-delay")                                                              \
     X(HOLD_RATE, "max-scale-down-rate")                                                            \

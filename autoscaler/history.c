@@ -49,6 +49,7 @@ static int32_t bounded(const struct change *c, const struct scaling_spec *spec, 
     case PLAN_AS_DECIDED:
     case PLAN_UNKNOWN:
     case PLAN_OBSERVING:
+    case PLAN_BACKLOG_UNKNOWN:
     case PLAN_RETENTION:
     case PLAN_GRACE:
     case PLAN_STARTING:
@@ -70,6 +71,10 @@ bool change_recompute(const struct change *c, const struct scaling_spec *spec, i
     then.stable_window_s = c->stable_window_s;
     then.panic_window_s = c->panic_window_s;
     then.scale_down_delay_s = 0;
+    then.backlog_target = c->backlog_target;
+    if (then.metric != SCALING_RPS) { /* its records do not say, and need not */
+        then.metric = c->backlog_target > 0 ? SCALING_BACKLOG : SCALING_CONCURRENCY;
+    }
     struct decider d = {
         .panicking = c->panicking, .panic_ms = now_ms, .panic_most = c->panic_before};
     if (c->delay_most > 0) {
@@ -77,8 +82,13 @@ bool change_recompute(const struct change *c, const struct scaling_spec *spec, i
         window_max_resize(&d.delay, then.scale_down_delay_s, DECIDER_TICK_MS / 1000);
         window_max_record(&d.delay, (int64_t)(now_ms / 1000), c->delay_most);
     }
+    if (c->backlog_most > 0) {
+        window_max_resize(&d.backlog, then.stable_window_s, DECIDER_TICK_MS / 1000);
+        window_max_record(&d.backlog, (int64_t)(now_ms / 1000), c->backlog_most);
+    }
     struct decider_input in = {.now_ms = now_ms,
                                .has_data = true,
+                               .backlog = c->backlog,
                                .stable = c->stable,
                                .panic = c->panic,
                                .ready = c->ready,
@@ -106,6 +116,11 @@ static json_t *change_to_json(const struct change *c)
     if (inputs != NULL && c->complete) {
         json_object_set_new(inputs, "reachable", json_boolean(c->reachable));
         json_object_set_new(inputs, "held", json_real((double)c->held));
+        if (c->backlog_target > 0) {
+            json_object_set_new(inputs, "backlog", json_real(c->backlog));
+            json_object_set_new(inputs, "backlogTarget", json_real(c->backlog_target));
+            json_object_set_new(inputs, "backlogReplicas", json_integer(c->backlog_most));
+        }
         json_object_set_new(inputs, "panicReplicas", json_integer(c->panic_before));
         json_object_set_new(inputs, "delayReplicas", json_integer(c->delay_most));
     }
@@ -172,6 +187,10 @@ static bool change_from_json(const json_t *json, struct change *out)
     out->complete = jget(json, "inputs.panicReplicas") != NULL;
     out->reachable = jpeek_bool(json, "inputs.reachable");
     out->held = (float)peek_number(json, "inputs.held");
+    out->backlog = peek_number(json, "inputs.backlog");
+    out->backlog_target = peek_number(json, "inputs.backlogTarget");
+    out->backlog_most =
+        jget(json, "inputs.backlogReplicas") == NULL ? 0 : peek_int(json, "inputs.backlogReplicas");
     out->panic_before = peek_int(json, "inputs.panicReplicas");
     out->delay_most = peek_int(json, "inputs.delayReplicas");
     return out->to >= 0;

@@ -29,6 +29,9 @@ struct change {
     bool complete;
     bool reachable;
     float held;
+    double backlog;        /* events that waited, below 0: not known; with a target only */
+    double backlog_target; /* 0: another metric */
+    int32_t backlog_most;
     int32_t panic_before;
     int32_t delay_most;
     uint32_t stable_window_s;

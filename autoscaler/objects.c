@@ -93,6 +93,16 @@ static void read_annotations(const json_t *object, struct pa_object *pa)
     }
 }
 
+static bool is_backlog(const struct pa_object *pa)
+{
+    for (size_t i = 0; i < pa->annotation_count; i++) {
+        if (slice_eq_str(pa->annotations[i].key, ANNOTATION_METRIC)) {
+            return slice_eq_str(pa->annotations[i].value, scaling_metric_text(SCALING_BACKLOG));
+        }
+    }
+    return false;
+}
+
 static void read_pa_status(const json_t *object, struct pa_object *pa)
 {
     const json_t *active = find_condition(object, "Active");
@@ -140,6 +150,9 @@ int pa_object_project(void *arg, const json_t *object, void *value, struct error
     pa->generation = jpeek_i64(object, "metadata.generation");
     pa->reachable = strcmp(jpeek_cstr(object, "spec.reachability"), "Unreachable") != 0;
     read_annotations(object, pa);
+    if (is_backlog(pa)) {
+        pa->service = dup_or_null(jpeek_str(object, "metadata.labels.`" LABEL_SERVICE "`"));
+    }
     read_pa_status(object, pa);
     return 0;
 }
@@ -163,6 +176,7 @@ void pa_object_release(void *arg, void *value)
     }
     free(pa->annotations);
     free(pa->deployment);
+    free(pa->service);
     history_fini(&pa->history);
     json_decref(pa->idle);
 }

@@ -14,7 +14,8 @@
 
 /* A PodAutoscaler. Its name is the revision's. */
 struct pa_object {
-    char *deployment;              /* spec.scaleTargetRef.name; NULL once the revision has it */
+    char *deployment; /* spec.scaleTargetRef.name; NULL once the revision has it */
+    char *service;    /* label, with metric backlog only; NULL: none, or the revision has it */
     int64_t container_concurrency; /* 0: no limit */
     int64_t generation;
     int64_t observed_generation;   /* of its status; 0: none */

@@ -12,6 +12,9 @@ static json_t *revision_json(const struct revision *rev, int64_t second)
     if (one != NULL && rev->want >= 0) {
         json_object_set_new(one, "wanted", json_integer(rev->want));
     }
+    if (one != NULL && rev->spec.metric == SCALING_BACKLOG && rev->backlog >= 0) {
+        json_object_set_new(one, "backlog", json_real(rev->backlog));
+    }
     return one;
 }
 

@@ -44,8 +44,12 @@ static struct plan observed(const struct scaling_spec *spec, const struct plan_i
 {
     uint64_t window_ms = spec->stable_window_s * 1000ull;
     bool complete = in->reports && passed(in->now_ms, in->reports_since_ms) >= window_ms;
-    if (complete || in->replicas <= plan.want) {
+    if (in->replicas <= plan.want || (complete && in->now_ms >= in->backlog_until_ms)) {
         return plan;
+    }
+    if (complete) {
+        return (struct plan){
+            .want = in->replicas, .rule = PLAN_BACKLOG_UNKNOWN, .until_ms = in->backlog_until_ms};
     }
     return (struct plan){
         .want = in->replicas,

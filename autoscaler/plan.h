@@ -7,7 +7,8 @@
  * says whether the revision counts as active and since when.
  *
  * One rule is ours: nothing is scaled down while reports are missing, or before they have been
- * complete for a stable window (after a restart, after a lost link). Grace counts from when the
+ * complete for a stable window (after a restart, after a lost link); nor, for some time, while
+ * events may wait of which nobody tells. Grace counts from when the
  * activators came into the path; they are always there, so it adds nothing normally.
  */
 
@@ -25,9 +26,10 @@ enum plan_active {
 
 /* X(enum, text): what held the plan back or changed it. The texts stand in recorded decisions. */
 #define PLAN_RULE_MAP(X)                                                                        \
-    X(PLAN_AS_DECIDED, "")                  /* the decision as it is */                         \
-    X(PLAN_UNKNOWN, "no-data")              /* no decision yet: the scale stays */              \
-    X(PLAN_OBSERVING, "reports-incomplete") /* not down before a full window of reports */      \
+    X(PLAN_AS_DECIDED, "")                     /* the decision as it is */                      \
+    X(PLAN_UNKNOWN, "no-data")                 /* no decision yet: the scale stays */           \
+    X(PLAN_OBSERVING, "reports-incomplete")    /* not down before a full window of reports */   \
+    X(PLAN_BACKLOG_UNKNOWN, "backlog-unknown") /* not down: events may wait */                  \
     X(PLAN_MIN_SCALE, "min-scale")                                                              \
     X(PLAN_INITIAL_SCALE, "initial-scale")                                                      \
     X(PLAN_MAX_SCALE, "max-scale")                                                              \
@@ -61,6 +63,8 @@ struct plan_input {
     int32_t ready;
     bool reports;              /* every activator's reports are coming in */
     uint64_t reports_since_ms; /* since when without a hole */
+    uint64_t backlog_until_ms; /* how many events wait is not known: not down before then; 0: it is
+                                */
     uint64_t path_since_ms;    /* since when activators are in the path */
     uint64_t progress_deadline_ms;
     bool predicted;         /* idle times say when it may go: retention does not count */

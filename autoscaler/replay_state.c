@@ -36,6 +36,7 @@ static const struct setting {
     SETTING("weighted", BOOL, weighted, 0, 1),
     SETTING("target", DOUBLE, target, AUTOSCALER_TARGET_MIN, 1e300),
     SETTING("total", DOUBLE, total, 0, 1e300),
+    SETTING("backlogTarget", DOUBLE, backlog_target, 0, 1e300),
     SETTING("targetBurstCapacity", DOUBLE, target_burst_capacity, -1, 1e300),
     SETTING("panicThreshold", DOUBLE, panic_threshold, 0, 1e300),
     SETTING("maxScaleUpRate", DOUBLE, max_scale_up_rate, 1, 1e300),
@@ -76,8 +77,7 @@ static json_t *setting_to_json(const struct setting *row, const struct scaling_s
 static json_t *settings_to_json(const struct revision *rev)
 {
     json_t *json = json_object();
-    json_object_set_new(json, "metric",
-                        json_string(rev->spec.metric == SCALING_RPS ? "rps" : "concurrency"));
+    json_object_set_new(json, "metric", json_string(scaling_metric_text(rev->spec.metric)));
     json_object_set_new(json, "reachable", json_boolean(rev->reachable));
     json_object_set_new(json, "progressDeadlineMs",
                         json_integer((json_int_t)rev->progress_deadline_ms));
@@ -127,8 +127,9 @@ static int setting_from_json(const struct setting *row, const json_t *json,
                              struct scaling_spec *spec, struct error *err)
 {
     void *at = (char *)spec + row->offset;
-    bool ours = slice_starts_with(slice_str(row->name), SLICE_LIT("histogram"));
-    if (ours && json_object_get(json, row->name) == NULL) {
+    bool later = slice_starts_with(slice_str(row->name), SLICE_LIT("histogram")) ||
+                 slice_starts_with(slice_str(row->name), SLICE_LIT("backlog"));
+    if (later && json_object_get(json, row->name) == NULL) {
         return 0; /* recorded before there was such a thing: as the config has it */
     }
     if (row->type == SETTING_BOOL) {
@@ -159,12 +160,20 @@ static int setting_from_json(const struct setting *row, const json_t *json,
 
 static int settings_from_json(const json_t *json, struct revision *rev, struct error *err)
 {
-    rev->spec.metric =
-        strcmp(jpeek_cstr(json, "metric"), "rps") == 0 ? SCALING_RPS : SCALING_CONCURRENCY;
+    static const enum scaling_metric metrics[] = {SCALING_RPS, SCALING_BACKLOG};
+    rev->spec.metric = SCALING_CONCURRENCY;
+    for (size_t i = 0; i < ARRAY_LEN(metrics); i++) {
+        if (strcmp(jpeek_cstr(json, "metric"), scaling_metric_text(metrics[i])) == 0) {
+            rev->spec.metric = metrics[i];
+        }
+    }
     int rc = jget_bool_or(json, "reachable", true, &rev->reachable, err);
     rc = rc < 0 ? rc : get_ms(json, "progressDeadlineMs", &rev->progress_deadline_ms, err);
     for (size_t i = 0; rc == 0 && i < ARRAY_LEN(settings); i++) {
         rc = setting_from_json(&settings[i], json, &rev->spec, err);
+    }
+    if (rc == 0 && rev->spec.metric == SCALING_BACKLOG && rev->spec.backlog_target <= 0) {
+        rc = error_set(err, ERR_INVALID, "backlogTarget: must be above 0");
     }
     return rc < 0 ? error_prefix(err, rc, "settings") : 0;
 }
@@ -230,7 +239,7 @@ static int window_from_json(const json_t *json, const char *name, uint32_t secon
     return 0;
 }
 
-static json_t *delay_to_json(const struct window_max *m)
+static json_t *most_to_json(const struct window_max *m)
 {
     json_t *values = json_array();
     for (uint32_t i = 0; i < m->count; i++) {
@@ -242,17 +251,16 @@ static json_t *delay_to_json(const struct window_max *m)
     return values;
 }
 
-static int delay_from_json(const json_t *json, uint64_t origin_ms, struct revision *rev,
-                           struct error *err)
+static int most_from_json(const json_t *json, const char *path, uint64_t origin_ms,
+                          uint32_t length_s, struct window_max *m, struct error *err)
 {
-    struct window_max *m = &rev->decider.delay;
     json_t *values;
-    int rc = jget_arr(json, "delay", &values, err);
+    int rc = jget_arr(json, path, &values, err);
     if (rc < 0) {
         return rc;
     }
     window_max_fini(m);
-    window_max_resize(m, rev->spec.scale_down_delay_s, DECIDER_TICK_MS / SECONDS_MS);
+    window_max_resize(m, length_s, DECIDER_TICK_MS / SECONDS_MS);
     size_t i;
     const json_t *pair;
     json_array_foreach(values, i, pair)
@@ -261,7 +269,7 @@ static int delay_from_json(const json_t *json, uint64_t origin_ms, struct revisi
         json_int_t value = json_integer_value(json_array_get(pair, 1));
         if (i >= WINDOW_SECONDS_MAX || second < 0 || second > TIME_MAX || value < 0 ||
             value > INT32_MAX) {
-            return error_set(err, ERR_INVALID, "delay[%zu]: must be [second, replicas]", i);
+            return error_set(err, ERR_INVALID, "%s[%zu]: must be [second, replicas]", path, i);
         }
         window_max_record(m, (int64_t)(origin_ms / SECONDS_MS) + second, (int32_t)value);
     }
@@ -307,9 +315,14 @@ json_t *replay_state_to_json(const struct revision *rev, const struct reports *r
     json_t *state = json_pack("{s:o, s:i, s:i, s:o, s:o, s:o, s:o, s:{s:f, s:I}, s:o}", "settings",
                               settings_to_json(rev), "replicas", rev->replicas, "ready", rev->ready,
                               "windows", windows, "panic", panic, "delay",
-                              delay_to_json(&rev->decider.delay), "active", active, "held", "count",
+                              most_to_json(&rev->decider.delay), "active", active, "held", "count",
                               rev->held_count, "since", (json_int_t)rev->held_ms, "reports", said);
     add_ahead(state, rev);
+    if (rev->spec.metric == SCALING_BACKLOG) { /* what waits now is done when it goes down */
+        json_object_set_new(state, "backlog",
+                            json_pack("{s:I, s:o}", "until", (json_int_t)rev->backlog_until_ms,
+                                      "most", most_to_json(&rev->decider.backlog)));
+    }
     return state;
 }
 
@@ -358,7 +371,17 @@ static int read_decider(const json_t *state, uint64_t origin_ms, struct revision
     rc = rc < 0 ? rc : get_ms(state, "panic.since", &d->panic_ms, err);
     rc = rc < 0 ? rc : get_count(state, "panic.most", 0, &d->panic_most, err);
     d->panic_ms += d->panicking ? origin_ms : 0;
-    return rc < 0 ? rc : delay_from_json(state, origin_ms, rev, err);
+    rc = rc < 0 ? rc
+                : most_from_json(state, "delay", origin_ms, rev->spec.scale_down_delay_s, &d->delay,
+                                 err);
+    if (rc < 0 || jget(state, "backlog") == NULL) {
+        return rc;
+    }
+    rc = get_ms(state, "backlog.until", &rev->backlog_until_ms, err);
+    rev->backlog_until_ms += rev->backlog_until_ms > 0 ? origin_ms : 0;
+    return rc < 0 ? rc
+                  : most_from_json(state, "backlog.most", origin_ms, rev->spec.stable_window_s,
+                                   &d->backlog, err);
 }
 
 static int read_plan(const json_t *state, uint64_t origin_ms, struct revision *rev,

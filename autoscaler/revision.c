@@ -39,6 +39,7 @@ struct revision *revision_new(const char *ns, const char *name)
     list_init(&rev->retry_link);
     list_init(&rev->wait_link);
     list_init(&rev->status_link);
+    list_init(&rev->backlog_link);
     return rev;
 }
 
@@ -68,6 +69,7 @@ void revision_free(struct revision *rev)
     list_remove(&rev->retry_link);
     list_remove(&rev->wait_link);
     list_remove(&rev->status_link);
+    list_remove(&rev->backlog_link);
     windows_fini(rev);
     history_fini(&rev->history);
     decider_fini(&rev->decider);
@@ -75,6 +77,7 @@ void revision_free(struct revision *rev)
     free(rev->idle);
     free(rev->times);
     free(rev->deployment);
+    free(rev->service);
     free(rev->ns);
     free(rev->key);
     free(rev);
@@ -194,6 +197,11 @@ void revision_set_pa(struct revision *rev, struct pa_object *pa,
         rev->deployment = pa->deployment;
         pa->deployment = NULL;
     }
+    if (pa->service != NULL) {
+        free(rev->service);
+        rev->service = pa->service;
+        pa->service = NULL;
+    }
     rev->reachable = pa->reachable;
     rev->generation = pa->generation;
     rev->progress_deadline_ms =
@@ -229,7 +237,10 @@ void revision_clear_pa(struct revision *rev)
     rev->idle = NULL;
     free(rev->times);
     rev->times = NULL;
+    free(rev->service);
+    rev->service = NULL;
     rev->status_sum = 0;
+    list_remove(&rev->backlog_link);
     list_remove(&rev->retry_link);
     list_remove(&rev->wait_link);
     list_remove(&rev->status_link);
@@ -494,7 +505,8 @@ struct plan revision_decide(struct revision *rev, const struct reports *reports,
     struct decider_input in = {.now_ms = now_ms,
                                .ready = rev->ready,
                                .reachable = rev->reachable,
-                               .held = held_now(rev, held, now_ms)};
+                               .held = held_now(rev, held, now_ms),
+                               .backlog = rev->backlog};
     /* The second that has just begun was reported by nobody yet: it is not silence. */
     bool ahead = reports->fresh && reports->last_ms < now_ms;
     uint64_t at_ms = ahead ? reports->last_ms : now_ms;
@@ -527,6 +539,7 @@ struct plan revision_replan(struct revision *rev, const struct reports *reports,
         .ready = rev->ready,
         .reports = reports->current,
         .reports_since_ms = (uint64_t)(second_of(reports->since_ms) + lag_s) * 1000,
+        .backlog_until_ms = rev->backlog_until_ms,
         .path_since_ms = reports->path_since_ms,
         .progress_deadline_ms = rev->progress_deadline_ms,
     };

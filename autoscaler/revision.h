@@ -65,6 +65,12 @@ struct revision {
     uint64_t progress_deadline_ms;
     struct scaling_spec spec;
 
+    /* metric backlog */
+    char *service;             /* owned: whose events count; NULL: none do */
+    double backlog;            /* events that wait for it; negative: not known */
+    uint64_t backlog_until_ms; /* not known: nothing goes down before then; 0: it is known */
+    struct list backlog_link;  /* the engine's: those whose events count */
+
     /* windows, of both metrics, so that a change of metric finds its past */
     struct window concurrency_stable;
     struct window concurrency_panic;

@@ -365,8 +365,7 @@ static bool report(struct sim *sim)
     double concurrency = (double)(steps > 0 ? steps : 1) / STEPS;
     revision_record(rev, ms_of(sim->now_us), 0, concurrency, (double)requests);
     double room = (double)(rev->replicas > 1 ? rev->replicas : 1) * rev->spec.target;
-    return rev->spec.metric == SCALING_CONCURRENCY &&
-           concurrency >= room * rev->spec.panic_threshold;
+    return rev->spec.metric != SCALING_RPS && concurrency >= room * rev->spec.panic_threshold;
 }
 
 /* The windows are as if all ticks had been there that were skipped. */

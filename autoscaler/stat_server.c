@@ -11,6 +11,7 @@
 
 #include "json/jget.h"
 #include "json/jparse.h"
+#include "serving/backlog_report.h"
 
 enum frame_type { FRAME_HELLO = 1, FRAME_STATS = 2, FRAME_POKE = 3, FRAME_NOTE = 4 };
 
@@ -27,8 +28,8 @@ static void refuse(struct stat_server *s, struct link_peer *peer, const struct e
     uint64_t dropped;
     s->refused++;
     if (log_limit(&s->trouble, now_ms(s), TROUBLE_LOG_MS, &dropped)) {
-        LOG_WARN("an activator's frame cannot be used", LOG_STR("peer", link_peer_name(peer)),
-                 LOG_ERR(err), LOG_UINT("dropped", dropped));
+        LOG_WARN("a frame cannot be used", LOG_STR("peer", link_peer_name(peer)), LOG_ERR(err),
+                 LOG_UINT("dropped", dropped));
     }
     link_peer_close(peer);
 }
@@ -104,6 +105,8 @@ static void on_frame(struct link_peer *peer, uint8_t type, struct slice payload,
         rc = error_set(&err, ERR_PROTOCOL, "a second HELLO"); /* one link speaks for one name */
     } else if (type == FRAME_HELLO) {
         rc = read_hello(s, peer, payload, &err);
+    } else if (type == BACKLOG_FRAME) { /* of a lull-broker, which is no activator: no HELLO */
+        rc = engine_backlog(s->engine, payload, &err);
     } else if (reporter == NULL) {
         rc = error_set(&err, ERR_PROTOCOL, "frame %u before HELLO", type);
     } else if (type == FRAME_STATS) {

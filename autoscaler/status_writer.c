@@ -2,9 +2,10 @@
 /*
  * Plan. A revision whose status may have changed is put on a list with a time: at once when a
  * deployment waits for it (the initial scale was reached), else a second later and at most every
- * five seconds, so that a wake-up costs no write on its way. An unchanged status is not written.
- * Many that are due follow each other, so many at a time; while a scale is being written only the
- * tick starts some, so that a wake-up does not wait behind them.
+ * five seconds, so that a wake-up costs no write on its way; sooner and each second when events
+ * count for it, because lull-broker sends as many at once as the status has ready replicas for. An
+ * unchanged status is not written. Many that are due follow each other, so many at a time; while a
+ * scale is being written only the tick starts some, so that a wake-up does not wait behind them.
  * Failure modes: a failed write is tried again with the next period; the newest state is written.
  */
 #include "base/mem.h"
@@ -15,6 +16,8 @@
 
 #define STATUS_SETTLE_MS   1000u
 #define STATUS_PERIOD_MS   5000u
+#define BACKLOG_SETTLE_MS  250u
+#define BACKLOG_PERIOD_MS  1000u
 #define STATUS_TIMEOUT_MS  10000u
 #define STATUS_RUNNING_MAX 8u
 
@@ -58,8 +61,9 @@ void status_mark(struct engine *e, struct revision *rev, bool urgent)
     if (!rev->has_pa || (list_linked(&rev->status_link) && !urgent)) {
         return;
     }
-    uint64_t next_ms = rev->status_written_ms + STATUS_PERIOD_MS;
-    rev->status_due_ms = now_ms + STATUS_SETTLE_MS;
+    bool events = list_linked(&rev->backlog_link);
+    uint64_t next_ms = rev->status_written_ms + (events ? BACKLOG_PERIOD_MS : STATUS_PERIOD_MS);
+    rev->status_due_ms = now_ms + (events ? BACKLOG_SETTLE_MS : STATUS_SETTLE_MS);
     if (rev->status_written_ms > 0 && next_ms > rev->status_due_ms) {
         rev->status_due_ms = next_ms;
     }

@@ -18,6 +18,7 @@ static void on_pa(void *arg, const struct kube_entry *entry)
     struct engine *e = arg;
     struct revision *rev = engine_make(e, entry->ns, entry->name);
     revision_set_pa(rev, entry->value, &e->config, loop_now_ms(e->loop), clock_wall_ns());
+    engine_follow_backlog(e, rev);
     engine_evaluate(e, rev, ENGINE_CHANGED);
 }
 
@@ -37,6 +38,7 @@ static void on_pa_update(void *arg, const struct kube_entry *entry, const void *
     /* Annotations do not count in the generation, so settings are always taken over; but an echo
      * of our own status is no reason to plan anew. */
     revision_set_pa(rev, pa, &e->config, loop_now_ms(e->loop), clock_wall_ns());
+    engine_follow_backlog(e, rev);
     if (!same_settings(pa, old)) {
         engine_evaluate(e, rev, ENGINE_CHANGED);
     }
@@ -175,8 +177,8 @@ static void on_synced(void *arg)
 /* --- start and close ----------------------------------------------------------------------- */
 
 /* What autoscaler/objects.c does not look at. */
-static const char *const pa_without[] = {"metadata.managedFields", "metadata.labels",
-                                         "metadata.ownerReferences", NULL};
+static const char *const pa_without[] = {"metadata.managedFields", "metadata.ownerReferences",
+                                         NULL};
 static const char *const deployment_without[] = {"metadata.managedFields",
                                                  "metadata.annotations",
                                                  "metadata.ownerReferences",

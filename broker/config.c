@@ -58,6 +58,14 @@ static const struct option_row rows[] = {
     OPTION(struct config, local_gateway, STRING, "LULL_LOCAL_GATEWAY", "local-gateway", "",
            .help = "where names that end in .svc.cluster.local are called, IP:PORT or unix:/path "
                    "(one machine: the activator's local listener); empty: DNS knows them"),
+    OPTION(struct config, autoscaler, STRING, "LULL_AUTOSCALER", "autoscaler", NULL,
+           .optional = true,
+           .help = "address of the autoscaler's stat link, IP:PORT or unix:/path, of several "
+                   "with commas; pods:PORT: Pods of the system namespace with the label "
+                   "app=lull-autoscaler; absent: nobody is told how many events wait"),
+    OPTION(struct config, install_secret_file, STRING, "LULL_INSTALL_SECRET_FILE",
+           "install-secret-file", NULL, .optional = true,
+           .help = "file with the secret that authenticates the parts to each other"),
     OPTION(struct config, event_bytes_max, BYTES, "LULL_MAX_EVENT", "max-event", "1Mi", .min = 1024,
            .max = 16 << 20, .help = "bytes of the largest event; beyond it 413"),
     OPTION(struct config, body_bytes_max, BYTES, "LULL_MAX_BODY", "max-body", "8Mi", .min = 1024,

@@ -19,9 +19,11 @@ struct config {
     char *redis_cert;
     char *redis_key;
     char *redis_server_name;
-    char *redis_wait;    /* "": none */
-    char *name;          /* "": the machine's name */
-    char *local_gateway; /* "": names of the cluster are asked of DNS */
+    char *redis_wait;          /* "": none */
+    char *name;                /* "": the machine's name */
+    char *local_gateway;       /* "": names of the cluster are asked of DNS */
+    char *autoscaler;          /* NULL: nobody is told */
+    char *install_secret_file; /* NULL: none */
     uint64_t event_bytes_max;
     uint64_t body_bytes_max;
     uint64_t memory_bytes_max;

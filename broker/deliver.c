@@ -17,6 +17,7 @@
 #include "base/base64.h"
 #include "base/mem.h"
 #include "base/random.h"
+#include "broker/capacity.h"
 #include "broker/model.h"
 
 #define READ_MAX     128
@@ -292,9 +293,14 @@ void trigger_send_ready(struct trigger *t)
         return;
     }
     uint64_t now_ms = loop_now_ms(t->worker->loop);
+    unsigned room = capacity_room(t);
     list_foreach_safe (node, &t->deliveries) {
         struct delivery *d = LIST_ENTRY(node, struct delivery, link);
+        if (room == 0) {
+            break;
+        }
         if (d->state == DELIVERY_READY && d->not_before_ms <= now_ms && !key_is_held(d)) {
+            room--;
             send_now(d);
         }
     }
@@ -472,6 +478,7 @@ static unsigned room_of(const struct trigger *t)
     const struct worker *w = t->worker;
     unsigned most =
         t->object.parallelism != 0 ? t->object.parallelism : (unsigned)w->config->parallelism;
+    most = capacity_ahead(t, most);
     if (w->payloads.used_bytes > w->config->memory_bytes_max) {
         most = 1;
     }

@@ -29,6 +29,8 @@ struct worker;
 struct http_simple;
 struct http_simple_request;
 struct sources;
+struct capacity;
+struct backlog;
 
 /* Of a worker; rows in admin.c. */
 struct counters {
@@ -143,6 +145,7 @@ struct trigger {
     bool due_running;
     uint64_t due_ms; /* when a retry is due, by the loop's clock; UINT64_MAX: none known */
     int64_t backlog; /* entries in its stream, as last told */
+    bool counted;    /* … which it was once (backlog.c) */
     int64_t retries; /* entries that wait for a retry, as last told */
     struct trigger_counters counters;
     struct metric_buckets duration;
@@ -213,7 +216,9 @@ struct worker {
     struct timer tick;
     uint64_t ticks;
     bool beating;
-    size_t in_bytes; /* of events on their way in */
+    struct capacity *capacity; /* capacity.c */
+    struct backlog *backlog;   /* backlog.c */
+    size_t in_bytes;           /* of events on their way in */
     struct http_simple *front;
     struct counters counters;
     struct log_limit redis_log;

@@ -13,6 +13,8 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "loop/notify.h"
+#include "broker/backlog.h"
+#include "broker/capacity.h"
 #include "broker/ingress.h"
 #include "broker/redis_setup.h"
 #include "broker/sources.h"
@@ -191,7 +193,9 @@ static int start_kube(struct part *p, struct error *err)
     }
     rc = kube_client_new(w->loop, &kube, NULL, &w->client, err);
     kube_config_fini(&kube);
-    return rc < 0 ? rc : watch_start(w, on_synced, p, err);
+    rc = rc < 0 ? rc : capacity_start(w, err);
+    rc = rc < 0 ? rc : watch_start(w, on_synced, p, err);
+    return rc < 0 ? rc : backlog_start(w, err);
 }
 
 static void on_signal(struct signals *signals, int signum)
@@ -259,6 +263,7 @@ static void on_sender_closed(void *arg)
     struct worker *w = &((struct part *)arg)->worker;
     map_fini(&w->brokers);
     map_fini(&w->triggers);
+    capacity_free(w);
     strbuf_fini(&w->command);
     strbuf_fini(&w->packed);
     free(w->name);
@@ -290,6 +295,8 @@ static void close_all(struct part *p)
     timer_close(&p->drain, NULL);
     timer_close(&w->tick, NULL);
     watch_close(w);
+    capacity_close(w);
+    backlog_close(w);
     if (w->client != NULL) {
         kube_client_close(w->client, NULL, NULL);
     }

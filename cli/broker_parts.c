@@ -112,6 +112,7 @@ static void broker_args(struct broker_parts *b, char *program)
     part_arg(p, "--admin-listen", "unix:%s/run/broker.admin.sock", b->home);
     part_arg(p, "--kubeconfig", "%s/kubeconfig", b->home);
     part_arg(p, "--local-gateway", "127.0.0.1:%u", b->local_port);
+    part_arg(p, "--autoscaler", "unix:%s/run/autoscaler.sock", b->home);
     part_arg(p, "--refuse-ports", "%u", b->api_port);
     part_arg(p, "--name", "local");
     if (b->redis[0] == '\0') {

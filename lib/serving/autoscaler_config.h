@@ -59,7 +59,14 @@ void autoscaler_config_default(struct autoscaler_config *out);
 MUST_CHECK int autoscaler_config_parse(const struct config_pair *pairs, size_t count,
                                        struct autoscaler_config *out, struct error *err);
 
-enum scaling_metric { SCALING_CONCURRENCY, SCALING_RPS };
+/* Events that wait per replica, where the annotation target says nothing. */
+#define SCALING_BACKLOG_TARGET 10
+
+/* Backlog is ours: events that wait count beside concurrency. */
+enum scaling_metric { SCALING_CONCURRENCY, SCALING_RPS, SCALING_BACKLOG };
+
+/* As the annotation has it. */
+const char *scaling_metric_text(enum scaling_metric metric);
 
 /* What the autoscaler works with for one revision: config and annotations put together. */
 struct scaling_spec {
@@ -68,6 +75,7 @@ struct scaling_spec {
     bool weighted;                /* weighted-exponential average instead of the linear one */
     double target;                /* per replica, utilization applied; at least 0.01 */
     double total;                 /* per replica, before utilization */
+    double backlog_target;        /* SCALING_BACKLOG: events waiting per replica; else 0 */
     double target_burst_capacity; /* -1: unlimited */
     double panic_threshold;       /* 2.0 for 200 % */
     double max_scale_up_rate;

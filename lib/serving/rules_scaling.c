@@ -165,7 +165,8 @@ static void check_metric(struct rules *r, const json_t *a)
     if (find(a, ANNOTATION_CLASS, NULL, &class)) {
         name = class.value;
     }
-    bool known = slice_eq_str(f.value, "concurrency") || slice_eq_str(f.value, "rps");
+    bool known = slice_eq_str(f.value, "concurrency") || slice_eq_str(f.value, "rps") ||
+                 slice_eq_str(f.value, "backlog");
     if ((slice_eq_str(name, CLASS_KPA) && !known) ||
         (slice_eq_str(name, CLASS_HPA) && f.value.len == 0)) {
         problem_invalid(r->p, f.key, f.value);

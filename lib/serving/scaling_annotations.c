@@ -110,7 +110,9 @@ static void resolve_target(const struct autoscaler_config *config, struct annota
         out->total = limit > 0 ? limit : config->concurrency_target_default;
     }
     double target = get_double(a, TARGET, AUTOSCALER_TARGET_MIN, 1e300, 0);
-    if (target > 0) {
+    if (out->metric == SCALING_BACKLOG) { /* the target is of the events, not of the requests */
+        out->backlog_target = target > 0 ? target : SCALING_BACKLOG_TARGET;
+    } else if (target > 0) {
         bool limited = out->metric == SCALING_CONCURRENCY && limit > 0;
         out->total = limited ? fmin(target, limit) : target;
     }
@@ -136,17 +138,29 @@ static void resolve_windows(const struct autoscaler_config *config, struct annot
     out->grace_ms = config->scale_to_zero_grace_ms;
 }
 
+const char *scaling_metric_text(enum scaling_metric metric)
+{
+    static const char *const texts[] = {"concurrency", "rps", "backlog"};
+    return metric <= SCALING_BACKLOG ? texts[metric] : "unknown";
+}
+
+static enum scaling_metric read_metric(const struct config_pair *p)
+{
+    return is_text(p, "rps")       ? SCALING_RPS
+           : is_text(p, "backlog") ? SCALING_BACKLOG
+                                   : SCALING_CONCURRENCY;
+}
+
 void scaling_spec_resolve(const struct autoscaler_config *config, const struct config_pair *pairs,
                           size_t count, int64_t container_concurrency, struct scaling_spec *out)
 {
     struct annotations a = {pairs, count};
     const struct config_pair *class = lookup(a, CLASS);
-    const struct config_pair *metric = lookup(a, METRIC);
     const struct config_pair *algorithm = lookup(a, ALGORITHM);
     *out = (struct scaling_spec){
         .kpa = class == NULL ? strcmp(config->pod_autoscaler_class, CLASS_KPA) == 0
                              : is_text(class, CLASS_KPA),
-        .metric = is_text(metric, "rps") ? SCALING_RPS : SCALING_CONCURRENCY,
+        .metric = read_metric(lookup(a, METRIC)),
         .weighted =
             is_text(algorithm, "weighted-exponential") || is_text(algorithm, "weightedExponential"),
         .max_scale_up_rate = config->max_scale_up_rate,

@@ -37,6 +37,10 @@ static struct change change_of(const struct decision *d, const struct scaling_sp
                            .reachable = d->reachable,
                            .held = (float)d->held,
                            .panic_before = d->panic_before,
+                           .backlog = d->backlog,
+                           .backlog_target =
+                               spec->metric == SCALING_BACKLOG ? spec->backlog_target : 0,
+                           .backlog_most = d->backlog_most,
                            .delay_most = d->delay_most,
                            .stable_window_s = spec->stable_window_s,
                            .panic_window_s = spec->panic_window_s};
@@ -74,6 +78,8 @@ static void any_decision_can_be_computed_again(void **state)
         if (i % 500 == 0) {
             spec.scale_down_delay_s = prng_below(&prng, 2) * 10;
             spec.activation_scale = prng_below(&prng, 4) == 0 ? 5 : 1;
+            spec.metric = prng_below(&prng, 2) == 0 ? SCALING_BACKLOG : SCALING_CONCURRENCY;
+            spec.backlog_target = 20;
             spec.max_scale_up_rate = prng_below(&prng, 2) == 0 ? 1.5 : 1000;
         }
         double load = prng_below(&prng, 3) == 0 ? 0 : prng_below(&prng, 2000);
@@ -83,6 +89,7 @@ static void any_decision_can_be_computed_again(void **state)
                                    .panic = load * (1 + prng_below(&prng, 3)),
                                    .ready = (int32_t)prng_below(&prng, 30),
                                    .reachable = prng_below(&prng, 10) > 0,
+                                   .backlog = (double)prng_below(&prng, 4) * 300 - 300,
                                    .held = prng_below(&prng, 10) == 0 ? 5 : 0};
         struct decision decision = decider_decide(&d, &spec, &in);
         struct change change = change_of(&decision, &spec);

@@ -3,8 +3,8 @@
 
 /*
  * Finds the Pods of a part on Kubernetes: those of the system namespace with the label app=PART, at
- * their address and one port. Activators find each other and the autoscalers by it. Owns its watch;
- * tells its owner. Our own Pod may be among them.
+ * their address and one port. Activators find each other and, as lull-broker does, the autoscalers
+ * by it. Owns its watch; tells its owner. Our own Pod may be among them.
  */
 
 #include "loop/addr.h"

@@ -3,13 +3,12 @@
  * Plan: a Pod that runs and has an address is told of until it is gone or has another address. One
  * that is being deleted is left in: it still works, and says by itself when it stops.
  */
-#include "activator/part_pods.h"
+#include "kube/part_pods.h"
 
 #include <stdlib.h>
 
 #include "base/mem.h"
 #include "json/jget.h"
-#include "serving/kinds.h"
 
 #define LABEL_APP "app"
 
@@ -69,7 +68,7 @@ int part_pods_start(struct part_pods *p, struct kube_client *client,
 {
     *p = (struct part_pods){.options = *options, .ns = xstrdup(options->ns)};
     CLEANUP(cleanup_free) char *selector = xasprintf(LABEL_APP "=%s", options->app);
-    struct kube_cache_options o = {.kind = KUBE_KIND(kind_row(KIND_POD)),
+    struct kube_cache_options o = {.kind = {"", "v1", "pods"},
                                    .ns = p->ns,
                                    .label_selector = selector,
                                    .value_size = sizeof(struct part_pod),

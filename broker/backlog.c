@@ -1,0 +1,440 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Plan. A round every 250 ms: Redis is asked for the lengths that may have changed, of Triggers
+ * whose function scales by them (others are known from upkeep.c, a second late); with the last
+ * answer the numbers are added up per Service and sent if they differ, or once a second.
+ * Failure modes: a lost answer leaves the number as it was; Redis or the API away: no round; an
+ * autoscaler that is away loses reports by itself.
+ */
+#include "broker/backlog.h"
+
+#include <stdlib.h>
+
+#include "base/fs.h"
+#include "base/mem.h"
+#include "base/num.h"
+#include "loop/closer.h"
+#include "kube/part_pods.h"
+#include "serving/backlog_report.h"
+#include "broker/capacity.h"
+#include "broker/model.h"
+#include "link/link.h"
+
+#define ROUND_MS     250
+#define REPEAT_MS    1000
+#define SECRET_MAX   4096
+#define LINKS_MAX    8
+#define PART_BYTES   (LINK_PAYLOAD_MAX - 8192)
+#define REPORT_BYTES ((size_t)BACKLOG_PARTS_MAX * PART_BYTES)
+#define KEY_MAX      256
+#define PODS         "pods:"
+
+struct backlog_link {
+    struct list node; /* in backlog.links; not linked: closing */
+    struct backlog *backlog;
+    struct link_client *client;
+    char *address;
+};
+
+struct backlog {
+    struct worker *worker;
+    struct timer timer;
+    struct list links;
+    unsigned n_links;
+    struct closer closer;
+    struct part_pods pods; /* on Kubernetes: of the autoscalers */
+    bool pods_started;
+    struct strbuf secret;
+    bool unknown;                   /* a number that this round needs was never told */
+    unsigned asked;                 /* lengths that have not been answered yet */
+    struct map sums;                /* "NS/SERVICE" -> number + 1; of this round */
+    struct strbuf report;           /* entries of this round */
+    struct strbuf told;             /* … and of the last report */
+    size_t cuts[BACKLOG_PARTS_MAX]; /* where parts of report end */
+    size_t n_cuts;
+    uint64_t told_ms;
+    uint64_t seq;
+    uint64_t reports;
+};
+
+/* --- links ---------------------------------------------------------------------------------- */
+
+static void on_up(struct link_client *client, void *data)
+{
+    struct backlog_link *link = data;
+    LOG_INFO("connected to an autoscaler", LOG_STR("autoscaler", link->address));
+    link->backlog->told_ms = 0; /* it is told with the next round */
+}
+
+static void on_frame(struct link_client *client, uint8_t type, struct slice payload, void *data)
+{
+    /* It has nothing to tell us; NOTEs are for activators. */
+}
+
+static void on_down(struct link_client *client, const struct error *why, void *data)
+{
+    struct backlog_link *link = data;
+    if (list_linked(&link->node)) {
+        LOG_WARN("an autoscaler is away: it does not know how many events wait",
+                 LOG_STR("autoscaler", link->address), LOG_ERR(why));
+    }
+}
+
+static struct backlog_link *find_link(const struct backlog *b, const char *address)
+{
+    list_foreach (node, &b->links) {
+        struct backlog_link *link = LIST_ENTRY(node, struct backlog_link, node);
+        if (strcmp(link->address, address) == 0) {
+            return link;
+        }
+    }
+    return NULL;
+}
+
+static int add_link(struct backlog *b, const char *address, struct error *err)
+{
+    static const struct link_client_events events = {
+        .on_up = on_up, .on_frame = on_frame, .on_down = on_down};
+    if (b->closer.closing || find_link(b, address) != NULL) {
+        return 0;
+    }
+    if (b->n_links >= LINKS_MAX) {
+        return error_set(err, ERR_OVERLOAD, "%d autoscalers are told already; %s is not", LINKS_MAX,
+                         address);
+    }
+    struct backlog_link *link = NEW(struct backlog_link);
+    struct link_client_options options = {.address = address,
+                                          .secret = strbuf_slice(&b->secret),
+                                          .backoff_max_ms = 1000,
+                                          .events = &events,
+                                          .data = link};
+    int rc = link_client_start(b->worker->loop, &options, &link->client, err);
+    if (rc < 0) {
+        free(link);
+        return rc;
+    }
+    link->backlog = b;
+    link->address = xstrdup(address);
+    list_push_back(&b->links, &link->node);
+    b->n_links++;
+    closer_hold(&b->closer);
+    return 0;
+}
+
+static void on_link_closed(void *data)
+{
+    struct backlog_link *link = data;
+    struct backlog *b = link->backlog;
+    free(link->address);
+    free(link);
+    closer_drop(&b->closer);
+}
+
+static void drop_link(struct backlog_link *link)
+{
+    list_remove(&link->node);
+    link->backlog->n_links--;
+    link_client_close(link->client, on_link_closed, link);
+}
+
+static void on_pod(void *arg, const char *address)
+{
+    struct error err;
+    if (add_link(arg, address, &err) < 0) {
+        LOG_ERROR("an autoscaler is not told", LOG_ERR(&err));
+    }
+}
+
+static void on_pod_gone(void *arg, const char *address)
+{
+    struct backlog_link *link = find_link(arg, address);
+    if (link != NULL) {
+        drop_link(link);
+    }
+}
+
+bool backlog_connected(const struct backlog *b)
+{
+    if (b == NULL) {
+        return false;
+    }
+    list_foreach (node, &b->links) {
+        if (link_client_is_up(LIST_ENTRY(node, struct backlog_link, node)->client)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+uint64_t backlog_reports(const struct backlog *b)
+{
+    return b == NULL ? 0 : b->reports;
+}
+
+/* --- the report ----------------------------------------------------------------------------- */
+
+static void send_part(struct backlog *b, struct slice payload)
+{
+    list_foreach (node, &b->links) {
+        const struct backlog_link *link = LIST_ENTRY(node, struct backlog_link, node);
+        struct error err;
+        if (link_client_is_up(link->client) &&
+            link_client_send(link->client, BACKLOG_FRAME, payload, &err) < 0) {
+            LOG_DEBUG("a report was dropped", LOG_STR("autoscaler", link->address), LOG_ERR(&err));
+        }
+    }
+}
+
+static void send_report(struct backlog *b)
+{
+    CLEANUP(strbuf_fini) struct strbuf payload;
+    strbuf_init(&payload, LINK_PAYLOAD_MAX);
+    b->cuts[b->n_cuts++] = b->report.len;
+    b->seq++;
+    size_t from = 0;
+    for (size_t i = 0; i < b->n_cuts; i++) {
+        struct backlog_part part = {.seq = b->seq,
+                                    .part = (uint16_t)i,
+                                    .parts = (uint16_t)b->n_cuts,
+                                    .worker = slice_str(b->worker->name)};
+        strbuf_clear(&payload);
+        backlog_part_write(&payload, &part);
+        strbuf_append_slice(&payload, slice_sub(strbuf_slice(&b->report), from, b->cuts[i] - from));
+        send_part(b, strbuf_slice(&payload));
+        from = b->cuts[i];
+    }
+    b->reports++;
+}
+
+static void write_entries(struct backlog *b)
+{
+    strbuf_clear(&b->report);
+    b->n_cuts = 0;
+    map_foreach (it, &b->sums) {
+        size_t begun = b->n_cuts > 0 ? b->cuts[b->n_cuts - 1] : 0;
+        if (b->report.len - begun > PART_BYTES && b->n_cuts + 1 < BACKLOG_PARTS_MAX) {
+            b->cuts[b->n_cuts++] = b->report.len;
+        }
+        ptrdiff_t slash = slice_find(it.key, '/');
+        struct backlog_entry entry = {
+            .ns = slice_sub(it.key, 0, (size_t)slash),
+            .name = slice_sub(it.key, (size_t)slash + 1, it.key.len),
+            .waiting = (uint64_t)(uintptr_t)it.value - 1,
+        };
+        backlog_entry_write(&b->report, &entry);
+    }
+}
+
+void backlog_add(struct backlog *b, struct slice ns, struct slice service, uint64_t waiting)
+{
+    char buf[KEY_MAX];
+    int n = snprintf(buf, sizeof(buf), "%.*s/%.*s", SLICE_FMT(ns), SLICE_FMT(service));
+    if (waiting == 0 || n <= 0 || (size_t)n >= sizeof(buf)) {
+        return;
+    }
+    struct slice key = slice_of(buf, (size_t)n);
+    uintptr_t before = (uintptr_t)map_get(&b->sums, key);
+    map_set(&b->sums, key, (void *)(before + (before == 0 ? 1 : 0) + (uintptr_t)waiting));
+}
+
+static void add_triggers(struct backlog *b)
+{
+    map_foreach (it, &b->worker->triggers) {
+        const struct trigger *t = it.value;
+        struct slice ns;
+        struct slice name;
+        bool delivers = t->ready && t->broker->known;
+        b->unknown = b->unknown || (delivers && !t->counted);
+        if (delivers && t->backlog > 0 && capacity_service(&t->target, &ns, &name)) {
+            backlog_add(b, ns, name, (uint64_t)t->backlog);
+        }
+    }
+}
+
+/* Whoever has events, or calls, that wait for a Service. */
+static void (*const sources[])(struct backlog *b) = {add_triggers};
+
+static void report(struct backlog *b)
+{
+    uint64_t now_ms = loop_now_ms(b->worker->loop);
+    map_clear(&b->sums);
+    b->unknown = false;
+    for (size_t i = 0; i < ARRAY_LEN(sources); i++) {
+        sources[i](b);
+    }
+    if (b->unknown) {
+        return;
+    }
+    write_entries(b);
+    bool same = slice_eq(strbuf_slice(&b->report), strbuf_slice(&b->told));
+    if (same && b->told_ms > 0 && now_ms < b->told_ms + REPEAT_MS) {
+        return;
+    }
+    send_report(b);
+    b->told_ms = now_ms;
+    strbuf_clear(&b->told);
+    strbuf_append_slice(&b->told, strbuf_slice(&b->report));
+}
+
+/* --- the round ------------------------------------------------------------------------------ */
+
+static void on_length(void *arg, const struct redisReply *reply, const struct error *err)
+{
+    struct trigger *t = arg;
+    struct worker *w = t->worker;
+    t->backlog = redis_reply_int(reply, t->backlog);
+    t->counted = t->counted || err == NULL;
+    trigger_unref(t);
+    if (w->backlog != NULL && --w->backlog->asked == 0 && !w->stopping && redis_conn_is_up(w->db)) {
+        report(w->backlog);
+    }
+}
+
+static void ask_length(struct backlog *b, struct trigger *t)
+{
+    struct error err;
+    const struct slice args[] = {SLICE_LIT("XLEN"), slice_str(t->key)};
+    if (redis_conn_send(b->worker->db, args, ARRAY_LEN(args), on_length, t, &err) == 0) {
+        trigger_ref(t);
+        b->asked++;
+    }
+}
+
+static bool is_busy(const struct trigger *t)
+{
+    return t->n_deliveries > 0 || t->backlog > 0;
+}
+
+static void on_round(struct timer *timer)
+{
+    struct backlog *b = timer->data;
+    struct worker *w = b->worker;
+    if (!w->synced || w->stopping || !redis_conn_is_up(w->db) || b->asked > 0) {
+        return;
+    }
+    bool connected = backlog_connected(b);
+    capacity_count_begin(w);
+    map_foreach (it, &w->triggers) {
+        struct trigger *t = it.value;
+        if (!t->ready || !t->broker->known) {
+            continue;
+        }
+        if (is_busy(t)) {
+            capacity_count(w, t);
+        }
+        bool asks = !t->counted || (is_busy(t) && capacity_by_backlog(w, &t->target));
+        if (connected && asks) {
+            ask_length(b, t);
+        }
+    }
+    if (connected && b->asked == 0) {
+        report(b);
+    }
+}
+
+/* --- life ----------------------------------------------------------------------------------- */
+
+static int read_secret(struct backlog *b, const struct config *c, struct error *err)
+{
+    if (c->install_secret_file == NULL || c->install_secret_file[0] == '\0') {
+        return 0;
+    }
+    int rc = fs_read_file(c->install_secret_file, SECRET_MAX, &b->secret, err);
+    while (rc == 0 && b->secret.len > 0 && b->secret.ptr[b->secret.len - 1] <= ' ') {
+        strbuf_truncate(&b->secret, b->secret.len - 1); /* the file usually ends with a line feed */
+    }
+    return rc < 0 ? error_prefix(err, rc, "--install-secret-file") : 0;
+}
+
+static int start_pods(struct backlog *b, struct slice port, struct error *err)
+{
+    uint64_t number;
+    if (num_parse_u64(port, 1, UINT16_MAX, &number, NULL) < 0) {
+        return error_set(err, ERR_INVALID, "the port of the Pods is not 1 to 65535");
+    }
+    struct part_pods_options options = {.app = "lull-autoscaler",
+                                        .ns = b->worker->config->system_namespace,
+                                        .port = (uint16_t)number,
+                                        .on_add = on_pod,
+                                        .on_remove = on_pod_gone,
+                                        .arg = b};
+    b->pods_started = true;
+    closer_hold(&b->closer);
+    return part_pods_start(&b->pods, b->worker->client, &options, err);
+}
+
+static int start_links(struct backlog *b, const char *addresses, struct error *err)
+{
+    struct slice rest = slice_str(addresses);
+    struct slice part;
+    if (slice_starts_with(rest, SLICE_LIT(PODS))) {
+        return start_pods(b, slice_sub(rest, strlen(PODS), rest.len), err);
+    }
+    while (slice_split(&rest, ',', &part)) {
+        CLEANUP(cleanup_free) char *address = slice_dup(slice_trim(part));
+        int rc = add_link(b, address, err);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
+int backlog_start(struct worker *w, struct error *err)
+{
+    struct backlog *b = NEW(struct backlog);
+    w->backlog = b;
+    b->worker = w;
+    list_init(&b->links);
+    closer_init(&b->closer);
+    map_init(&b->sums, MAP_COPY_KEYS);
+    strbuf_init(&b->secret, SECRET_MAX);
+    strbuf_init(&b->report, REPORT_BYTES);
+    strbuf_init(&b->told, REPORT_BYTES);
+    timer_init(&b->timer, w->loop, on_round, b);
+    closer_hold(&b->closer);
+    timer_start_every(&b->timer, ROUND_MS);
+    int rc = read_secret(b, w->config, err);
+    if (rc == 0 && w->config->autoscaler != NULL && w->config->autoscaler[0] != '\0') {
+        rc = start_links(b, w->config->autoscaler, err);
+        rc = rc < 0 ? error_prefix(err, rc, "--autoscaler %s", w->config->autoscaler) : 0;
+    }
+    return rc;
+}
+
+static void on_timer_closed(struct timer *timer)
+{
+    closer_drop(&((struct backlog *)timer->data)->closer);
+}
+
+static void on_closed(void *arg)
+{
+    struct backlog *b = arg;
+    b->worker->backlog = NULL;
+    map_fini(&b->sums);
+    strbuf_fini(&b->secret);
+    strbuf_fini(&b->report);
+    strbuf_fini(&b->told);
+    free(b);
+}
+
+static void on_pods_closed(void *arg)
+{
+    closer_drop(&((struct backlog *)arg)->closer);
+}
+
+void backlog_close(struct worker *w)
+{
+    struct backlog *b = w->backlog;
+    if (b == NULL || b->closer.closing) {
+        return;
+    }
+    timer_close(&b->timer, on_timer_closed);
+    list_foreach_safe (node, &b->links) {
+        drop_link(LIST_ENTRY(node, struct backlog_link, node));
+    }
+    if (b->pods_started) {
+        part_pods_close(&b->pods, on_pods_closed, b);
+    }
+    closer_close(&b->closer, w->loop, on_closed, b);
+}

@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Plan. A record per Service with its Revisions, each as its PodAutoscaler has it; a change adds up
+ * the Revisions of its Service again. Failure modes: the watch is behind or away: what was known
+ * last counts. A status that is a second old lets too few or too many go; too many wait in front of
+ * the function.
+ */
+#include "broker/capacity.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "base/num.h"
+#include "json/jget.h"
+#include "serving/autoscaler_config.h"
+#include "serving/kinds.h"
+#include "serving/names.h"
+#include "broker/model.h"
+
+/* Requests at a time that a replica without a limit is meant to have, as Knative's default is. */
+#define CONCURRENCY_DEFAULT 100
+#define LIMIT_MAX           1000000.0
+#define AHEAD_MIN           16
+#define FIRST_LIST_MS       5000
+#define KEY_MAX             256
+#define LOCAL_SUFFIX        ".svc.cluster.local"
+
+struct served {
+    char *key;        /* "NS/SERVICE" */
+    struct list revs; /* struct rev */
+    unsigned limit;
+    bool backlog;
+    unsigned triggers; /* that have something to deliver to it */
+};
+
+struct rev {
+    struct list link;
+    char *name;
+    struct capacity_facts facts;
+};
+
+struct capacity {
+    struct map services; /* key -> struct served */
+    struct kube_cache *cache;
+    uint64_t begun_ms;
+};
+
+/* What is kept of a PodAutoscaler. */
+struct view {
+    char *service;
+    struct capacity_facts facts;
+    bool reachable;
+};
+
+/* --- what it can take ---------------------------------------------------------------------- */
+
+unsigned capacity_of(const struct capacity_facts *facts, size_t n)
+{
+    double sum = 0;
+    double most = 1;
+    for (size_t i = 0; i < n; i++) {
+        const struct capacity_facts *f = &facts[i];
+        double each = f->concurrency > 0 ? (double)f->concurrency
+                      : f->target > 0    ? ceil(f->target)
+                                         : CONCURRENCY_DEFAULT;
+        each *= f->backlog ? 1 : 2;
+        sum += each * f->ready;
+        most = each > most ? each : most;
+    }
+    return (unsigned)fmin(fmax(sum, most), LIMIT_MAX);
+}
+
+static void add_up(struct served *s)
+{
+    struct capacity_facts facts[16];
+    size_t n = 0;
+    s->backlog = false;
+    list_foreach (node, &s->revs) { /* of more than that most have no traffic */
+        const struct rev *rev = LIST_ENTRY(node, struct rev, link);
+        if (n < ARRAY_LEN(facts)) {
+            facts[n++] = rev->facts;
+        }
+        s->backlog = s->backlog || rev->facts.backlog;
+    }
+    s->limit = n == 0 ? CAPACITY_UNLIMITED : capacity_of(facts, n);
+}
+
+/* --- the watch ----------------------------------------------------------------------------- */
+
+static const struct kube_kind podautoscalers = {"autoscaling.internal.knative.dev", "v1alpha1",
+                                                "podautoscalers"};
+static const char *const without[] = {"metadata.managedFields", "metadata.ownerReferences",
+                                      "status.conditions",      "status.lullDecisions",
+                                      "status.lullIdle",        NULL};
+
+static int project(void *arg, const json_t *object, void *value, struct error *err)
+{
+    struct view *v = value;
+    struct slice service = jpeek_str(object, "metadata.labels.`" LABEL_SERVICE "`");
+    if (slice_empty(service)) {
+        return 1;
+    }
+    struct slice metric = jpeek_str(object, "metadata.annotations.`" ANNOTATION_METRIC "`");
+    struct slice target = jpeek_str(object, "metadata.annotations.`" ANNOTATION_TARGET "`");
+    v->service = slice_dup(service);
+    v->reachable = strcmp(jpeek_cstr(object, "spec.reachability"), "Unreachable") != 0;
+    v->facts.concurrency = jpeek_i64(object, "spec.containerConcurrency");
+    v->facts.backlog = slice_eq_str(metric, scaling_metric_text(SCALING_BACKLOG));
+    int64_t ready = jpeek_i64(object, "status.actualScale");
+    v->facts.ready = ready > 0 && ready <= INT32_MAX ? (int32_t)ready : 0;
+    bool of_requests =
+        slice_empty(metric) || slice_eq_str(metric, scaling_metric_text(SCALING_CONCURRENCY));
+    if (!of_requests || num_parse_double(target, 0, LIMIT_MAX, &v->facts.target, NULL) < 0) {
+        v->facts.target = 0;
+    }
+    return 0;
+}
+
+static void release(void *arg, void *value)
+{
+    free(((struct view *)value)->service);
+}
+
+static struct slice make_key(struct slice ns, struct slice name, char buf[KEY_MAX])
+{
+    int n = snprintf(buf, KEY_MAX, "%.*s/%.*s", SLICE_FMT(ns), SLICE_FMT(name));
+    return slice_of(buf, n > 0 && n < KEY_MAX ? (size_t)n : 0);
+}
+
+static struct served *find(const struct worker *w, struct slice ns, struct slice name)
+{
+    char buf[KEY_MAX];
+    struct slice key = make_key(ns, name, buf);
+    return w->capacity == NULL || slice_empty(key) ? NULL : map_get(&w->capacity->services, key);
+}
+
+static struct rev *find_rev(const struct served *s, const char *name)
+{
+    list_foreach (node, &s->revs) {
+        struct rev *rev = LIST_ENTRY(node, struct rev, link);
+        if (strcmp(rev->name, name) == 0) {
+            return rev;
+        }
+    }
+    return NULL;
+}
+
+static void rev_free(struct rev *rev)
+{
+    list_remove(&rev->link);
+    free(rev->name);
+    free(rev);
+}
+
+static void served_free(struct capacity *c, struct served *s)
+{
+    map_remove(&c->services, slice_str(s->key));
+    list_foreach_safe (node, &s->revs) {
+        rev_free(LIST_ENTRY(node, struct rev, link));
+    }
+    free(s->key);
+    free(s);
+}
+
+static void put(struct worker *w, const struct kube_entry *entry)
+{
+    const struct view *v = entry->value;
+    char buf[KEY_MAX];
+    struct slice key = make_key(slice_str(entry->ns), slice_str(v->service), buf);
+    struct served *s = map_get(&w->capacity->services, key);
+    if (slice_empty(key)) {
+        return;
+    }
+    if (s == NULL) {
+        s = NEW(struct served);
+        s->key = slice_dup(key);
+        list_init(&s->revs);
+        map_set(&w->capacity->services, slice_str(s->key), s);
+    }
+    struct rev *rev = find_rev(s, entry->name);
+    if (rev == NULL) {
+        rev = NEW(struct rev);
+        rev->name = xstrdup(entry->name);
+        list_push_back(&s->revs, &rev->link);
+    }
+    rev->facts = v->facts;
+    add_up(s);
+}
+
+static void drop(struct worker *w, const struct kube_entry *entry, const struct view *v)
+{
+    struct served *s = find(w, slice_str(entry->ns), slice_str(v->service));
+    struct rev *rev = s == NULL ? NULL : find_rev(s, entry->name);
+    if (rev == NULL) {
+        return;
+    }
+    rev_free(rev);
+    add_up(s);
+    if (list_empty(&s->revs)) {
+        served_free(w->capacity, s);
+    }
+}
+
+static void on_add(void *arg, const struct kube_entry *entry)
+{
+    const struct view *v = entry->value;
+    if (v->reachable) {
+        put(arg, entry);
+    } else {
+        drop(arg, entry, v);
+    }
+}
+
+static void on_update(void *arg, const struct kube_entry *entry, const void *old)
+{
+    on_add(arg, entry);
+}
+
+static void on_delete(void *arg, const struct kube_entry *entry)
+{
+    drop(arg, entry, entry->value);
+}
+
+int capacity_start(struct worker *w, struct error *err)
+{
+    struct kube_cache_options options = {
+        .kind = podautoscalers,
+        .without = without,
+        .value_size = sizeof(struct view),
+        .optional = true, /* events also go where no functions are */
+        .project = project,
+        .release = release,
+        .on_add = on_add,
+        .on_update = on_update,
+        .on_delete = on_delete,
+        .arg = w,
+    };
+    w->capacity = NEW(struct capacity);
+    w->capacity->begun_ms = loop_now_ms(w->loop);
+    map_init(&w->capacity->services, MAP_BORROW_KEYS);
+    return kube_cache_start(w->client, &options, &w->capacity->cache, err);
+}
+
+void capacity_close(struct worker *w)
+{
+    if (w->capacity != NULL && w->capacity->cache != NULL) {
+        kube_cache_close(w->capacity->cache, NULL, NULL);
+        w->capacity->cache = NULL;
+    }
+}
+
+void capacity_free(struct worker *w)
+{
+    if (w->capacity == NULL) {
+        return;
+    }
+    map_foreach (it, &w->capacity->services) {
+        served_free(w->capacity, it.value);
+    }
+    map_fini(&w->capacity->services);
+    free(w->capacity);
+    w->capacity = NULL;
+}
+
+/* --- questions ----------------------------------------------------------------------------- */
+
+bool capacity_service(const struct target *target, struct slice *ns, struct slice *name)
+{
+    if (!target->local) {
+        return false;
+    }
+    struct slice rest = slice_sub(target->host, 0, target->host.len - strlen(LOCAL_SUFFIX));
+    ptrdiff_t dot = slice_find(rest, '.');
+    if (dot <= 0) {
+        return false;
+    }
+    *name = slice_sub(rest, 0, (size_t)dot);
+    *ns = slice_sub(rest, (size_t)dot + 1, rest.len);
+    return !slice_empty(*ns) && slice_find(*ns, '.') < 0;
+}
+
+static struct served *served_of(const struct worker *w, const struct target *target)
+{
+    struct slice ns;
+    struct slice name;
+    return capacity_service(target, &ns, &name) ? find(w, ns, name) : NULL;
+}
+
+unsigned capacity_limit(const struct worker *w, const struct target *target)
+{
+    const struct served *s = served_of(w, target);
+    return s == NULL ? CAPACITY_UNLIMITED : s->limit;
+}
+
+bool capacity_by_backlog(const struct worker *w, const struct target *target)
+{
+    const struct served *s = served_of(w, target);
+    return s != NULL && s->backlog;
+}
+
+/* What functions can take is about to be known: they had better not get too much before. */
+static bool is_about_to_know(const struct worker *w)
+{
+    const struct capacity *c = w->capacity;
+    return c != NULL && c->cache != NULL && !kube_cache_synced(c->cache) &&
+           loop_now_ms(w->loop) < c->begun_ms + FIRST_LIST_MS;
+}
+
+/* Its part of what the function can take. */
+static unsigned limit_of(const struct trigger *t)
+{
+    const struct served *s = t->ready ? served_of(t->worker, &t->target) : NULL;
+    if (s == NULL || s->limit == CAPACITY_UNLIMITED) {
+        return CAPACITY_UNLIMITED;
+    }
+    unsigned share = s->triggers > 1 ? s->limit / s->triggers : s->limit;
+    return share > 0 ? share : 1;
+}
+
+unsigned capacity_room(const struct trigger *t)
+{
+    unsigned limit = limit_of(t);
+    unsigned sent = 0;
+    if (t->target.local && is_about_to_know(t->worker)) {
+        return 0;
+    }
+    if (limit == CAPACITY_UNLIMITED) {
+        return limit;
+    }
+    list_foreach (node, &t->deliveries) {
+        sent += LIST_ENTRY(node, struct delivery, link)->state == DELIVERY_SENDING ? 1 : 0;
+    }
+    return sent < limit ? limit - sent : 0;
+}
+
+unsigned capacity_ahead(const struct trigger *t, unsigned most)
+{
+    unsigned limit = limit_of(t);
+    if (limit >= most) {
+        return most;
+    }
+    unsigned ahead = limit + (limit > AHEAD_MIN ? limit : AHEAD_MIN);
+    return ahead < most ? ahead : most;
+}
+
+void capacity_count_begin(struct worker *w)
+{
+    if (w->capacity != NULL) {
+        map_foreach (it, &w->capacity->services) {
+            ((struct served *)it.value)->triggers = 0;
+        }
+    }
+}
+
+void capacity_count(struct worker *w, const struct trigger *t)
+{
+    struct served *s = served_of(w, &t->target);
+    if (s != NULL) {
+        s->triggers++;
+    }
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * How many events a function is to have at once: what its ready replicas can run, so that it works
+ * at its limits and what is more waits in Redis, where waiting costs nothing, and not in front of
+ * it, where it would run into time-outs. Owns a watch of the PodAutoscalers. May not: hold
+ * deliveries back that go anywhere else than to a function.
+ *
+ * A replica can run containerConcurrency requests, or, unlimited, its target of concurrency. A
+ * function without a ready replica gets what one could run: that wakes it. Where concurrency
+ * decides on replicas, not the backlog, as much again is sent: it waits in front of the function
+ * and says that more replicas are wanted. Several Triggers of one function share what it can take;
+ * each may have one at least.
+ */
+
+#include <limits.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/slice.h"
+
+struct worker;
+struct trigger;
+struct target;
+struct capacity;
+
+#define CAPACITY_UNLIMITED UINT_MAX
+
+/* Of one Revision that has traffic. */
+struct capacity_facts {
+    int64_t concurrency; /* containerConcurrency; 0: no limit */
+    double target;       /* autoscaling.knative.dev/target with metric concurrency; else 0 */
+    int32_t ready;
+    bool backlog; /* its metric */
+};
+
+/* What all Revisions of a function together are to have at once. */
+unsigned capacity_of(const struct capacity_facts *facts, size_t n);
+
+MUST_CHECK int capacity_start(struct worker *w, struct error *err);
+void capacity_close(struct worker *w);
+/* After the close, when no trigger is left. */
+void capacity_free(struct worker *w);
+
+/* The function's name in a target's host. False: it is none of the cluster. */
+bool capacity_service(const struct target *target, struct slice *ns, struct slice *name);
+/* What it may have at once from whoever calls; CAPACITY_UNLIMITED: it is no function. */
+unsigned capacity_limit(const struct worker *w, const struct target *target);
+/* Its replicas follow the events that wait. */
+bool capacity_by_backlog(const struct worker *w, const struct target *target);
+
+/* Deliveries that may be sent now beside those that are. */
+unsigned capacity_room(const struct trigger *t);
+/* Deliveries that are worth to be read from Redis at once, at most `most`. */
+unsigned capacity_ahead(const struct trigger *t, unsigned most);
+
+/* Triggers are counted anew, then each that has something to deliver. */
+void capacity_count_begin(struct worker *w);
+void capacity_count(struct worker *w, const struct trigger *t);
