@@ -24,9 +24,13 @@ static const struct option_row ROWS[] = {
     SCALE_ROW(max, "max", "most replicas; 0: no limit"),
     SCALE_ROW(initial, "initial", "replicas that a new revision starts with"),
     SCALE_ROW(activation, "activation", "least replicas when it leaves zero"),
-    SCALE_ROW(target, "target", "requests at once (or per second, with --metric rps) per replica"),
+    SCALE_ROW(target, "target",
+              "requests at once per replica; with --metric rps per second, with --metric backlog "
+              "events that wait"),
     SCALE_ROW(utilization, "utilization", "percent of the target to aim at"),
-    SCALE_ROW(metric, "metric", "what is counted: concurrency or rps"),
+    SCALE_ROW(metric, "metric",
+              "what is counted: concurrency, rps, or backlog: events that wait, beside "
+              "concurrency"),
     SCALE_ROW(window, "window", "time over which it is averaged, for example 60s"),
     SCALE_ROW(limit, "concurrency-limit", "most requests at once in one replica; 0: no limit"),
     CLI_WAIT_ROWS(struct scale),
