@@ -2,15 +2,19 @@
 """Events on a cluster: Brokers and Triggers, a chain of functions that wake from zero, and what survives when lull-broker and
 Redis are killed."""
 
+import contextlib
 import http.client
 import json
+import os
+import pathlib
 import random
+import signal
 import threading
 import time
 
 import pytest
 
-from cluster import apply, get, hello, kubectl, pods_of, ready_condition, wait_for, wait_ready, wait_zero
+from cluster import KUBECTL, apply, get, hello, kubectl, ready_condition, run, wait_for, wait_ready, wait_zero
 
 SYSTEM = "lull-system"
 EVENTING = "eventing.knative.dev/v1"
@@ -108,3 +112,142 @@ def test_a_chain_of_functions_wakes_from_zero(namespace, broker_ingress):
     send_taken(broker_ingress, namespace, "order.placed", 7)
     wait_for("the last of the chain has it", lambda: 7 in ledger.seen("order.shipped"), 60)
     print(f"\ntwo functions woken by an event and its reply: {time.monotonic() - begin:.1f} s")
+
+
+class Numbered:
+    """Numbered events from a few threads, each sent again until it is taken, until the block ends."""
+
+    def __init__(self, ingress, namespace, threads=3):
+        self.ingress, self.namespace = ingress, namespace
+        self.lock, self.next, self.stop = threading.Lock(), 0, False
+        self.taken, self.others = set(), []
+        self.threads = [threading.Thread(target=self.loop) for _ in range(threads)]
+
+    def loop(self):
+        while not self.stop:
+            with self.lock:
+                number, self.next = self.next, self.next + 1
+            while not self.stop:
+                status = send(self.ingress, self.namespace, "number", number)
+                if status == 202:
+                    self.taken.add(number)
+                    break
+                self.others.append(status)
+                time.sleep(0.05)
+            time.sleep(0.01)
+
+    def more(self, count=60):
+        """Waits until so many more were taken than now."""
+        begin = len(self.taken)
+        wait_for("more events are taken", lambda: len(self.taken) >= begin + count, 60)
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop = True
+        for thread in self.threads:
+            thread.join()
+
+
+@pytest.fixture
+def numbers(namespace, broker_ingress):
+    """A ledger that gets every event "number", tried again and again."""
+    ledger = Ledger(namespace)
+    apply(broker(namespace))
+    apply(trigger(namespace, "numbers", "number", "/ledger",
+                  {"retry": 100, "backoffPolicy": "linear", "backoffDelay": "PT0.1S"}))
+    wait_object_ready(namespace, "trigger", "numbers")
+    return ledger
+
+
+def all_came(ledger, load):
+    """No event that was acknowledged is missing; says how often one came twice."""
+    wait_for("every event that was taken has come", lambda: load.taken <= set(ledger.seen("number")), 60)
+    seen = ledger.seen("number")
+    print(f"\n{len(load.taken)} events taken, {len(seen) - len(set(seen))} came twice, "
+          f"{len(load.others)} sendings not taken: {sorted(set(load.others))}")
+
+
+def broker_pods():
+    return sorted(pod["metadata"]["name"] for pod in get("-n", SYSTEM, "pods", "-l", "app=lull-broker")["items"]
+                  if "deletionTimestamp" not in pod["metadata"])
+
+
+def all_ready(kind, name):
+    found = get("-n", SYSTEM, kind, name)
+    status = found["status"]
+    return (status.get("observedGeneration") == found["metadata"]["generation"] and
+            status.get("readyReplicas") == status.get("replicas") == status.get("updatedReplicas") == found["spec"]["replicas"])
+
+
+def test_workers_killed_under_load_lose_nothing(namespace, broker_ingress, numbers):
+    choose = random.Random(8)
+    with Numbered(broker_ingress, namespace) as load:
+        load.more()
+        for _ in range(3):
+            kubectl("-n", SYSTEM, "delete", "pod", choose.choice(broker_pods()), "--force", "--grace-period=0", "--wait=false")
+            load.more()
+        wait_for("two workers again", lambda: all_ready("deployment", "lull-broker"), 60)
+        load.more()
+    all_came(numbers, load)
+
+
+def test_an_upgrade_refuses_no_event(namespace, broker_ingress, numbers):
+    before = broker_pods()
+    with Numbered(broker_ingress, namespace) as load:
+        load.more(20)
+        kubectl("-n", SYSTEM, "rollout", "restart", "deployment/lull-broker")
+        wait_for("two new workers",
+                 lambda: all_ready("deployment", "lull-broker") and not set(before) & set(broker_pods()), 90)
+        load.more(20)
+    all_came(numbers, load)
+    if os.environ.get("LULL_CLUSTER_INSIDE"):  # a port-forward ends with its pod
+        assert not load.others, load.others
+
+
+def kill_redis():
+    """kill -9 of the process in the pod, where its process can be seen; else the pod is deleted."""
+    uid = get("-n", SYSTEM, "pod", "lull-redis-0")["metadata"]["uid"]
+    if not os.environ.get("LULL_CLUSTER_INSIDE"):
+        kubectl("-n", SYSTEM, "delete", "pod", "lull-redis-0", "--wait=false")
+        return
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if uid in (process / "cgroup").read_text() and b"redis-server" in (process / "cmdline").read_bytes():
+                os.kill(int(process.name), signal.SIGKILL)
+                return
+    raise AssertionError(f"no redis-server of pod {uid}")
+
+
+def test_redis_killed_loses_nothing(namespace, broker_ingress, numbers):
+    """What was taken waits, since the ledger takes nothing; it outlives the process, and then the Pod, on the volume."""
+    numbers.ask("refuse")
+    claim = get("-n", SYSTEM, "pvc", "data-lull-redis-0")["metadata"]["uid"]
+    with Numbered(broker_ingress, namespace) as load:
+        load.more()
+        kill_redis()
+        load.more()
+        before = get("-n", SYSTEM, "pod", "lull-redis-0")["metadata"]["uid"]
+        kubectl("-n", SYSTEM, "delete", "pod", "lull-redis-0", "--wait=false")
+        wait_for("a new pod of Redis", lambda: (get("-n", SYSTEM, "pod", "lull-redis-0") or {"metadata": {"uid": before}})
+                 ["metadata"]["uid"] != before, 60)
+        load.more()
+        assert not numbers.seen("number")
+        numbers.ask("accept")
+    all_came(numbers, load)
+    assert get("-n", SYSTEM, "pvc", "data-lull-redis-0")["metadata"]["uid"] == claim
+    wait_for("Redis and its workers are ready",
+             lambda: all_ready("statefulset", "lull-redis") and all_ready("deployment", "lull-broker"), 60)
+
+
+def test_a_trigger_keeps_its_broker(namespace):
+    """In Knative's words."""
+    apply(trigger(namespace, "t", "x", "/ledger"))
+    moved = trigger(namespace, "t", "x", "/ledger")
+    moved["spec"]["broker"] = "other"
+    said = run(*KUBECTL, "apply", "-f", "-", stdin=json.dumps(moved), check=False).stderr
+    assert ('admission webhook "validation.webhook.eventing.knative.dev" denied the request: validation failed: '
+            "Immutable fields changed (-old +new): broker, spec") in said
