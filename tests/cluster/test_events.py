@@ -171,9 +171,10 @@ def all_came(ledger, load):
           f"{len(load.others)} sendings not taken: {sorted(set(load.others))}")
 
 
-def broker_pods():
+def broker_pods(going=False):
+    """Names; going: also of those that are being deleted."""
     return sorted(pod["metadata"]["name"] for pod in get("-n", SYSTEM, "pods", "-l", "app=lull-broker")["items"]
-                  if "deletionTimestamp" not in pod["metadata"])
+                  if going or "deletionTimestamp" not in pod["metadata"])
 
 
 def all_ready(kind, name):
@@ -200,8 +201,8 @@ def test_an_upgrade_refuses_no_event(namespace, broker_ingress, numbers):
     with Numbered(broker_ingress, namespace) as load:
         load.more(20)
         kubectl("-n", SYSTEM, "rollout", "restart", "deployment/lull-broker")
-        wait_for("two new workers",
-                 lambda: all_ready("deployment", "lull-broker") and not set(before) & set(broker_pods()), 90)
+        wait_for("two new workers, and the others gone",
+                 lambda: all_ready("deployment", "lull-broker") and not set(before) & set(broker_pods(going=True)), 90)
         load.more(20)
     all_came(numbers, load)
     if os.environ.get("LULL_CLUSTER_INSIDE"):  # a port-forward ends with its pod
