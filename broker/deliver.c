@@ -2,15 +2,14 @@
 /*
  * Plan. References are read as far as a trigger has room: so many deliveries at once, and so many
  * bytes of events in the worker (a trigger without any delivery always may have one, so that none
- * starves). The event is in memory most of the time, else it is asked for by its id. Then it is
- * posted; the answer decides: done, a reply to be added to the broker, a retry, the dead letter
- * sink, or the dead.
+ * starves). The event is in memory when it came a moment ago; the others are asked for, neighbours
+ * together (load.c). Then it is posted; the answer decides: done, a reply to be added to the
+ * broker, a retry, the dead letter sink, or the dead.
  *
  * Order by key: a delivery waits while an earlier one of its trigger has the same partition key.
  * One that failed holds its key until it is done or dead: it is retried in memory, not in Redis.
  *
- * Failure: an event that is gone from the stream (somebody trimmed it) is done, with a line in the
- * log. A reply that cannot be added makes the delivery fail.
+ * Failure: a reply that cannot be added makes the delivery fail.
  */
 #include <stdlib.h>
 
@@ -177,15 +176,6 @@ static void read_reply(struct delivery *d, const struct send_answer *a)
 
 /* --- sending ------------------------------------------------------------------------------- */
 
-static void drop_shown(struct delivery *d)
-{
-    if (d->shown != NULL) {
-        event_fini(d->shown);
-        free(d->shown);
-        d->shown = NULL;
-    }
-}
-
 static void on_sent(struct send *s, const struct send_answer *a)
 {
     struct delivery *d = CONTAINER_OF(s, struct delivery, send);
@@ -208,7 +198,7 @@ static void on_sent(struct send *s, const struct send_answer *a)
         failed(d, retry_wanted(code), a->retry_after_ms);
     }
     send_fini(&d->send);
-    drop_shown(d);
+    event_fini(&d->shown);
 }
 
 /* Of a source's deliveries the last part of it is the namespace. */
@@ -222,10 +212,9 @@ static const char *plain_namespace(const struct trigger *t)
 static int make_message(struct delivery *d, struct send_message *out, struct error *err)
 {
     struct trigger *t = d->trigger;
-    struct event *ev = NEW(struct event);
+    struct event *ev = &d->shown;
     int rc = 0;
     event_borrow(ev, &d->payload->event);
-    d->shown = ev;
     event_remove(ev, SLICE_LIT(EXTENSION_TTL));
     *out = (struct send_message){
         .target = t->target,
@@ -261,7 +250,7 @@ static void send_now(struct delivery *d)
     rc = rc < 0 ? rc : send_start(&t->worker->sender, &d->send, &message, on_sent, &err);
     if (rc < 0) {
         send_fini(&d->send);
-        drop_shown(d);
+        event_fini(&d->shown);
         note_failure(d, 0, SLICE_EMPTY, err.msg);
         failed(d, true, 0);
     }
@@ -319,76 +308,9 @@ void trigger_check_time(struct trigger *t)
         }
         send_cancel(&d->send);
         send_fini(&d->send);
-        drop_shown(d);
+        event_fini(&d->shown);
         note_failure(d, 0, SLICE_EMPTY, "the sink did not answer in time");
         failed(d, true, 0);
-    }
-}
-
-/* --- the event ----------------------------------------------------------------------------- */
-
-static bool field(const struct redisReply *fields, const char *name, struct slice *out)
-{
-    for (size_t i = 0; i + 1 < redis_reply_len(fields); i += 2) {
-        if (slice_eq_str(redis_reply_text(redis_reply_at(fields, i)), name)) {
-            *out = redis_reply_text(redis_reply_at(fields, i + 1));
-            return true;
-        }
-    }
-    return false;
-}
-
-static void on_loaded(void *arg, const struct redisReply *reply, const struct error *err)
-{
-    struct delivery *d = arg;
-    struct trigger *t = d->trigger;
-    struct error why = {0};
-    d->waits = false;
-    if (d->orphan) {
-        delivery_free(d);
-        return;
-    }
-    if (err != NULL) {
-        delivery_free(d); /* still pending: read again when the connection is back */
-        t->reading.scanning = true;
-        snprintf(t->reading.from, sizeof(t->reading.from), "0");
-        return;
-    }
-    const struct redisReply *entry = redis_reply_at(reply, 0);
-    const struct redisReply *fields = redis_reply_at(entry, 1);
-    struct slice packed = SLICE_EMPTY;
-    struct slice data = {0};
-    (void)field(fields, "d", &data);
-    int rc = field(fields, "e", &packed)
-                 ? payload_put(&t->broker->payloads, slice_str(d->event_id), packed, data,
-                               &d->payload, &why)
-                 : error_set(&why, ERR_GONE, "it is not in the broker's stream any more");
-    if (rc < 0) {
-        t->worker->counters.missing++;
-        LOG_ERROR("an event cannot be delivered", LOG_STR("trigger", t->path),
-                  LOG_STR("event", d->event_id), LOG_ERR(&why));
-        delivery_settle(d, OUTCOME_DONE);
-        return;
-    }
-    d->state = DELIVERY_READY;
-    trigger_dirty(t);
-}
-
-static void load(struct delivery *d)
-{
-    struct trigger *t = d->trigger;
-    struct error err;
-    d->payload = payload_use(&t->broker->payloads, slice_str(d->event_id));
-    if (d->payload != NULL) {
-        d->state = DELIVERY_READY;
-        return;
-    }
-    const struct slice args[] = {SLICE_LIT("XRANGE"), slice_str(t->broker->events_key),
-                                 slice_str(d->event_id), slice_str(d->event_id)};
-    d->state = DELIVERY_LOADING;
-    d->waits = true;
-    if (redis_conn_send(t->worker->db, args, ARRAY_LEN(args), on_loaded, d, &err) < 0) {
-        on_loaded(d, NULL, &err);
     }
 }
 
@@ -404,7 +326,9 @@ static bool is_here(const struct trigger *t, struct slice entry)
     return false;
 }
 
-static void take_reference(struct trigger *t, const struct redisReply *item)
+/* Gives the loading to which it was added, if its event is not here. */
+static struct loading *take_reference(struct trigger *t, const struct redisReply *item,
+                                      struct loading *l)
 {
     struct slice entry = redis_reply_text(redis_reply_at(item, 0));
     const struct redisReply *fields = redis_reply_at(item, 1);
@@ -413,7 +337,7 @@ static void take_reference(struct trigger *t, const struct redisReply *item)
     struct stream_state state;
     struct error err = {0};
     if (t->reading.scanning && is_here(t, entry)) {
-        return;
+        return l;
     }
     struct delivery *d = NEW(struct delivery);
     d->trigger = t;
@@ -421,8 +345,8 @@ static void take_reference(struct trigger *t, const struct redisReply *item)
     list_push_back(&t->deliveries, &d->link);
     t->n_deliveries++;
     trigger_ref(t);
-    (void)field(fields, "r", &id);
-    (void)field(fields, "s", &text);
+    (void)redis_reply_field(fields, "r", &id);
+    (void)redis_reply_field(fields, "s", &text);
     bool good = slice_copy(entry, d->entry, sizeof(d->entry)) && stream_id_valid(id) &&
                 slice_copy(id, d->event_id, sizeof(d->event_id)) &&
                 stream_state_read(text, &state, &err) == 0;
@@ -431,14 +355,14 @@ static void take_reference(struct trigger *t, const struct redisReply *item)
         LOG_ERROR("an entry of the stream is no reference and is passed over",
                   LOG_STR("trigger", t->path), LOG_SLICE("entry", entry), LOG_ERR(&err));
         delivery_settle(d, OUTCOME_DONE);
-        return;
+        return l;
     }
     d->held = !slice_empty(text);
     d->phase = state.phase;
     d->attempt = state.attempt;
     d->code = state.code;
     d->data = slice_empty(state.data) ? NULL : slice_dup(state.data);
-    load(d);
+    return load_event(l, d);
 }
 
 static void on_read(void *arg, const struct redisReply *reply, const struct error *err)
@@ -459,9 +383,11 @@ static void on_read(void *arg, const struct redisReply *reply, const struct erro
     } else if (!t->gone) {
         t->behind = n >= t->asked;
         r->more = r->more || t->behind;
+        struct loading *l = NULL;
         for (size_t i = 0; i < n; i++) {
-            take_reference(t, redis_reply_at(entries, i));
+            l = take_reference(t, redis_reply_at(entries, i), l);
         }
+        load_send(l);
         if (r->scanning) {
             struct slice last = redis_reply_text(redis_reply_at(redis_reply_at(entries, n - 1), 0));
             (void)slice_copy(last, r->from, sizeof(r->from));

@@ -121,18 +121,6 @@ static void send_batch(struct batch *batch)
 
 /* --- one entry ----------------------------------------------------------------------------- */
 
-/* The value of a field of a stream's entry; false when it is not there. */
-static bool entry_field(const struct redisReply *fields, const char *name, struct slice *out)
-{
-    for (size_t i = 0; i + 1 < redis_reply_len(fields); i += 2) {
-        if (slice_eq_str(redis_reply_text(redis_reply_at(fields, i)), name)) {
-            *out = redis_reply_text(redis_reply_at(fields, i + 1));
-            return true;
-        }
-    }
-    return false;
-}
-
 /* An event that one trigger is to get again, whatever its filter says now. */
 static void find_only(struct batch *batch, struct slice uid)
 {
@@ -156,8 +144,8 @@ static size_t take_entry(struct batch *batch, const struct redisReply *entry)
     struct slice only;
     struct payload *payload = NULL;
     struct error err = {0};
-    bool has = entry_field(fields, "e", &packed);
-    (void)entry_field(fields, "d", &data);
+    bool has = redis_reply_field(fields, "e", &packed);
+    (void)redis_reply_field(fields, "d", &data);
     strbuf_clear(&batch->places);
     batch->n_places = 0;
     int rc = has ? payload_put(&b->payloads, id, packed, data, &payload, &err)
@@ -167,7 +155,7 @@ static size_t take_entry(struct batch *batch, const struct redisReply *entry)
         LOG_ERROR("an entry of the stream is no event and is passed over",
                   LOG_STR("broker", b->path), LOG_SLICE("id", id), LOG_ERR(&err));
     } else {
-        if (entry_field(fields, "t", &only)) {
+        if (redis_reply_field(fields, "t", &only)) {
             find_only(batch, only);
         } else {
             index_match(&b->index, &payload->event, found, batch);
@@ -222,6 +210,7 @@ static void take_entries(struct broker *b, const struct redisReply *entries)
     }
     /* Twice as many as last time, as long as that does not bring too much. */
     size_t average = bytes / n + 1;
+    b->event_bytes = average;
     size_t fits = BATCH_BYTES / average + 1;
     b->batch = b->batch * 2 < BATCH_MAX ? b->batch * 2 : BATCH_MAX;
     b->batch = b->batch < fits ? b->batch : (unsigned)fits;

@@ -240,7 +240,7 @@ static void all_sent(struct arrival *a)
 static void take(struct broker *b, struct http_simple_request *rq)
 {
     struct worker *w = b->worker;
-    struct event_header headers[HEADERS_MAX];
+    UNINITIALIZED struct event_header headers[HEADERS_MAX];
     struct event_batch batch = {0};
     struct error err = {0};
     for (size_t i = 0; i < rq->head->n_headers && i < HEADERS_MAX; i++) {

@@ -202,6 +202,7 @@ static struct trigger *make_trigger(struct worker *w, const char *ns, const char
     struct trigger *t = NEW(struct trigger);
     t->worker = w;
     t->broker = make_broker(w, ns, broker);
+    t->load_most = 1;
     t->ns = xstrdup(ns);
     t->name = xstrdup(name);
     t->uid = xstrdup(uid);

@@ -102,6 +102,7 @@ struct broker {
     unsigned batch;       /* entries to ask for the next time */
     unsigned asked;       /* of the reading under way */
     unsigned dispatching; /* batches whose answer is due */
+    size_t event_bytes;   /* of an event, as those of late had */
     uint64_t poll_ms;     /* when to look without a reason */
     /* ingress.c */
     uint64_t length;    /* of the stream, as last told */
@@ -136,8 +137,10 @@ struct trigger {
     struct reading reading;
     struct list deliveries; /* struct delivery, in the order in which they were read */
     unsigned n_deliveries;
-    unsigned asked; /* of the reading under way */
-    bool behind;    /* the last reading brought all that was asked for */
+    unsigned asked;      /* of the reading under way */
+    unsigned load_most;  /* events to ask for together */
+    unsigned load_alone; /* so many are asked for one by one before that is tried again */
+    bool behind;         /* the last reading brought all that was asked for */
     uint64_t poll_ms;
     /* settle.c */
     struct list settling; /* struct delivery: wants to tell Redis */
@@ -186,7 +189,7 @@ struct delivery {
     char entry[PAYLOAD_ID_MAX];
     char event_id[PAYLOAD_ID_MAX];
     struct send send;
-    struct event *shown; /* the event as its sink sees it, while it is sent */
+    struct event shown; /* the event as its sink sees it, while it is sent */
 };
 
 struct worker {
@@ -268,6 +271,17 @@ void trigger_read(struct trigger *t);
 void trigger_send_ready(struct trigger *t);
 /* Breaks off what takes too long. */
 void trigger_check_time(struct trigger *t);
+
+/* --- load.c --------------------------------------------------------------------------------- */
+
+struct loading;
+/*
+ * Sees to it that the delivery gets its event: from memory at once, else by l (NULL: none yet),
+ * with others that were added before. Gives the one to go on with, for load_send in the end.
+ */
+struct loading *load_event(struct loading *l, struct delivery *d);
+/* Takes it over; NULL is fine. Each delivery is ready then, or done because its event is gone. */
+void load_send(struct loading *l);
 
 /* --- dispatch.c ----------------------------------------------------------------------------- */
 

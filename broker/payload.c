@@ -24,7 +24,6 @@ static void drop(struct payload *p)
         p->set->all->idle_bytes -= p->bytes;
     }
     event_fini(&p->event);
-    free(p->text);
     free(p);
 }
 
@@ -63,11 +62,10 @@ int payload_put(struct payload_set *set, struct slice id, struct slice packed, s
     if (*out != NULL) {
         return 0;
     }
-    struct payload *p = NEW(struct payload);
+    size_t bytes = sizeof(struct payload) + packed.len + data.len;
+    struct payload *p = xmalloc(bytes);
+    *p = (struct payload){.set = set, .bytes = bytes};
     list_init(&p->link);
-    p->set = set;
-    p->bytes = packed.len + data.len + sizeof(*p);
-    p->text = xmalloc(packed.len + data.len + 1);
     memcpy(p->text, packed.ptr, packed.len);
     struct slice own_data = {0};
     if (data.ptr != NULL) {
@@ -78,7 +76,6 @@ int payload_put(struct payload_set *set, struct slice id, struct slice packed, s
                  ? event_unpack(slice_of(p->text, packed.len), own_data, &p->event, err)
                  : error_set(err, ERR_INVALID, "an id of %zu bytes", id.len);
     if (rc < 0) {
-        free(p->text);
         free(p);
         return rc;
     }

@@ -33,8 +33,8 @@ struct payload {
     unsigned refs; /* private */
     size_t bytes;
     struct event event; /* borrows from text */
-    char *text;         /* private */
     char id[PAYLOAD_ID_MAX];
+    char text[]; /* private */
 };
 
 void payloads_init(struct payloads *all, size_t idle_max);

@@ -55,7 +55,7 @@ struct retired {
 
 static void answer(struct send *s, const struct error *err)
 {
-    struct event_header headers[EVENT_HEADERS_MAX];
+    UNINITIALIZED struct event_header headers[EVENT_HEADERS_MAX];
     const char *p = s->head.ptr;
     for (size_t i = 0; i < s->n_headers; i++) {
         headers[i].name = slice_str(p);
@@ -211,7 +211,7 @@ static int add_carried(struct http_head *head, const struct event *ev)
 static int post_with(struct send *s, const struct event_header *headers, size_t n,
                      struct slice body, struct error *err)
 {
-    struct http_header room[EVENT_HEADERS_MAX + OWN_HEADERS];
+    UNINITIALIZED struct http_header room[EVENT_HEADERS_MAX + OWN_HEADERS];
     struct http_head head;
     http_head_init(&head, room, ARRAY_LEN(room));
     head.method = SLICE_LIT("POST");

@@ -51,10 +51,7 @@ void delivery_free(struct delivery *d)
     }
     send_fini(&d->send);
     payload_let_go(d->payload, false);
-    if (d->shown != NULL) {
-        event_fini(d->shown);
-        free(d->shown);
-    }
+    event_fini(&d->shown);
     free(d->data);
     free(d->why);
     free(d);

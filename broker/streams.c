@@ -30,6 +30,22 @@ bool stream_id_valid(struct slice id)
            num_parse_u64(slice_sub(id, (size_t)dash + 1, id.len), 0, UINT64_MAX, &n, NULL) == 0;
 }
 
+/* As Redis writes them, without zeros in front. */
+static int compare_digits(struct slice a, struct slice b)
+{
+    return a.len != b.len ? (a.len < b.len ? -1 : 1) : memcmp(a.ptr, b.ptr, a.len);
+}
+
+int stream_id_compare(struct slice a, struct slice b)
+{
+    struct slice a_ms = stream_id_ms(a);
+    struct slice b_ms = stream_id_ms(b);
+    int order = compare_digits(a_ms, b_ms);
+    return order != 0
+               ? order
+               : compare_digits(slice_sub(a, a_ms.len, a.len), slice_sub(b, b_ms.len, b.len));
+}
+
 void stream_state_write(const struct stream_state *s, struct strbuf *out)
 {
     strbuf_appendf(out, "%c %u %d %.*s", s->phase == PHASE_DELIVER ? 'd' : 'l', s->attempt, s->code,

@@ -39,6 +39,8 @@ char *stream_trigger_key(const char *ns, const char *broker, const char *uid, co
 /* Milliseconds of an id "1700000000000-5"; false when it is none. */
 bool stream_id_valid(struct slice id);
 struct slice stream_id_ms(struct slice id);
+/* Below 0, 0 or above, as the first of two ids of entries is older, the same or younger. */
+int stream_id_compare(struct slice a, struct slice b);
 
 #define STREAM_ERROR_DATA_MAX 1024 /* bytes of an answer that a dead letter tells of */
 

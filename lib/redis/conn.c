@@ -248,7 +248,7 @@ static void take_answer(struct redis_conn *c, redisReply *reply)
 {
     struct error err = {0};
     if (c->waiters.count == 0) {
-        freeReplyObject(reply);
+        redis_reply_free(reply);
         error_set(&err, ERR_PROTOCOL, "redis answered what nobody asked");
         conn_fail(c, &err);
         return;
@@ -265,7 +265,7 @@ static void take_answer(struct redis_conn *c, redisReply *reply)
     } else if (w.cb != NULL) {
         w.cb(w.arg, failed ? NULL : reply, failed ? &err : NULL);
     }
-    freeReplyObject(reply);
+    redis_reply_free(reply);
     if (useless) {
         conn_fail(c, &err);
     }

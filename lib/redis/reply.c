@@ -52,6 +52,17 @@ bool redis_reply_is_nil(const struct redisReply *r)
     return r == NULL || r->type == REDIS_REPLY_NIL;
 }
 
+bool redis_reply_field(const struct redisReply *fields, const char *name, struct slice *out)
+{
+    for (size_t i = 0; i + 1 < redis_reply_len(fields); i += 2) {
+        if (slice_eq_str(redis_reply_text(redis_reply_at(fields, i)), name)) {
+            *out = redis_reply_text(redis_reply_at(fields, i + 1));
+            return true;
+        }
+    }
+    return false;
+}
+
 int redis_reply_error(const struct redisReply *r, struct error *err)
 {
     if (r != NULL && r->type == REDIS_REPLY_ERROR) {
@@ -107,25 +118,62 @@ int redis_error_of(struct slice text, struct error *err)
                                : "");
 }
 
-/* hiredis' own functions, taken from a reader that it made, but for arrays. */
-static void *bounded_array(const redisReadTask *task, int elements)
+/* --- the parser --------------------------------------------------------------------------------
+ */
+
+/*
+ * An answer of many entries is thousands of small objects that all go at once: they are cut from
+ * blocks of its own. Its root stands first in the first of them.
+ */
+#define BLOCK_FIRST 480 /* most answers are small */
+#define BLOCK_MAX   (64u * 1024)
+#define ALIGN       16
+#define READER_KEEP (512u * 1024) /* bytes of the parser's buffer that stay for the next answer */
+
+struct block {
+    struct block *next;
+    size_t cap; /* of bytes */
+    _Alignas(ALIGN) char bytes[];
+};
+
+struct maker {
+    redisReplyObjectFunctions fn;
+    struct block *last; /* of the answer that is being read: cut from this one */
+    size_t used;
+};
+
+static struct block *block_new(size_t cap, size_t needs)
 {
-    if (elements > ARRAY_MAX) {
-        return NULL; /* the reader then fails */
+    cap = cap < needs ? needs : cap;
+    struct block *b = xmalloc(sizeof(*b) + cap);
+    b->next = NULL;
+    b->cap = cap;
+    return b;
+}
+
+static void *cut(struct maker *m, size_t bytes)
+{
+    bytes = (bytes + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+    if (m->last->cap - m->used < bytes) {
+        size_t cap = m->last->cap * 4 < BLOCK_MAX ? m->last->cap * 4 : BLOCK_MAX;
+        m->last->next = block_new(cap, bytes);
+        m->last = m->last->next;
+        m->used = 0;
     }
-    redisReply *r = calloc(1, sizeof(*r));
-    if (r == NULL) {
-        return NULL;
+    void *p = m->last->bytes + m->used;
+    m->used += bytes;
+    return p;
+}
+
+static redisReply *cut_reply(const redisReadTask *task, int type)
+{
+    struct maker *m = task->privdata;
+    if (task->parent == NULL) {
+        m->last = block_new(BLOCK_FIRST, 0);
+        m->used = 0;
     }
-    r->type = REDIS_REPLY_ARRAY;
-    if (elements > 0) {
-        r->element = calloc((size_t)elements, sizeof(*r->element));
-        if (r->element == NULL) {
-            free(r);
-            return NULL;
-        }
-    }
-    r->elements = elements > 0 ? (size_t)elements : 0;
+    redisReply *r = cut(m, sizeof(*r));
+    *r = (redisReply){.type = type};
     if (task->parent != NULL) {
         redisReply *parent = task->parent->obj;
         parent->element[task->idx] = r;
@@ -133,22 +181,76 @@ static void *bounded_array(const redisReadTask *task, int elements)
     return r;
 }
 
+static void *make_string(const redisReadTask *task, char *str, size_t len)
+{
+    redisReply *r = cut_reply(task, task->type);
+    r->str = cut(task->privdata, len + 1);
+    r->len = len;
+    memcpy(r->str, str, len);
+    r->str[len] = '\0';
+    return r;
+}
+
+static void *make_array(const redisReadTask *task, int elements)
+{
+    if (elements > ARRAY_MAX) {
+        return NULL; /* the reader then fails */
+    }
+    redisReply *r = cut_reply(task, REDIS_REPLY_ARRAY);
+    r->elements = elements > 0 ? (size_t)elements : 0;
+    r->element = cut(task->privdata, r->elements * sizeof(*r->element));
+    memset(r->element, 0, r->elements * sizeof(*r->element));
+    return r;
+}
+
+static void *make_integer(const redisReadTask *task, long long value)
+{
+    redisReply *r = cut_reply(task, REDIS_REPLY_INTEGER);
+    r->integer = value;
+    return r;
+}
+
+static void *make_nil(const redisReadTask *task)
+{
+    return cut_reply(task, REDIS_REPLY_NIL);
+}
+
+void redis_reply_free(struct redisReply *root)
+{
+    struct block *b = root == NULL ? NULL : CONTAINER_OF(root, struct block, bytes);
+    while (b != NULL) {
+        struct block *next = b->next;
+        free(b);
+        b = next;
+    }
+}
+
+static void free_object(void *root)
+{
+    redis_reply_free(root);
+}
+
 struct redisReader *redis_reader_new(void)
 {
     redisReader *reader = redisReaderCreate();
     REQUIRE(reader != NULL);
-    redisReplyObjectFunctions *fn = NEW(redisReplyObjectFunctions);
-    *fn = *reader->fn;
-    fn->createArray = bounded_array;
-    reader->fn = fn;
+    struct maker *m = NEW(struct maker);
+    m->fn = (redisReplyObjectFunctions){.createString = make_string,
+                                        .createArray = make_array,
+                                        .createInteger = make_integer,
+                                        .createNil = make_nil,
+                                        .freeObject = free_object};
+    reader->fn = &m->fn;
+    reader->privdata = m;
+    reader->maxbuf = READER_KEEP;
     return reader;
 }
 
 void redis_reader_free(struct redisReader *reader)
 {
     if (reader != NULL) {
-        redisReplyObjectFunctions *fn = reader->fn;
+        struct maker *m = reader->privdata;
         redisReaderFree(reader);
-        free(fn);
+        free(m);
     }
 }

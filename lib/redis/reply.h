@@ -23,6 +23,8 @@ bool redis_reply_is_text(const struct redisReply *r);
 int64_t redis_reply_int(const struct redisReply *r, int64_t or);
 /* NULL and the nil answer. */
 bool redis_reply_is_nil(const struct redisReply *r);
+/* The value of a field of a stream's entry (name, value, name, …); false when it is not there. */
+bool redis_reply_field(const struct redisReply *fields, const char *name, struct slice *out);
 /* Fills err when the answer, or an element of it (of a script or EXEC), is an error: its code,
  * else 0. */
 int redis_reply_error(const struct redisReply *r, struct error *err);
@@ -39,3 +41,5 @@ int redis_error_of(struct slice text, struct error *err);
 struct redisReader;
 struct redisReader *redis_reader_new(void);
 void redis_reader_free(struct redisReader *reader);
+/* Of an answer that such a parser gave (hiredis' own free does not know them). NULL is fine. */
+void redis_reply_free(struct redisReply *root);

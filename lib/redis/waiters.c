@@ -80,7 +80,7 @@ void waiters_release(struct waiters *w, const struct error *failure)
         if (held[i].cb != NULL) {
             held[i].cb(held[i].arg, err == NULL ? held[i].reply : NULL, err);
         }
-        freeReplyObject(held[i].reply);
+        redis_reply_free(held[i].reply);
         free(held[i].err);
     }
     if (w->held == NULL && size <= KEEP_HELD) {

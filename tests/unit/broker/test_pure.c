@@ -132,6 +132,13 @@ static void stream_texts(void **state)
         ASSERT_ERR(ERR_PROTOCOL, stream_state_read(slice_str(bad[i]), &s, &err));
     }
     assert_true(stream_id_valid(SLICE_LIT("1-0")));
+    static const char *const ids[] = {"9-0", "9-2", "9-10", "10-0", "1700000000000-5"};
+    for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
+        for (size_t j = 0; j < ARRAY_LEN(ids); j++) {
+            int order = stream_id_compare(slice_str(ids[i]), slice_str(ids[j]));
+            assert_int_equal((order > 0) - (order < 0), (i > j) - (i < j));
+        }
+    }
     assert_false(stream_id_valid(SLICE_LIT("1")) || stream_id_valid(SLICE_LIT("-1")) ||
                  stream_id_valid(SLICE_LIT("1-")) || stream_id_valid(SLICE_LIT("1-x")) ||
                  stream_id_valid(SLICE_EMPTY));

@@ -129,7 +129,7 @@ static void replies(void **state)
     assert_int_equal(redis_reply_len(redis_reply_at(r, 0)), 0);
     assert_int_equal(redis_reply_error(r, &err), 0);
     assert_int_equal(redis_reply_error(inner, &err), ERR_OVERLOAD);
-    freeReplyObject(r);
+    redis_reply_free(r);
     redis_reader_free(reader);
     /* A table of two thousand million elements is refused before it is made. */
     assert_null(parse("*2000000000\r\n", &reader));
@@ -194,7 +194,7 @@ static int greet(struct talk *t, const char *address_text, struct error *err)
         assert_non_null(reply);
         int bad = redis_reply_error(reply, &failure);
         rc = redis_greeting_take(&g, bad < 0 ? NULL : reply, bad < 0 ? &failure : NULL, err);
-        freeReplyObject(reply);
+        redis_reply_free(reply);
         redis_reader_free(reader);
         free(text);
         strbuf_clear(&out);
