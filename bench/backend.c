@@ -8,6 +8,7 @@
 //     /stream  64 KiB in sixteen chunks, each sent by itself
 //     /metrics a queue-proxy's Stat: ten requests in flight, all of them through an activator
 //     /taken   204 without a body, for events
+//     /latency how long after their ce-due (bench-load -T) POSTs came, in µs, as JSON; then anew
 //     /first   the microseconds between its listen() and the first whole head that it was sent
 //
 // PORT is the environment's when absent; any: on every address, not on 127.0.0.1 alone. Bodies of
@@ -34,6 +35,7 @@ enum {
     READ = 65536,
     PIECE = 4096,
     PIECES = 16,
+    LATENCIES = 1 << 22,
 };
 
 struct conn {
@@ -53,7 +55,9 @@ struct piece {
     size_t len;
 };
 
-static struct piece small[2], large[2], streamed[PIECES + 3], first[2], stat[2], taken[2];
+static struct piece small[2], large[2], streamed[PIECES + 3], first[2], stat[2], taken[2], told[2];
+static uint32_t *latencies;
+static size_t n_latencies;
 static uint64_t listening_ns;
 
 static uint64_t now_ns(void)
@@ -106,6 +110,45 @@ static void make_first(void)
     piece_set(&first[0], text, 0, "");
 }
 
+static void count_latency(const char *head)
+{
+    const char *due = strcasestr(head, "\r\nce-due: ");
+    if (due == NULL || n_latencies == LATENCIES) {
+        return;
+    }
+    if (latencies == NULL) {
+        latencies = malloc(LATENCIES * sizeof(*latencies));
+    }
+    uint64_t took = (now_ns() - strtoull(due + 10, NULL, 10)) / 1000;
+    latencies[n_latencies++] = took > UINT32_MAX ? UINT32_MAX : (uint32_t)took;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static void make_latency(void)
+{
+    char body[256], text[512];
+    size_t n = n_latencies, last = n == 0 ? 0 : n - 1;
+    static uint32_t none;
+    const uint32_t *l = n == 0 ? &none : latencies;
+    if (n > 0) {
+        qsort(latencies, n, sizeof(*latencies), by_size);
+    }
+    int len = snprintf(body, sizeof(body),
+                       "{\"events\": %zu, \"p50_us\": %u, \"p90_us\": %u, \"p99_us\": %u, "
+                       "\"p999_us\": %u, \"max_us\": %u}\n",
+                       n, l[last / 2], l[last * 9 / 10], l[last * 99 / 100], l[last * 999 / 1000],
+                       l[last]);
+    snprintf(text, sizeof(text), TEXT "Content-Length: %d\r\n\r\n%s", len, body);
+    free(told[0].bytes);
+    piece_set(&told[0], text, 0, "");
+    n_latencies = 0;
+}
+
 static void watch(int epoll, struct conn *c, bool blocked)
 {
     if (c->blocked != blocked) {
@@ -138,11 +181,18 @@ static bool answer(int epoll, struct conn *c)
 static const struct piece *wanted(const char *head)
 {
     const char *path = strchr(head, ' ');
+    if (head[0] == 'P') {
+        count_latency(head);
+    }
     if (path != NULL && strncmp(path, " /64k ", 6) == 0) {
         return large;
     }
     if (path != NULL && strncmp(path, " /taken ", 8) == 0) {
         return taken;
+    }
+    if (path != NULL && strncmp(path, " /latency ", 10) == 0) {
+        make_latency();
+        return told;
     }
     if (path != NULL && strncmp(path, " /metrics ", 10) == 0) {
         return stat;

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // bench-load PORT [-c N] [-d SECONDS] [-n REQUESTS] [-r RATE] [-H HOST] [-p PATH] [-b BYTES | -f
-// FILE] [-A HEADER]… [-s SEED]
+// FILE] [-A HEADER]… [-s SEED] [-T]
 //
 // Load over keep-alive connections, for what wrk does not measure: with a RATE, requests come at
 // random times of their own (an open loop), whether or not the ones before are answered, and their
 // latency counts from when they were due. Without one each connection asks again when it has its
 // answer. With BYTES a POST with such a body, with FILE one with what is in it; HEADERs as "name:
-// value". It ends when its time is over or REQUESTS are answered.
+// value"; -T adds a header ce-due with the moment when the request was due (ns, CLOCK_MONOTONIC),
+// which bench-backend adds up. It ends when its time is over or REQUESTS are answered.
 //
 // bench-load PORT -S N [-i SECONDS] [-d SECONDS]
 //
@@ -30,6 +31,7 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { STAMP = 20 }; // digits
 enum { EVENTS = 512, HEAD = 4096, READ = 65536, ADDRESSES = 8, BODY_FILE = 1 << 20 };
 
 #define NS    1000000000ull
@@ -58,6 +60,8 @@ struct load {
     uint64_t seed, requests;
     char *request;
     size_t request_len;
+    bool stamps;
+    char *stamp; // in request: the digits of ce-due; NULL: none
     struct conn *conns;
     uint32_t *free_ones; // a queue: the one that is idle longest goes next
     uint32_t free_at, free_count;
@@ -153,6 +157,9 @@ static void ask(struct load *l, struct conn *c, uint64_t due_ns)
     c->busy = true;
     c->due_ns = due_ns;
     c->unsent = l->request_len;
+    for (int i = STAMP; l->stamp != NULL && i-- > 0; due_ns /= 10) {
+        l->stamp[i] = (char)('0' + due_ns % 10);
+    }
     send_some(l, c);
 }
 
@@ -370,6 +377,8 @@ static void make_request(struct load *l)
     } else {
         memset(l->request + n, 'b', l->body);
     }
+    char *due = l->stamps ? memmem(l->request, (size_t)n, "ce-due: ", 8) : NULL;
+    l->stamp = due == NULL ? NULL : due + 8;
 }
 
 static void add_header(struct load *l, const char *line)
@@ -385,7 +394,7 @@ static void add_header(struct load *l, const char *line)
 static void options(struct load *l, int argc, char **argv)
 {
     int opt;
-    while ((opt = getopt(argc, argv, "c:d:n:r:H:p:b:f:A:s:S:i:")) != -1) {
+    while ((opt = getopt(argc, argv, "c:d:n:r:H:p:b:f:A:s:S:i:T")) != -1) {
         switch (opt) {
         case 'c':
             l->connections = (uint32_t)strtoul(optarg, NULL, 10);
@@ -414,6 +423,10 @@ static void options(struct load *l, int argc, char **argv)
         case 'A':
             add_header(l, optarg);
             break;
+        case 'T':
+            add_header(l, "ce-due: 00000000000000000000");
+            l->stamps = true;
+            break;
         case 's':
             l->seed = strtoull(optarg, NULL, 10) * 2654435761u + 1;
             break;
@@ -429,10 +442,11 @@ static void options(struct load *l, int argc, char **argv)
     }
     l->port = optind == argc - 1 ? (uint16_t)strtoul(argv[optind], NULL, 10) : 0;
     if (l->port == 0 || l->connections == 0 || l->seconds <= 0 || l->interval <= 0) {
-        fprintf(stderr,
-                "usage: bench-load PORT [-c N] [-d SECONDS] [-n REQUESTS] [-r RATE] [-H "
-                "HOST] [-p PATH] "
-                "[-b BYTES | -f FILE] [-A HEADER]… [-s SEED] | -S N [-i SECONDS] [-d SECONDS]\n");
+        fprintf(
+            stderr,
+            "usage: bench-load PORT [-c N] [-d SECONDS] [-n REQUESTS] [-r RATE] [-H "
+            "HOST] [-p PATH] "
+            "[-b BYTES | -f FILE] [-A HEADER]… [-s SEED] [-T] | -S N [-i SECONDS] [-d SECONDS]\n");
         exit(2);
     }
 }

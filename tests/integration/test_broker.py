@@ -4,6 +4,7 @@ What it survives is in test_broker_kills.py."""
 import base64
 import http.client
 import json
+import re
 import ssl
 import threading
 
@@ -280,6 +281,25 @@ def test_large_events_go_out_in_either_form(world):
     binary_one = next(e for e in events if "ce-id" in e)
     structured = json.loads(next(e for e in events if "ce-id" not in e)["body"])
     assert binary_one["body"] == body and base64.b64decode(structured["data_base64"]) == body and structured["id"] == "big"
+
+
+def test_a_backlog_is_read_with_few_questions(world):
+    """What is not in memory any more comes from Redis many at a time; counted by Redis."""
+    go, n = threading.Event(), 2000
+    sink = world.sink(lambda event: (204, {}, b"") if go.wait(60) else None)
+    trigger(world, "backlogged", sink)
+    one = {"specversion": "1.0", "source": "/s", "type": "t", "data": "x" * 8192}
+    for i in range(0, n, 50):
+        batch = [{**one, "id": str(i + j)} for j in range(50)]
+        assert world.post(f"/default/{world.name}", {"content-type": "application/cloudevents-batch+json"}, json.dumps(batch))[0] == 202
+    wait_for(lambda: world.trigger_state("backlogged")["backlog"] == n, 60, "all are matched")
+    world.redis.ask("CONFIG", "RESETSTAT")
+    go.set()
+    got(sink, n)
+    stats = world.redis.ask("INFO", "commandstats")
+    calls = {name: int(count) for name, count in re.findall(r"cmdstat_(\w+):calls=(\d+)", stats)}
+    assert sorted(map(int, sink.ids())) == list(range(n))
+    assert 10 <= calls["xrange"] <= n / 8 and calls["xreadgroup"] <= n / 8, calls
 
 
 def test_order_per_partition_key(world):
