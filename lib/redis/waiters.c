@@ -7,8 +7,6 @@
 
 #include <stdlib.h>
 
-#include <hiredis/hiredis.h>
-
 #include "base/mem.h"
 
 #define KEEP_HELD 1024 /* a larger table is given back */
