@@ -221,3 +221,25 @@ def test_replay_leaves_out_what_is_still_to_do(up, sink, trigger):
     assert up.json("event", "replay", "--trigger", trigger, "--since", "1h")["written"] == 1
     wait_idle(up, trigger, 2)
     slow.close()
+
+
+def test_send_takes_files_batches_and_every_attribute(up, sink, trigger, tmp_path):
+    one = {"specversion": "1.0", "id": "f-0", "source": "/file", "type": trigger, "datacontenttype": "text/plain", "data": "from a file"}
+    (tmp_path / "one.json").write_text(json.dumps(one))
+    (tmp_path / "many.json").write_text(json.dumps([{**one, "id": f"b-{n}"} for n in range(3)]))
+    (tmp_path / "raw").write_bytes(b"\0\1\2")
+    assert "f-0 accepted" in up.cli("event", "send", "--file", tmp_path / "one.json").stdout
+    assert "3 events accepted" in up.cli("event", "send", "--file", tmp_path / "many.json").stdout
+    up.cli("event", "send", "--type", trigger, "--id", "a-0", "--source", "https://example.com/s", "--subject", "it", "--extension", "site=north",
+           "--extension", "partitionkey=k", "--content-type", "application/octet-stream", "--data", f"@{tmp_path}/raw")
+    wait_for(lambda: set(sink.ids()) == {"f-0", "b-0", "b-1", "b-2", "a-0"}, 60, "all five")
+    by_id = {e["ce-id"]: e for e in sink.events}
+    assert by_id["b-1"]["body"] == b"from a file" and by_id["b-1"]["ce-source"] == "/file"
+    last = by_id["a-0"]
+    assert (last["ce-source"], last["ce-subject"], last["ce-site"], last["ce-partitionkey"]) == ("https://example.com/s", "it", "north", "k")
+    assert last["body"] == b"\0\1\2" and last["content-type"] == "application/octet-stream"
+    bad = up.cli("event", "send", "--type", trigger, "--extension", "Bad-Name=1", check=False)
+    assert bad.returncode == 1 and "Bad-Name" in bad.stderr
+    (tmp_path / "bad.json").write_text("7")
+    bad = up.cli("event", "send", "--file", tmp_path / "bad.json", check=False)
+    assert bad.returncode == 1 and "must be an event or an array of events" in bad.stderr

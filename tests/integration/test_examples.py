@@ -15,10 +15,12 @@ EXPECT = {
     "hello-shell": ["Hello from a shell script, world!", "GET /"],
     "slow": ["That took 2000 ms."],
     "stream": ["id: 0", "id: 4"],
+    "dead-letters": ["mail.news to Ada failed at http://mailer.default.svc.cluster.local: 422 the mail server is unknown", "Answer       the mail server is unknown",
+                     "1 dead letter of trigger invoices to be delivered again", "mail.invoice to Grace is sent", "no dead letters"],
     "orders": ["order 7 is placed", "order 7 is shipped", "type=order.paid"],
 }
 NEEDS = {"hello-python": "python3", "hello-node": "node", "hello-c": "make", "hello-shell": "socat", "slow": "python3",
-         "stream": "python3", "orders": "redis-server"}
+         "stream": "python3", "orders": "redis-server", "dead-letters": "redis-server"}
 
 
 def test_every_example_is_tested():
