@@ -9,9 +9,13 @@
 
 #include "base/mem.h"
 #include "json/jget.h"
+#include "json/jparse.h"
 #include "eventing/period.h"
 
-#define ONCE_MS_DEFAULT (3600 * 1000)
+#define ONCE_MS_DEFAULT       (3600 * 1000)
+#define REDIS_GROUP           "lull"
+#define REDIS_PARALLELISM     10
+#define REDIS_PARALLELISM_MAX 1000
 
 static char *text_or_null(const json_t *object, const char *path)
 {
@@ -128,6 +132,75 @@ void webhook_object_release(void *arg, void *value)
     free(h->type_field);
     free(h->id_header);
     free(h->id_field);
+}
+
+/* --- RedisSource --------------------------------------------------------------------------- */
+
+static void read_stream(const json_t *stream, struct redis_object *r)
+{
+    r->key = text_or_null(stream, "key");
+    r->group = text_or_null(stream, "group");
+    r->group = r->group == NULL ? xstrdup(REDIS_GROUP) : r->group;
+    r->from_first = slice_eq_str(jpeek_str(stream, "from"), "first");
+    r->data_field = text_or_null(stream, "dataField");
+}
+
+static void read_list(const json_t *list, struct redis_object *r)
+{
+    r->is_list = true;
+    r->key = text_or_null(list, "key");
+    r->from_left = slice_eq_str(jpeek_str(list, "end"), "left");
+    r->processing = text_or_null(list, "processing");
+    if (r->processing == NULL && r->key != NULL) {
+        r->processing = xasprintf("%s:processing", r->key);
+    }
+}
+
+int redis_object_project(void *arg, const json_t *object, void *value, struct error *err)
+{
+    struct redis_object *r = value;
+    const json_t *spec = jpeek_obj(object, "spec");
+    const json_t *stream = jpeek_obj(spec, "stream");
+    const json_t *list = jpeek_obj(spec, "list");
+    const json_t *selector = jpeek_obj(spec, "urlFrom.secretKeyRef");
+    int64_t parallelism = jpeek_i64(spec, "parallelism");
+    read_common(object, "redissources", &r->common);
+    r->url = text_or_null(spec, "url");
+    if (r->url == NULL && selector != NULL) {
+        read_ref(selector, &r->url_from);
+    }
+    if (stream != NULL) {
+        read_stream(stream, r);
+    } else {
+        read_list(list, r);
+    }
+    r->content_type = text_or_null(spec, "contentType");
+    r->parallelism = parallelism >= 1 && parallelism <= REDIS_PARALLELISM_MAX
+                         ? (unsigned)parallelism
+                         : REDIS_PARALLELISM;
+    if (r->key == NULL) {
+        error_set(&r->common.trouble, ERR_INVALID, "spec.stream.key and spec.list.key are missing");
+    } else if (r->url == NULL && r->url_from.name == NULL) {
+        error_set(&r->common.trouble, ERR_INVALID, "spec.url and spec.urlFrom are missing");
+    }
+    json_t *shape = json_pack("[s*,O*,O*,O*]", r->url, jget(spec, "urlFrom"), stream, list);
+    r->shape = jdump_str(shape);
+    json_decref(shape);
+    return 0;
+}
+
+void redis_object_release(void *arg, void *value)
+{
+    struct redis_object *r = value;
+    release_common(&r->common);
+    release_ref(&r->url_from);
+    free(r->url);
+    free(r->key);
+    free(r->group);
+    free(r->data_field);
+    free(r->processing);
+    free(r->content_type);
+    free(r->shape);
 }
 
 /* --- events -------------------------------------------------------------------------------- */

@@ -50,6 +50,25 @@ struct webhook_object {
 int webhook_object_project(void *arg, const json_t *object, void *value, struct error *err);
 void webhook_object_release(void *arg, void *value);
 
+struct redis_object {
+    struct source_common common;
+    char *url;                  /* NULL: in a Secret */
+    struct secret_ref url_from; /* name NULL: not said */
+    bool is_list;
+    char *key;
+    char *group;        /* streams */
+    bool from_first;    /* streams: also what was there before the group */
+    char *data_field;   /* streams: this field is the data; NULL: all are */
+    char *processing;   /* lists: where elements are while they are delivered */
+    bool from_left;     /* lists: which end is taken from */
+    char *content_type; /* NULL: what it looks like */
+    unsigned parallelism;
+    char *shape; /* texts are equal when the same is read from the same place */
+};
+
+int redis_object_project(void *arg, const json_t *object, void *value, struct error *err);
+void redis_object_release(void *arg, void *value);
+
 /* Sets what spec.ceOverrides says, and checks the event as a whole. */
 MUST_CHECK int source_finish_event(const struct source_common *c, struct event *ev,
                                    struct error *err);

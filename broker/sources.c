@@ -12,9 +12,10 @@
 #include "json/jbuild.h"
 #include "http/simple.h"
 #include "broker/ingress.h"
+#include "broker/source_redis.h"
 #include "broker/source_webhook.h"
 
-enum source_kind { SOURCE_WEBHOOK, SOURCE_KINDS };
+enum source_kind { SOURCE_WEBHOOK, SOURCE_REDIS, SOURCE_KINDS };
 
 struct kind_arg {
     struct sources *sources;
@@ -74,6 +75,36 @@ static json_t *hook_state_any(const void *one)
     return hook_state(one);
 }
 
+static void *redis_create(struct worker *w, const char *ns, const char *name)
+{
+    return redis_source_new(w, ns, name);
+}
+
+static void redis_use_any(void *one, const char *uid, void *value)
+{
+    redis_source_use(one, uid, value);
+}
+
+static void redis_drop_any(void *one)
+{
+    redis_source_drop(one);
+}
+
+static void redis_free_any(void *one)
+{
+    redis_source_free(one);
+}
+
+static void redis_tick_any(void *one, uint64_t now_ms, size_t crowd)
+{
+    redis_source_tick(one, now_ms, crowd);
+}
+
+static json_t *redis_state_any(const void *one)
+{
+    return redis_source_state(one);
+}
+
 #define OURS(plural)                           \
     {                                          \
         "sources.lull.dev", "v1alpha1", plural \
@@ -83,6 +114,9 @@ static const struct kind_row rows[SOURCE_KINDS] = {
     [SOURCE_WEBHOOK] = {OURS("webhooksources"), sizeof(struct webhook_object),
                         webhook_object_project, webhook_object_release, hook_create, hook_use_any,
                         hook_drop_any, hook_free_any, hook_tick_any, hook_state_any},
+    [SOURCE_REDIS] = {OURS("redissources"), sizeof(struct redis_object), redis_object_project,
+                      redis_object_release, redis_create, redis_use_any, redis_drop_any,
+                      redis_free_any, redis_tick_any, redis_state_any},
 };
 
 static const char *const without[] = {"metadata.managedFields", "metadata.ownerReferences",

@@ -6,7 +6,7 @@ import json
 import time
 
 import pytest
-from broker_world import World
+from broker_world import Redis, World
 from conftest import binary, state_directory
 from lull_client import wait_for
 
@@ -139,3 +139,102 @@ def test_a_web_hook_is_safe_when_it_was_answered(world):
     world.api.delete("webhooksources", "safe")
     wait_for(lambda: world.redis.ask("--raw", "KEYS", "lull:*safe*") == "", 60, "its keys are gone")
     assert world.post("/_lull/hooks/default/safe", {}, b"{}")[0] == 404
+
+
+# --- Redis
+
+
+@pytest.fixture(scope="module")
+def other(world):
+    """The redis-server of somebody else, on a socket of its own."""
+    (world.home / "other").mkdir()
+    redis = Redis(world.home / "other", "no")
+    yield redis
+    redis.close()
+
+
+def url(redis):
+    return f"unix:{redis.path}"
+
+
+def test_entries_of_a_stream_are_acknowledged_when_the_sink_took_them(world, other):
+    answers = [503]
+    sink = world.sink(lambda _: (answers[0], {}, b""))
+    world.secret("other", url=url(other) + "\n")
+    other.ask("XADD", "orders", "*", "n", "before")
+    world.source("redissources", "orders", sink, urlFrom={"secretKeyRef": {"name": "other", "key": "url"}},
+                 stream={"key": "orders", "group": "g", "from": "first"}, parallelism=2,
+                 delivery={"retry": 1000, "backoffDelay": "PT0.1S", "backoffPolicy": "linear"})
+    ids = [other.ask("XADD", "orders", "*", "n", str(i), "n", "again", "odd\n", "x") for i in range(5)]
+    got(sink, 3)
+    assert other.ask("XPENDING", "orders", "g").split()[0] == "2", "as many as may be under way, and none is acknowledged"
+    answers[0] = 204
+    wait_for(lambda: set(ids) <= set(sink.ids()) and other.ask("XPENDING", "orders", "g").split()[0] == "0", 60, "all are done")
+    event = next(e for e in sink.events if e["ce-id"] == ids[3])
+    assert json.loads(event["body"]) == {"n": ["3", "again"], "odd%0A": "x"} and event["ce-type"] == "dev.lull.redis.stream"
+    assert event["ce-subject"] == "orders" and event["content-type"] == "application/json"
+    # A worker that is killed leaves its entries to the next one; a stream that was deleted begins anew.
+    answers[0] = 503
+    last = other.ask("XADD", "orders", "*", "n", "last")
+    wait_for(lambda: last in sink.ids(), 60, "it is tried")
+    world.kill()
+    answers[0] = 204
+    count = sink.ids().count(last)
+    world.start("--max-event", "256Ki", "--local-gateway", "127.0.0.1:1")
+    wait_for(lambda: sink.ids().count(last) > count and other.ask("XPENDING", "orders", "g").split()[0] == "0", 60, "it is done")
+    other.ask("DEL", "orders")
+    new = other.ask("XADD", "orders", "*", "n", "new")
+    wait_for(lambda: new in sink.ids(), 60, "the new stream is read from its beginning")
+    world.api.delete("redissources", "orders")
+
+
+def test_elements_of_a_list_stand_in_its_processing_list_meanwhile(world, other):
+    answers = [503]
+    sink, dead = world.sink(lambda e: (400 if e["body"] == b"bad" else answers[0], {}, b"no")), world.sink()
+    world.source("redissources", "jobs", sink, dead, url=url(other), list={"key": "jobs"}, parallelism=1,
+                 delivery={"retry": 1000, "backoffDelay": "PT0.1S", "backoffPolicy": "linear"})
+    for value in ("1", "two", "bad", '{"n": 4}'):
+        other.ask("LPUSH", "jobs", value)
+    got(sink, 1)
+    assert (other.ask("LRANGE", "jobs:processing", "0", "-1"), other.ask("LLEN", "jobs")) == ("1", "3")
+    world.kill()
+    answers[0] = 204
+    world.start("--max-event", "256Ki", "--local-gateway", "127.0.0.1:1")
+    wait_for(lambda: other.ask("EXISTS", "jobs", "jobs:processing") == "0", 60, "both lists are empty")
+    bodies = [e["body"] for e in sink.events]
+    assert [b for i, b in enumerate(bodies) if b not in bodies[:i]] == [b"1", b"two", b"bad", b'{"n": 4}'], "in their order"
+    assert [e["content-type"] for e in sink.events[-3:]] == ["text/plain", "text/plain", "application/json"]
+    assert [(e["body"], e["ce-knativeerrorcode"]) for e in dead.events] == [(b"bad", "400")]
+    world.api.delete("redissources", "jobs")
+
+
+def test_entries_that_are_no_event_or_that_nobody_takes_are_kept_among_the_dead(world, other):
+    sink = world.sink(lambda _: (400, {}, b"never"))
+    world.source("redissources", "poison", sink, url=url(other), list={"key": "poison", "end": "left"})
+    other.ask("EVAL", "redis.call('RPUSH', 'poison', string.rep('x', 307200), 'small')", "0")
+    key = "lull:{source/redis/default/poison}:dead"
+    wait_for(lambda: world.redis.ask("XLEN", key) == "2", 60, "both are among the dead")
+    said = world.redis.ask("XRANGE", key, "-", "+")
+    assert "at most 262144 are taken" in said and "the sink answered 400" in said and "small" in said
+    assert other.ask("EXISTS", "poison", "poison:processing") == "0"
+    other.ask("SET", "wrong", "type")
+    world.api.put("redissources", {"metadata": {"name": "wrong"}, "spec": {"url": url(other), "stream": {"key": "wrong"}},
+                                   "status": {"sinkUri": sink.url}})
+    wait_for(lambda: "WRONGTYPE" in (world.source_state("wrong") or {"trouble": ""})["trouble"], 60, "it says what is wrong")
+    world.api.delete("redissources", "wrong")
+    world.api.delete("redissources", "poison")
+    wait_for(lambda: world.redis.ask("EXISTS", key) == "0", 60, "the dead went with the source")
+
+
+def test_a_redis_that_goes_and_comes_again_loses_nothing(world, other):
+    sink = world.sink()
+    other.ask("CONFIG", "SET", "appendfsync", "always")
+    world.source("redissources", "away", sink, url=url(other), list={"key": "away"})
+    other.ask("LPUSH", "away", "1")
+    got(sink, 1)
+    other.kill()
+    wait_for(lambda: (world.source_state("away") or {"trouble": ""})["trouble"] != "", 60, "it says that Redis is away")
+    other.start()
+    other.ask("LPUSH", "away", "2")
+    wait_for(lambda: b"2" in [e["body"] for e in sink.events], 60, "it goes on")
+    world.api.delete("redissources", "away")
