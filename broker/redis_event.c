@@ -35,10 +35,10 @@ void event_text(struct slice bytes, struct strbuf *out)
 
 static json_t *value_of(struct slice value)
 {
-    CLEANUP(strbuf_fini) struct strbuf text;
     if (utf8_valid(value)) {
         return json_stringn(value.ptr, value.len);
     }
+    CLEANUP(strbuf_fini) struct strbuf text;
     strbuf_init(&text, DATA_MAX);
     base64_append(&text, value);
     return json_pack("{s:s}", "base64", text.ptr);

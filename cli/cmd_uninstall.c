@@ -84,11 +84,19 @@ static int delete_objects(struct cli *cli, const struct uninstall *u, struct err
 {
     enum { EVENTING = 2 }; // so many of the first are left alone where they are Knative Eventing's
     static const enum kind_id KINDS[] = {
-        KIND_PINGSOURCE,    KIND_SINKBINDING,
-        KIND_TRIGGER,       KIND_BROKER,
-        KIND_DOMAINMAPPING, KIND_SERVICE,
-        KIND_ROUTE,         KIND_CONFIGURATION,
-        KIND_REVISION,      KIND_CLUSTERDOMAINCLAIM,
+        KIND_PINGSOURCE,
+        KIND_SINKBINDING,
+        KIND_WEBHOOKSOURCE,
+        KIND_REDISSOURCE,
+        KIND_FILESOURCE,
+        KIND_TRIGGER,
+        KIND_BROKER,
+        KIND_DOMAINMAPPING,
+        KIND_SERVICE,
+        KIND_ROUTE,
+        KIND_CONFIGURATION,
+        KIND_REVISION,
+        KIND_CLUSTERDOMAINCLAIM,
         KIND_PODAUTOSCALER,
     };
     struct kube_call deployments = {.kind = KUBE_KIND(kind_row(KIND_DEPLOYMENT)),

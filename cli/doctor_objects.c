@@ -64,7 +64,8 @@ static void check_deletions(struct doctor *d)
     static const enum kind_id kinds[] = {KIND_SERVICE,     KIND_CONFIGURATION, KIND_ROUTE,
                                          KIND_REVISION,    KIND_DOMAINMAPPING, KIND_PODAUTOSCALER,
                                          KIND_BROKER,      KIND_TRIGGER,       KIND_PINGSOURCE,
-                                         KIND_SINKBINDING, KIND_NAMESPACE};
+                                         KIND_SINKBINDING, KIND_WEBHOOKSOURCE, KIND_REDISSOURCE,
+                                         KIND_FILESOURCE,  KIND_NAMESPACE};
     size_t hanging = 0;
     for (size_t k = 0; k < ARRAY_LEN(kinds); k++) {
         const struct kind *row = kind_row(kinds[k]);

@@ -311,6 +311,11 @@ static void reconcile(const struct reconcile_env *env, enum kind_id kind, const 
     case KIND_PINGSOURCE:
         reconcile_ping_source(env, object, plan);
         break;
+    case KIND_WEBHOOKSOURCE:
+    case KIND_REDISSOURCE:
+    case KIND_FILESOURCE:
+        reconcile_lull_source(env, kind, object, plan);
+        break;
     case KIND_CLUSTERDOMAINCLAIM:
         reconcile_domain_claim(env, object, plan);
         break;
@@ -569,7 +574,8 @@ static void give_back(struct controller *c)
 /* What waits for lull-broker is looked at again when its state is another one. */
 static void look_at_broker_part(struct controller *c)
 {
-    static const enum kind_id kinds[] = {KIND_BROKER, KIND_PINGSOURCE};
+    static const enum kind_id kinds[] = {KIND_BROKER, KIND_PINGSOURCE, KIND_WEBHOOKSOURCE,
+                                         KIND_REDISSOURCE, KIND_FILESOURCE};
     size_t n = 0;
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
         n += objects_count(&c->objects, kinds[i]);

@@ -255,7 +255,8 @@ int kept_read(struct keeper *k, enum kind_id kind, const json_t *object, struct 
     if (kind == KIND_REVISION) {
         read_age(object, CONTAINER_OF(kept, struct revision_kept, kept));
     } else if (kind == KIND_BROKER || kind == KIND_TRIGGER || kind == KIND_PINGSOURCE ||
-               kind == KIND_SINKBINDING) {
+               kind == KIND_SINKBINDING || kind == KIND_WEBHOOKSOURCE || kind == KIND_REDISSOURCE ||
+               kind == KIND_FILESOURCE) {
         kept->needs = needs_of(object, kind);
     } else if (kind == KIND_DOMAINMAPPING) {
         kept->target = xstrdup(jpeek_cstr(object, "spec.ref.name"));

@@ -37,6 +37,9 @@ static const enum kind_id watched[] = {
     KIND_TRIGGER,
     KIND_PINGSOURCE,
     KIND_SINKBINDING,
+    KIND_WEBHOOKSOURCE,
+    KIND_REDISSOURCE,
+    KIND_FILESOURCE,
 };
 
 /* Not all are watched everywhere; the cache of one that is not stays NULL. Secrets are those of the
@@ -307,7 +310,8 @@ static void config_changed(struct objects *o, const struct kube_entry *entry,
 static bool is_of_events(enum kind_id kind)
 {
     return kind == KIND_BROKER || kind == KIND_TRIGGER || kind == KIND_PINGSOURCE ||
-           kind == KIND_SINKBINDING;
+           kind == KIND_SINKBINDING || kind == KIND_WEBHOOKSOURCE || kind == KIND_REDISSOURCE ||
+           kind == KIND_FILESOURCE;
 }
 
 static bool is_ours(enum kind_id kind)

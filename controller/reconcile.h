@@ -124,6 +124,9 @@ void reconcile_trigger(const struct reconcile_env *env, const json_t *trigger, s
 /* ping_source.c */
 void reconcile_ping_source(const struct reconcile_env *env, const json_t *source,
                            struct plan *plan);
+/* lull_source.c: of a WebhookSource, RedisSource or FileSource */
+void reconcile_lull_source(const struct reconcile_env *env, enum kind_id kind, const json_t *source,
+                           struct plan *plan);
 
 /* certificates.c: a copy of a certificate that nobody wants goes; those that config-network lists
  * are made. */

@@ -258,6 +258,14 @@ static void check_trigger(struct problems *p, const json_t *object)
     }
 }
 
+static void default_ours(json_t *object, struct slice ns)
+{
+    json_t *spec = open_object(object, "spec");
+    if (spec != NULL) {
+        source_default_ours(spec, ns);
+    }
+}
+
 /* --- by kind ------------------------------------------------------------------------------- */
 
 static const struct {
@@ -270,6 +278,9 @@ static const struct {
     {KIND_TRIGGER, default_trigger, check_trigger, check_trigger_change},
     {KIND_PINGSOURCE, default_ping, source_check_ping, NULL},
     {KIND_SINKBINDING, default_binding, source_check_binding, NULL},
+    {KIND_WEBHOOKSOURCE, default_ours, source_check_webhook, NULL},
+    {KIND_REDISSOURCE, default_ours, source_check_redis, NULL},
+    {KIND_FILESOURCE, default_ours, source_check_file, NULL},
 };
 
 static size_t row_of(const struct kind *kind)

@@ -28,3 +28,6 @@
 // What a PingSource gets that says nothing of its schedule, and how its events are called.
 #define DEFAULT_SCHEDULE "* * * * *"
 #define PING_EVENT_TYPE  "dev.knative.sources.ping"
+
+// Words of our own kinds of sources.
+#define HOOK_PATH "/_lull/hooks/" // NAMESPACE/NAME of a WebhookSource follow

@@ -30,3 +30,9 @@ void source_default_ping(json_t *spec, struct slice ns);
 void source_default_binding(json_t *spec, struct slice ns);
 void source_check_ping(struct problems *p, const json_t *object);
 void source_check_binding(struct problems *p, const json_t *object);
+
+/* admit_lull.c */
+void source_default_ours(json_t *spec, struct slice ns);
+void source_check_webhook(struct problems *p, const json_t *object);
+void source_check_redis(struct problems *p, const json_t *object);
+void source_check_file(struct problems *p, const json_t *object);

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/slice.h"
+
 #define CELL(name, type, format, path, priority, description) \
     {                                                         \
         name, type, format, path, priority, description       \
@@ -117,6 +119,7 @@ const char *kind_api_version(const struct kind *kind)
 
 bool kind_is_custom(const struct kind *kind)
 {
-    size_t len = strlen(kind->group), tail = sizeof("knative.dev") - 1;
-    return len >= tail && strcmp(kind->group + len - tail, "knative.dev") == 0;
+    struct slice group = slice_str(kind->group);
+    return slice_ends_with(group, SLICE_LIT("knative.dev")) ||
+           slice_ends_with(group, SLICE_LIT("lull.dev"));
 }

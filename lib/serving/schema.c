@@ -40,6 +40,7 @@
 #define SERVING_V1  "dev.knative.serving.v1"
 #define EVENTING_V1 "dev.knative.eventing.v1"
 #define SOURCES_V1  "dev.knative.sources.v1"
+#define LULL_V1     "dev.lull.sources.v1alpha1"
 
 #define SCHEMA_OF(id, in, title, text, of, open, ...) \
     static const struct schema_field fields_##id[] = {__VA_ARGS__};

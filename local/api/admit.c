@@ -188,6 +188,9 @@ int admit(struct call *c, json_t *object, const json_t *old, struct error *err)
     case KIND_TRIGGER:
     case KIND_PINGSOURCE:
     case KIND_SINKBINDING:
+    case KIND_WEBHOOKSOURCE:
+    case KIND_REDISSOURCE:
+    case KIND_FILESOURCE:
         return admit_serving(c, object, old, err);
     case KIND_SERVICEACCOUNT:
     case KIND_POD:

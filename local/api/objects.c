@@ -188,7 +188,7 @@ static void replace_content(json_t *object, json_t *with)
 
 static int need_version(const struct call *c, const json_t *body, struct error *err)
 {
-    bool custom = strstr(c->route.kind->group, "knative.dev") != NULL;
+    bool custom = kind_is_custom(c->route.kind);
     if (!custom || jpeek_str(body, "metadata.resourceVersion").len > 0) {
         return 0;
     }

@@ -18,7 +18,7 @@ def test_kinds_have_knatives_names(crds):
     served = {}
     for group in ("serving.knative.dev/v1", "serving.knative.dev/v1beta1", "autoscaling.internal.knative.dev/v1alpha1",
                   "networking.internal.knative.dev/v1alpha1", "eventing.knative.dev/v1",
-                  "sources.knative.dev/v1"):
+                  "sources.knative.dev/v1", "sources.lull.dev/v1alpha1"):
         listing = json.loads(kubectl("get", "--raw", f"/apis/{group}"))
         for row in listing["resources"]:
             served[row["name"]] = (row["kind"], row.get("shortNames"), row.get("categories"))
@@ -35,7 +35,8 @@ def test_kinds_have_knatives_names(crds):
     sources = ["all", "knative", "sources"]
     assert served["pingsources"] == ("PingSource", None, sources)
     assert served["sinkbindings"] == ("SinkBinding", None, sources + ["bindings"])
-    for name in ("services", "configurations", "revisions", "routes", "podautoscalers", "brokers", "triggers", "pingsources", "sinkbindings"):
+    for name in ("services", "configurations", "revisions", "routes", "podautoscalers", "brokers", "triggers", "pingsources", "sinkbindings",
+                 "webhooksources", "redissources", "filesources"):
         assert f"{name}/status" in served
 
 
@@ -86,6 +87,8 @@ RIGHTS = [  # part, yes or no, in which namespace, verbs, resources
     ("controller", "yes", "default", "patch", "brokers.eventing.knative.dev/status triggers.eventing.knative.dev/status"),
     ("controller", "yes", "default", "list watch", "pingsources.sources.knative.dev sinkbindings.sources.knative.dev"),
     ("controller", "yes", "default", "patch", "pingsources.sources.knative.dev/status sinkbindings.sources.knative.dev/status"),
+    ("controller", "yes", "default", "list watch", "webhooksources.sources.lull.dev redissources.sources.lull.dev filesources.sources.lull.dev"),
+    ("controller", "yes", "default", "patch", "webhooksources.sources.lull.dev/status redissources.sources.lull.dev/status"),
     ("controller", "no", "default", "create patch delete", "brokers.eventing.knative.dev triggers.eventing.knative.dev"),
     ("controller", "no", "default", "patch update", "deployments.apps/scale pods"),
     ("controller", "no", "default", "delete", "pods services.serving.knative.dev routes.serving.knative.dev"),

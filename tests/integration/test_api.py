@@ -137,7 +137,7 @@ def test_secrets_are_private_and_the_token_is_asked_for(local, api):
 def test_discovery(api):
     assert api.get("/api")["versions"] == ["v1"]
     assert {g["name"] for g in api.get("/apis")["groups"]} == \
-        {"serving.knative.dev", "eventing.knative.dev", "sources.knative.dev", "networking.internal.knative.dev", "autoscaling.internal.knative.dev", "apps",
+        {"serving.knative.dev", "eventing.knative.dev", "sources.knative.dev", "sources.lull.dev", "networking.internal.knative.dev", "autoscaling.internal.knative.dev", "apps",
          "authentication.k8s.io", "authorization.k8s.io", "autoscaling", "metrics.k8s.io"}
     resources = {r["name"]: r for r in api.get("/apis/serving.knative.dev/v1")["resources"]}
     assert resources["services"]["shortNames"] == ["kservice", "ksvc"]

@@ -163,7 +163,8 @@ def test_what_the_server_has(k):
     names = k("api-resources", "-o", "name").split()
     assert {"services.serving.knative.dev", "revisions.serving.knative.dev", "deployments.apps", "pods", "configmaps",
             "secrets", "namespaces", "serviceaccounts", "events", "brokers.eventing.knative.dev", "triggers.eventing.knative.dev",
-            "pingsources.sources.knative.dev", "sinkbindings.sources.knative.dev"} <= set(names)
+            "pingsources.sources.knative.dev", "sinkbindings.sources.knative.dev", "webhooksources.sources.lull.dev",
+            "redissources.sources.lull.dev", "filesources.sources.lull.dev"} <= set(names)
     assert "serving.knative.dev/v1" in k("api-versions").split()
     assert "template" in k("explain", "ksvc.spec") and "KIND:       Service" in k("explain", "ksvc.spec")
     assert "Annotations:" in k("describe", "ksvc", "hello") and "Events:" in k("describe", "pod", "-l", "app")

@@ -30,7 +30,7 @@ static void test_objects(void **state)
         kept += install_keeps(object);
         deployments += strcmp(kind, "Deployment") == 0;
     }
-    assert_int_equal(kept, 1 + 11 + 8); /* the namespace, the kinds, the ConfigMaps */
+    assert_int_equal(kept, 1 + 14 + 8); /* the namespace, the kinds, the ConfigMaps */
     assert_int_equal(deployments, 3);
     install_set_fini(&set);
 }
