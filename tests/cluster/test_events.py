@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from cluster import KUBECTL, apply, get, hello, kubectl, ready_condition, run, wait_for, wait_ready, wait_zero
+from cluster import KUBECTL, apply, get, hello, kubectl, lull, lull_at, ready_condition, run, wait_for, wait_ready, wait_zero
 
 SYSTEM = "lull-system"
 EVENTING = "eventing.knative.dev/v1"
@@ -242,6 +242,35 @@ def test_redis_killed_loses_nothing(namespace, broker_ingress, numbers):
     assert get("-n", SYSTEM, "pvc", "data-lull-redis-0")["metadata"]["uid"] == claim
     wait_for("Redis and its workers are ready",
              lambda: all_ready("statefulset", "lull-redis") and all_ready("deployment", "lull-broker"), 60)
+
+
+def test_the_command_asks_any_worker(namespace, broker_ingress):
+    """Dead letters, a live view, a replay and numbers go through the API server to a Pod; counts of all of them are added up."""
+    ledger = Ledger(namespace)
+    apply(broker(namespace))
+    apply(trigger(namespace, "work", "work", "/ledger", {"retry": 0}))
+    wait_object_ready(namespace, "trigger", "work")
+
+    def ask(*words):
+        return json.loads(lull(namespace, *words, "-o", "json"))
+
+    def numbers():
+        return next(t for t in ask("top")["triggers"] if t["name"] == "work")
+
+    ledger.ask("refuse")
+    for number in range(4):
+        send_taken(broker_ingress, namespace, "work", number)
+    wait_for("four dead letters", lambda: len(ask("dlq", "list", "work")) == 4, 60)
+    lines = lull(namespace, "event", "tail", "--broker", "b", "--since", "1h", "--count", "4", "-o", "json").splitlines()
+    assert sorted(json.loads(line)["event"]["id"] for line in lines) == ["0", "1", "2", "3"]
+    ledger.ask("accept")
+    assert ask("dlq", "retry", "work", "--all")["retried"] == 4
+    wait_for("all have come", lambda: sorted(ledger.seen("work")) == [0, 1, 2, 3], 60)
+    wait_for("nothing waits", lambda: (numbers()["waiting"], numbers()["delivered"], numbers()["gaveUp"]) == (0, 4, 4), 60)
+    assert ask("event", "replay", "--trigger", "work", "--since", "1h", "--filter", "id=2")["written"] > 0
+    wait_for("one comes again", lambda: ledger.seen("work").count(2) > 1, 60)
+    found = [f for f in json.loads(lull_at("doctor", "-n", namespace, "-o", "json", check=False).stdout)["findings"] if f["check"] == "events"]
+    assert found[0]["level"] == "ok", found
 
 
 def test_a_trigger_keeps_its_broker(namespace):
