@@ -100,6 +100,14 @@ static const struct option_row rows[] = {
     OPTION(struct config, refuse_ports, STRING, "LULL_REFUSE_PORTS", "refuse-ports", "8070,9090",
            .help = "ports on loopback to which nothing is delivered (the API, admin ports), "
                    "comma-separated; our own admin port is always one"),
+    OPTION(struct config, wake_ahead_ms, DURATION_MS, "LULL_WAKE_AHEAD", "wake-ahead", "5s",
+           .min = 0, .max = 600000,
+           .help = "so long before a PingSource's time the function that is its sink is woken; 0s: "
+                   "not at all"),
+    OPTION(struct config, missed_runs_ms, DURATION_MS, "LULL_MISSED_RUNS", "missed-runs", "1h",
+           .min = 0, .max = 604800000,
+           .help = "of a PingSource's times that were missed, the last one is made up for when it "
+                   "is not older; 0s: none is"),
     OPTION(struct config, drain_ms, DURATION_MS, "LULL_DRAIN", "drain", "10s", .min = 0,
            .max = 600000, .help = "after SIGTERM: longest wait for deliveries that are under way"),
 };

@@ -36,6 +36,8 @@ struct config {
     uint64_t redis_timeout_ms;
     uint64_t worker_silence_ms;
     uint64_t drain_ms;
+    uint64_t wake_ahead_ms;
+    uint64_t missed_runs_ms;
     char *deliver_ca; /* NULL: the system's */
     bool deliver_private;
     bool deliver_loopback;

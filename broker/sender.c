@@ -242,10 +242,36 @@ static int post_with(struct send *s, const struct event_header *headers, size_t 
     return rc;
 }
 
+/* The activator answers it itself. */
+static int post_wake(struct send *s, struct error *err)
+{
+    struct http_header room[4];
+    struct http_head head;
+    http_head_init(&head, room, ARRAY_LEN(room));
+    head.method = SLICE_LIT("GET");
+    head.method_id = HTTP_METHOD_GET;
+    head.version = 11;
+    head.target = s->message.target.path;
+    head.authority = s->message.target.authority;
+    head.body = HTTP_BODY_NONE;
+    int rc = http_head_add(&head, SLICE_LIT("Lull-Wake"), SLICE_LIT("1"));
+    rc = rc < 0 ? rc
+                : http_head_add(&head, SLICE_LIT("User-Agent"), SLICE_LIT("lull/" LULL_VERSION));
+    REQUIRE(rc == 0);
+    rc = http_call_start(s->peer->pool, &s->call, &head, &call_events, s, err);
+    if (rc == 0) {
+        http_call_end(&s->call);
+    }
+    return rc;
+}
+
 static int post(struct send *s, struct error *err)
 {
     int rc;
     s->peer->used_ms = loop_now_ms(s->sender->loop);
+    if (s->message.wake) {
+        return post_wake(s, err);
+    }
     if (s->message.structured) {
         CLEANUP(strbuf_fini) struct strbuf text;
         strbuf_init(&text, STRUCTURED_MAX);

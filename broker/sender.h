@@ -63,6 +63,7 @@ struct send_message {
     const char *ns; /* for Kn-Namespace */
     const struct event *event;
     bool structured;
+    bool wake; /* no event: the activator is asked to have the function ready */
 };
 
 /* One call; embed it. All private. */

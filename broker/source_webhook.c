@@ -17,6 +17,7 @@
 #include "http/simple.h"
 #include "broker/hook_event.h"
 #include "broker/ingress.h"
+#include "broker/outlet.h"
 
 #define HOOK_NS "source/webhook/"
 
@@ -38,45 +39,27 @@ struct hook *hook_new(struct worker *w, const char *ns, const char *name)
     return h;
 }
 
-/* Every event goes to the sink. */
-static struct filter *take_all(void)
-{
-    struct filter *f = NULL;
-    json_t *spec = json_object();
-    int rc = filter_compile(spec, &f, NULL);
-    json_decref(spec);
-    REQUIRE(rc == 0);
-    return f;
-}
-
 void hook_use(struct hook *h, const char *uid, struct webhook_object *object)
 {
     CLEANUP(cleanup_free) char *inner = inner_ns(h);
-    const struct source_common *c = &object->common;
-    struct broker_object broker = {.has_delivery = false};
-    struct trigger_object trigger = {
-        .broker = xstrdup(h->name),
-        .subscriber = c->sink == NULL ? NULL : xstrdup(c->sink),
-        .dead_letter = c->dead_letter == NULL ? NULL : xstrdup(c->dead_letter),
-        .has_delivery = true,
-        .policy = c->policy,
-        .filter = take_all(),
-        .no_replies = true,
-    };
     webhook_object_release(NULL, &h->object);
     h->object = *object;
     *object = (struct webhook_object){0};
     source_secrets_use(&h->secrets, h->object.secrets, h->object.n_secrets);
-    worker_put_broker(h->worker, inner, h->name, &broker);
-    worker_put_trigger(h->worker, inner, h->name, uid, &trigger);
+    const struct source_common *c = &h->object.common;
+    outlet_use(h->worker, &(struct outlet){.ns = inner,
+                                           .name = h->name,
+                                           .uid = uid,
+                                           .sink = c->sink,
+                                           .dead_letter = c->dead_letter,
+                                           .policy = c->policy});
 }
 
 void hook_drop(struct hook *h)
 {
     CLEANUP(cleanup_free) char *inner = inner_ns(h);
     const struct slice args[] = {SLICE_LIT("UNLINK"), slice_str(h->once_key)};
-    worker_remove_trigger(h->worker, inner, h->name);
-    worker_remove_broker(h->worker, inner, h->name);
+    outlet_drop(h->worker, inner, h->name);
     (void)!redis_conn_send(h->worker->db, args, ARRAY_LEN(args), NULL, NULL, NULL);
 }
 

@@ -11,11 +11,12 @@
 #include "base/mem.h"
 #include "json/jbuild.h"
 #include "http/simple.h"
+#include "broker/cron.h"
 #include "broker/ingress.h"
 #include "broker/source_redis.h"
 #include "broker/source_webhook.h"
 
-enum source_kind { SOURCE_WEBHOOK, SOURCE_REDIS, SOURCE_KINDS };
+enum source_kind { SOURCE_PING, SOURCE_WEBHOOK, SOURCE_REDIS, SOURCE_KINDS };
 
 struct kind_arg {
     struct sources *sources;
@@ -111,6 +112,16 @@ static json_t *redis_state_any(const void *one)
     }
 
 static const struct kind_row rows[SOURCE_KINDS] = {
+    [SOURCE_PING] = {{"sources.knative.dev", "v1", "pingsources"},
+                     sizeof(struct ping_object),
+                     ping_object_project,
+                     ping_object_release,
+                     ping_new,
+                     ping_use,
+                     ping_drop,
+                     ping_free,
+                     ping_tick,
+                     ping_state},
     [SOURCE_WEBHOOK] = {OURS("webhooksources"), sizeof(struct webhook_object),
                         webhook_object_project, webhook_object_release, hook_create, hook_use_any,
                         hook_drop_any, hook_free_any, hook_tick_any, hook_state_any},

@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * The sources that this worker runs: WebhookSources, RedisSources and FileSources, as the API has
- * them. Owns: their watches and what runs for each. May not: resolve a sink (the controller does).
+ * The sources that this worker runs: PingSources, WebhookSources, RedisSources and FileSources, as
+ * the API has them. Owns: their watches and what runs for each. May not: resolve a sink (the
+ * controller does).
  */
 
 #include "broker/model.h"

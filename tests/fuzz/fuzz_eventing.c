@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Input: a letter for the kind, then a Broker or Trigger as JSON, and after a zero byte perhaps the
-// object that is stored. Whatever it is: defaulting twice is the same as once, judging changes
-// nothing, what was refused has a reason, and what is valid stays valid. The text is read as a
-// duration too.
+// Input: a letter for the kind, then a Broker, Trigger, PingSource or SinkBinding as JSON, and
+// after a zero byte perhaps the object that is stored. Whatever it is: defaulting twice is the same
+// as once, judging changes nothing, what was refused has a reason, and what is valid stays valid.
+// The text is read as a duration too.
 
 #include "base/mem.h"
 #include "json/jedit.h"
@@ -50,7 +50,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 2) {
         return 0;
     }
-    const struct kind *kind = kind_row((data[0] & 1) != 0 ? KIND_TRIGGER : KIND_BROKER);
+    static const enum kind_id kinds[] = {KIND_BROKER, KIND_TRIGGER, KIND_PINGSOURCE,
+                                         KIND_SINKBINDING};
+    const struct kind *kind = kind_row(kinds[data[0] % ARRAY_LEN(kinds)]);
     struct slice text = {(const char *)data + 1, size - 1};
     ptrdiff_t end = slice_find(text, '\0');
     period(text);
