@@ -20,11 +20,11 @@ static struct zone zone_of(struct slice name)
 {
     struct zone zone = {0};
     struct error err = {0};
-    CLEANUP(strbuf_fini) struct strbuf file;
     char path[512];
     if (slice_eq_str(name, "UTC")) {
         return zone;
     }
+    CLEANUP(strbuf_fini) struct strbuf file;
     snprintf(path, sizeof(path), "%s/zone-%.*s", corpus, SLICE_FMT(name));
     for (char *c = path + strlen(corpus) + 1; *c != '\0'; c++) {
         *c = *c == '/' ? '_' : *c;
