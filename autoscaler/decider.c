@@ -47,11 +47,6 @@ static int32_t whole(double pods)
     return pods >= INT32_MAX ? INT32_MAX : (int32_t)pods;
 }
 
-static int32_t larger(int32_t a, int32_t b)
-{
-    return a > b ? a : b;
-}
-
 static int32_t clamp(double pods, double max_down, double max_up)
 {
     return whole(fmin(fmax(pods, max_down), max_up));
@@ -156,7 +151,7 @@ static void apply_backlog(struct decider *d, const struct scaling_spec *spec,
     int32_t most = window_max_record(&d->backlog, second, now.pods);
     out->backlog_most = most > now.pods ? most : 0;
     if (most > now.pods && most > wish->pods) {
-        int64_t until = window_max_until(&d->backlog, second, larger(now.pods, wish->pods));
+        int64_t until = window_max_until(&d->backlog, second, most - 1);
         out->until_ms = (uint64_t)(until + 1) * 1000;
         *wish = (struct wish){most, DECIDER_BACKLOG_HOLD};
     } else if (now.pods > wish->pods) {

@@ -23,6 +23,8 @@
 #define LIMIT_MAX           1000000.0
 #define AHEAD_MIN           16
 #define FIRST_LIST_MS       5000
+#define DELIVERIES_MAX      3600 /* of one worker, as far as each may have one: sockets are bounded */
+#define FAIR_STEP           4
 #define KEY_MAX             256
 #define LOCAL_SUFFIX        ".svc.cluster.local"
 
@@ -44,6 +46,7 @@ struct capacity {
     struct map services; /* key -> struct served */
     struct kube_cache *cache;
     uint64_t begun_ms;
+    unsigned busy; /* triggers that have something to deliver */
 };
 
 /* What is kept of a PodAutoscaler. */
@@ -344,9 +347,36 @@ unsigned capacity_ahead(const struct trigger *t, unsigned most)
     return ahead < most ? ahead : most;
 }
 
+static size_t bytes_of(const struct trigger *t)
+{
+    size_t bytes = 0;
+    list_foreach (node, &t->deliveries) {
+        const struct delivery *d = LIST_ENTRY(node, struct delivery, link);
+        bytes += d->payload == NULL ? 0 : d->payload->bytes;
+    }
+    return bytes;
+}
+
+unsigned capacity_fair(const struct trigger *t, unsigned most)
+{
+    const struct worker *w = t->worker;
+    unsigned busy = w->capacity != NULL && w->capacity->busy > 0 ? w->capacity->busy : 1;
+    unsigned part = DELIVERIES_MAX / busy;
+    most = most < part ? most : part > 0 ? part : 1;
+    if (w->payloads.used_bytes <= w->config->memory_bytes_max) {
+        return most;
+    }
+    /* Memory is full: who has less than a fair part of it goes on in small steps. */
+    if (bytes_of(t) >= w->config->memory_bytes_max / busy) {
+        return 1;
+    }
+    return most < t->n_deliveries + FAIR_STEP ? most : t->n_deliveries + FAIR_STEP;
+}
+
 void capacity_count_begin(struct worker *w)
 {
     if (w->capacity != NULL) {
+        w->capacity->busy = 0;
         map_foreach (it, &w->capacity->services) {
             ((struct served *)it.value)->triggers = 0;
         }
@@ -356,6 +386,9 @@ void capacity_count_begin(struct worker *w)
 void capacity_count(struct worker *w, const struct trigger *t)
 {
     struct served *s = served_of(w, &t->target);
+    if (w->capacity != NULL) {
+        w->capacity->busy++;
+    }
     if (s != NULL) {
         s->triggers++;
     }

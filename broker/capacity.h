@@ -12,6 +12,8 @@
  * decides on replicas, not the backlog, as much again is sent: it waits in front of the function
  * and says that more replicas are wanted. Several Triggers of one function share what it can take;
  * each may have one at least.
+ *
+ * Triggers share the worker, too: see capacity_fair.
  */
 
 #include <limits.h>
@@ -54,6 +56,10 @@ bool capacity_by_backlog(const struct worker *w, const struct target *target);
 unsigned capacity_room(const struct trigger *t);
 /* Deliveries that are worth to be read from Redis at once, at most `most`. */
 unsigned capacity_ahead(const struct trigger *t, unsigned most);
+
+/* As many of `most` as are fair: the worker's memory and connections are for all Triggers that have
+ * something to deliver, so one whose sink hangs leaves the others theirs. At least one. */
+unsigned capacity_fair(const struct trigger *t, unsigned most);
 
 /* Triggers are counted anew, then each that has something to deliver. */
 void capacity_count_begin(struct worker *w);

@@ -404,10 +404,7 @@ static unsigned room_of(const struct trigger *t)
     const struct worker *w = t->worker;
     unsigned most =
         t->object.parallelism != 0 ? t->object.parallelism : (unsigned)w->config->parallelism;
-    most = capacity_ahead(t, most);
-    if (w->payloads.used_bytes > w->config->memory_bytes_max) {
-        most = 1;
-    }
+    most = capacity_fair(t, capacity_ahead(t, most));
     unsigned room = t->n_deliveries < most ? most - t->n_deliveries : 0;
     /* While there is a backlog a quarter at least, so that one question brings several. */
     bool wait = t->behind && room * 4 < most && t->n_deliveries > 0;

@@ -95,3 +95,12 @@ def test_two_hundred_events_want_ten_replicas_and_none_when_they_are_done(up):
     work.open()
     work.assert_each_came_once(300)
     up.wait_zero("many")
+
+
+def test_a_slow_function_gets_no_more_than_it_can_take(up):
+    """Scaled by concurrency, as by default: 500 events, none of them refused, timed out or tried again."""
+    work = Work(up, "slow", "--max", 3)
+    work.send(500)
+    wait_for(lambda: len(up.replicas("slow")) == 3, 60, "what waits in front of it asks for more")
+    work.open()
+    work.assert_each_came_once(500)

@@ -122,6 +122,10 @@ static void take_away(json_t *state, enum hold hold)
         set(state, "settings", "histogram", json_false());
     } else if (hold == HOLD_ANNOUNCED) {
         set(state, "", "warmAt", json_array());
+    } else if (hold == HOLD_BACKLOG) {
+        set(state, "backlog", "most", json_array());
+    } else if (hold == HOLD_BACKLOG_UNKNOWN) {
+        set(state, "backlog", "until", json_integer(0));
     } else if (hold == HOLD_REPORTS) {
         set(state, "reports", "since", json_integer(0));
     }
@@ -181,6 +185,29 @@ static void a_life_is_foreseen_at_every_step(void **state)
         }
     }
     assert_int_equal(w.rev->replicas, 0);
+    world_fini(&w);
+}
+
+static void events_hold_what_they_asked_for(void **state)
+{
+    static const struct config_pair notes[] = {NOTE("metric", "backlog"), NOTE("target", "10"),
+                                               NOTE("window", "20s")};
+    static const double waits[] = {0,  40, 200, 200, 120, 0,  0, 0, 30, 0, 0, 0, 0,
+                                   -1, -1, -1,  -1,  -1,  -1, 0, 0, 0,  0, 0, 0, 0};
+    struct world w;
+    unsigned seen = 0;
+    world_init(&w, notes, ARRAY_LEN(notes));
+    for (int i = 0; i < 12; i++) { /* reports are whole */
+        world_step(&w, 1);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(waits); i++) {
+        w.rev->backlog = waits[i];
+        w.rev->backlog_until_ms = waits[i] < 0 ? w.now_ms + 60000 : 0;
+        world_step(&w, waits[i] > 0 ? 4 : 0);
+        seen |= check(&w);
+    }
+    unsigned want = 1u << HOLD_EVENTS | 1u << HOLD_BACKLOG | 1u << HOLD_BACKLOG_UNKNOWN;
+    assert_int_equal(seen & want, want);
     world_fini(&w);
 }
 
@@ -339,6 +366,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_life_is_foreseen_at_every_step),
+        cmocka_unit_test(events_hold_what_they_asked_for),
         cmocka_unit_test(settings_hold_alone),
         cmocka_unit_test(a_slow_way_down_is_named),
         cmocka_unit_test(a_fresh_start_is_named),

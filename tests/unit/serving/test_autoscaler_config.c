@@ -138,6 +138,12 @@ static void targets_follow_metric_limit_and_annotation(void **state)
         {{"autoscaling.knative.dev/target=50", "autoscaling.knative.dev/metric=rps"}, 10, 50, 35},
         {{"autoscaling.knative.dev/targetUtilizationPercentage=90"}, 10, 10, 9},
         {{"autoscaling.knative.dev/target=0.01"}, 0, 0.01, 0.01},
+        /* with metric backlog the target is of the events */
+        {{"autoscaling.knative.dev/target=5", "autoscaling.knative.dev/metric=backlog"},
+         0,
+         100,
+         70},
+        {{"autoscaling.knative.dev/target=5", "autoscaling.knative.dev/metric=backlog"}, 2, 2, 1.4},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct scaling_spec spec = resolve(rows[i].pairs, rows[i].concurrency, false);
@@ -145,6 +151,18 @@ static void targets_follow_metric_limit_and_annotation(void **state)
             fail_msg("row %zu: total %g, target %.17g", i, spec.total, spec.target);
         }
     }
+}
+
+static void backlog_has_a_target_of_its_own(void **state)
+{
+    static const char *const none[] = {"autoscaling.knative.dev/metric=backlog", NULL};
+    static const char *const twenty[] = {"autoscaling.knative.dev/metric=backlog",
+                                         "autoscaling.knative.dev/target=20", NULL};
+    static const char *const other[] = {"autoscaling.knative.dev/target=20", NULL};
+    assert_int_equal(resolve(none, 0, false).metric, SCALING_BACKLOG);
+    assert_true(resolve(none, 0, false).backlog_target == SCALING_BACKLOG_TARGET);
+    assert_true(resolve(twenty, 1, false).backlog_target == 20);
+    assert_true(resolve(other, 1, false).backlog_target == 0);
 }
 
 static void windows_are_resolved(void **state)
@@ -192,6 +210,7 @@ int main(void)
         cmocka_unit_test(keys_are_read),
         cmocka_unit_test(bounds_of_the_config),
         cmocka_unit_test(targets_follow_metric_limit_and_annotation),
+        cmocka_unit_test(backlog_has_a_target_of_its_own),
         cmocka_unit_test(windows_are_resolved),
         cmocka_unit_test(kebab_case_wins_over_camel_case),
     };
