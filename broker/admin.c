@@ -7,6 +7,7 @@
 #include "json/jparse.h"
 #include "metric/metric.h"
 #include "metric/rows.h"
+#include "broker/async.h"
 #include "broker/query.h"
 #include "broker/sources.h"
 #include "broker/watch.h"
@@ -165,6 +166,7 @@ static int metrics(void *arg, struct strbuf *out, struct error *err)
     metric_rows_write(counter_rows, ARRAY_LEN(counter_rows), &w->counters, out);
     metric_rows_write(number_rows, ARRAY_LEN(number_rows), &numbers, out);
     write_triggers(w, out);
+    async_write_metrics(w->async, out);
     return 0;
 }
 

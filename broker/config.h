@@ -38,6 +38,15 @@ struct config {
     uint64_t drain_ms;
     uint64_t wake_ahead_ms;
     uint64_t missed_runs_ms;
+    uint64_t async_body_max;
+    uint64_t async_result_max;
+    uint64_t async_result_ttl_ms;
+    uint64_t async_timeout_ms;
+    uint64_t async_lifetime_ms;
+    uint64_t async_retry_delay_ms;
+    int64_t async_retries;
+    int64_t async_calls_max;
+    int64_t async_parallelism;
     char *deliver_ca; /* NULL: the system's */
     bool deliver_private;
     bool deliver_loopback;

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "broker/async.h"
 #include "broker/sources.h"
 #include "events/event_http.h"
 
@@ -287,6 +288,7 @@ static const struct {
     void (*handle)(struct worker *w, struct http_simple_request *rq);
 } others[] = {
     {SLICE_LIT(SOURCES_HOOKS), sources_hook},
+    {SLICE_LIT("/_lull/async"), async_handle},
     {SLICE_LIT("/_lull/"), answer_nothing_here},
 };
 

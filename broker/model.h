@@ -25,6 +25,7 @@
 #include "broker/sender.h"
 #include "broker/streams.h"
 
+struct async;
 struct worker;
 struct http_simple;
 struct http_simple_request;
@@ -223,6 +224,7 @@ struct worker {
     struct backlog *backlog;   /* backlog.c */
     size_t in_bytes;           /* of events on their way in */
     struct http_simple *front;
+    struct async *async; /* async.h: calls that nobody waits for */
     struct counters counters;
     struct log_limit redis_log;
     struct strbuf command; /* a command that is being made; empty between calls */

@@ -29,6 +29,9 @@
 #define KEPT_HEAD_MAX     (64u * 1024)
 #define OWN_HEADERS       (8 + EVENT_CARRIED_MAX)
 #define STRUCTURED_MAX    (32u << 20)
+#define RAW_HEADERS_MAX   128
+
+_Static_assert(RAW_HEADERS_MAX >= EVENT_HEADERS_MAX, "room for the headers of every answer");
 
 struct sender_peer {
     struct sender *sender;
@@ -36,6 +39,7 @@ struct sender_peer {
     char *host;
     uint16_t port;
     bool gateway; /* ours: no rule counts */
+    bool outside; /* named by strangers: nothing but public addresses */
     bool tls;
     struct addr addr;
     struct http_pool *pool; /* NULL: no address yet */
@@ -55,7 +59,7 @@ struct retired {
 
 static void answer(struct send *s, const struct error *err)
 {
-    UNINITIALIZED struct event_header headers[EVENT_HEADERS_MAX];
+    UNINITIALIZED struct event_header headers[RAW_HEADERS_MAX];
     const char *p = s->head.ptr;
     for (size_t i = 0; i < s->n_headers; i++) {
         headers[i].name = slice_str(p);
@@ -83,7 +87,7 @@ static bool is_success(int status)
 
 static void keep_header(struct send *s, struct slice name, struct slice value)
 {
-    if (s->n_headers < EVENT_HEADERS_MAX && strbuf_append(&s->head, name.ptr, name.len) == 0 &&
+    if (s->n_headers < RAW_HEADERS_MAX && strbuf_append(&s->head, name.ptr, name.len) == 0 &&
         strbuf_append_char(&s->head, 0) == 0 &&
         strbuf_append(&s->head, value.ptr, value.len) == 0 &&
         strbuf_append_char(&s->head, 0) == 0) {
@@ -99,15 +103,17 @@ static void on_head(struct http_call *call, const struct http_head *head, void *
         s->retry_after_ms =
             retry_after_ms(http_head_get(head, SLICE_LIT("retry-after")), clock_wall_ns());
     }
-    for (size_t i = 0; is_success(head->status) && i < head->n_headers; i++) {
+    const struct send_raw *raw = s->message.raw;
+    for (size_t i = 0; (raw != NULL || is_success(head->status)) && i < head->n_headers; i++) {
         const struct http_header *h = &head->headers[i];
-        if (h->id == HTTP_H_CONTENT_TYPE || event_carries(h->name) ||
+        if (raw != NULL || h->id == HTTP_H_CONTENT_TYPE || event_carries(h->name) ||
             (h->name.len > 3 && slice_eq_nocase(slice_sub(h->name, 0, 3), SLICE_LIT("ce-")))) {
             keep_header(s, h->name, h->value);
         }
     }
-    bool failed = !is_success(head->status);
-    strbuf_init(&s->body, failed ? STREAM_ERROR_DATA_MAX : s->sender->options.reply_max);
+    strbuf_init(&s->body, raw != NULL                ? raw->answer_max
+                          : is_success(head->status) ? s->sender->options.reply_max
+                                                     : STREAM_ERROR_DATA_MAX);
 }
 
 static void on_body(struct http_call *call, struct slice chunk, void *arg)
@@ -119,8 +125,8 @@ static void on_body(struct http_call *call, struct slice chunk, void *arg)
     size_t room = s->body.max - s->body.len;
     if (chunk.len > room) {
         s->over = true;
-        s->too_big = is_success(s->status);
-        chunk = slice_sub(chunk, 0, is_success(s->status) ? 0 : room);
+        s->too_big = is_success(s->status) || s->message.raw != NULL;
+        chunk = slice_sub(chunk, 0, s->too_big ? 0 : room);
     }
     strbuf_append_slice(&s->body, chunk);
 }
@@ -208,17 +214,53 @@ static int add_carried(struct http_head *head, const struct event *ev)
     return rc;
 }
 
+static void head_begin(struct send *s, struct http_head *head, struct http_header *room, size_t cap)
+{
+    http_head_init(head, room, cap);
+    head->version = 11;
+    head->target = s->message.target.path;
+    head->authority = s->message.target.authority;
+}
+
+static int start(struct send *s, const struct http_head *head, struct slice body, struct error *err)
+{
+    int rc = http_call_start(s->peer->pool, &s->call, head, &call_events, s, err);
+    if (rc == 0) {
+        if (body.len > 0) {
+            (void)http_call_write(&s->call, body);
+        }
+        http_call_end(&s->call);
+    }
+    return rc;
+}
+
+static int post_raw(struct send *s, const struct send_raw *raw, struct error *err)
+{
+    UNINITIALIZED struct http_header room[RAW_HEADERS_MAX];
+    struct http_head head;
+    int rc = 0;
+    head_begin(s, &head, room, ARRAY_LEN(room));
+    head.method = raw->method;
+    head.method_id = http_method_id(raw->method);
+    bool none = slice_empty(raw->body) && http_method_idempotent(head.method_id);
+    head.body = none ? HTTP_BODY_NONE : HTTP_BODY_LENGTH;
+    head.content_length = raw->body.len;
+    for (size_t i = 0; rc == 0 && i < raw->n; i++) {
+        rc = http_head_add(&head, raw->headers[i].name, raw->headers[i].value);
+    }
+    return rc < 0 ? error_set(err, ERR_TOO_BIG, "the request has more than %d headers",
+                              RAW_HEADERS_MAX)
+                  : start(s, &head, raw->body, err);
+}
+
 static int post_with(struct send *s, const struct event_header *headers, size_t n,
                      struct slice body, struct error *err)
 {
     UNINITIALIZED struct http_header room[EVENT_HEADERS_MAX + OWN_HEADERS];
     struct http_head head;
-    http_head_init(&head, room, ARRAY_LEN(room));
+    head_begin(s, &head, room, ARRAY_LEN(room));
     head.method = SLICE_LIT("POST");
     head.method_id = HTTP_METHOD_POST;
-    head.version = 11;
-    head.target = s->message.target.path;
-    head.authority = s->message.target.authority;
     head.body = HTTP_BODY_LENGTH;
     head.content_length = body.len;
     int rc = http_head_add(&head, SLICE_LIT("Prefer"), SLICE_LIT("reply"));
@@ -232,14 +274,7 @@ static int post_with(struct send *s, const struct event_header *headers, size_t 
     if (rc < 0) {
         return error_set(err, ERR_TOO_BIG, "the event has too many attributes for HTTP");
     }
-    rc = http_call_start(s->peer->pool, &s->call, &head, &call_events, s, err);
-    if (rc == 0) {
-        if (body.len > 0) {
-            (void)http_call_write(&s->call, body);
-        }
-        http_call_end(&s->call);
-    }
-    return rc;
+    return start(s, &head, body, err);
 }
 
 /* The activator answers it itself. */
@@ -247,22 +282,15 @@ static int post_wake(struct send *s, struct error *err)
 {
     struct http_header room[4];
     struct http_head head;
-    http_head_init(&head, room, ARRAY_LEN(room));
+    head_begin(s, &head, room, ARRAY_LEN(room));
     head.method = SLICE_LIT("GET");
     head.method_id = HTTP_METHOD_GET;
-    head.version = 11;
-    head.target = s->message.target.path;
-    head.authority = s->message.target.authority;
     head.body = HTTP_BODY_NONE;
     int rc = http_head_add(&head, SLICE_LIT("Lull-Wake"), SLICE_LIT("1"));
     rc = rc < 0 ? rc
                 : http_head_add(&head, SLICE_LIT("User-Agent"), SLICE_LIT("lull/" LULL_VERSION));
     REQUIRE(rc == 0);
-    rc = http_call_start(s->peer->pool, &s->call, &head, &call_events, s, err);
-    if (rc == 0) {
-        http_call_end(&s->call);
-    }
-    return rc;
+    return start(s, &head, SLICE_EMPTY, err);
 }
 
 static int post(struct send *s, struct error *err)
@@ -271,6 +299,9 @@ static int post(struct send *s, struct error *err)
     s->peer->used_ms = loop_now_ms(s->sender->loop);
     if (s->message.wake) {
         return post_wake(s, err);
+    }
+    if (s->message.raw != NULL) {
+        return post_raw(s, s->message.raw, err);
     }
     if (s->message.structured) {
         CLEANUP(strbuf_fini) struct strbuf text;
@@ -338,7 +369,8 @@ static int use_addr(struct sender_peer *peer, const struct addr *addr, struct er
     struct sender *s = peer->sender;
     char text[ADDR_TEXT_MAX];
     if (!peer->gateway) {
-        int rc = target_check(addr, s->options.rules, s->options.own_ports, s->options.n_own, err);
+        int rc = target_check(addr, peer->outside ? 0 : s->options.rules, s->options.own_ports,
+                              s->options.n_own, err);
         if (rc < 0) {
             s->refused++;
             retire_pool(peer);
@@ -415,13 +447,15 @@ static void prepare(struct sender_peer *peer)
     (void)rc; /* as above */
 }
 
-static struct sender_peer *find_peer(struct sender *s, const struct target *t, struct error *err)
+static struct sender_peer *find_peer(struct sender *s, const struct send_message *m,
+                                     struct error *err)
 {
+    const struct target *t = &m->target;
     char key[300];
-    bool gateway = t->local && s->options.gateway[0] != '\0';
+    bool gateway = t->local && s->options.gateway[0] != '\0' && !m->outside;
     bool tls = t->tls && !gateway;
-    snprintf(key, sizeof(key), gateway ? "gateway" : "%s%.*s:%u", tls ? "tls " : "",
-             SLICE_FMT(t->host), t->port);
+    snprintf(key, sizeof(key), gateway ? "gateway" : "%s%s%.*s:%u", m->outside ? "outside " : "",
+             tls ? "tls " : "", SLICE_FMT(t->host), t->port);
     struct sender_peer *peer = map_get(&s->peers, slice_str(key));
     if (peer != NULL) {
         return peer;
@@ -434,6 +468,7 @@ static struct sender_peer *find_peer(struct sender *s, const struct target *t, s
     peer->sender = s;
     peer->key = xstrdup(key);
     peer->gateway = gateway;
+    peer->outside = m->outside;
     peer->tls = tls;
     peer->host = gateway ? xstrdup(s->options.gateway) : slice_dup(t->host);
     peer->port = t->port;
@@ -445,7 +480,7 @@ static struct sender_peer *find_peer(struct sender *s, const struct target *t, s
 int send_start(struct sender *sender, struct send *s, const struct send_message *message,
                send_cb cb, struct error *err)
 {
-    struct sender_peer *peer = find_peer(sender, &message->target, err);
+    struct sender_peer *peer = find_peer(sender, message, err);
     if (peer == NULL) {
         return ERR_OVERLOAD;
     }

@@ -46,10 +46,10 @@ struct sender {
 struct send;
 
 struct send_answer {
-    int status;                         /* 0: none came; err says why */
-    uint64_t retry_after_ms;            /* 0: not asked for */
-    bool too_big;                       /* a 2xx whose body has more bytes than a reply may have */
-    const struct event_header *headers; /* content-type and ce-* of a 2xx; borrowed */
+    int status;              /* 0: none came; err says why */
+    uint64_t retry_after_ms; /* 0: not asked for */
+    bool too_big;            /* a 2xx (raw: any) whose body has more bytes than it may have */
+    const struct event_header *headers; /* those of a 2xx that make an event; borrowed */
     size_t n_headers;
     struct slice body; /* of a 2xx: whole; else its first bytes; borrowed */
     const struct error *err;
@@ -58,12 +58,23 @@ struct send_answer {
 /* Once; the call is over and may be started again. */
 typedef void (*send_cb)(struct send *s, const struct send_answer *answer);
 
+/* An ordinary request. All headers and the body of its answer are kept, whatever its status. */
+struct send_raw {
+    struct slice method;
+    const struct event_header *headers; /* without those that frame the message */
+    size_t n;
+    struct slice body;
+    size_t answer_max; /* bytes of the answer's body; beyond it the answer is too_big */
+};
+
 struct send_message {
     struct target target;
+    bool outside;   /* a stranger named it: no address but a public one, and no gateway */
     const char *ns; /* for Kn-Namespace */
     const struct event *event;
     bool structured;
     bool wake; /* no event: the activator is asked to have the function ready */
+    const struct send_raw *raw; /* instead of an event; NULL: an event */
 };
 
 /* One call; embed it. All private. */

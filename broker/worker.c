@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "loop/notify.h"
+#include "broker/async.h"
 #include "broker/backlog.h"
 #include "broker/capacity.h"
 #include "broker/ingress.h"
@@ -51,6 +52,7 @@ static void on_db_up(void *arg)
     struct part *p = arg;
     LOG_INFO("redis is there", LOG_STR("connection", "events"));
     upkeep_up(&p->worker);
+    async_up(p->worker.async);
     tell_ready(p);
 }
 
@@ -125,6 +127,7 @@ static void on_tick(struct timer *timer)
     struct worker *w = timer->data;
     upkeep_tick(w);
     sources_tick(w->sources);
+    async_tick(w->async, w->ticks % (1000 / TICK_MS) == 0);
 }
 
 static void on_synced(void *arg)
@@ -181,6 +184,7 @@ static void init_worker(struct worker *w, struct loop *loop, const struct config
     strbuf_init(&w->packed, PACKED_MAX);
     timer_init(&w->tick, loop, on_tick, w);
     timer_start_every(&w->tick, TICK_MS);
+    w->async = async_new(w);
 }
 
 static int start_kube(struct part *p, struct error *err)
@@ -238,7 +242,9 @@ int part_start(struct part *p, struct loop *loop, const struct config *config, s
                     .own_ports = w->own_ports,
                     .n_own = 0,
                     .reply_max = config->reply_bytes_max,
-                    .event_max = config->event_bytes_max,
+                    .event_max = config->event_bytes_max > config->async_body_max
+                                     ? config->event_bytes_max
+                                     : config->async_body_max,
                     .ca_file = config->deliver_ca,
                 });
     rc = rc < 0 ? rc : start_redis(p, err);
@@ -261,6 +267,7 @@ int part_start(struct part *p, struct loop *loop, const struct config *config, s
 static void on_sender_closed(void *arg)
 {
     struct worker *w = &((struct part *)arg)->worker;
+    async_free(w->async);
     map_fini(&w->brokers);
     map_fini(&w->triggers);
     capacity_free(w);
@@ -282,6 +289,7 @@ static void on_in_closed(void *arg)
     /* Commands that name triggers and brokers are completed by now, or with the close. */
     sources_free(w->sources);
     worker_forget(w);
+    async_stop(w->async);
     if (w->db != NULL) {
         redis_conn_close(w->db, on_db_closed, p);
     } else {
@@ -324,7 +332,7 @@ static bool is_busy(const struct worker *w)
             }
         }
     }
-    return w->in_bytes > 0;
+    return w->in_bytes > 0 || async_busy(w->async);
 }
 
 static void on_drain(struct timer *timer)

@@ -152,9 +152,35 @@ void broker_parts_init(struct broker_parts *b)
     unlink(path); // of an earlier run
 }
 
-void broker_parts_want(struct broker_parts *b)
+static char *kept_path(const struct broker_parts *b)
+{
+    return fs_join(b->home, "events/kept");
+}
+
+bool broker_parts_kept(const struct broker_parts *b)
+{
+    CLEANUP(cleanup_free) char *path = kept_path(b);
+    return access(path, F_OK) == 0;
+}
+
+static int keep(const struct broker_parts *b, struct error *err)
+{
+    CLEANUP(cleanup_free) char *folder = fs_join(b->home, "events");
+    CLEANUP(cleanup_free) char *path = kept_path(b);
+    if (broker_parts_kept(b)) {
+        return 0;
+    }
+    int rc = fs_mkdir_p(folder, 0700, err);
+    return rc ? rc : fs_write_atomic(path, SLICE_EMPTY, 0600, err);
+}
+
+void broker_parts_want(struct broker_parts *b, bool kept)
 {
     struct error err;
+
+    if (kept && keep(b, &err) < 0) {
+        LOG_WARN("asynchronous calls will wait after the next start", LOG_ERR(&err));
+    }
 
     if (part_started(b->broker_part)) {
         return;

@@ -23,7 +23,10 @@ struct broker_parts {
 
 /* The fields are set; before any other part starts. */
 void broker_parts_init(struct broker_parts *b);
-/* Starts what does not run yet. */
-void broker_parts_want(struct broker_parts *b);
+/* Starts what does not run yet. kept: asynchronous calls ask, and of those only Redis knows: from
+ * now on each `lull up` starts it. */
+void broker_parts_want(struct broker_parts *b, bool kept);
+/* Whether an earlier `lull up` was told `kept`. */
+bool broker_parts_kept(const struct broker_parts *b);
 /* Of one of the two. */
 void broker_parts_event(struct broker_parts *b, const struct part *part, enum part_event event);

@@ -230,7 +230,7 @@ static void on_part(struct part *p, enum part_event event)
 
     if (event == PART_ASKS) {
         if (s->stage < 0) {
-            broker_parts_want(&s->broker);
+            broker_parts_want(&s->broker, p == &s->parts[ACTIVATOR]);
         }
     } else if (event == PART_READY) {
         LOG_INFO("ready", LOG_STR("part", p->name), LOG_INT("pid", part_pid(p)));
@@ -254,6 +254,9 @@ static void on_part(struct part *p, enum part_event event)
     if (!s->told && all_ready(s)) {
         timer_stop(&s->deadline);
         tell(s, "ready\n");
+        if (s->stage < 0 && broker_parts_kept(&s->broker)) {
+            broker_parts_want(&s->broker, false);
+        }
     }
     stage_check(s);
 }
