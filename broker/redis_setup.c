@@ -39,6 +39,14 @@ static const char *const needs[] = {
     "EXISTS lull:x",
     "PEXPIRE lull:x 1",
     "UNLINK lull:x",
+    "DEL lull:x",
+    "GET lull:x",
+    "SET lull:x a",
+    "HSET lull:x a b",
+    "HGET lull:x a",
+    "HMGET lull:x a",
+    "HDEL lull:x a",
+    "HINCRBY lull:x a 1",
     "TIME",
 };
 
