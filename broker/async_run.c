@@ -449,11 +449,11 @@ static uint64_t lease_ms(const struct worker *w)
 static void renew(struct async_function *fn)
 {
     struct worker *w = fn->async->worker;
-    CLEANUP(strbuf_fini) struct strbuf out;
     struct error err;
     if (fn->n_calls == 0) {
         return;
     }
+    CLEANUP(strbuf_fini) struct strbuf out;
     strbuf_init(&out, COMMAND_MAX);
     redis_command_begin(&out, 5 + fn->n_calls);
     redis_command_arg(&out, SLICE_LIT("EVAL"));
