@@ -73,7 +73,7 @@ struct send_message {
     const char *ns; /* for Kn-Namespace */
     const struct event *event;
     bool structured;
-    bool wake; /* no event: the activator is asked to have the function ready */
+    bool wake;                  /* no event: the activator is asked to have the function ready */
     const struct send_raw *raw; /* instead of an event; NULL: an event */
 };
 
