@@ -8,7 +8,7 @@ import shlex
 import pytest
 import yaml
 
-from cluster import (KUBECTL, ROOT, TAG, Load, apply, get, hello, host_of, kubectl, lull_at, pods_of, run, wait_for, wait_ready)
+from cluster import (KUBECTL, ROOT, TAG, Load, apply, get, hello, host_of, kubectl, lull_at, pods_of, ready_condition, run, wait_for, wait_ready)
 from conftest import reach
 
 HELM = os.environ.get("HELM", "")
@@ -54,6 +54,8 @@ def test_lull_yaml_is_what_the_chart_gives():
     ("publicService.type=Gateway", "/publicService/type"),
     ("config.autoscalr.stable-window=6s", "autoscalr"),
     ("image.tag=a b", "/image/tag"),
+    ("events.redis.fsync=no", "/events/redis/fsync"),
+    ("events.redis.builtin=true,events.redis.urlSecret.name=x", "exclude each other"),
 ])
 def test_a_wrong_value_is_refused_with_its_name(value, where):
     done = helm("template", "lull", CHART, "--kube-version", "1.30.0", "--set", value, check=False)
@@ -104,6 +106,47 @@ def test_a_gateway_of_ones_own_and_no_tls():
         args = of_kind(items, "Deployment", f"lull-{part}")["spec"]["template"]["spec"]["containers"][0]["args"]
         assert not [a for a in args if "tls" in a or "certificate" in a]
     assert [p["name"] for p in of_kind(items, "Service", "lull-activator")["spec"]["ports"]] == ["http"]
+
+
+def arguments(items, part):
+    return of_kind(items, "Deployment", f"lull-{part}")["spec"]["template"]["spec"]["containers"][0]["args"]
+
+
+def test_events_are_off_without_a_redis():
+    items = manifests()
+    assert not [i["metadata"]["name"] for i in items if i["metadata"]["name"] in ("lull-broker", "lull-redis", "broker-ingress")]
+    assert not [a for part in ("activator", "controller") for a in arguments(items, part) if a.startswith("--broker")]
+
+
+def test_events_with_a_redis_of_ones_own():
+    items = manifests("--set", "events.redis.urlSecret.name=ours", "--set", "events.redis.caSecret.name=our-ca", "--set", "broker.replicas=1",
+                      "--set", "broker.readSecrets=false", "--set-json", 'broker.extraArgs=["--max-events=5"]')
+    pod = of_kind(items, "Deployment", "lull-broker")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    env = {e["name"]: e["valueFrom"] for e in container["env"]}
+    assert env["LULL_REDIS"] == {"secretKeyRef": {"name": "ours", "key": "url"}}
+    assert env["LULL_NAME"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+    assert "--redis-ca=/etc/lull/redis/ca.crt" in container["args"] and container["args"][-1] == "--max-events=5"
+    assert pod["volumes"][0]["secret"]["secretName"] == "our-ca" and container["volumeMounts"][0]["mountPath"] == "/etc/lull/redis"
+    where = "http://broker-ingress.lull-system.svc.cluster.local"
+    assert f"--broker-ingress={where}" in arguments(items, "controller") and f"--broker={where}" in arguments(items, "activator")
+    assert not [i for i in items if i["metadata"]["name"] == "lull-redis"]
+    assert not [i for i in items if (i["kind"], i["metadata"]["name"]) == ("PodDisruptionBudget", "lull-broker")]
+    assert "secrets" not in str(of_kind(items, "ClusterRole", "lull-broker")["rules"])
+
+
+def test_events_with_a_redis_that_comes_along():
+    items = manifests("--set", "events.redis.builtin=true", "--set", "events.redis.storage.className=fast",
+                      "--set", "events.redis.storage.size=1Gi", "--set", "events.redis.fsync=everysec")
+    url = of_kind(items, "Secret", "lull-redis")["stringData"]
+    assert len(url["password"]) == 40 and url["url"] == f"redis://:{url['password']}@lull-redis:6379/0"
+    redis = of_kind(items, "StatefulSet", "lull-redis")["spec"]
+    (claim,) = redis["volumeClaimTemplates"]
+    assert claim["spec"]["storageClassName"] == "fast" and claim["spec"]["resources"] == {"requests": {"storage": "1Gi"}}
+    args = redis["template"]["spec"]["containers"][0]["args"]
+    assert args[args.index("--appendfsync") + 1] == "everysec" and args[args.index("--maxmemory-policy") + 1] == "noeviction"
+    rule = of_kind(items, "NetworkPolicy", "lull-redis")["spec"]["ingress"]
+    assert rule == [{"from": [{"podSelector": {"matchLabels": {"app": "lull-broker"}}}], "ports": [{"port": "redis"}]}]
 
 
 def revision_of(pods):
@@ -159,6 +202,13 @@ def test_installed_functions_survive_upgrade_uninstall_and_install(release, name
     with reach("lull-activator") as ingress:
         wait_for("the function answers again", lambda: ingress.request(host)[0] == 200, 30)
     assert revision_of(pods_of(namespace, "hello-00001")) == replicas
+
+
+def test_a_broker_without_events_says_what_to_do(release, namespace):
+    apply({"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "metadata": {"name": "b", "namespace": namespace}})
+    wait_for("it is looked at", lambda: ready_condition(get("-n", namespace, "broker", "b"))[1] == "NoIngress", 30)
+    status, _, message = ready_condition(get("-n", namespace, "broker", "b"))
+    assert status == "False" and "events.redis" in message and "--events-redis" in message
 
 
 def test_nothing_was_refused_to_a_part(release):
