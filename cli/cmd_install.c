@@ -157,6 +157,7 @@ static int apply_all(struct cli *cli, struct install *in, struct error *err)
         rc = put(cli, in, object, err);
         if (rc == 0 && i == 0) { // the namespace: what the pods mount comes before them
             rc = make_secret(cli, in, err);
+            rc = rc ? rc : install_redis_check(cli, &in->choice, err);
             rc = rc == 0 && in->choice.events == EVENTS_BUILTIN ? make_redis_secret(cli, in, err)
                                                                 : rc;
         }

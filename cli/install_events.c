@@ -72,10 +72,11 @@ int install_redis_find(struct cli *cli, const char *image, struct install_redis 
     if (rc < 0) {
         return rc == ERR_NOT_FOUND ? 0 : rc;
     }
-    const json_t *env =
-        jpeek_row(broker, "spec.template.spec.containers[0].env", "name", SLICE_LIT("LULL_REDIS"));
-    redis->secret = xstrdup(jpeek_cstr(env, "valueFrom.secretKeyRef.name"));
-    redis->key = xstrdup(jpeek_cstr(env, "valueFrom.secretKeyRef.key"));
+    const json_t *volume =
+        jpeek_row(broker, "spec.template.spec.volumes", "name", SLICE_LIT("redis"));
+    const json_t *secret = jpeek_obj(volume, "projected.sources[0].secret");
+    redis->secret = xstrdup(jpeek_cstr(secret, "name"));
+    redis->key = xstrdup(jpeek_cstr(secret, "items[0].key"));
     choice->redis_secret = redis->secret;
     choice->redis_key = redis->key;
     choice->events = EVENTS_SECRET;
@@ -105,6 +106,28 @@ int install_redis_secret(struct cli *cli, bool *out_made, struct error *err)
 
     *out_made = rc == 0;
     return rc == ERR_EXISTS ? 0 : rc;
+}
+
+int install_redis_check(struct cli *cli, const struct install_choice *choice, struct error *err)
+{
+    CLEANUP(jfree) json_t *secret = NULL;
+    struct kube_call call = {.kind = KUBE_KIND(kind_row(KIND_SECRET)),
+                             .ns = INSTALL_NAMESPACE,
+                             .name = choice->redis_secret};
+    int rc = choice->events == EVENTS_SECRET ? cli_call(cli, kube_get, &call, &secret, err) : 0;
+
+    if (rc < 0 && rc != ERR_NOT_FOUND) {
+        return error_prefix(err, rc, "secret/%s", choice->redis_secret);
+    }
+    if (choice->events == EVENTS_SECRET &&
+        json_object_get(jpeek_obj(secret, "data"), choice->redis_key) == NULL) {
+        return error_set(err, ERR_NOT_FOUND,
+                         "--events-redis: namespace " INSTALL_NAMESPACE
+                         " has no Secret %s with the key %s; make it (docs/kubernetes.md, Events), "
+                         "then run this again",
+                         choice->redis_secret, choice->redis_key);
+    }
+    return 0;
 }
 
 static bool has(const struct install_set *set, const json_t *object)

@@ -24,6 +24,9 @@ MUST_CHECK int install_redis_find(struct cli *cli, const char *image, struct ins
                                   struct install_choice *choice, struct error *err);
 void install_redis_fini(struct install_redis *redis);
 
+/* ERR_NOT_FOUND: the Secret that is named is not there, or has no such key. */
+MUST_CHECK int install_redis_check(struct cli *cli, const struct install_choice *choice,
+                                   struct error *err);
 /* The password of our own Redis, made once. *out_made: it was not there. */
 MUST_CHECK int install_redis_secret(struct cli *cli, bool *out_made, struct error *err);
 /*

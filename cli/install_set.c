@@ -20,7 +20,7 @@ extern const size_t events_manifest_len;
 
 #define IMAGE_PREFIX "dev.local/lull-"
 #define IMAGE_TAG    ":dev"
-#define REDIS_SECRET "{name: " INSTALL_REDIS ", key: " INSTALL_REDIS_KEY "}"
+#define REDIS_SECRET "{name: " INSTALL_REDIS ", items: [{key: " INSTALL_REDIS_KEY ", path: url}]}"
 #define SEPARATOR    "\n---\n"
 #define TEXT_MAX     (4u << 20)
 
@@ -163,7 +163,8 @@ static size_t replace(const struct install_choice *choice, const char *at, struc
         return strlen(INSTALL_REDIS_IMAGE);
     }
     if (choice->events == EVENTS_SECRET && strncmp(at, REDIS_SECRET, strlen(REDIS_SECRET)) == 0) {
-        strbuf_appendf(out, "{name: \"%s\", key: \"%s\"}", choice->redis_secret, choice->redis_key);
+        strbuf_appendf(out, "{name: \"%s\", items: [{key: \"%s\", path: url}]}",
+                       choice->redis_secret, choice->redis_key);
         return strlen(REDIS_SECRET);
     }
     return 0;

@@ -119,15 +119,20 @@ def test_events_are_off_without_a_redis():
 
 
 def test_events_with_a_redis_of_ones_own():
-    items = manifests("--set", "events.redis.urlSecret.name=ours", "--set", "events.redis.caSecret.name=our-ca", "--set", "broker.replicas=1",
+    items = manifests("--set", "events.redis.urlSecret.name=ours", "--set", "events.redis.caSecret.name=our-ca",
+                      "--set", "events.redis.tlsSecret.name=our-tls", "--set", "events.redis.wait=1:500", "--set", "broker.replicas=1",
                       "--set", "broker.readSecrets=false", "--set-json", 'broker.extraArgs=["--max-events=5"]')
     pod = of_kind(items, "Deployment", "lull-broker")["spec"]["template"]["spec"]
     (container,) = pod["containers"]
-    env = {e["name"]: e["valueFrom"] for e in container["env"]}
-    assert env["LULL_REDIS"] == {"secretKeyRef": {"name": "ours", "key": "url"}}
-    assert env["LULL_NAME"] == {"fieldRef": {"fieldPath": "metadata.name"}}
-    assert "--redis-ca=/etc/lull/redis/ca.crt" in container["args"] and container["args"][-1] == "--max-events=5"
-    assert pod["volumes"][0]["secret"]["secretName"] == "our-ca" and container["volumeMounts"][0]["mountPath"] == "/etc/lull/redis"
+    assert container["env"] == [{"name": "LULL_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]
+    (volume,) = [v["projected"]["sources"] for v in pod["volumes"] if v["name"] == "redis"]
+    assert [(s["secret"]["name"], [(i["key"], i["path"]) for i in s["secret"]["items"]]) for s in volume] == [
+        ("ours", [("url", "url")]), ("our-ca", [("ca.crt", "ca.crt")]), ("our-tls", [("tls.crt", "tls.crt"), ("tls.key", "tls.key")])]
+    args = container["args"]
+    assert [a for a in args if a.startswith("--redis")] == [
+        "--redis-file=/etc/lull/redis/url", "--redis-ca=/etc/lull/redis/ca.crt", "--redis-cert=/etc/lull/redis/tls.crt",
+        "--redis-key=/etc/lull/redis/tls.key", "--redis-wait=1:500"]
+    assert args[-1] == "--max-events=5"
     where = "http://broker-ingress.lull-system.svc.cluster.local"
     assert f"--broker-ingress={where}" in arguments(items, "controller") and f"--broker={where}" in arguments(items, "activator")
     assert not [i for i in items if i["metadata"]["name"] == "lull-redis"]

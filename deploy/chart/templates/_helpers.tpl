@@ -132,13 +132,13 @@ loadBalancerSourceRanges: {{ toJson . }}
 {{- if or .Values.events.redis.builtin .Values.events.redis.urlSecret.name }}true{{ end }}
 {{- end }}
 
-{{/* The key of a Secret that has the Redis' URL. */}}
+{{/* The Secret that has the Redis' URL, as a source of a volume. */}}
 {{- define "lull.redisSecret" -}}
 {{- $secret := .Values.events.redis.urlSecret -}}
 {{- if .Values.events.redis.builtin -}}
-{name: lull-redis, key: url}
+{name: lull-redis, items: [{key: url, path: url}]}
 {{- else -}}
-{name: {{ $secret.name }}, key: {{ $secret.key }}}
+{name: {{ $secret.name }}, items: [{key: {{ $secret.key }}, path: url}]}
 {{- end -}}
 {{- end }}
 

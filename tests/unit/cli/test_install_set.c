@@ -92,6 +92,13 @@ static bool has_argument(const json_t *deployment, const char *begin)
     return false;
 }
 
+static const json_t *redis_secret(const json_t *broker)
+{
+    const json_t *volume =
+        jpeek_row(broker, "spec.template.spec.volumes", "name", SLICE_LIT("redis"));
+    return jpeek_obj(volume, "projected.sources[0].secret");
+}
+
 static void load_events(struct install_choice choice, struct install_set *set)
 {
     struct error err;
@@ -118,10 +125,9 @@ static void test_events_with_a_secret(void **state)
                                         .redis_key = "uri"},
                 &set);
     const json_t *broker = find(&set, "Deployment", INSTALL_BROKER);
-    const json_t *env =
-        jpeek_row(broker, "spec.template.spec.containers[0].env", "name", SLICE_LIT("LULL_REDIS"));
-    assert_string_equal(jpeek_cstr(env, "valueFrom.secretKeyRef.name"), "our-redis");
-    assert_string_equal(jpeek_cstr(env, "valueFrom.secretKeyRef.key"), "uri");
+    const json_t *secret = redis_secret(broker);
+    assert_string_equal(jpeek_cstr(secret, "name"), "our-redis");
+    assert_string_equal(jpeek_cstr(secret, "items[0].key"), "uri");
     assert_string_equal(jpeek_cstr(broker, "spec.template.spec.containers[0].image"),
                         "registry.example:5000/lull/lull-broker:v1.2");
     assert_null(find(&set, "StatefulSet", INSTALL_REDIS));
@@ -141,11 +147,9 @@ static void test_events_with_our_own_redis(void **state)
     const json_t *redis = find(&set, "StatefulSet", INSTALL_REDIS);
     assert_string_equal(jpeek_cstr(redis, "spec.template.spec.containers[0].image"),
                         "registry.example/redis@sha256:12");
-    const json_t *env =
-        jpeek_row(find(&set, "Deployment", INSTALL_BROKER), "spec.template.spec.containers[0].env",
-                  "name", SLICE_LIT("LULL_REDIS"));
-    assert_string_equal(jpeek_cstr(env, "valueFrom.secretKeyRef.name"), INSTALL_REDIS);
-    assert_string_equal(jpeek_cstr(env, "valueFrom.secretKeyRef.key"), INSTALL_REDIS_KEY);
+    const json_t *secret = redis_secret(find(&set, "Deployment", INSTALL_BROKER));
+    assert_string_equal(jpeek_cstr(secret, "name"), INSTALL_REDIS);
+    assert_string_equal(jpeek_cstr(secret, "items[0].key"), INSTALL_REDIS_KEY);
     install_set_fini(&set);
 }
 
