@@ -189,9 +189,11 @@ def test_workers_killed_under_load_lose_nothing(namespace, broker_ingress, numbe
     with Numbered(broker_ingress, namespace) as load:
         load.more()
         for _ in range(3):
-            kubectl("-n", SYSTEM, "delete", "pod", choose.choice(broker_pods()), "--force", "--grace-period=0", "--wait=false")
+            victim = choose.choice(broker_pods())
+            kubectl("-n", SYSTEM, "delete", "pod", victim, "--force", "--grace-period=0", "--wait=false")
             load.more()
-        wait_for("two workers again", lambda: all_ready("deployment", "lull-broker"), 60)
+            wait_for("two workers again", lambda gone=victim: gone not in broker_pods() and len(broker_pods()) == 2 and
+                     all_ready("deployment", "lull-broker"), 60)
         load.more()
     all_came(numbers, load)
 
