@@ -12,10 +12,12 @@
 #include "json/jparse.h"
 #include "eventing/period.h"
 
-#define ONCE_MS_DEFAULT       (3600 * 1000)
-#define REDIS_GROUP           "lull"
-#define REDIS_PARALLELISM     10
-#define REDIS_PARALLELISM_MAX 1000
+#define ONCE_MS_DEFAULT   (3600 * 1000)
+#define REDIS_GROUP       "lull"
+#define PARALLELISM       10
+#define PARALLELISM_MAX   1000
+#define DATA_MAX_DEFAULT  (256 << 10)
+#define SETTLE_MS_DEFAULT 1000
 
 static char *text_or_null(const json_t *object, const char *path)
 {
@@ -64,7 +66,11 @@ static void release_ref(struct secret_ref *ref)
     free(ref->key);
 }
 
-/* --- WebhookSource ------------------------------------------------------------------------- */
+static unsigned read_parallelism(const json_t *spec)
+{
+    int64_t n = jpeek_i64(spec, "parallelism");
+    return n >= 1 && n <= PARALLELISM_MAX ? (unsigned)n : PARALLELISM;
+}
 
 static int64_t period_or(const json_t *object, const char *path, int64_t or)
 {
@@ -72,6 +78,8 @@ static int64_t period_or(const json_t *object, const char *path, int64_t or)
     int64_t ms = or ;
     return slice_empty(text) || period_parse_ms(text, &ms, NULL) < 0 || ms < 0 ? or : ms;
 }
+
+/* --- WebhookSource ------------------------------------------------------------------------- */
 
 static void read_rule(const json_t *spec, struct webhook_object *h)
 {
@@ -163,7 +171,6 @@ int redis_object_project(void *arg, const json_t *object, void *value, struct er
     const json_t *stream = jpeek_obj(spec, "stream");
     const json_t *list = jpeek_obj(spec, "list");
     const json_t *selector = jpeek_obj(spec, "urlFrom.secretKeyRef");
-    int64_t parallelism = jpeek_i64(spec, "parallelism");
     read_common(object, "redissources", &r->common);
     r->url = text_or_null(spec, "url");
     if (r->url == NULL && selector != NULL) {
@@ -175,9 +182,7 @@ int redis_object_project(void *arg, const json_t *object, void *value, struct er
         read_list(list, r);
     }
     r->content_type = text_or_null(spec, "contentType");
-    r->parallelism = parallelism >= 1 && parallelism <= REDIS_PARALLELISM_MAX
-                         ? (unsigned)parallelism
-                         : REDIS_PARALLELISM;
+    r->parallelism = read_parallelism(spec);
     if (r->key == NULL) {
         error_set(&r->common.trouble, ERR_INVALID, "spec.stream.key and spec.list.key are missing");
     } else if (r->url == NULL && r->url_from.name == NULL) {
@@ -201,6 +206,40 @@ void redis_object_release(void *arg, void *value)
     free(r->processing);
     free(r->content_type);
     free(r->shape);
+}
+
+/* --- FileSource ---------------------------------------------------------------------------- */
+
+int file_object_project(void *arg, const json_t *object, void *value, struct error *err)
+{
+    struct file_object *f = value;
+    const json_t *spec = jpeek_obj(object, "spec");
+    struct slice mode = jpeek_str(spec, "mode");
+    read_common(object, "filesources", &f->common);
+    f->path = text_or_null(spec, "path");
+    f->pattern = text_or_null(spec, "pattern");
+    f->content_type = text_or_null(spec, "contentType");
+    f->mode = slice_eq_str(mode, "data")        ? FILE_DATA
+              : slice_eq_str(mode, "reference") ? FILE_REFERENCE
+                                                : FILE_AUTO;
+    f->data_max =
+        jget(spec, "maxDataBytes") == NULL ? DATA_MAX_DEFAULT : jpeek_i64(spec, "maxDataBytes");
+    f->settle_ms = period_or(spec, "settle", SETTLE_MS_DEFAULT);
+    f->keep = slice_eq_str(jpeek_str(spec, "after"), "keep");
+    f->parallelism = read_parallelism(spec);
+    if (f->path == NULL || f->path[0] != '/') {
+        error_set(&f->common.trouble, ERR_INVALID, "spec.path is no absolute path");
+    }
+    return 0;
+}
+
+void file_object_release(void *arg, void *value)
+{
+    struct file_object *f = value;
+    release_common(&f->common);
+    free(f->path);
+    free(f->pattern);
+    free(f->content_type);
 }
 
 /* --- events -------------------------------------------------------------------------------- */

@@ -69,6 +69,23 @@ struct redis_object {
 int redis_object_project(void *arg, const json_t *object, void *value, struct error *err);
 void redis_object_release(void *arg, void *value);
 
+enum file_mode { FILE_AUTO, FILE_DATA, FILE_REFERENCE };
+
+struct file_object {
+    struct source_common common;
+    char *path;
+    char *pattern;      /* NULL: all */
+    char *content_type; /* NULL: by the name */
+    enum file_mode mode;
+    int64_t data_max; /* FILE_AUTO */
+    int64_t settle_ms;
+    bool keep;
+    unsigned parallelism;
+};
+
+int file_object_project(void *arg, const json_t *object, void *value, struct error *err);
+void file_object_release(void *arg, void *value);
+
 /* Sets what spec.ceOverrides says, and checks the event as a whole. */
 MUST_CHECK int source_finish_event(const struct source_common *c, struct event *ev,
                                    struct error *err);

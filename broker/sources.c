@@ -13,10 +13,11 @@
 #include "http/simple.h"
 #include "broker/cron.h"
 #include "broker/ingress.h"
+#include "broker/source_file.h"
 #include "broker/source_redis.h"
 #include "broker/source_webhook.h"
 
-enum source_kind { SOURCE_PING, SOURCE_WEBHOOK, SOURCE_REDIS, SOURCE_KINDS };
+enum source_kind { SOURCE_PING, SOURCE_WEBHOOK, SOURCE_REDIS, SOURCE_FILE, SOURCE_KINDS };
 
 struct kind_arg {
     struct sources *sources;
@@ -106,6 +107,36 @@ static json_t *redis_state_any(const void *one)
     return redis_source_state(one);
 }
 
+static void *file_create(struct worker *w, const char *ns, const char *name)
+{
+    return file_source_new(w, ns, name);
+}
+
+static void file_use_any(void *one, const char *uid, void *value)
+{
+    file_source_use(one, uid, value);
+}
+
+static void file_drop_any(void *one)
+{
+    file_source_drop(one);
+}
+
+static void file_free_any(void *one)
+{
+    file_source_free(one);
+}
+
+static void file_tick_any(void *one, uint64_t now_ms, size_t crowd)
+{
+    file_source_tick(one, now_ms, crowd);
+}
+
+static json_t *file_state_any(const void *one)
+{
+    return file_source_state(one);
+}
+
 #define OURS(plural)                           \
     {                                          \
         "sources.lull.dev", "v1alpha1", plural \
@@ -128,6 +159,9 @@ static const struct kind_row rows[SOURCE_KINDS] = {
     [SOURCE_REDIS] = {OURS("redissources"), sizeof(struct redis_object), redis_object_project,
                       redis_object_release, redis_create, redis_use_any, redis_drop_any,
                       redis_free_any, redis_tick_any, redis_state_any},
+    [SOURCE_FILE] = {OURS("filesources"), sizeof(struct file_object), file_object_project,
+                     file_object_release, file_create, file_use_any, file_drop_any, file_free_any,
+                     file_tick_any, file_state_any},
 };
 
 static const char *const without[] = {"metadata.managedFields", "metadata.ownerReferences",

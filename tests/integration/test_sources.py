@@ -238,3 +238,123 @@ def test_a_redis_that_goes_and_comes_again_loses_nothing(world, other):
     other.ask("LPUSH", "away", "2")
     wait_for(lambda: b"2" in [e["body"] for e in sink.events], 60, "it goes on")
     world.api.delete("redissources", "away")
+
+
+# --- files
+
+
+@pytest.fixture
+def folder(world, request):
+    """A folder of the test's own."""
+    path = world.home / request.node.name
+    path.mkdir()
+    yield path
+
+
+def names(path):
+    return sorted(p.name for p in path.iterdir())
+
+
+def test_a_file_that_is_dropped_is_sent_and_moved(world, folder):
+    sink = world.sink()
+    (folder / "before.json").write_text('{"n": 1}')
+    world.source("filesources", "drop", sink, path=str(folder), settle="PT0.3S", pattern="*[!~]")
+    (folder / ".hidden").write_text("x")
+    (folder / "draft~").write_text("x")
+    (folder / "link").symlink_to("/etc/passwd")
+    (folder / "linked.txt").write_text("two names")
+    (folder / "other name").hardlink_to(folder / "linked.txt")
+    (folder / "sub").mkdir()
+    (folder / "sub" / "deep").write_text("x")
+    got(sink, 1)
+    (world.home / "outside").write_text("a,b\n")
+    (world.home / "outside").rename(folder / "odd\n\udcff%.csv".encode(errors="surrogateescape").decode(errors="surrogateescape"))
+    by_subject = {e["ce-subject"]: e for e in got(sink, 2)}
+    first = by_subject["before.json"]
+    assert first["body"] == b'{"n": 1}' and first["content-type"] == "application/json" and first["ce-type"] == "dev.lull.file"
+    assert first["ce-source"] == "/apis/sources.lull.dev/v1alpha1/namespaces/default/filesources/drop"
+    odd = next(e for s, e in by_subject.items() if s != "before.json")
+    assert odd["ce-subject"] in ("odd%0A%FF%25.csv", "odd%250A%25FF%2525.csv") and odd["body"] == b"a,b\n" and odd["content-type"] == "text/csv"
+    wait_for(lambda: len(names(folder / "done")) == 2, 60, "both are moved")
+    assert names(folder) == [".hidden", "done", "draft~", "link", "linked.txt", "other name", "sub"]
+    # The same name again is another file, and does not replace the one that was moved before.
+    (folder / "before.json").write_text('{"n": 2}')
+    assert got(sink, 3)[2]["body"] == b'{"n": 2}'
+    wait_for(lambda: len(names(folder / "done")) == 3, 60, "it is moved")
+    assert (folder / "done" / "before.json").read_text() == '{"n": 1}'
+    world.api.delete("filesources", "drop")
+
+
+def test_a_file_is_complete_when_it_rests(world, folder):
+    sink = world.sink()
+    world.source("filesources", "rest", sink, path=str(folder), settle="PT2S")
+
+    def write_slowly(name):
+        """→ the longest pause: this process may have been stopped for a while"""
+        wrote, longest = time.monotonic(), 0
+        with (folder / name).open("w") as file:
+            for i in range(8):
+                file.write(f"{i}\n")
+                file.flush()
+                longest, wrote = max(longest, time.monotonic() - wrote), time.monotonic()
+                time.sleep(0.1)
+        return longest
+
+    for i in range(20):
+        if write_slowly(f"slow{i}") < 1:
+            break
+    wait_for(lambda: f"slow{i}" in [e["ce-subject"] for e in sink.events], 60, "it is sent")
+    assert [e["body"] for e in sink.events if e["ce-subject"] == f"slow{i}"] == [b"0\n1\n2\n3\n4\n5\n6\n7\n"]
+    world.api.delete("filesources", "rest")
+
+
+def test_what_nobody_takes_is_moved_aside_and_what_is_large_is_named(world, folder):
+    sink = world.sink(lambda e: (400 if e["ce-subject"] == "bad" else 204, {}, b""))
+    world.source("filesources", "large", sink, path=str(folder), settle="PT0.2S", maxDataBytes=10, delivery=FAST)
+    (folder / "bad").write_text("x")
+    (folder / "large file").write_text("x" * 11)
+    (folder / "small").write_text("x" * 10)
+    by_subject = {e["ce-subject"]: e for e in got(sink, 3)}
+    large = by_subject.get("large file") or by_subject["large%20file"]
+    assert large["body"] == b"" and large["ce-filesize"] == "11"
+    assert large["ce-dataref"].replace("%2520", "%20") == f"file://{folder}/large%20file"
+    wait_for(lambda: names(folder) == ["done", "failed", "large file"], 60, "they are moved")
+    assert (names(folder / "done"), names(folder / "failed")) == (["small"], ["bad"])
+    world.api.delete("filesources", "large")
+
+
+def test_files_that_stay_are_sent_once_whatever_is_killed(world, folder):
+    sink = world.sink()
+    world.source("filesources", "stay", sink, path=str(folder), settle="PT0.2S", after="keep")
+    for i in range(50):
+        (folder / f"{i:03}").write_text(str(i))
+    got(sink, 50)
+    key = "lull:{source/file/default/stay}:taken"
+    wait_for(lambda: world.redis.ask("HLEN", key) == "50", 60, "all are written down")
+    world.kill()
+    (folder / "007").write_text("changed")
+    world.start("--max-event", "256Ki", "--local-gateway", "127.0.0.1:1")
+    assert got(sink, 51)[50]["body"] == b"changed"
+    (folder / "last").write_text("last")
+    assert [e["body"] for e in got(sink, 52)[51:]] == [b"last"]
+    # A folder that goes is waited for; the same file in it again is known.
+    folder.rename(world.home / "away")
+    wait_for(lambda: world.source_state("stay")["trouble"] != "", 60, "it says that the folder is gone")
+    (world.home / "away").rename(folder)
+    (folder / "back").write_text("back")
+    assert [e["body"] for e in got(sink, 53)[52:]] == [b"back"]
+    world.api.delete("filesources", "stay")
+    wait_for(lambda: world.redis.ask("EXISTS", key) == "0", 60, "what was written down goes")
+
+
+def test_thousands_of_files_and_one_that_is_too_large(world, folder):
+    sink = world.sink()
+    for i in range(1500):
+        (folder / f"{i:04}").write_text(str(i))
+    with (folder / "huge").open("wb") as file:
+        file.truncate(5 << 30)
+    world.source("filesources", "many", sink, path=str(folder), mode="data", settle="PT0S", parallelism=50)
+    wait_for(lambda: len(names(folder / "done") if (folder / "done").exists() else []) == 1500, 120, "all are moved")
+    assert len({e["ce-subject"] for e in sink.events}) == len(sink.events) == 1500
+    assert names(folder) == ["done", "failed"] and names(folder / "failed") == ["huge"]
+    world.api.delete("filesources", "many")
