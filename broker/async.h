@@ -45,6 +45,7 @@ struct async_function {
     char results_key[ASYNC_KEY_MAX];
     /* As Redis last said, of all workers; for metrics, and for whoever scales it. */
     uint64_t waiting;
+    uint64_t due; /* of these: not for a later try */
     uint64_t running;
     uint64_t results;
     /* async_run.c */

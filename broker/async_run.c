@@ -548,6 +548,7 @@ static void on_claimed(void *arg, const struct redisReply *reply, const struct e
     fn->waiting = (uint64_t)redis_reply_int(redis_reply_at(reply, 1), 0);
     fn->running = (uint64_t)redis_reply_int(redis_reply_at(reply, 2), 0);
     fn->results = (uint64_t)redis_reply_int(redis_reply_at(reply, 3), 0);
+    fn->due = (uint64_t)redis_reply_int(redis_reply_at(reply, 6), 0);
     if (wait_ms > 0) {
         uint64_t due_ms = loop_now_ms(a->worker->loop) + (uint64_t)wait_ms;
         fn->due_ms = due_ms < fn->due_ms ? due_ms : fn->due_ms;

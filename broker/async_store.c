@@ -188,7 +188,7 @@ const char async_script_claim[] =
         "local next = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')\n"
         "local wait = next[2] and math.max(0, math.ceil(next[2] - now)) or -1\n"
         "return {#lost, redis.call('ZCARD', KEYS[1]), redis.call('ZCARD', KEYS[2]), "
-        "redis.call('ZCARD', KEYS[3]), wait, calls}\n";
+        "redis.call('ZCARD', KEYS[3]), wait, calls, redis.call('ZCOUNT', KEYS[1], '-inf', now)}\n";
 
 const char async_script_renew[] =
     NOW "for i = 2, #ARGV do\n"

@@ -69,7 +69,7 @@ bool async_retry_wanted(int status);
  *         {3} another call has that key, {4, how many} full
  * CLAIM   KEYS waiting, running, results; ARGV start of call keys, most, lease ms, fields…: due
  *         calls become ours, those of dead workers are due again; gives {taken over, waiting,
- *         running, results, ms until the next is due (-1: none), {id, claim, values…}…}
+ *         running, results, ms until the next is due (-1: none), {{id, claim, values…}…}, due}
  * RENEW   KEYS running; ARGV lease ms, ids…
  * SETTLE  KEYS waiting, running, results, call; ARGV id, claim, "again" or "end", ms, then field,
  *         value …: sets the fields; again: due in so many ms; end: the result goes after so many;

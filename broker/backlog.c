@@ -16,6 +16,7 @@
 #include "loop/closer.h"
 #include "kube/part_pods.h"
 #include "serving/backlog_report.h"
+#include "broker/async.h"
 #include "broker/capacity.h"
 #include "broker/model.h"
 #include "link/link.h"
@@ -251,8 +252,16 @@ static void add_triggers(struct backlog *b)
     }
 }
 
+static void add_calls(struct backlog *b)
+{
+    map_foreach (it, &b->worker->async->functions) {
+        const struct async_function *fn = it.value;
+        backlog_add(b, slice_str(fn->ns), slice_str(fn->name), fn->due + fn->running);
+    }
+}
+
 /* Whoever has events, or calls, that wait for a Service. */
-static void (*const sources[])(struct backlog *b) = {add_triggers};
+static void (*const sources[])(struct backlog *b) = {add_triggers, add_calls};
 
 static void report(struct backlog *b)
 {

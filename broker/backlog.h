@@ -7,7 +7,8 @@
  * bytes). While Redis or the API is away nothing is told: silence means "not known", a number would
  * be a lie.
  *
- * What counts: the entries of a Trigger's stream, those that are being delivered among them.
+ * What counts: the entries of a Trigger's stream, those that are being delivered among them; and
+ * asynchronous calls that are due or being made.
  * Retries count once they are due, so that an event that waits for hours keeps nothing awake.
  */
 

@@ -28,6 +28,7 @@ static const char *const needs[] = {
     "ZADD lull:x 0 a",
     "ZREM lull:x a",
     "ZCARD lull:x",
+    "ZCOUNT lull:x 0 0",
     "ZSCORE lull:x a",
     "ZRANGE lull:x 0 0",
     "ZRANGEBYSCORE lull:x 0 0",

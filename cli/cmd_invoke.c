@@ -1,23 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // lull invoke NAME: one HTTP request to a function, through its address that needs no DNS; the body
-// goes to stdout, what surrounds it to stderr.
+// goes to stdout, what surrounds it to stderr. With --async the call is only handed over: its id
+// goes to stdout, and lull result fetches what became of it.
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/fs.h"
 #include "base/mem.h"
 #include "json/jget.h"
-#include "fetch/fetch.h"
-#include "cli/cli.h"
-
-#define DATA_MAX (64u << 20)
+#include "json/jparse.h"
+#include "cli/call.h"
 
 struct invoke {
     struct cli_common common;
-    char *method, *path, *data, *header;
+    char *method, *path, *data, *header, *callback, *key;
     int64_t timeout_s;
-    bool quiet;
+    bool quiet, async;
 };
 static const struct option_row ROWS[] = {
     CLI_COMMON_ROWS(struct invoke),
@@ -28,6 +27,12 @@ static const struct option_row ROWS[] = {
            .help = "body; @FILE reads a file"),
     OPTION(struct invoke, header, STRING, NULL, "header", NULL, .optional = true,
            .help = "one `Name: value`"),
+    OPTION(struct invoke, async, BOOL, NULL, "async", "false",
+           .help = "do not wait for the answer: print the id of the call, for lull result"),
+    OPTION(struct invoke, callback, STRING, NULL, "callback", NULL, .optional = true,
+           .help = "with --async: post the result to this URL"),
+    OPTION(struct invoke, key, STRING, NULL, "idempotency-key", NULL, .optional = true,
+           .help = "with --async: the same key again is the same call"),
     OPTION(struct invoke, timeout_s, INT, NULL, "timeout", "300", .min = 1, .max = 86400,
            .help = "seconds to wait for the answer"),
     OPTION(struct invoke, quiet, BOOL, NULL, "quiet", "false", .help = "the body only"),
@@ -38,30 +43,10 @@ static const struct option_table TABLE = {.program = "lull invoke",
                                           .rows = ROWS,
                                           .count = ARRAY_LEN(ROWS)};
 
-struct call {
-    bool done;
-    int status;
-    struct strbuf body;
-    int rc;
-    struct error err;
-};
-
-static void on_done(void *arg, const struct fetch_result *result, const struct error *err)
-{
-    struct call *c = arg;
-
-    c->done = true;
-    c->status = result->status;
-    strbuf_append_slice(&c->body, result->body);
-    if (err) {
-        c->rc = error_copy(&c->err, err);
-    }
-}
-
 static int data_read(const char *text, struct strbuf *out, struct error *err)
 {
     if (text[0] == '@') {
-        return fs_read_file(text + 1, DATA_MAX, out, err);
+        return fs_read_file(text + 1, CALL_BODY_MAX, out, err);
     }
     return strbuf_append_str(out, text);
 }
@@ -69,15 +54,25 @@ static int data_read(const char *text, struct strbuf *out, struct error *err)
 static int request(struct cli *cli, const struct invoke *o, const char *base, struct call *c,
                    struct error *err)
 {
-    struct fetch *f = NULL;
     CLEANUP(strbuf_fini) struct strbuf data;
-    const char *headers[] = {o->header, NULL};
-    strbuf_init(&data, DATA_MAX);
+    const char *headers[5] = {NULL};
+    size_t n = 0;
+    strbuf_init(&data, CALL_BODY_MAX);
     CLEANUP(cleanup_free)
     char *url = xasprintf("%s%s%s", base, o->path[0] == '/' ? "" : "/", o->path);
+    CLEANUP(cleanup_free)
+    char *callback = o->callback ? xasprintf("Lull-Callback: %s", o->callback) : NULL;
+    CLEANUP(cleanup_free) char *key = o->key ? xasprintf("Idempotency-Key: %s", o->key) : NULL;
 
+    const char *const wanted[] = {o->header, o->async ? "Prefer: respond-async" : NULL,
+                                  o->async ? callback : NULL, o->async ? key : NULL};
+    for (size_t i = 0; i < ARRAY_LEN(wanted); i++) {
+        if (wanted[i]) {
+            headers[n++] = wanted[i];
+        }
+    }
     int rc = o->data ? data_read(o->data, &data, err) : 0;
-    struct fetch_spec spec = {
+    struct call_request call = {
         .method = o->method ? o->method
                   : o->data ? "POST"
                             : "GET",
@@ -85,54 +80,50 @@ static int request(struct cli *cli, const struct invoke *o, const char *base, st
         .headers = headers,
         .body = strbuf_slice(&data),
         .timeout_ms = (uint64_t)o->timeout_s * 1000,
-        .on_done = on_done,
-        .arg = c,
     };
-    rc = rc ? rc : fetch_new(&cli->loop, &(struct fetch_options){0}, &f, err);
-    rc = rc ? rc : fetch_start(f, &spec, NULL, err);
-    if (rc < 0) {
-        return rc;
-    }
-    (void)cli_run_until(cli, &c->done, spec.timeout_ms + 1000);
-    if (!c->done) {
-        return error_set(err, ERR_TIMEOUT, "no answer in %lld s", (long long)o->timeout_s);
-    }
-    fetch_close(f, NULL, NULL);
-    return c->rc ? error_copy(err, &c->err) : 0;
+    return rc ? rc : call_make(cli, &call, c, err);
 }
 
-static int answer_print(const struct invoke *o, const struct call *c, uint64_t ms)
+// What became of a call that was handed over.
+static int handed_over(const struct invoke *o, const struct call *c)
 {
+    struct error err;
+    CLEANUP(jfree) json_t *answer = NULL;
+
+    if (c->status != 202 ||
+        jparse_object(strbuf_slice(&c->body), CALL_BODY_MAX, &answer, &err) < 0 ||
+        !jpeek_cstr(answer, "id")[0]) {
+        int status = call_print(c, o->common.output == CLI_JSON, o->quiet);
+        if (status == 0) {
+            fprintf(stderr, "This was an ordinary call: nothing here takes asynchronous ones.\n");
+        }
+        return status;
+    }
     if (o->common.output == CLI_JSON) {
-        json_t *body = json_stringn(c->body.ptr, c->body.len);
-        json_t *answer = json_pack("{s:i, s:I, s:o}", "status", c->status, "milliseconds",
-                                   (json_int_t)ms, "body", body ? body : json_string("(not text)"));
         cli_print_json(answer);
-        json_decref(answer);
     } else {
-        fwrite(c->body.ptr, 1, c->body.len, stdout);
+        printf("%s\n", jpeek_cstr(answer, "id"));
         fflush(stdout);
         if (!o->quiet) {
-            fprintf(stderr, "%sHTTP %d in %llu ms\n",
-                    c->body.len > 0 && c->body.ptr[c->body.len - 1] != '\n' ? "\n" : "", c->status,
-                    (unsigned long long)ms);
+            fprintf(stderr, "The call is kept; its result: lull result %s --wait\n",
+                    jpeek_cstr(answer, "id"));
         }
     }
-    return c->status >= 200 && c->status < 400 ? 0 : 1;
+    return 0;
 }
 
 int cmd_invoke(struct cli *cli, int argc, char **argv)
 {
     struct invoke o = {0};
-    struct call c = {0};
+    struct call c;
     struct error err;
     json_t *service = NULL;
 
     if (cli_parse(&TABLE, argc, argv, &o) != 1) {
-        return cli_usage(
-            "usage: lull invoke NAME [--data TEXT|@FILE] [--path PATH] [--method METHOD]");
+        return cli_usage("usage: lull invoke NAME [--data TEXT|@FILE] [--path PATH] [--method "
+                         "METHOD] [--async]");
     }
-    strbuf_init(&c.body, DATA_MAX);
+    call_init(&c);
     int rc = cli_connect(cli, &o.common, &err);
     rc = rc ? rc : cli_get(cli, KIND_SERVICE, argv[1], &service, &err);
     const char *base = jpeek_cstr(service, "status.address.url");
@@ -140,11 +131,11 @@ int cmd_invoke(struct cli *cli, int argc, char **argv)
         rc = error_set(&err, ERR_UNAVAILABLE, "%s has no address yet: `lull describe %s` says why",
                        argv[1], argv[1]);
     }
-    uint64_t begun = loop_now_fresh_ns(&cli->loop);
     rc = rc ? rc : request(cli, &o, base, &c, &err);
-    uint64_t ms = (loop_now_fresh_ns(&cli->loop) - begun) / 1000000;
-    int status = rc < 0 ? cli_fail(&err) : answer_print(&o, &c, ms);
-    strbuf_fini(&c.body);
+    int status = rc < 0    ? cli_fail(&err)
+                 : o.async ? handed_over(&o, &c)
+                           : call_print(&c, o.common.output == CLI_JSON, o.quiet);
+    call_fini(&c);
     json_decref(service);
     options_fini(&TABLE, &o);
     return status;

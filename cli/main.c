@@ -26,6 +26,7 @@ static const struct command {
     {"list", cmd_list, "functions, their URLs and replicas"},
     {"describe", cmd_describe, "one function in detail"},
     {"invoke", cmd_invoke, "call a function"},
+    {"result", cmd_result, "fetch the result of an asynchronous call"},
     {"url", cmd_url, "print a function's URL"},
     {"logs", cmd_logs, "print what a function's replicas wrote"},
     {"traffic", cmd_traffic, "share requests out between revisions, give them tags"},
