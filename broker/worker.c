@@ -8,6 +8,7 @@
 #include "broker/worker.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -61,13 +62,28 @@ static void on_in_up(void *arg)
     tell_ready(arg);
 }
 
+/* What does not go away by waiting for a redis-server that starts. */
+static void tell_trouble(const struct worker *w, const struct error *err)
+{
+    bool ours = strncmp(w->config->redis, "unix:", 5) == 0; /* it is being made */
+    if (err->code == ERR_DENIED || err->code == ERR_UNSUPPORTED || err->code == ERR_INVALID ||
+        (err->code == ERR_NOT_FOUND && !ours)) {
+        CLEANUP(cleanup_free) char *status = xasprintf(NOTIFY_STATUS "%s", err->msg);
+        notify(status);
+    }
+}
+
 static void on_down(void *arg, const struct error *err)
 {
-    struct worker *w = &((struct part *)arg)->worker;
+    struct part *p = arg;
+    struct worker *w = &p->worker;
     uint64_t dropped;
     w->counters.redis_downs++;
     if (log_limit(&w->redis_log, loop_now_ms(w->loop), 1000, &dropped)) {
         LOG_WARN("redis is not there, events are refused and wait", LOG_ERR(err));
+        if (!p->ready_told) {
+            tell_trouble(w, err);
+        }
     }
 }
 

@@ -49,32 +49,6 @@ static int choose_port(struct broker_parts *b, struct error *err)
     return rc;
 }
 
-// Quoted as redis-server's configuration has it.
-static void conf_text(struct strbuf *out, const char *key, const char *folder, const char *name)
-{
-    (void)strbuf_appendf(out, "%s \"", key);
-    for (const char *at = folder; *at != '\0'; at++) {
-        (void)strbuf_appendf(out, *at == '"' || *at == '\\' ? "\\%c" : "%c", *at);
-    }
-    (void)strbuf_appendf(out, "%s\"\n", name);
-}
-
-static int conf_write(const struct broker_parts *b, const char *path, struct error *err)
-{
-    CLEANUP(strbuf_fini) struct strbuf conf;
-
-    strbuf_init(&conf, 16384);
-    (void)strbuf_append_str(&conf,
-                            "# Made by lull up at each start.\nport 0\nunixsocketperm 600\n");
-    conf_text(&conf, "unixsocket", b->home, "/run/redis.sock");
-    conf_text(&conf, "dir", b->home, "/events");
-    (void)strbuf_appendf(&conf,
-                         "appendonly yes\nappendfsync %s\nsave \"\"\ndatabases 1\n"
-                         "maxmemory-policy noeviction\ndaemonize no\nsupervised no\n",
-                         b->fsync);
-    return fs_write_atomic(path, strbuf_slice(&conf), 0600, err);
-}
-
 static int start_redis(struct broker_parts *b, struct error *err)
 {
     struct part *p = b->redis_part;
@@ -92,7 +66,7 @@ static int start_redis(struct broker_parts *b, struct error *err)
             "install redis-server, or stop Lull and start it with lull up --redis URL");
     }
     int rc = fs_mkdir_p(folder, 0700, err);
-    rc = rc ? rc : conf_write(b, conf, err);
+    rc = rc ? rc : events_store_configure(&b->store, conf, err);
     char *self = rc < 0 ? NULL : program_self(err);
     if (!self) {
         return err->code;
@@ -101,6 +75,22 @@ static int start_redis(struct broker_parts *b, struct error *err)
     part_arg(p, GUARD_FLAG, "%s/lock", folder);
     part_arg(p, server, "%s", conf);
     return part_start(p, err);
+}
+
+// How somebody else's Redis is reached; our own needs nothing of it.
+static void pass_environment(struct part *p)
+{
+    static const char *const names[] = {
+        "LULL_REDIS_USER_FILE",   "LULL_REDIS_PASSWORD_FILE", "LULL_REDIS_SENTINEL_PASSWORD_FILE",
+        "LULL_REDIS_CA",          "LULL_REDIS_CERT",          "LULL_REDIS_KEY",
+        "LULL_REDIS_SERVER_NAME", "LULL_REDIS_WAIT",          "LULL_REDIS_TIMEOUT",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        const char *value = getenv(names[i]);
+        if (value) {
+            part_env(p, names[i], "%s", value);
+        }
+    }
 }
 
 static void broker_args(struct broker_parts *b, char *program)
@@ -119,6 +109,7 @@ static void broker_args(struct broker_parts *b, char *program)
         part_env(p, "LULL_REDIS", "unix:%s/run/redis.sock", b->home);
     } else {
         part_env(p, "LULL_REDIS", "%s", b->redis);
+        pass_environment(p);
     }
 }
 
@@ -199,11 +190,15 @@ void broker_parts_event(struct broker_parts *b, const struct part *part, enum pa
 {
     if (event == PART_READY && part == b->broker_part) {
         say(b, "ready", "");
+    } else if (event == PART_STATUS && part == b->broker_part && !part->ready) {
+        say(b, "failed", part->status);
     } else if (event == PART_ENDED && !part->stopping) {
         CLEANUP(cleanup_free) char *line = part_log_tail(part);
+        char *known = part == b->redis_part ? events_store_trouble(&b->store, line) : NULL;
         CLEANUP(cleanup_free)
-        char *message =
-            xasprintf("%s ended (%s) and is started again: %s", part->name, part->end, line);
+        char *message = known ? known
+                              : xasprintf("%s ended (%s) and is started again: %s", part->name,
+                                          part->end, line);
         if (part == b->broker_part) {
             port_again(b);
         }

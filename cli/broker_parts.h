@@ -8,13 +8,14 @@
  * "failed", "url", "message"}. Owns: that file. The two parts are the supervisor's.
  */
 
+#include "cli/events_store.h"
 #include "cli/part.h"
 
 struct broker_parts {
     const char *home;
-    const char *redis; /* URL; "": a redis-server of our own */
-    const char *fsync; /* of our own one: always or everysec */
-    int64_t port;      /* of the ingress; -1: 8085 if that is free */
+    const char *redis;         /* URL; "": a redis-server of our own */
+    struct events_store store; /* our own one */
+    int64_t port;              /* of the ingress; -1: 8085 if that is free */
     unsigned local_port, api_port;
     struct part *redis_part, *broker_part; /* initialised, never started; started by this */
     unsigned chosen;                       /* private: the ingress' port; 0: not chosen yet */

@@ -9,7 +9,7 @@
 
 static const struct option_table TABLE = {
     .program = "lull backup",
-    .summary = "writes all objects and bundles to one file, also while Lull runs"};
+    .summary = "writes all objects, bundles and events to one file, also while Lull runs"};
 
 int cmd_backup(struct cli *cli, int argc, char **argv)
 {

@@ -44,6 +44,9 @@ static const struct option_row ROWS[] = {
            .choices = "always|everysec",
            .help = "when its own redis-server brings events to the disk: before it takes them, or "
                    "once a second (a power failure may then lose the last second)"),
+    OPTION(struct up_options, events_memory, BYTES, "LULL_EVENTS_MEMORY", "events-memory", "0",
+           .help = "memory of its own redis-server, beyond which events are answered 429; 0: a "
+                   "quarter of the machine's or cgroup's"),
     OPTION(struct up_options, detach, BOOL, NULL, "detach", "false",
            .help = "go to the background once everything is ready"),
     CLI_OUTPUT_ROW(struct up_options),

@@ -121,7 +121,7 @@ static int notify_open(struct part *p, struct error *err)
 static void on_notify(uv_poll_t *poll, int status, int events)
 {
     struct part *p = poll->data;
-    char text[256];
+    char text[ERROR_MSG_MAX + sizeof NOTIFY_STATUS];
     ssize_t n;
 
     (void)status;
@@ -133,6 +133,9 @@ static void on_notify(uv_poll_t *poll, int status, int events)
             p->cb(p, PART_READY);
         } else if (strcmp(text, NOTIFY_BROKER) == 0 && p->running) {
             p->cb(p, PART_ASKS);
+        } else if (strncmp(text, NOTIFY_STATUS, strlen(NOTIFY_STATUS)) == 0 && p->running) {
+            (void)slice_copy(slice_str(text + strlen(NOTIFY_STATUS)), p->status, sizeof p->status);
+            p->cb(p, PART_STATUS);
         }
     }
 }
@@ -171,8 +174,7 @@ static char **environment_new(const struct part *p)
         if (strncmp(environ[i], "KUBECONFIG=", 11) != 0 &&
             strncmp(environ[i], NOTIFY_ENV "=", strlen(NOTIFY_ENV "=")) != 0 &&
             strncmp(environ[i], LIFELINE_ENV "=", strlen(LIFELINE_ENV "=")) != 0 &&
-            strncmp(environ[i], "LULL_REDIS=", 11) != 0 &&
-            strncmp(environ[i], "LULL_UP_", 8) != 0) {
+            strncmp(environ[i], "LULL_REDIS", 10) != 0 && strncmp(environ[i], "LULL_UP_", 8) != 0) {
             env[n++] = xstrdup(environ[i]);
         }
     }

@@ -16,12 +16,13 @@ enum part_event {
     PART_READY,   /* said READY=1 */
     PART_ENDED,   /* the process ended; it is started again unless part_stop was called */
     PART_ASKS,    /* said NOTIFY_BROKER: it wants the parts for events */
+    PART_STATUS,  /* said NOTIFY_STATUS: why it is not ready; `status` has it */
     PART_STOPPED, /* ended after part_stop; nothing follows */
 };
 typedef void (*part_cb)(struct part *part, enum part_event event);
 
 #define PART_MAX_ARGS 32
-#define PART_MAX_ENV  4
+#define PART_MAX_ENV  16
 
 struct part {
     const char *name; /* "lull-local" */
@@ -39,6 +40,7 @@ struct part {
     /* read-only for the owner */
     bool ready, stopping, running;
     unsigned restarts;
+    char status[ERROR_MSG_MAX];
     char end[64]; /* how it ended last: "exit status 1", "signal 9" */
     /* private */
     struct process process;

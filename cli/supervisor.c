@@ -429,15 +429,17 @@ static void broker_init(struct supervisor *s)
                   on_part, s);
     }
     s->parts[REDIS].ready_at_start = true;
-    s->broker =
-        (struct broker_parts){.home = s->cli->home,
-                              .redis = o->redis,
-                              .fsync = o->events_fsync == UP_FSYNC_ALWAYS ? "always" : "everysec",
-                              .port = o->broker_port,
-                              .local_port = s->ports[1],
-                              .api_port = s->ports[2],
-                              .redis_part = &s->parts[REDIS],
-                              .broker_part = &s->parts[BROKER]};
+    s->broker = (struct broker_parts){
+        .home = s->cli->home,
+        .redis = o->redis,
+        .store = {.home = s->cli->home,
+                  .fsync = o->events_fsync == UP_FSYNC_ALWAYS ? "always" : "everysec",
+                  .memory = o->events_memory},
+        .port = o->broker_port,
+        .local_port = s->ports[1],
+        .api_port = s->ports[2],
+        .redis_part = &s->parts[REDIS],
+        .broker_part = &s->parts[BROKER]};
     broker_parts_init(&s->broker);
 }
 

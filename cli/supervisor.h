@@ -18,6 +18,7 @@ struct up_options {
     char *redis;
     int events_fsync; /* enum up_fsync */
     uint64_t max_memory;
+    uint64_t events_memory; /* 0: a share of the machine's */
     bool detach;
 };
 

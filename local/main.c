@@ -410,14 +410,21 @@ static int run_copy(struct app *app, struct error *err)
         return 1;
     }
     clock_format_rfc3339(told.taken_s * 1000000000, 0, taken, sizeof(taken));
-    (void)printf(c->backup != NULL ? "%" PRId64 " objects and %" PRId64 " bundles are in %s\n"
-                                   : "%" PRId64 " objects and %" PRId64 " bundles restored from %s",
-                 told.objects, told.bundles, c->backup != NULL ? c->backup : c->restore);
-    if (c->backup == NULL) {
-        (void)printf(
-            " (%s%s); the state before is in %s/lull.db-before-restore, if there was one\n",
-            told.taken_s > 0 ? "taken " : "a database", told.taken_s > 0 ? taken : "", c->home);
+    (void)printf("%" PRId64 " objects and %" PRId64 " bundles ", told.objects, told.bundles);
+    if (told.event_bytes > 0) {
+        (void)printf("and %" PRId64 " bytes of events ", told.event_bytes);
     }
+    if (c->backup != NULL) {
+        (void)printf("are in %s\n", c->backup);
+        if (told.brokers > 0 && told.event_bytes == 0) {
+            (void)printf("Events in another Redis (lull up --redis) are not in it.\n");
+        }
+        return 0;
+    }
+    (void)printf("restored from %s (%s%s); the state before is in %s/lull.db-before-restore and "
+                 "%s/events-before-restore, if there was one\n",
+                 c->restore, told.taken_s > 0 ? "taken " : "a database",
+                 told.taken_s > 0 ? taken : "", c->home, c->home);
     return 0;
 }
 

@@ -12,6 +12,7 @@
 #define NOTIFY_READY    "READY=1"
 #define NOTIFY_STOPPING "STOPPING=1"
 #define NOTIFY_UNREADY  "X_READY=0"
+#define NOTIFY_STATUS   "STATUS="    /* …and why it is not ready yet, one line */
 #define NOTIFY_BROKER   "X_BROKER=1" /* a Broker is there: start what takes events */
 
 /* Sends state (several lines may be joined by '\n'). 0 also when nobody wants to know. */

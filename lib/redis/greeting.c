@@ -176,7 +176,7 @@ static int check_role(const struct redis_greeting *g, struct slice role, struct 
                ? error_set(err, ERR_UNAVAILABLE,
                            "Sentinel named a replica as the master %.100s: it is asked again",
                            g->address->master)
-               : error_set(err, ERR_UNAVAILABLE,
+               : error_set(err, ERR_UNSUPPORTED,
                            "this redis is a replica, which takes no writes: name its master, or "
                            "the Sentinels (redis+sentinel://HOST:26379,…/MASTER)");
 }

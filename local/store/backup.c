@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/num.h"
+#include "local/store/backup_events.h"
 #include "local/store/form.h"
 #include "local/store/object.h"
 
@@ -184,8 +185,12 @@ static int fill_copy(const char *home, const char *path, struct backup_report *o
     rc = rc < 0 ? rc : sql_run(path, db, "BEGIN", err);
     rc = rc < 0 ? rc : sql_meta_set(path, db, "backup_taken", taken, err);
     rc = rc < 0 ? rc : add_bundles(home, path, db, &out->bundles, err);
+    rc = rc < 0 ? rc : backup_events_add(home, path, db, &out->event_bytes, err);
     rc = rc < 0 ? rc : sql_run(path, db, "COMMIT", err);
     rc = rc < 0 ? rc : sql_number(path, db, "SELECT count(*) FROM object", &out->objects, err);
+    rc = rc < 0 ? rc
+                : sql_number(path, db, "SELECT count(*) FROM object WHERE resource LIKE 'brokers%'",
+                             &out->brokers, err);
     (void)sqlite3_close(db);
     return rc < 0 ? rc : sync_path(path, O_RDONLY, err);
 }
@@ -507,6 +512,7 @@ static int prepare_copy(const char *home, const char *file, const char *copy, st
     rc = open_sqlite(copy, SQLITE_OPEN_READWRITE, &db, err);
     rc = rc < 0 ? rc : form_open(copy, db, false, err);
     rc = rc < 0 ? rc : unpack_bundles(home, copy, db, &out->bundles, err);
+    rc = rc < 0 ? rc : backup_events_unpack(home, copy, db, &out->event_bytes, err);
     /* Pods are of the machine and the folder where they ran: the node agent makes new ones. */
     rc = rc < 0 ? rc : sql_run(copy, db, "DELETE FROM object WHERE resource='pods'", err);
     out->taken_s = rc < 0 ? 0 : read_taken(copy, db);
@@ -558,7 +564,14 @@ int backup_restore(const char *home, const char *file, const struct store_kind *
         return error_prefix(err, rc, "Lull must not run while its state is restored (`lull down`)");
     }
     rc = prepare_copy(home, file, copy, &r, present_version(path), out, err);
-    rc = rc < 0 ? rc : exchange(path, copy, err);
+    bool events = false;
+    rc = rc < 0 ? rc : backup_events_exchange(home, &events, err);
+    if (rc == 0) {
+        rc = exchange(path, copy, err);
+        if (rc < 0) {
+            backup_events_undo(home, events);
+        }
+    }
     if (rc < 0) {
         (void)unlink(copy);
         unlink_beside(copy, "-journal");

@@ -221,7 +221,7 @@ static void greetings(void **state)
          "6.2.14 is too old"},
         {"-ERR unknown command `HELLO`, with args\r\n", NULL, NULL, NULL, ERR_UNSUPPORTED, 0,
          "too old"},
-        {HELLO("7.2.99", "standalone", "replica"), NULL, NULL, NULL, ERR_UNAVAILABLE, 0, "replica"},
+        {HELLO("7.2.99", "standalone", "replica"), NULL, NULL, NULL, ERR_UNSUPPORTED, 0, "replica"},
         {HELLO("7.2.99", "sentinel", "master"), NULL, NULL, NULL, ERR_UNSUPPORTED, 0, "Sentinel"},
         {HELLO("7.2.99", "cluster", "master"), "cluster_size:3\r\n", NULL, NULL, ERR_UNSUPPORTED, 0,
          "3 nodes"},
