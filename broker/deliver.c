@@ -369,29 +369,25 @@ static void on_read(void *arg, const struct redisReply *reply, const struct erro
 {
     struct trigger *t = arg;
     struct reading *r = &t->reading;
-    r->under_way = false;
     const struct redisReply *entries = redis_reply_at(redis_reply_at(reply, 0), 1);
     size_t n = redis_reply_len(entries);
+    struct slice last = redis_reply_text(redis_reply_at(redis_reply_at(entries, n - 1), 0));
     if (err != NULL) {
+        reading_lost(r);
         t->worker->counters.redis_errors++;
         if (err->code == ERR_NOT_FOUND && !t->gone) {
             upkeep_trigger(t);
         }
-    } else if (!t->gone && n == 0) {
-        r->more = r->more || r->scanning;
-        r->scanning = false;
-    } else if (!t->gone) {
+    } else if (t->gone || n == 0) {
+        reading_end(r, 0, last, false);
+    } else {
         t->behind = n >= t->asked;
-        r->more = r->more || t->behind;
         struct loading *l = NULL;
         for (size_t i = 0; i < n; i++) {
             l = take_reference(t, redis_reply_at(entries, i), l);
         }
+        reading_end(r, n, last, t->behind);
         load_send(l);
-        if (r->scanning) {
-            struct slice last = redis_reply_text(redis_reply_at(redis_reply_at(entries, n - 1), 0));
-            (void)slice_copy(last, r->from, sizeof(r->from));
-        }
         t->broker->touched = true;
     }
     trigger_dirty(t);
@@ -418,31 +414,20 @@ void trigger_read(struct trigger *t)
     char count[16];
     struct error err;
     unsigned room = room_of(t);
-    if (r->under_way || room == 0 || !(r->more || r->scanning) || !r->made || !w->synced ||
-        w->stopping || t->gone || !t->ready || !t->broker->known) {
+    if (!reading_wanted(r) || room == 0 || !w->synced || w->stopping || t->gone || !t->ready ||
+        !t->broker->known) {
         return;
-    }
-    if (!r->scanning) {
-        r->more = false;
     }
     t->asked = room;
     snprintf(count, sizeof(count), "%u", room);
     const struct slice args[] = {
-        SLICE_LIT("XREADGROUP"),
-        SLICE_LIT("GROUP"),
-        SLICE_LIT(STREAM_GROUP_DELIVER),
-        slice_str(w->name),
-        SLICE_LIT("COUNT"),
-        slice_str(count),
-        SLICE_LIT("STREAMS"),
-        slice_str(t->key),
-        r->scanning ? slice_str(r->from) : SLICE_LIT(">"),
+        SLICE_LIT("XREADGROUP"), SLICE_LIT("GROUP"), SLICE_LIT(STREAM_GROUP_DELIVER),
+        slice_str(w->name),      SLICE_LIT("COUNT"), slice_str(count),
+        SLICE_LIT("STREAMS"),    slice_str(t->key),  reading_begin(r),
     };
     trigger_ref(t);
     if (redis_conn_send(w->db, args, ARRAY_LEN(args), on_read, t, &err) < 0) {
-        r->more = true;
+        reading_failed(r);
         trigger_unref(t);
-        return;
     }
-    r->under_way = true;
 }

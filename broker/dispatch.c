@@ -47,8 +47,7 @@ static void on_dispatched(void *arg, const struct redisReply *reply, const struc
                      LOG_ERR(err));
         }
         /* They are still pending in our name: they are read again. */
-        b->reading.scanning = true;
-        snprintf(b->reading.from, sizeof(b->reading.from), "0");
+        reading_scan(&b->reading);
         b->poll_ms = loop_now_ms(w->loop) + 1000;
     } else {
         w->counters.dispatched += batch->events;
@@ -223,28 +222,24 @@ static void on_read(void *arg, const struct redisReply *reply, const struct erro
 {
     struct broker *b = arg;
     struct reading *r = &b->reading;
-    r->under_way = false;
     const struct redisReply *stream = redis_reply_at(reply, 0);
     const struct redisReply *entries = redis_reply_at(stream, 1);
     size_t n = redis_reply_len(entries);
+    struct slice last = redis_reply_text(redis_reply_at(redis_reply_at(entries, n - 1), 0));
     if (err != NULL) {
+        reading_lost(r);
         b->worker->counters.redis_errors++;
         b->batch = 1;
         b->poll_ms = loop_now_ms(b->worker->loop) + 1000;
         if (err->code == ERR_NOT_FOUND && b->known) {
             upkeep_broker(b); /* somebody emptied Redis: the group is made anew */
         }
-    } else if (!b->known || n == 0) {
-        r->more = r->more || r->scanning;
-        r->scanning = false;
     } else {
-        if (r->scanning) {
-            struct slice last = redis_reply_text(redis_reply_at(redis_reply_at(entries, n - 1), 0));
-            (void)slice_copy(last, r->from, sizeof(r->from));
+        reading_end(r, n, last, n >= b->asked);
+        if (b->known && n > 0) {
+            b->touched = true;
+            take_entries(b, entries);
         }
-        b->touched = true;
-        r->more = r->more || n >= b->asked;
-        take_entries(b, entries);
     }
     if (err == NULL && b->known) {
         broker_dispatch(b);
@@ -258,35 +253,24 @@ void broker_dispatch(struct broker *b)
     struct reading *r = &b->reading;
     char count[16];
     struct error err;
-    if (r->under_way || b->dispatching >= BATCHES_PENDING || !(r->more || r->scanning) ||
-        !r->made || !w->synced || w->stopping || !b->known) {
+    if (!reading_wanted(r) || b->dispatching >= BATCHES_PENDING || !w->synced || w->stopping ||
+        !b->known) {
         return;
     }
     /* What we had read is looked through when nothing of it is under way. */
     if (r->scanning && b->dispatching > 0) {
         return;
     }
-    if (!r->scanning) {
-        r->more = false; /* set again by who adds something, or by a full batch */
-    }
     b->asked = b->batch;
     snprintf(count, sizeof(count), "%u", b->asked);
     const struct slice args[] = {
-        SLICE_LIT("XREADGROUP"),
-        SLICE_LIT("GROUP"),
-        SLICE_LIT(STREAM_GROUP_DISPATCH),
-        slice_str(w->name),
-        SLICE_LIT("COUNT"),
-        slice_str(count),
-        SLICE_LIT("STREAMS"),
-        slice_str(b->events_key),
-        r->scanning ? slice_str(r->from) : SLICE_LIT(">"),
+        SLICE_LIT("XREADGROUP"), SLICE_LIT("GROUP"),       SLICE_LIT(STREAM_GROUP_DISPATCH),
+        slice_str(w->name),      SLICE_LIT("COUNT"),       slice_str(count),
+        SLICE_LIT("STREAMS"),    slice_str(b->events_key), reading_begin(r),
     };
     broker_ref(b);
     if (redis_conn_send(w->db, args, ARRAY_LEN(args), on_read, b, &err) < 0) {
-        r->more = true;
+        reading_failed(r);
         broker_unref(b);
-        return;
     }
-    r->under_way = true;
 }

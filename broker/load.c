@@ -165,8 +165,7 @@ static void on_loaded(void *arg, const struct redisReply *reply, const struct er
     l->n = n;
     if (err != NULL) {
         t->load_most = 1;
-        t->reading.scanning = true;
-        snprintf(t->reading.from, sizeof(t->reading.from), "0");
+        reading_scan(&t->reading);
     } else {
         take_loaded(l, reply);
     }

@@ -22,6 +22,7 @@
 #include "broker/index.h"
 #include "broker/objects.h"
 #include "broker/payload.h"
+#include "broker/reading.h"
 #include "broker/sender.h"
 #include "broker/streams.h"
 
@@ -71,15 +72,6 @@ struct trigger_counters {
 struct query_rate {
     double per_s;
     uint64_t before;
-};
-
-/* A stream of which we are a consumer: where reading stands. */
-struct reading {
-    bool under_way;
-    bool more;     /* there may be entries that nobody has read */
-    bool made;     /* the group exists, as far as we know since the connection came up */
-    bool scanning; /* what we had read before the connection was lost comes first */
-    char from[PAYLOAD_ID_MAX]; /* scanning: after this */
 };
 
 struct broker {

@@ -27,13 +27,6 @@ static int ask(struct worker *w, const struct slice *args, size_t n, redis_conn_
     return redis_conn_send(w->db, args, n, cb, arg, &err);
 }
 
-static void scan(struct reading *r)
-{
-    r->scanning = true;
-    r->more = true;
-    snprintf(r->from, sizeof(r->from), "0");
-}
-
 /* --- groups -------------------------------------------------------------------------------- */
 
 static void make_group(struct worker *w, const char *key, const char *group, struct reading *r)
@@ -43,7 +36,7 @@ static void make_group(struct worker *w, const char *key, const char *group, str
     /* Its answer need not be waited for: it is there (BUSYGROUP), or what comes behind it on this
      * connection finds it. */
     r->made = ask(w, args, ARRAY_LEN(args), NULL, NULL) == 0;
-    scan(r);
+    reading_scan(r);
 }
 
 static void add_member(struct worker *w, const char *set, const char *member)
@@ -356,7 +349,7 @@ static void on_taken(void *arg, const struct redisReply *reply, const struct err
     }
     if (n > 0) {
         taking->silent->w->counters.taken_over += (uint64_t)n;
-        scan(taking->broker != NULL ? &taking->broker->reading : &taking->trigger->reading);
+        reading_scan(taking->broker != NULL ? &taking->broker->reading : &taking->trigger->reading);
     }
     if (taking->broker != NULL) {
         broker_dispatch(taking->broker);

@@ -5,6 +5,7 @@
 #include "broker/index.h"
 #include "broker/objects.h"
 #include "broker/payload.h"
+#include "broker/reading.h"
 #include "broker/retry.h"
 #include "broker/streams.h"
 #include "test.h"
@@ -286,12 +287,51 @@ static void objects(void **state)
     trigger_object_release(NULL, &t);
 }
 
+/* What is asked for next, whatever happens while a question is under way. */
+static void readings(void **state)
+{
+    struct reading r = {.made = true};
+    assert_false(reading_wanted(&r));
+    reading_scan(&r);
+    assert_true(reading_wanted(&r));
+    ASSERT_SLICE(reading_begin(&r), "0");
+    assert_false(reading_wanted(&r));
+    reading_end(&r, 2, SLICE_LIT("5-1"), false);
+    ASSERT_SLICE(reading_begin(&r), "5-1");
+    reading_end(&r, 0, SLICE_EMPTY, false);
+    /* Then what nobody has read; a full answer, or somebody who adds, asks again. */
+    assert_true(reading_wanted(&r));
+    ASSERT_SLICE(reading_begin(&r), ">");
+    reading_end(&r, 1, SLICE_LIT("9-0"), true);
+    ASSERT_SLICE(reading_begin(&r), ">");
+    r.more = true;
+    reading_end(&r, 0, SLICE_EMPTY, false);
+    ASSERT_SLICE(reading_begin(&r), ">");
+    reading_end(&r, 1, SLICE_LIT("9-1"), false);
+    assert_false(reading_wanted(&r));
+    /* A scan that is asked for meanwhile is neither over nor elsewhere with that answer. */
+    r.more = true;
+    ASSERT_SLICE(reading_begin(&r), ">");
+    reading_scan(&r);
+    reading_end(&r, 3, SLICE_LIT("12-0"), false);
+    ASSERT_SLICE(reading_begin(&r), "0");
+    reading_end(&r, 1, SLICE_LIT("2-0"), false);
+    ASSERT_SLICE(reading_begin(&r), "2-0");
+    reading_scan(&r);
+    reading_end(&r, 0, SLICE_EMPTY, false);
+    ASSERT_SLICE(reading_begin(&r), "0");
+    reading_failed(&r);
+    ASSERT_SLICE(reading_begin(&r), "0");
+    reading_lost(&r);
+    assert_true(reading_wanted(&r));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(policies),    cmocka_unit_test(delays),  cmocka_unit_test(what_is_retried),
         cmocka_unit_test(retry_after), cmocka_unit_test(indexes), cmocka_unit_test(stream_texts),
-        cmocka_unit_test(payloads),    cmocka_unit_test(objects),
+        cmocka_unit_test(payloads),    cmocka_unit_test(objects), cmocka_unit_test(readings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
