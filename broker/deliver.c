@@ -18,6 +18,7 @@
 #include "base/random.h"
 #include "broker/capacity.h"
 #include "broker/model.h"
+#include "broker/owner.h"
 
 #define READ_MAX     128
 #define BASE64_OF(n) (((n) + 2) / 3 * 4)
@@ -278,7 +279,7 @@ static bool key_is_held(const struct delivery *d)
 
 void trigger_send_ready(struct trigger *t)
 {
-    if (!t->ready || t->worker->stopping) {
+    if (!t->ready || t->worker->stopping || !owner_may_deliver(t)) {
         return;
     }
     uint64_t now_ms = loop_now_ms(t->worker->loop);
@@ -378,8 +379,8 @@ static void on_read(void *arg, const struct redisReply *reply, const struct erro
         if (err->code == ERR_NOT_FOUND && !t->gone) {
             upkeep_trigger(t);
         }
-    } else if (t->gone || n == 0) {
-        reading_end(r, 0, last, false);
+    } else if (t->gone || n == 0 || !owner_may_deliver(t)) {
+        reading_end(r, 0, last, false); /* the owner takes over what was read */
     } else {
         t->behind = n >= t->asked;
         struct loading *l = NULL;
@@ -415,7 +416,7 @@ void trigger_read(struct trigger *t)
     struct error err;
     unsigned room = room_of(t);
     if (!reading_wanted(r) || room == 0 || !w->synced || w->stopping || t->gone || !t->ready ||
-        !t->broker->known) {
+        !t->broker->known || !owner_may_deliver(t)) {
         return;
     }
     t->asked = room;

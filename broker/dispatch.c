@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "redis/command.h"
 #include "broker/model.h"
+#include "broker/owner.h"
 
 #define BATCH_MAX       256
 #define BATCH_BYTES     (1u << 20) /* what a batch should bring */
@@ -236,7 +237,7 @@ static void on_read(void *arg, const struct redisReply *reply, const struct erro
         }
     } else {
         reading_end(r, n, last, n >= b->asked);
-        if (b->known && n > 0) {
+        if (b->known && n > 0 && owner_may_dispatch(b)) {
             b->touched = true;
             take_entries(b, entries);
         }
@@ -255,6 +256,9 @@ void broker_dispatch(struct broker *b)
     struct error err;
     if (!reading_wanted(r) || b->dispatching >= BATCHES_PENDING || !w->synced || w->stopping ||
         !b->known) {
+        return;
+    }
+    if (!owner_may_dispatch(b)) {
         return;
     }
     /* What we had read is looked through when nothing of it is under way. */

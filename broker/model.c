@@ -190,6 +190,7 @@ static void forget_trigger(struct trigger *t)
     list_remove(&t->link);
     list_remove(&t->dirty);
     t->broker->n_triggers--;
+    t->broker->n_ordered -= t->object.ordered;
     t->broker->index_stale = true;
     t->gone = true;
     drop_deliveries(t);
@@ -224,6 +225,10 @@ static struct trigger *make_trigger(struct worker *w, const char *ns, const char
 
 static void use_object(struct trigger *t, struct trigger_object *value)
 {
+    if (value->ordered != t->object.ordered) {
+        t->broker->n_ordered += value->ordered ? 1 : (size_t)-1;
+        t->swept = false;
+    }
     trigger_object_release(NULL, &t->object);
     t->object = *value;
     *value = (struct trigger_object){0};

@@ -74,6 +74,15 @@ struct query_rate {
     uint64_t before;
 };
 
+/* owner.c: whether this worker keeps a broker's order. */
+struct ownership {
+    bool asking;
+    bool had;          /* since the last look */
+    bool swept;        /* the events that others held were taken over */
+    uint64_t asked_ms; /* when the last question went out; 0: never */
+    uint64_t until_ms; /* it is ours until then */
+};
+
 struct broker {
     struct worker *worker;
     char *ns;
@@ -87,6 +96,8 @@ struct broker {
     char *triggers_key;
     struct list triggers; /* struct trigger */
     size_t n_triggers;
+    size_t n_ordered; /* triggers with order */
+    struct ownership owner;
     struct payload_set payloads;
     struct index index;
     bool index_stale;
@@ -135,6 +146,7 @@ struct trigger {
     unsigned load_alone; /* so many are asked for one by one before that is tried again */
     bool behind;         /* the last reading brought all that was asked for */
     uint64_t poll_ms;
+    bool swept; /* owner.c: what others held was taken over */
     /* settle.c */
     struct list settling; /* struct delivery: wants to tell Redis */
     /* upkeep.c */

@@ -13,6 +13,9 @@
 /* Each with arguments, on a key like ours; also what scripts call. */
 static const char *const needs[] = {
     "EVAL x 1 lull:x",
+    "GET lull:x",
+    "SET lull:x a",
+    "DEL lull:x",
     "XADD lull:x * a b",
     "XLEN lull:x",
     "XRANGE lull:x - +",

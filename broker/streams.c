@@ -200,6 +200,31 @@ const char stream_script_take[] =
     "redis.call(unpack(args))\n"
     "return #p\n";
 
+const char stream_script_own[] = "local o = redis.call('GET', KEYS[1])\n"
+                                 "if o and o ~= ARGV[1] then return 0 end\n"
+                                 "redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])\n"
+                                 "return 1\n";
+
+const char stream_script_release[] = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end\n"
+                                     "return redis.call('DEL', KEYS[1])\n";
+
+const char stream_script_take_all[] =
+    "local from, n = '-', 0\n"
+    "repeat\n"
+    "  local p = redis.call('XPENDING', KEYS[1], ARGV[1], from, '+', 1000)\n"
+    "  local args = {'XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0}\n"
+    "  for _, e in ipairs(p) do\n"
+    "    from = '(' .. e[1]\n"
+    "    if e[2] ~= ARGV[2] then args[#args + 1] = e[1] end\n"
+    "  end\n"
+    "  if #args > 5 then\n"
+    "    n = n + #args - 5\n"
+    "    args[#args + 1] = 'JUSTID'\n"
+    "    redis.call(unpack(args))\n"
+    "  end\n"
+    "until #p < 1000\n"
+    "return n\n";
+
 const char stream_script_alive[] = "local t = redis.call('TIME')\n"
                                    "local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
                                    "redis.call('ZADD', KEYS[1], now, ARGV[1])\n"

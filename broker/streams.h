@@ -9,6 +9,7 @@
  *   lull:{NS/BROKER}:events      stream; entry: e = packed attributes, d = data (absent: none),
  *                                t = UID of the one trigger that gets it (absent: who wants it).
  *                                The payload stands here once. Group `dispatch`.
+ *   lull:{NS/BROKER}:owner       the worker that keeps order (owner.h); ends by itself
  *   lull:{NS/BROKER}:triggers    set of the UIDs whose keys exist
  *   lull:{NS/BROKER}:t:UID       stream of references; entry: r = id in events, s = state (absent:
  *                                never tried). Group `deliver`; an entry is deleted when it is
@@ -72,12 +73,18 @@ MUST_CHECK int stream_state_read(struct slice text, struct stream_state *out, st
  * TRIM      KEYS events, (trigger, held)…; ARGV how many to keep: trims behind the slowest; gives
  *           the length and the number that went
  * TAKE      KEYS stream; ARGV group, from, to, most: pending entries change hands; gives how many
+ * OWN       KEYS owner; ARGV name, ms: 1 when it is this worker's for so long, 0 when another's
+ * RELEASE   KEYS owner; ARGV name
+ * TAKE_ALL  KEYS stream; ARGV group, to: whatever others hold pending; gives how many
  * ALIVE     KEYS workers; ARGV name, silence ms: says that we live; gives those who are silent
  * FORGET    KEYS workers; ARGV name, silence ms: unless it is there again
  * ONCE      KEYS events, ids; ARGV id, within ms, most ids, e, d: adds the event, unless the id is
  *           known (0); nil when there is no stream
  */
 extern const char stream_script_dispatch[];
+extern const char stream_script_own[];
+extern const char stream_script_release[];
+extern const char stream_script_take_all[];
 extern const char stream_script_retry[];
 extern const char stream_script_due[];
 extern const char stream_script_done[];

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "broker/owner.h"
 #include "broker/query.h"
 
 #define TICKS_PER_S     4
@@ -392,13 +393,19 @@ static void take_over(struct worker *w, struct slice name)
     *s = (struct silent){.w = w, .name = slice_dup(name), .asked = 1};
     map_foreach (it, &w->brokers) {
         struct broker *b = it.value;
-        if (b->known) {
+        if (b->known && owner_may_dispatch(b)) {
             take(s, b->events_key, STREAM_GROUP_DISPATCH, b, NULL);
+        } else {
+            s->holds |= b->known; /* the owner's; who knows what it holds */
         }
     }
     map_foreach (jt, &w->triggers) {
         struct trigger *t = jt.value;
-        take(s, t->key, STREAM_GROUP_DELIVER, NULL, t);
+        if (owner_may_deliver(t)) {
+            take(s, t->key, STREAM_GROUP_DELIVER, NULL, t);
+        } else {
+            s->holds = true;
+        }
     }
     silent_answered(s);
 }
@@ -451,6 +458,7 @@ static void tick_broker(struct broker *b, uint64_t now_ms, bool second)
         b->reading.more = true;
         broker_dispatch(b);
     }
+    owner_tick(b);
     if (second) {
         trim(b);
     }

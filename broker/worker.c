@@ -18,6 +18,7 @@
 #include "broker/backlog.h"
 #include "broker/capacity.h"
 #include "broker/ingress.h"
+#include "broker/owner.h"
 #include "broker/redis_setup.h"
 #include "broker/sources.h"
 #include "broker/watch.h"
@@ -354,7 +355,8 @@ static bool is_busy(const struct worker *w)
 static void on_drain(struct timer *timer)
 {
     struct part *p = timer->data;
-    if (!is_busy(&p->worker) || loop_now_ms(p->worker.loop) >= p->drain_until_ms) {
+    bool late = loop_now_ms(p->worker.loop) >= p->drain_until_ms;
+    if (late || (!is_busy(&p->worker) && !owner_release(&p->worker))) {
         close_all(p);
     }
 }

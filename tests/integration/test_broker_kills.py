@@ -195,3 +195,51 @@ def test_a_retry_survives_the_worker_that_wrote_it(world):
     world.start()
     wait_for(lambda: len(sink.events) == 3, 60, "the third try")
     wait_for(lambda: world.redis.ask("ZCARD", key + ":retry") == "0", 60, "nothing is left")
+
+
+def send_alternately(world, names, count, start):
+    """Each event goes to another worker, when the one before is taken."""
+    connections = {name: http.client.HTTPConnection("127.0.0.1", world.ports[name], timeout=20) for name in names}
+    for i in range(start, start + count):
+        name = names[i % len(names)]
+        status = world.send(i, partitionkey=i % KEYS, name=name, connection=connections[name])
+        assert status == 202, (i, name, status)
+    for connection in connections.values():
+        connection.close()
+
+
+def owner(world):
+    return world.redis.ask("GET", "lull:{default/default}:owner")
+
+
+def test_order_is_kept_across_workers_and_over_the_death_of_the_one_that_keeps_it(world):
+    """Events of a key come through three workers in turn, while the worker that keeps the order is killed, and then one that
+    stops in peace: the others go on in order."""
+    fails = random.Random(7)
+    sink = world.sink(lambda event: (503, {}, b"") if fails.random() < 0.05 else (204, {}, b""))
+    world.broker()
+    world.trigger("t", sink, annotations={"events.lull.dev/ordering": "partitionkey"},
+                  delivery={"retry": 50, "backoffPolicy": "linear", "backoffDelay": "PT0.02S"})
+    others = world.sink()
+    world.trigger("unordered", others)
+    names = ["w1", "w2", "w3"]
+    for name in names:
+        world.start("--worker-silence", "2s", name=name)
+    for name in names:
+        world.known("t", "unordered", name=name)
+    send_alternately(world, names, 200, 0)
+    wait_for(lambda: len(sink.ids()) > 60, 60, "some are delivered")
+    first = owner(world)
+    assert first in names
+    world.kill(first)
+    names.remove(first)
+    send_alternately(world, names, 200, 200)
+    second = wait_for(lambda: owner(world) in names and owner(world), 60, "another worker keeps the order")
+    world.processes[second].terminate()
+    assert world.processes.pop(second).wait(60) == 0
+    names.remove(second)
+    assert owner(world) in ("", *names)  # given back, not left to end by itself
+    send_alternately(world, names, 100, 400)
+    wait_for(lambda: len(set(sink.ids())) == 500 and len(set(others.ids())) == 500, 120,
+             f"all are delivered; {len(set(sink.ids()))} and {len(set(others.ids()))} are")
+    check_order(sink.ids())
