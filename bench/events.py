@@ -10,6 +10,7 @@ import tempfile
 import time
 import urllib.request
 
+import drain
 import measure as m
 
 sys.path.insert(0, str(m.ROOT / "tests" / "lib"))
@@ -186,6 +187,8 @@ def run(options):
         peak = backlog(events)
         rows.append(row_of(f"broker with {events:,} events of backlog", f"≤ {BACKLOG_MIB} MiB", f"{peak:.1f} MiB", peak <= BACKLOG_MIB,
                            peak, BACKLOG_MIB, results))
+    if options.only and wanted(options, "drain"):  # not by default: it is about the autoscaler
+        results += drain.run(rounds)
     if rows:
         print("\n## events: what the broker adds, from the moment when an event was due to its sink; most resident memory\n")
         m.table(["row", "bar", "figure", ""], rows)
