@@ -8,6 +8,7 @@
 #include "metric/metric.h"
 #include "metric/rows.h"
 #include "broker/async.h"
+#include "broker/capacity.h"
 #include "broker/query.h"
 #include "broker/sources.h"
 #include "broker/watch.h"
@@ -185,6 +186,9 @@ static json_t *trigger_json(const struct trigger *t)
     jbuild_i64(&b, "backlog", t->backlog);
     jbuild_i64(&b, "waitingForRetry", t->retries);
     jbuild_i64(&b, "running", t->n_deliveries);
+    if (capacity_share(t) != CAPACITY_UNLIMITED) {
+        jbuild_i64(&b, "atOnce", capacity_share(t));
+    }
     jbuild_i64(&b, "delivered", (int64_t)t->counters.delivered);
     jbuild_i64(&b, "failed", (int64_t)t->counters.failed);
     jbuild_i64(&b, "retried", (int64_t)t->counters.retried);

@@ -43,7 +43,8 @@ struct async_function {
     char waiting_key[ASYNC_KEY_MAX];
     char running_key[ASYNC_KEY_MAX];
     char results_key[ASYNC_KEY_MAX];
-    /* As Redis last said, of all workers; for metrics, and for whoever scales it. */
+    /* As Redis last said, of all workers (due and running also to backlog.c); for metrics, and for
+     * whoever scales it. */
     uint64_t waiting;
     uint64_t due; /* of these: not for a later try */
     uint64_t running;

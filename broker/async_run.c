@@ -18,6 +18,7 @@
 #include "base/random.h"
 #include "redis/command.h"
 #include "broker/async.h"
+#include "broker/capacity.h"
 #include "broker/retry.h"
 
 #define BATCH_MAX      16u
@@ -579,6 +580,8 @@ void async_claim(struct async_function *fn)
     char most[16];
     char lease[24];
     uint64_t room = (uint64_t)w->config->async_parallelism;
+    uint64_t takes = capacity_limit(w, slice_str(fn->ns), slice_str(fn->name));
+    room = room < takes ? room : takes;
     room = room > fn->n_calls ? room - fn->n_calls : 0;
     if (room == 0 || a->bytes > w->config->memory_bytes_max || a->stopping || w->stopping ||
         !redis_conn_is_up(w->db)) {

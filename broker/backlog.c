@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/fs.h"
 #include "base/mem.h"
 #include "base/num.h"
@@ -22,6 +23,7 @@
 #include "link/link.h"
 
 #define ROUND_MS     250
+#define LATELY_MS    5000
 #define REPEAT_MS    1000
 #define SECRET_MAX   4096
 #define LINKS_MAX    8
@@ -287,6 +289,14 @@ static void report(struct backlog *b)
 
 /* --- the round ------------------------------------------------------------------------------ */
 
+/* The last answer of this round makes the report. */
+static void answered(struct worker *w)
+{
+    if (w->backlog != NULL && --w->backlog->asked == 0 && !w->stopping && redis_conn_is_up(w->db)) {
+        report(w->backlog);
+    }
+}
+
 static void on_length(void *arg, const struct redisReply *reply, const struct error *err)
 {
     struct trigger *t = arg;
@@ -294,8 +304,47 @@ static void on_length(void *arg, const struct redisReply *reply, const struct er
     t->backlog = redis_reply_int(reply, t->backlog);
     t->counted = t->counted || err == NULL;
     trigger_unref(t);
-    if (w->backlog != NULL && --w->backlog->asked == 0 && !w->stopping && redis_conn_is_up(w->db)) {
-        report(w->backlog);
+    answered(w);
+}
+
+static void on_due(void *arg, const struct redisReply *reply, const struct error *err)
+{
+    struct async_function *fn = arg;
+    fn->due = (uint64_t)redis_reply_int(reply, (int64_t)fn->due);
+    answered(fn->async->worker);
+}
+
+static void on_running(void *arg, const struct redisReply *reply, const struct error *err)
+{
+    struct async_function *fn = arg;
+    fn->running = (uint64_t)redis_reply_int(reply, (int64_t)fn->running);
+    answered(fn->async->worker);
+}
+
+static void ask(struct backlog *b, const struct slice *args, size_t n, redis_conn_cb cb, void *arg)
+{
+    struct error err;
+    b->asked += redis_conn_send(b->worker->db, args, n, cb, arg, &err) == 0 ? 1 : 0;
+}
+
+/* Calls of functions whose replicas follow them, as long as there may be some. */
+static void ask_calls(struct backlog *b)
+{
+    struct worker *w = b->worker;
+    uint64_t now_ms = loop_now_ms(w->loop);
+    char now[24];
+    snprintf(now, sizeof(now), "%lld", (long long)(clock_wall_ns() / (int64_t)CLOCK_NS_PER_MS));
+    map_foreach (it, &w->async->functions) {
+        struct async_function *fn = it.value;
+        bool some =
+            fn->waiting + fn->running > 0 || (fn->used_ms > 0 && now_ms < fn->used_ms + LATELY_MS);
+        if (some && capacity_by_backlog(w, slice_str(fn->ns), slice_str(fn->name))) {
+            const struct slice due[] = {SLICE_LIT("ZCOUNT"), slice_str(fn->waiting_key),
+                                        SLICE_LIT("-inf"), slice_str(now)};
+            const struct slice made[] = {SLICE_LIT("ZCARD"), slice_str(fn->running_key)};
+            ask(b, due, ARRAY_LEN(due), on_due, fn);
+            ask(b, made, ARRAY_LEN(made), on_running, fn);
+        }
     }
 }
 
@@ -331,10 +380,16 @@ static void on_round(struct timer *timer)
         if (is_busy(t)) {
             capacity_count(w, t);
         }
-        bool asks = !t->counted || (is_busy(t) && capacity_by_backlog(w, &t->target));
-        if (connected && asks) {
+        struct slice ns;
+        struct slice name;
+        bool follows = is_busy(t) && capacity_service(&t->target, &ns, &name) &&
+                       capacity_by_backlog(w, ns, name);
+        if (connected && (follows || !t->counted)) {
             ask_length(b, t);
         }
+    }
+    if (connected) {
+        ask_calls(b);
     }
     if (connected && b->asked == 0) {
         report(b);

@@ -290,15 +290,15 @@ static struct served *served_of(const struct worker *w, const struct target *tar
     return capacity_service(target, &ns, &name) ? find(w, ns, name) : NULL;
 }
 
-unsigned capacity_limit(const struct worker *w, const struct target *target)
+unsigned capacity_limit(const struct worker *w, struct slice ns, struct slice name)
 {
-    const struct served *s = served_of(w, target);
+    const struct served *s = find(w, ns, name);
     return s == NULL ? CAPACITY_UNLIMITED : s->limit;
 }
 
-bool capacity_by_backlog(const struct worker *w, const struct target *target)
+bool capacity_by_backlog(const struct worker *w, struct slice ns, struct slice name)
 {
-    const struct served *s = served_of(w, target);
+    const struct served *s = find(w, ns, name);
     return s != NULL && s->backlog;
 }
 
@@ -310,8 +310,7 @@ static bool is_about_to_know(const struct worker *w)
            loop_now_ms(w->loop) < c->begun_ms + FIRST_LIST_MS;
 }
 
-/* Its part of what the function can take. */
-static unsigned limit_of(const struct trigger *t)
+unsigned capacity_share(const struct trigger *t)
 {
     const struct served *s = t->ready ? served_of(t->worker, &t->target) : NULL;
     if (s == NULL || s->limit == CAPACITY_UNLIMITED) {
@@ -323,7 +322,7 @@ static unsigned limit_of(const struct trigger *t)
 
 unsigned capacity_room(const struct trigger *t)
 {
-    unsigned limit = limit_of(t);
+    unsigned limit = capacity_share(t);
     unsigned sent = 0;
     if (t->target.local && is_about_to_know(t->worker)) {
         return 0;
@@ -339,7 +338,7 @@ unsigned capacity_room(const struct trigger *t)
 
 unsigned capacity_ahead(const struct trigger *t, unsigned most)
 {
-    unsigned limit = limit_of(t);
+    unsigned limit = capacity_share(t);
     if (limit >= most) {
         return most;
     }

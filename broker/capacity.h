@@ -48,10 +48,12 @@ void capacity_free(struct worker *w);
 /* The function's name in a target's host. False: it is none of the cluster. */
 bool capacity_service(const struct target *target, struct slice *ns, struct slice *name);
 /* What it may have at once from whoever calls; CAPACITY_UNLIMITED: it is no function. */
-unsigned capacity_limit(const struct worker *w, const struct target *target);
+unsigned capacity_limit(const struct worker *w, struct slice ns, struct slice name);
 /* Its replicas follow the events that wait. */
-bool capacity_by_backlog(const struct worker *w, const struct target *target);
+bool capacity_by_backlog(const struct worker *w, struct slice ns, struct slice name);
 
+/* Its part of what its function may have at once; CAPACITY_UNLIMITED: as above. */
+unsigned capacity_share(const struct trigger *t);
 /* Deliveries that may be sent now beside those that are. */
 unsigned capacity_room(const struct trigger *t);
 /* Deliveries that are worth to be read from Redis at once, at most `most`. */

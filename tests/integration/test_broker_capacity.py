@@ -52,6 +52,20 @@ def test_a_function_gets_what_its_replicas_can_take(world):
     assert (state["failed"], state["retried"], len(set(world.function.ids()))) == (0, 0, 60) and world.function.most == 10
 
 
+def test_asynchronous_calls_keep_to_it_too(world):
+    replicas(world, 2, "calls", metric="backlog", target="10")
+    world.trigger("calls", "http://calls.default.svc.cluster.local/", filter={"attributes": {"type": "none"}})
+    wait_for(lambda: (world.trigger_state("calls") or {}).get("atOnce") == 2, 60, "what the function can take is known")
+    world.gate.clear()
+    world.function.most = 0
+    to = {"Lull-Async-Host": "calls.default.svc.cluster.local"}
+    assert [world.post("/_lull/async/do", to, b"{}")[0] for _ in range(20)] == [202] * 20
+    wait_for(lambda: world.function.running == 2, 60, "two are made")
+    world.gate.set()
+    wait_for(lambda: world.metric("async_done_total") == 20, 60, "all are made")
+    assert world.function.most == 2 and world.metric("async_retried_total") == 0
+
+
 def test_a_sink_that_hangs_takes_nothing_from_the_others(world):
     """It fills the memory for events; another one still gets several at once, not one after the other."""
     together, hang = threading.Barrier(3), threading.Event()
