@@ -50,8 +50,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 2) {
         return 0;
     }
-    static const enum kind_id kinds[] = {KIND_BROKER, KIND_TRIGGER, KIND_PINGSOURCE,
-                                         KIND_SINKBINDING};
+    static const enum kind_id kinds[] = {KIND_BROKER,      KIND_TRIGGER,       KIND_PINGSOURCE,
+                                         KIND_SINKBINDING, KIND_WEBHOOKSOURCE, KIND_REDISSOURCE,
+                                         KIND_FILESOURCE};
     const struct kind *kind = kind_row(kinds[data[0] % ARRAY_LEN(kinds)]);
     struct slice text = {(const char *)data + 1, size - 1};
     ptrdiff_t end = slice_find(text, '\0');

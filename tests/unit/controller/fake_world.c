@@ -248,6 +248,8 @@ static void run(const struct reconcile_env *env, enum kind_id kind, const json_t
         reconcile_broker(env, object, plan);
     } else if (kind == KIND_TRIGGER) {
         reconcile_trigger(env, object, plan);
+    } else if (kind == KIND_WEBHOOKSOURCE || kind == KIND_REDISSOURCE || kind == KIND_FILESOURCE) {
+        reconcile_lull_source(env, kind, object, plan);
     }
 }
 

@@ -249,13 +249,45 @@ static void relative_urls(void **state)
     settings_fini(&settings);
 }
 
+#define SINK(name) "'sink':{'ref':{'apiVersion':'v1','kind':'Service','name':'" name "'}}"
+
+static void sources_of_ours(void **state)
+{
+    struct world w;
+    begin(&w);
+    put(&w, KIND_CORE_SERVICE, "s", "");
+    put(&w, KIND_WEBHOOKSOURCE, "h",
+        ",'spec':{" SINK("s") ",'delivery':{'deadLetterSink':{'uri':'http://dead'}}}");
+    put(&w, KIND_REDISSOURCE, "r", ",'spec':{" SINK("gone") "}");
+    put(&w, KIND_FILESOURCE, "f", ",'spec':{" SINK("s") "}");
+    world_settle(&w);
+    const json_t *h = world_get(&w, KIND_WEBHOOKSOURCE, "h");
+    assert_string_equal(world_condition(&w, KIND_WEBHOOKSOURCE, "h", "Ready"), "True");
+    assert_string_equal(jpeek_cstr(h, "status.sinkUri"), "http://s.default.svc.cluster.local");
+    assert_string_equal(jpeek_cstr(h, "status.deadLetterSinkUri"), "http://dead");
+    assert_true(slice_ends_with(jpeek_str(h, "status.url"), SLICE_LIT("/_lull/hooks/default/h")));
+    assert_string_equal(world_condition(&w, KIND_REDISSOURCE, "r", "SinkProvided"), "False");
+    assert_null(jget(world_get(&w, KIND_REDISSOURCE, "r"), "status.sinkUri"));
+    assert_string_equal(world_condition(&w, KIND_FILESOURCE, "f", "Ready"), "True");
+    put(&w, KIND_CORE_SERVICE, "gone", "");
+    world_settle(&w);
+    assert_string_equal(world_condition(&w, KIND_REDISSOURCE, "r", "Ready"), "True");
+
+    /* On a cluster there is no folder. */
+    snprintf(w.settings.sidecar_image, sizeof(w.settings.sidecar_image), "image");
+    put(&w, KIND_FILESOURCE, "g", ",'spec':{" SINK("s") "}");
+    world_settle(&w);
+    assert_string_equal(world_condition(&w, KIND_FILESOURCE, "g", "Deployed"), "False");
+    world_fini(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_is_well),           cmocka_unit_test(subscribers_come_and_go),
         cmocka_unit_test(brokers_wait_and_fail), cmocka_unit_test(sinks_are_inherited),
         cmocka_unit_test(others_are_left_alone), cmocka_unit_test(dependencies),
-        cmocka_unit_test(relative_urls),
+        cmocka_unit_test(relative_urls),         cmocka_unit_test(sources_of_ours),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
