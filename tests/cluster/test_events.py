@@ -14,7 +14,8 @@ import time
 
 import pytest
 
-from cluster import KUBECTL, apply, get, hello, kubectl, lull, lull_at, ready_condition, run, wait_for, wait_ready, wait_zero
+from cluster import (KUBECTL, apply, get, hello, host_of, kubectl, lull, lull_at, pods_of, ready_condition, run, wait_for, wait_ready,
+                     wait_zero)
 
 SYSTEM = "lull-system"
 EVENTING = "eventing.knative.dev/v1"
@@ -87,7 +88,7 @@ def send_taken(ingress, namespace, event_type, number):
 
 
 def function(namespace, name, reply):
-    return hello(namespace, name, image="dev.local/events:test", env={"REPLY": reply})
+    return hello(namespace, name, image="dev.local/events:test", env={"REPLY": reply} if reply else None)
 
 
 def test_a_chain_of_functions_wakes_from_zero(namespace, broker_ingress):
@@ -112,6 +113,49 @@ def test_a_chain_of_functions_wakes_from_zero(namespace, broker_ingress):
     send_taken(broker_ingress, namespace, "order.placed", 7)
     wait_for("the last of the chain has it", lambda: 7 in ledger.seen("order.shipped"), 60)
     print(f"\ntwo functions woken by an event and its reply: {time.monotonic() - begin:.1f} s")
+
+
+def call(ingress, host, method, path, headers):
+    """(status, headers, body)"""
+    conn = http.client.HTTPConnection(ingress.address, ingress.port, timeout=60)
+    try:
+        conn.request(method, path, headers={"Host": host, **headers})
+        answer = conn.getresponse()
+        body = answer.read().decode()
+        return answer.status, answer.headers, body
+    finally:
+        conn.close()
+
+
+def test_a_call_that_is_not_waited_for(namespace, ingress):
+    """The activator hands it to lull-broker, which wakes the function; any activator has the result."""
+    apply(function(namespace, "later", None))
+    host = host_of(wait_ready(namespace, "later"))
+    wait_zero(namespace, "later-00001")
+    status, headers, _ = call(ingress, host, "GET", "/seen", {"Prefer": "respond-async"})
+    assert (status, headers["Preference-Applied"]) == (202, "respond-async")
+    status, headers, body = call(ingress, host, "GET", headers["Location"], {"Prefer": "wait=30"})
+    assert (status, body) == (200, ""), (status, body)
+
+
+def test_a_schedule_wakes_a_function_from_zero(namespace, local_ingress):
+    """In a time zone, which lull-broker and the webhook must know."""
+    apply(function(namespace, "nightly", None))
+    wait_ready(namespace, "nightly")
+    wait_zero(namespace, "nightly-00001")
+    ref = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "nightly", "namespace": namespace}
+    source = {"apiVersion": "sources.knative.dev/v1", "kind": "PingSource", "metadata": {"name": "p", "namespace": namespace},
+              "spec": {"schedule": "*/2 * * * * *", "timezone": "Europe/Berlin", "contentType": "application/json", "data": "{}",
+                       "sink": {"ref": ref}}}
+    wrong = {**source, "spec": {**source["spec"], "schedule": "61 * * * *"}}
+    said = run(*KUBECTL, "apply", "-f", "-", stdin=json.dumps(wrong), check=False).stderr
+    assert "denied the request" in said and "spec.schedule" in said, said
+    apply(source)
+    wait_object_ready(namespace, "pingsource", "p")
+    wait_for("a replica, which nobody else asks for", lambda: pods_of(namespace, "nightly-00001"), 60)
+    host = f"nightly.{namespace}.svc.cluster.local"
+    wait_for("it has the event",
+             lambda: "dev.knative.sources.ping" in call(local_ingress, host, "GET", "/seen", {})[2], 60)
 
 
 class Numbered:
