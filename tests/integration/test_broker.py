@@ -42,6 +42,8 @@ def world(shared, request):
                  if k[0] == "triggers" and o["spec"]["broker"] == shared.name]:
         shared.api.delete("triggers", name)
     shared.api.delete("brokers", shared.name)
+    # The next row of a table has the same names: it must not meet this one's.
+    wait_for(lambda: not any(b["name"] == shared.name for b in shared.state()["brokers"]), 60, "its broker is forgotten")
 
 
 def trigger(w, name, sink, **spec):
