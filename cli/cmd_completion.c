@@ -36,6 +36,8 @@ static const char SCRIPT[] =
     "-o "
     "name 2>/dev/null "
     "| cut -d/ -f2)\" -- \"$word\")) ;;\n"
+    "        source) COMPREPLY=($(compgen -W \"ping binding create list describe delete\" -- "
+    "\"$word\")) ;;\n"
     "        dlq)\n"
     "            COMPREPLY=($(compgen -W \"list show retry drop $(lull get triggers -o name "
     "2>/dev/null | cut -d/ -f2)\" -- \"$word\")) ;;\n"

@@ -38,6 +38,7 @@ static const struct command {
     {"config", cmd_config, "create, change, list and delete ConfigMaps"},
     {"broker", cmd_broker, "what takes events: create, list, describe and delete Brokers"},
     {"trigger", cmd_trigger, "which events go to whom: the same of Triggers"},
+    {"source", cmd_source, "what sends events by itself: schedules and others"},
     {"event", cmd_event, "send events to a Broker"},
     {"dlq", cmd_dlq, "events that nobody took: show, try again, drop"},
     {"delete", cmd_delete, "delete functions or other objects"},

@@ -249,6 +249,7 @@ static struct reconcile_env env_of(struct controller *c, char now[static CLOCK_R
         .settings = &c->settings,
         .now_ns = clock_wall_ns(),
         .get = objects_get,
+        .version = objects_version,
         .replicas = objects_replicas,
         .refs = objects_refs,
         .revisions_of = objects_revisions_of,
@@ -287,7 +288,9 @@ static void reconcile(const struct reconcile_env *env, enum kind_id kind, const 
 {
     switch ((int)kind) {
     case KIND_SERVICE:
-        reconcile_service(env, object, plan);
+        if (!sink_binding_release(env, object, plan)) {
+            reconcile_service(env, object, plan);
+        }
         break;
     case KIND_CONFIGURATION:
         reconcile_configuration(env, object, plan);
@@ -310,6 +313,9 @@ static void reconcile(const struct reconcile_env *env, enum kind_id kind, const 
         break;
     case KIND_PINGSOURCE:
         reconcile_ping_source(env, object, plan);
+        break;
+    case KIND_SINKBINDING:
+        reconcile_sink_binding(env, object, plan);
         break;
     case KIND_WEBHOOKSOURCE:
     case KIND_REDISSOURCE:

@@ -33,8 +33,8 @@ enum kind_id destination_kind(const json_t *ref)
     return fits ? kind->id : KIND_COUNT;
 }
 
-/* The name by which a Service is called inside; a Broker's own address. */
-static bool address_of(const struct reconcile_env *env, const json_t *ref, const char *ns,
+/* The name by which a Service is called inside, or (own) its address; a Broker's own address. */
+static bool address_of(const struct reconcile_env *env, const json_t *ref, const char *ns, bool own,
                        struct strbuf *url, char message[static ERROR_MSG_MAX])
 {
     const struct network_config *network = &env->settings->network;
@@ -60,7 +60,7 @@ static bool address_of(const struct reconcile_env *env, const json_t *ref, const
                      "%s, Group = , Address = ",
                      row->kind, ns, name, kind_api_version(row));
     }
-    if (kind == KIND_BROKER) {
+    if (kind == KIND_BROKER || (own && kind != KIND_CORE_SERVICE)) {
         (void)strbuf_append_str(url, address);
     } else {
         (void)strbuf_appendf(url, "http://%s.%s.svc.%s", name, ns, network->cluster_domain);
@@ -101,8 +101,8 @@ static void append_relative(struct strbuf *url, struct slice uri)
     (void)strbuf_append_slice(url, uri);
 }
 
-bool destination_resolve(const struct reconcile_env *env, const json_t *destination, const char *ns,
-                         struct strbuf *out_url, char message[static ERROR_MSG_MAX])
+static bool resolve(const struct reconcile_env *env, const json_t *destination, const char *ns,
+                    bool own, struct strbuf *out_url, char message[static ERROR_MSG_MAX])
 {
     const json_t *ref = jpeek_obj(destination, "ref");
     struct slice uri = jpeek_str(destination, "uri");
@@ -115,12 +115,24 @@ bool destination_resolve(const struct reconcile_env *env, const json_t *destinat
         (void)strbuf_append_slice(out_url, uri);
     } else {
         const char *ref_ns = jpeek_cstr(ref, "namespace");
-        if (!address_of(env, ref, ref_ns[0] == '\0' ? ns : ref_ns, out_url, message)) {
+        if (!address_of(env, ref, ref_ns[0] == '\0' ? ns : ref_ns, own, out_url, message)) {
             return false;
         }
         append_relative(out_url, uri);
     }
     return strbuf_ok(out_url) || fails(message, "the URL is too long");
+}
+
+bool destination_resolve(const struct reconcile_env *env, const json_t *destination, const char *ns,
+                         struct strbuf *out_url, char message[static ERROR_MSG_MAX])
+{
+    return resolve(env, destination, ns, false, out_url, message);
+}
+
+bool destination_reach(const struct reconcile_env *env, const json_t *destination, const char *ns,
+                       struct strbuf *out_url, char message[static ERROR_MSG_MAX])
+{
+    return resolve(env, destination, ns, true, out_url, message);
 }
 
 struct condition dead_letter_of(const struct reconcile_env *env, const json_t *object,

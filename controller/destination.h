@@ -17,6 +17,11 @@ enum { DESTINATION_URL_MAX = 8192 };
 bool destination_resolve(const struct reconcile_env *env, const json_t *destination, const char *ns,
                          struct strbuf *out_url, char message[static ERROR_MSG_MAX]);
 
+/* The same with the address that a function can call: on one machine it knows no names of the
+ * cluster. */
+bool destination_reach(const struct reconcile_env *env, const json_t *destination, const char *ns,
+                       struct strbuf *out_url, char message[static ERROR_MSG_MAX]);
+
 /* The condition DeadLetterSinkResolved of a Broker's or Trigger's own spec.delivery; borrows
  * message. url: what it is resolved to, empty where there is none. */
 struct condition dead_letter_of(const struct reconcile_env *env, const json_t *object,

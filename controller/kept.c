@@ -196,7 +196,7 @@ static void add_need_of(char **needs, size_t *count, const json_t *ref, const ch
              jpeek_cstr(ref, "name"));
 }
 
-/* What the status of a Broker, a Trigger or a source depends on. */
+/* What the status of a Broker, a Trigger or a source depends on; the binding of a Service. */
 static char **needs_of(const json_t *object, enum kind_id kind)
 {
     enum { NEEDS_MAX = 6 };
@@ -213,6 +213,12 @@ static char **needs_of(const json_t *object, enum kind_id kind)
         add_need_of(needs, &count, ref, ns);
     }
     add_need_of(needs, &count, jpeek_obj(object, "spec.sink.ref"), ns);
+    if (kind == KIND_SINKBINDING) {
+        add_need_of(needs, &count, jpeek_obj(object, "spec.subject"), ns);
+    } else if (kind == KIND_SERVICE) {
+        add_need(needs, &count, KIND_SINKBINDING, ns,
+                 meta_annotation(object, ANNOTATION_SINK_BINDING));
+    }
     return needs;
 }
 
@@ -254,7 +260,9 @@ int kept_read(struct keeper *k, enum kind_id kind, const json_t *object, struct 
     }
     if (kind == KIND_REVISION) {
         read_age(object, CONTAINER_OF(kept, struct revision_kept, kept));
-    } else if (kind == KIND_BROKER || kind == KIND_TRIGGER || kind == KIND_PINGSOURCE ||
+    } else if ((kind == KIND_SERVICE &&
+                meta_annotation(object, ANNOTATION_SINK_BINDING)[0] != '\0') ||
+               kind == KIND_BROKER || kind == KIND_TRIGGER || kind == KIND_PINGSOURCE ||
                kind == KIND_SINKBINDING || kind == KIND_WEBHOOKSOURCE || kind == KIND_REDISSOURCE ||
                kind == KIND_FILESOURCE) {
         kept->needs = needs_of(object, kind);

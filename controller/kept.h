@@ -23,9 +23,10 @@ struct kept {
     /* Of a Route the Revisions that spec and status name, of a Configuration the latest ones. */
     char **revisions; /* NULL ends; NULL: none */
     char **follows;   /* Routes: Configurations whose latest revision it follows */
-    char **needs;     /* Brokers, Triggers: what they name, as kept_need_text has it; NULL ends */
-    char *target;     /* DomainMappings: the name in spec.ref; ClusterDomainClaims: the namespace;
-                    objects for another     gateway: that of the owner */
+    char **
+        needs; /* Brokers, Triggers, sources: what they name, as kept_need_text has it; NULL ends */
+    char *target; /* DomainMappings: the name in spec.ref; ClusterDomainClaims: the namespace;
+                objects for another     gateway: that of the owner */
 };
 
 /* Of a Revision. */

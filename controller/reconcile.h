@@ -83,6 +83,8 @@ struct reconcile_env {
     const char *now; /* the same in RFC 3339, seconds */
     /* The object as cached, a new reference; NULL when there is none. */
     json_t *(*get)(void *arg, enum kind_id kind, const char *ns, const char *name);
+    /* Its resourceVersion; borrowed, NULL when there is none. The function may be NULL. */
+    const char *(*version)(void *arg, enum kind_id kind, const char *ns, const char *name);
     void (*replicas)(void *arg, const char *ns, const char *revision, struct replicas *out);
     /* Appends the names of those that refer to an object, comma-separated. */
     void (*refs)(void *arg, enum refs_kind which, const char *ns, const char *name,
@@ -127,6 +129,13 @@ void reconcile_ping_source(const struct reconcile_env *env, const json_t *source
 /* lull_source.c: of a WebhookSource, RedisSource or FileSource */
 void reconcile_lull_source(const struct reconcile_env *env, enum kind_id kind, const json_t *source,
                            struct plan *plan);
+
+/* sink_binding.c */
+void reconcile_sink_binding(const struct reconcile_env *env, const json_t *binding,
+                            struct plan *plan);
+/* Undoes in a Service what a binding did that does not mean it any more; true: it does. */
+bool sink_binding_release(const struct reconcile_env *env, const json_t *service,
+                          struct plan *plan);
 
 /* certificates.c: a copy of a certificate that nobody wants goes; those that config-network lists
  * are made. */

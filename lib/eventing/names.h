@@ -31,3 +31,6 @@
 
 // Words of our own kinds of sources.
 #define HOOK_PATH "/_lull/hooks/" // NAMESPACE/NAME of a WebhookSource follow
+
+// On a Service: the SinkBinding whose variables it has.
+#define ANNOTATION_SINK_BINDING "sources.lull.dev/sink-binding"

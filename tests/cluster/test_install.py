@@ -91,6 +91,7 @@ RIGHTS = [  # part, yes or no, in which namespace, verbs, resources
     ("controller", "yes", "default", "patch", "webhooksources.sources.lull.dev/status redissources.sources.lull.dev/status"),
     ("controller", "no", "default", "create patch delete", "brokers.eventing.knative.dev triggers.eventing.knative.dev"),
     ("controller", "no", "default", "patch update", "deployments.apps/scale pods"),
+    ("controller", "yes", "default", "patch", "services.serving.knative.dev"),
     ("controller", "no", "default", "delete", "pods services.serving.knative.dev routes.serving.knative.dev"),
     ("controller", "no", "default", "list watch create update delete", "secrets"),
     ("controller", "yes", "default", "get", "secrets/some-tls"),

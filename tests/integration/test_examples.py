@@ -17,10 +17,11 @@ EXPECT = {
     "stream": ["id: 0", "id: 4"],
     "dead-letters": ["mail.news to Ada failed at http://mailer.default.svc.cluster.local: 422 the mail server is unknown", "Answer       the mail server is unknown",
                      "1 dead letter of trigger invoices to be delivered again", "mail.invoice to Grace is sent", "no dead letters"],
+    "nightly": ["0 3 * * * Europe/Berlin", 'report {"of": "now"} for 20', "Next run     20"],
     "orders": ["order 7 is placed", "order 7 is shipped", "type=order.paid"],
 }
 NEEDS = {"hello-python": "python3", "hello-node": "node", "hello-c": "make", "hello-shell": "socat", "slow": "python3",
-         "stream": "python3", "orders": "redis-server", "dead-letters": "redis-server"}
+         "stream": "python3", "orders": "redis-server", "nightly": "redis-server", "dead-letters": "redis-server"}
 
 
 def test_every_example_is_tested():

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A row per type of source. What the API checks is not checked here.
+#include "cli/source_type.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "json/jget.h"
+#include "cli/sink.h"
+
+static void set_text(json_t *spec, const char *key, const char *text)
+{
+    if (text) {
+        json_object_set_new(spec, key, json_string(text));
+    }
+}
+
+// ---- ping
+
+static const struct option_row PING_ROWS[] = {
+    OPTION(struct source_options, schedule, STRING, NULL, "schedule", NULL, .optional = true,
+           .help = "with create: when, as cron has it: 5 fields, or 6 with seconds, or @hourly and "
+                   "the like; absent: every minute"),
+    OPTION(struct source_options, timezone, STRING, NULL, "timezone", NULL, .optional = true,
+           .help = "with create: time zone of the schedule, as Europe/Berlin; absent: that of the "
+                   "system"),
+    OPTION(struct source_options, data, STRING, NULL, "data", NULL, .optional = true,
+           .help = "with create: what each event carries"),
+    OPTION(struct source_options, data_base64, STRING, NULL, "data-base64", NULL, .optional = true,
+           .help = "with create: the same in base64"),
+    OPTION(struct source_options, content_type, STRING, NULL, "content-type", NULL,
+           .optional = true,
+           .help = "with create: media type of the data; absent: application/json where --data is "
+                   "an object or a list"),
+    SOURCE_ROWS("who gets the events"),
+};
+static const struct option_table PING = {
+    .program = "lull source ping",
+    .summary = "sends an event at the times of a schedule (PingSource)",
+    .arguments = "create NAME --sink FUNCTION|URL [--schedule CRON] | list | describe NAME | "
+                 "delete NAME…",
+    .rows = PING_ROWS,
+    .count = ARRAY_LEN(PING_ROWS),
+    .examples = "  lull source ping create nightly --schedule \"0 3 * * *\" --timezone "
+                "Europe/Berlin --sink report\n"
+                "  lull source ping create tick --schedule \"*/10 * * * * *\" --data '{\"n\": 1}' "
+                "--sink hello\n"};
+
+static int ping_fill(const struct source_options *o, json_t *spec, struct error *err)
+{
+    bool json = o->data && (o->data[0] == '{' || o->data[0] == '[');
+
+    (void)err;
+    set_text(spec, "schedule", o->schedule);
+    set_text(spec, "timezone", o->timezone);
+    set_text(spec, "data", o->data);
+    set_text(spec, "dataBase64", o->data_base64);
+    set_text(spec, "contentType",
+             o->content_type ? o->content_type
+             : json          ? "application/json"
+                             : NULL);
+    return 0;
+}
+
+static void ping_about(const json_t *object, struct strbuf *out)
+{
+    const char *zone = jpeek_cstr(object, "spec.timezone");
+    (void)strbuf_appendf(out, "%s%s%s", jpeek_cstr(object, "spec.schedule"), zone[0] ? " " : "",
+                         zone);
+}
+
+static void ping_show(const json_t *object)
+{
+    const char *zone = jpeek_cstr(object, "spec.timezone");
+    printf("  Schedule     %s\n", jpeek_cstr(object, "spec.schedule"));
+    printf("  Time zone    %s\n", zone[0] ? zone : "(that of the system)");
+    if (jpeek_cstr(object, "spec.data")[0]) {
+        printf("  Data         %s\n", jpeek_cstr(object, "spec.data"));
+    }
+}
+
+// ---- binding
+
+static const struct option_row BINDING_ROWS[] = {
+    OPTION(struct source_options, subject, STRING, NULL, "subject", NULL, .optional = true,
+           .help = "with create: who is told K_SINK: a function's NAME, or KIND:APIVERSION:NAME"),
+    SOURCE_ROWS("where it is told to send events"),
+};
+static const struct option_table BINDING = {
+    .program = "lull source binding",
+    .summary = "tells a function where to send its events: the variable K_SINK (SinkBinding)",
+    .arguments = "create NAME --subject FUNCTION --sink FUNCTION|URL | list | describe NAME | "
+                 "delete NAME…",
+    .rows = BINDING_ROWS,
+    .count = ARRAY_LEN(BINDING_ROWS),
+    .examples = "  lull source binding create shop-events --subject shop --sink broker:default\n"};
+
+static int binding_fill(const struct source_options *o, json_t *spec, struct error *err)
+{
+    struct slice rest = slice_str(o->subject), parts[3];
+    size_t n = 0;
+
+    while (n < 3 && slice_split(&rest, ':', &parts[n])) {
+        n++;
+    }
+    if (n != 3 && n != 1) {
+        return error_set(err, ERR_INVALID,
+                         "--subject: must be the NAME of a function or KIND:APIVERSION:NAME");
+    }
+    CLEANUP(cleanup_free) char *kind = slice_dup(n == 3 ? parts[0] : SLICE_LIT("Service"));
+    CLEANUP(cleanup_free)
+    char *version = slice_dup(n == 3 ? parts[1] : SLICE_LIT("serving.knative.dev/v1"));
+    CLEANUP(cleanup_free) char *name = slice_dup(parts[n - 1]);
+    json_object_set_new(
+        spec, "subject",
+        json_pack("{s:s, s:s, s:s}", "apiVersion", version, "kind", kind, "name", name));
+    return 0;
+}
+
+static void binding_about(const json_t *object, struct strbuf *out)
+{
+    const char *name = jpeek_cstr(object, "spec.subject.name");
+    (void)strbuf_appendf(out, "%s %s", jpeek_cstr(object, "spec.subject.kind"),
+                         name[0] ? name : "(by labels)");
+}
+
+static void binding_show(const json_t *object)
+{
+    printf("  Subject      %s %s %s\n", jpeek_cstr(object, "spec.subject.apiVersion"),
+           jpeek_cstr(object, "spec.subject.kind"), jpeek_cstr(object, "spec.subject.name"));
+}
+
+// ----
+
+static const struct source_type TYPES[] = {
+    {"ping", KIND_PINGSOURCE, &PING, ping_fill, ping_about, ping_show},
+    {"binding", KIND_SINKBINDING, &BINDING, binding_fill, binding_about, binding_show},
+};
+
+const struct source_type *source_type_at(size_t i)
+{
+    return i < ARRAY_LEN(TYPES) ? &TYPES[i] : NULL;
+}
+
+const struct source_type *source_type(const char *word)
+{
+    for (size_t i = 0; i < ARRAY_LEN(TYPES); i++) {
+        if (strcmp(TYPES[i].word, word) == 0) {
+            return &TYPES[i];
+        }
+    }
+    return NULL;
+}
