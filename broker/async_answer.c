@@ -4,7 +4,7 @@
  * Redis is asked at once, then at every tick, and when the call ends in this worker, until there is
  * a result or its time is up. Waiters are bounded; one too many does not wait.
  *
- * Failure: Redis is away: 503. The client goes: the waiter goes with it.
+ * Failure: Redis is away when the time is up: 503. The client goes: the waiter goes with it.
  */
 #include <stdlib.h>
 
@@ -255,9 +255,11 @@ static void on_result(void *arg, const struct redisReply *reply, const struct er
     }
     bool over = loop_now_ms(a->worker->loop) >= wt->until_ms || a->worker->stopping;
     struct slice state = redis_reply_text(redis_reply_at(reply, R_STATE));
-    if (err != NULL) {
+    if (err != NULL && over) {
         async_redis_trouble(&trouble, err);
         async_refuse(a, let_go(wt), &trouble);
+    } else if (err != NULL) {
+        return; /* it may be back before the time is up */
     } else if (slice_empty(state)) {
         answer_missing(wt);
     } else if (slice_eq_str(state, "done")) {
