@@ -138,6 +138,47 @@ static void replies(void **state)
     redis_reader_free(NULL);
 }
 
+/* Many and large ones: nothing of an answer runs into its neighbour, also once another is read. */
+static void large_replies(void **state)
+{
+    enum { N = 3000, LARGE = 200000 };
+    struct strbuf text;
+    struct redisReader *reader;
+    char *large = xmalloc(LARGE + 1);
+    memset(large, 'y', LARGE);
+    large[LARGE] = '\0';
+    strbuf_init(&text, 4u << 20);
+    strbuf_appendf(&text, "*%d\r\n", N);
+    for (int i = 0; i < N; i++) {
+        bool is_large = i % 1000 == 500;
+        strbuf_appendf(&text, "*2\r\n:%d\r\n$%d\r\n%.*s\r\n", i, is_large ? LARGE : i % 90,
+                       is_large ? LARGE : i % 90, large);
+    }
+    redisReply *r = parse(text.ptr, &reader);
+    void *next = NULL;
+    assert_int_equal(redisReaderFeed(reader, "$2\r\nok\r\n", 8), REDIS_OK);
+    assert_int_equal(redisReaderGetReply(reader, &next), REDIS_OK);
+    assert_int_equal(redis_reply_len(r), N);
+    for (int i = 0; i < N; i++) {
+        const struct redisReply *pair = redis_reply_at(r, (size_t)i);
+        struct slice got = redis_reply_text(redis_reply_at(pair, 1));
+        assert_int_equal(redis_reply_int(redis_reply_at(pair, 0), -1), i);
+        assert_int_equal(got.len, i % 1000 == 500 ? LARGE : i % 90);
+        assert_memory_equal(got.ptr, large, got.len + (got.len == LARGE));
+    }
+    redis_reply_free(r);
+    ASSERT_SLICE(redis_reply_text(next), "ok");
+    redis_reply_free(next);
+    redis_reply_free(NULL);
+    redis_reader_free(reader);
+    /* One that is not whole goes with its reader. */
+    strbuf_clear(&text);
+    assert_null(parse("*3\r\n$2\r\nab\r\n*1\r\n", &reader));
+    redis_reader_free(reader);
+    strbuf_fini(&text);
+    free(large);
+}
+
 /* --- the greeting: what a Redis says of itself, and whether it may be used then -------------- */
 
 struct talk {
@@ -288,8 +329,9 @@ static void errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(addresses), cmocka_unit_test(sentinels), cmocka_unit_test(commands),
-        cmocka_unit_test(replies),   cmocka_unit_test(greetings), cmocka_unit_test(errors),
+        cmocka_unit_test(addresses), cmocka_unit_test(sentinels),     cmocka_unit_test(commands),
+        cmocka_unit_test(replies),   cmocka_unit_test(large_replies), cmocka_unit_test(greetings),
+        cmocka_unit_test(errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
