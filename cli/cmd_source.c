@@ -21,8 +21,8 @@ static const struct option_row ROWS[] = {
 static const struct option_table TABLE = {
     .program = "lull source",
     .summary = "creates, lists, shows and deletes what sends events by itself",
-    .arguments = "ping|binding create NAME … | [TYPE] list | [TYPE] describe NAME | [TYPE] "
-                 "delete NAME…",
+    .arguments = "ping|webhook|redis|file|binding create NAME … | [TYPE] list | [TYPE] describe "
+                 "NAME | webhook url NAME | [TYPE] delete NAME…",
     .rows = ROWS,
     .count = ARRAY_LEN(ROWS),
     .examples = "  lull source ping create nightly --schedule \"0 3 * * *\" --sink report\n"
@@ -64,6 +64,9 @@ static void tell(const struct source_options *o, const json_t *object, const cha
     printf("%s %s %s\n", jpeek_cstr(object, "kind"), jpeek_cstr(object, "metadata.name"), what);
     if (url[0]) {
         printf("  to %s\n", url);
+    }
+    if (jpeek_cstr(object, "status.url")[0]) {
+        printf("  called at %s\n", jpeek_cstr(object, "status.url"));
     }
 }
 
@@ -205,6 +208,12 @@ static void numbers_print(struct cli *cli, const struct source_type *type, const
         if (jpeek_cstr(source, "next")[0]) {
             printf("  Next run     %s\n", jpeek_cstr(source, "next"));
         }
+        if (jget(source, "taken")) {
+            printf("  Events       %lld taken, %lld %s\n", (long long)jpeek_i64(source, "taken"),
+                   (long long)(jget(source, "refused") ? jpeek_i64(source, "refused")
+                                                       : jpeek_i64(source, "dead")),
+                   jget(source, "refused") ? "refused" : "nobody took");
+        }
         if (jpeek_cstr(source, "trouble")[0]) {
             printf("  Trouble      %s\n", jpeek_cstr(source, "trouble"));
         }
@@ -247,6 +256,19 @@ static int describe(struct cli *cli, const struct source_type *only, const struc
     return 0;
 }
 
+static int print_url(struct cli *cli, const struct source_type *only, const char *name,
+                     struct error *err)
+{
+    CLEANUP(jfree) json_t *object = NULL;
+    const struct source_type *type = NULL;
+
+    int rc = find(cli, only, name, &type, &object, err);
+    if (rc == 0) {
+        printf("%s\n", jpeek_cstr(object, "status.url"));
+    }
+    return rc;
+}
+
 static int delete (struct cli *cli, const struct source_type *only, const struct source_options *o,
                    const char *name, struct error *err)
 {
@@ -275,6 +297,9 @@ static bool usage_ok(const struct source_type *type, const struct source_options
     if (strcmp(verb, "create") == 0) {
         return type && count == 2 && o->sink && (type->kind != KIND_SINKBINDING || o->subject);
     }
+    if (strcmp(verb, "url") == 0) {
+        return type && type->kind == KIND_WEBHOOKSOURCE && count == 2;
+    }
     return strcmp(verb, "describe") == 0 ? count == 2
            : strcmp(verb, "list") == 0   ? count == 1
                                          : strcmp(verb, "delete") == 0 && count > 1;
@@ -285,6 +310,9 @@ static int act(struct cli *cli, const struct source_type *type, const struct sou
 {
     int rc = 0;
 
+    if (strcmp(words[0], "url") == 0) {
+        return print_url(cli, type, words[1], err);
+    }
     if (strcmp(words[0], "delete") != 0) {
         return strcmp(words[0], "create") == 0 ? create(cli, type, o, words[1], err)
                : strcmp(words[0], "list") == 0 ? list(cli, type, o, err)
@@ -307,7 +335,8 @@ int cmd_source(struct cli *cli, int argc, char **argv)
         argv++;
         argc--;
     }
-    if (cli_repeated(&argc, argv, "extension", 0, &o.extensions) != 0) {
+    if (cli_repeated(&argc, argv, "extension", 0, &o.extensions) != 0 ||
+        cli_repeated(&argc, argv, "secret", 0, &o.secrets) != 0) {
         return 2;
     }
     int count = cli_parse(table, argc, argv, &o);

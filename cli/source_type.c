@@ -140,14 +140,19 @@ static const struct source_type TYPES[] = {
 
 const struct source_type *source_type_at(size_t i)
 {
-    return i < ARRAY_LEN(TYPES) ? &TYPES[i] : NULL;
+    return i < ARRAY_LEN(TYPES) ? &TYPES[i]
+           : i < ARRAY_LEN(TYPES) + SOURCE_TYPES_LULL_COUNT
+               ? &SOURCE_TYPES_LULL[i - ARRAY_LEN(TYPES)]
+               : NULL;
 }
 
 const struct source_type *source_type(const char *word)
 {
-    for (size_t i = 0; i < ARRAY_LEN(TYPES); i++) {
-        if (strcmp(TYPES[i].word, word) == 0) {
-            return &TYPES[i];
+    const struct source_type *type;
+
+    for (size_t i = 0; (type = source_type_at(i)); i++) {
+        if (strcmp(type->word, word) == 0) {
+            return type;
         }
     }
     return NULL;

@@ -21,6 +21,14 @@ struct source_options {
     char *schedule, *timezone, *data, *data_base64, *content_type;
     /* binding */
     char *subject;
+    /* source_lull.c */
+    char *type, *dead_letter;
+    int64_t retry;
+    char *scheme, *secret, *header, *prefix, *encoding;
+    char *type_header, *type_field, *id_header, *id_field;
+    struct cli_words secrets;
+    char *url, *url_secret, *stream, *group, *from, *data_field, *list, *end;
+    char *path, *pattern, *settle, *mode, *after;
 };
 
 struct source_type {
@@ -34,6 +42,10 @@ struct source_type {
     /* Lines for `describe`; NULL: none. */
     void (*show)(const json_t *object);
 };
+
+/* Of our own kinds. */
+enum { SOURCE_TYPES_LULL_COUNT = 3 };
+extern const struct source_type SOURCE_TYPES_LULL[SOURCE_TYPES_LULL_COUNT];
 
 /* NULL: there is no such type. */
 const struct source_type *source_type(const char *word);

@@ -18,10 +18,14 @@ EXPECT = {
     "dead-letters": ["mail.news to Ada failed at http://mailer.default.svc.cluster.local: 422 the mail server is unknown", "Answer       the mail server is unknown",
                      "1 dead letter of trigger invoices to be delivered again", "mail.invoice to Grace is sent", "no dead letters"],
     "nightly": ["0 3 * * * Europe/Berlin", 'report {"of": "now"} for 20', "Next run     20"],
+    "webhook": ["401 the signature fits none", "202", "com.github.push", "1 taken, 1 refused"],
+    "files": ["order.json has 13 bytes", "inbox", "file"],
+    "own-source": ["told", "disk.free"],
     "orders": ["order 7 is placed", "order 7 is shipped", "type=order.paid"],
 }
 NEEDS = {"hello-python": "python3", "hello-node": "node", "hello-c": "make", "hello-shell": "socat", "slow": "python3",
-         "stream": "python3", "orders": "redis-server", "nightly": "redis-server", "dead-letters": "redis-server"}
+         "stream": "python3", "orders": "redis-server", "nightly": "redis-server", "dead-letters": "redis-server",
+         "webhook": "redis-server", "files": "redis-server", "own-source": "redis-server"}
 
 
 def test_every_example_is_tested():
