@@ -101,7 +101,7 @@ static void folders(void **state)
     struct strbuf data;
     assert_non_null(mkdtemp(folder));
     CLEANUP(cleanup_free) char *plain = make(folder, "plain", "text");
-    CLEANUP(cleanup_free) char *hidden = make(folder, ".hidden", "text");
+    free(make(folder, ".hidden", "text"));
     CLEANUP(cleanup_free) char *twice = make(folder, "twice", "text");
     CLEANUP(cleanup_free) char *again = fs_join(folder, "again");
     CLEANUP(cleanup_free) char *link = fs_join(folder, "link");
