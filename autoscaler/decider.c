@@ -154,7 +154,7 @@ static void apply_backlog(struct decider *d, const struct scaling_spec *spec,
         int64_t until = window_max_until(&d->backlog, second, most - 1);
         out->until_ms = (uint64_t)(until + 1) * 1000;
         *wish = (struct wish){most, DECIDER_BACKLOG_HOLD};
-    } else if (now.pods > wish->pods) {
+    } else if (now.pods > 0 && now.pods >= wish->pods) {
         out->until_ms = 0;
         *wish = now;
     }

@@ -327,6 +327,16 @@ static void ask(struct backlog *b, const struct slice *args, size_t n, redis_con
     b->asked += redis_conn_send(b->worker->db, args, n, cb, arg, &err) == 0 ? 1 : 0;
 }
 
+static void count_calls(struct worker *w)
+{
+    map_foreach (it, &w->async->functions) {
+        const struct async_function *fn = it.value;
+        if (fn->waiting + fn->running > 0) {
+            capacity_count_calls(w, slice_str(fn->ns), slice_str(fn->name));
+        }
+    }
+}
+
 /* Calls of functions whose replicas follow them, as long as there may be some. */
 static void ask_calls(struct backlog *b)
 {
@@ -388,6 +398,7 @@ static void on_round(struct timer *timer)
             ask_length(b, t);
         }
     }
+    count_calls(w);
     if (connected) {
         ask_calls(b);
     }

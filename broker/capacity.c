@@ -33,7 +33,7 @@ struct served {
     struct list revs; /* struct rev */
     unsigned limit;
     bool backlog;
-    unsigned triggers; /* that have something to deliver to it */
+    unsigned callers; /* triggers, and asynchronous calls, that have something for it */
 };
 
 struct rev {
@@ -290,10 +290,19 @@ static struct served *served_of(const struct worker *w, const struct target *tar
     return capacity_service(target, &ns, &name) ? find(w, ns, name) : NULL;
 }
 
+static unsigned part_of(const struct worker *w, const struct served *s)
+{
+    if (s == NULL || s->limit == CAPACITY_UNLIMITED) {
+        return CAPACITY_UNLIMITED;
+    }
+    unsigned shares = (s->callers > 1 ? s->callers : 1) * (w->workers > 1 ? w->workers : 1);
+    return s->limit > shares ? (s->limit + shares - 1) / shares : 1;
+}
+
 unsigned capacity_limit(const struct worker *w, struct slice ns, struct slice name)
 {
     const struct served *s = find(w, ns, name);
-    return s == NULL ? CAPACITY_UNLIMITED : s->limit;
+    return part_of(w, s);
 }
 
 bool capacity_by_backlog(const struct worker *w, struct slice ns, struct slice name)
@@ -312,12 +321,7 @@ static bool is_about_to_know(const struct worker *w)
 
 unsigned capacity_share(const struct trigger *t)
 {
-    const struct served *s = t->ready ? served_of(t->worker, &t->target) : NULL;
-    if (s == NULL || s->limit == CAPACITY_UNLIMITED) {
-        return CAPACITY_UNLIMITED;
-    }
-    unsigned share = s->triggers > 1 ? s->limit / s->triggers : s->limit;
-    return share > 0 ? share : 1;
+    return t->ready ? part_of(t->worker, served_of(t->worker, &t->target)) : CAPACITY_UNLIMITED;
 }
 
 unsigned capacity_room(const struct trigger *t)
@@ -377,18 +381,27 @@ void capacity_count_begin(struct worker *w)
     if (w->capacity != NULL) {
         w->capacity->busy = 0;
         map_foreach (it, &w->capacity->services) {
-            ((struct served *)it.value)->triggers = 0;
+            ((struct served *)it.value)->callers = 0;
         }
     }
 }
 
 void capacity_count(struct worker *w, const struct trigger *t)
 {
-    struct served *s = served_of(w, &t->target);
+    struct slice ns;
+    struct slice name;
     if (w->capacity != NULL) {
         w->capacity->busy++;
     }
+    if (capacity_service(&t->target, &ns, &name)) {
+        capacity_count_calls(w, ns, name);
+    }
+}
+
+void capacity_count_calls(struct worker *w, struct slice ns, struct slice name)
+{
+    struct served *s = find(w, ns, name);
     if (s != NULL) {
-        s->triggers++;
+        s->callers++;
     }
 }

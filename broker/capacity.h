@@ -10,8 +10,8 @@
  * A replica can run containerConcurrency requests, or, unlimited, its target of concurrency. A
  * function without a ready replica gets what one could run: that wakes it. Where concurrency
  * decides on replicas, not the backlog, as much again is sent: it waits in front of the function
- * and says that more replicas are wanted. Several Triggers of one function share what it can take;
- * each may have one at least.
+ * and says that more replicas are wanted. Several Triggers of one function, and asynchronous calls,
+ * share what it can take, and so do the workers; each may have one at least.
  *
  * Triggers share the worker, too: see capacity_fair.
  */
@@ -47,7 +47,8 @@ void capacity_free(struct worker *w);
 
 /* The function's name in a target's host. False: it is none of the cluster. */
 bool capacity_service(const struct target *target, struct slice *ns, struct slice *name);
-/* What it may have at once from whoever calls; CAPACITY_UNLIMITED: it is no function. */
+/* What it may have at once from each Trigger, or from asynchronous calls, of this worker;
+ * CAPACITY_UNLIMITED: it is no function. */
 unsigned capacity_limit(const struct worker *w, struct slice ns, struct slice name);
 /* Its replicas follow the events that wait. */
 bool capacity_by_backlog(const struct worker *w, struct slice ns, struct slice name);
@@ -66,3 +67,5 @@ unsigned capacity_fair(const struct trigger *t, unsigned most);
 /* Triggers are counted anew, then each that has something to deliver. */
 void capacity_count_begin(struct worker *w);
 void capacity_count(struct worker *w, const struct trigger *t);
+/* There are asynchronous calls for this Service. */
+void capacity_count_calls(struct worker *w, struct slice ns, struct slice name);

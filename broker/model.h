@@ -224,6 +224,7 @@ struct worker {
     struct timer tick;
     uint64_t ticks;
     bool beating;
+    unsigned workers;          /* that share this Redis, as far as is known; 0: not known */
     struct capacity *capacity; /* capacity.c */
     struct backlog *backlog;   /* backlog.c */
     size_t in_bytes;           /* of events on their way in */

@@ -423,8 +423,16 @@ static void on_beat(void *arg, const struct redisReply *reply, const struct erro
     }
 }
 
+static void on_workers(void *arg, const struct redisReply *reply, const struct error *err)
+{
+    struct worker *w = arg;
+    int64_t n = redis_reply_int(reply, 0);
+    w->workers = n > 0 && n < 10000 ? (unsigned)n : w->workers;
+}
+
 static void beat(struct worker *w)
 {
+    const struct slice count[] = {SLICE_LIT("ZCARD"), SLICE_LIT(STREAM_WORKERS)};
     char silence[24];
     snprintf(silence, sizeof(silence), "%llu", (unsigned long long)w->config->worker_silence_ms);
     const struct slice args[] = {SLICE_LIT("EVAL"),  slice_str(stream_script_alive),
@@ -432,6 +440,7 @@ static void beat(struct worker *w)
                                  slice_str(w->name), slice_str(silence)};
     if (!w->beating && !w->stopping) {
         w->beating = ask(w, args, ARRAY_LEN(args), on_beat, w) == 0;
+        (void)ask(w, count, ARRAY_LEN(count), on_workers, w);
     }
 }
 

@@ -110,7 +110,11 @@ static void resolve_target(const struct autoscaler_config *config, struct annota
         out->total = limit > 0 ? limit : config->concurrency_target_default;
     }
     double target = get_double(a, TARGET, AUTOSCALER_TARGET_MIN, 1e300, 0);
-    if (out->metric == SCALING_BACKLOG) { /* the target is of the events, not of the requests */
+    if (out->metric == SCALING_BACKLOG) {
+        /* The target is of the events, not of the requests. Events come as many at once as the
+         * replicas can take: if that were more than they should have, they would ask for ever more.
+         */
+        utilization = 1;
         out->backlog_target = target > 0 ? target : SCALING_BACKLOG_TARGET;
     } else if (target > 0) {
         bool limited = out->metric == SCALING_CONCURRENCY && limit > 0;

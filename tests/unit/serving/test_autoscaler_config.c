@@ -142,8 +142,8 @@ static void targets_follow_metric_limit_and_annotation(void **state)
         {{"autoscaling.knative.dev/target=5", "autoscaling.knative.dev/metric=backlog"},
          0,
          100,
-         70},
-        {{"autoscaling.knative.dev/target=5", "autoscaling.knative.dev/metric=backlog"}, 2, 2, 1.4},
+         100},
+        {{"autoscaling.knative.dev/target=5", "autoscaling.knative.dev/metric=backlog"}, 2, 2, 2},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct scaling_spec spec = resolve(rows[i].pairs, rows[i].concurrency, false);
