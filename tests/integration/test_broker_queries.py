@@ -27,9 +27,13 @@ def put(w, path, method="PUT", name="w1"):
     return int(got[-3:]), got[:-3]
 
 
-def batch(w, n, kind="t", **more):
+def dead(w, where, name="w2"):
+    return json.loads(put(w, "dead" + where, "GET", name)[1])
+
+
+def batch(w, n, kind="t", broker="default", **more):
     events = [{"specversion": "1.0", "id": f"{kind}-{i}", "source": "/s", "type": kind, **more} for i in range(n)]
-    return w.post("/default/default", {"content-type": "application/cloudevents-batch+json"}, json.dumps(events))[0]
+    return w.post(f"/default/{broker}", {"content-type": "application/cloudevents-batch+json"}, json.dumps(events))[0]
 
 
 def test_only_put_changes_anything(world):
@@ -49,42 +53,42 @@ def test_only_put_changes_anything(world):
 
 
 def test_another_worker_answers_too_and_a_full_broker_keeps_the_dead(world):
+    """Twice is possible for an event that a frozen worker held, so only what must be there is asked for."""
     bad = {"now": True}
     sink = world.sink(lambda event: (422, {}, b"") if bad["now"] else (204, {}, b""))
-    world.trigger("dies", sink, filter={"attributes": {"type": "dies"}}, delivery={"retry": 0})
-    world.known("dies")
+    world.broker("full")
+    world.trigger("dies", sink, broker="full", filter={"attributes": {"type": "dies"}}, delivery={"retry": 0})
+    world.known("dies", broker="full")
     world.start("--max-events", "300", "--keep-events", "200", name="w2")
-    world.known("dies", name="w2")
-    where = "?namespace=default&trigger=dies"
-    assert batch(world, 30, "dies") == 202
-    wait_for(lambda: json.loads(put(world, "dead" + where, "GET", "w2")[1])["count"] == 30, 60, "30 dead letters")
-    page = json.loads(put(world, "dead" + where + "&limit=20", "GET", "w2")[1])
+    world.known("dies", broker="full", name="w2")
+    where, all_of_them = "?namespace=default&trigger=dies", {f"dies-{i}" for i in range(30)}
+    assert batch(world, 30, "dies", "full") == 202
+    wait_for(lambda: {i["event"]["id"] for i in dead(world, where)["items"]} == all_of_them, 60, "30 dead letters")
+    page = dead(world, where + "&limit=20")
     assert len(page["items"]) == 20 and page["more"]
-    rest = json.loads(put(world, "dead" + where + "&from=" + page["items"][-1]["id"], "GET", "w2")[1])
-    assert len(rest["items"]) == 10 and not rest["more"]
+    rest = dead(world, where + "&from=" + page["items"][-1]["id"])
+    assert not rest["more"] and {i["event"]["id"] for i in page["items"] + rest["items"]} == all_of_them
     numbers = json.loads(put(world, "numbers?namespace=default", "GET", "w2")[1])
-    assert [t["dead"] for b in numbers["brokers"] for t in b["triggers"] if t["name"] == "dies"] == [30]
+    assert next(t["dead"] for b in numbers["brokers"] for t in b["triggers"] if t["name"] == "dies") >= 30
     # What waits for a sink that refuses connections fills the broker: the dead have no room until it is done.
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        world.trigger("waits", f"http://127.0.0.1:{closed.getsockname()[1]}/", delivery={"retry": 1000, "backoffDelay": "PT60S"})
-        world.known("waits"), world.known("waits", name="w2")
-        wait_for(lambda: batch(world, 50, "fills") == 429, 60, "it is full")
+        world.trigger("waits", f"http://127.0.0.1:{closed.getsockname()[1]}/", broker="full", delivery={"retry": 1000, "backoffDelay": "PT60S"})
+        world.known("waits", broker="full"), world.known("waits", broker="full", name="w2")
+        wait_for(lambda: batch(world, 50, "fills", "full") == 429, 60, "it is full")
         status, said = put(world, "dead/retry" + where, name="w2")
         said = json.loads(said)
         assert (status, said["count"], said["full"], said["more"]) == (200, 0, True, True)
     world.api.delete("triggers", "waits")
     bad["now"] = False
-    wait_for(lambda: batch(world, 1, "again") == 202, 60, "there is room")
+    wait_for(lambda: batch(world, 1, "again", "full") == 202, 60, "there is room")
     before = len(sink.events)
 
     def moved():
-        nonlocal total
-        total += json.loads(put(world, "dead/retry" + where, name="w2")[1])["count"]
-        return total == 30
-    total = 0
+        said = json.loads(put(world, "dead/retry" + where, name="w2")[1])
+        return not said["more"] and not said["full"]
     wait_for(moved, 60, "all go to their trigger again")
-    wait_for(lambda: set(sink.ids()[before:]) == {f"dies-{i}" for i in range(30)}, 60, "they come")
+    wait_for(lambda: set(sink.ids()[before:]) == all_of_them, 60, "they come")
     world.kill("w2")
     world.api.delete("triggers", "dies")
 
@@ -92,11 +96,13 @@ def test_another_worker_answers_too_and_a_full_broker_keeps_the_dead(world):
 def test_a_slow_watcher_is_told_what_it_missed(world):
     """It reads nothing while more goes by than is kept: the broker takes and delivers on, and a line counts the rest."""
     sink = world.sink()
-    world.trigger("fast", sink, filter={"attributes": {"type": "fast"}})
-    world.known("fast")
+    world.broker("slow")
+    world.trigger("fast", sink, broker="slow", filter={"attributes": {"type": "fast"}})
+    world.known("fast", broker="slow")
     with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(90)
         s.connect(str(world.home / "w1.admin"))
-        s.sendall(b"GET /events/tail?namespace=default&broker=default HTTP/1.1\r\nHost: admin\r\n\r\n")
+        s.sendall(b"GET /events/tail?namespace=default&broker=slow&since=0-0 HTTP/1.1\r\nHost: admin\r\n\r\n")
         stream = s.makefile("rb")
         while stream.readline() != b"\r\n":
             pass
@@ -106,16 +112,17 @@ def test_a_slow_watcher_is_told_what_it_missed(world):
                 chunk = stream.read(int(stream.readline(), 16) + 2)
                 yield from (json.loads(line) for line in chunk.splitlines() if line.strip())
         seen = lines()
-        batch(world, 1, "first")
+        wait_for(lambda: batch(world, 1, "first", "slow") == 202, 60, "it is taken")
         assert next(seen)["event"]["id"] == "first-0"
-        before = len(sink.events)
+        taken = 0
         for _ in range(60):  # each of them 20 events of 8 KiB
-            wait_for(lambda: batch(world, 20, "fast", data="x" * 8192) == 202, 60, "it is taken")
-        wait_for(lambda: len(sink.events) >= before + 1200, 60, "all are delivered")
+            wait_for(lambda: batch(world, 20, "fast", "slow", data="x" * 8192) == 202, 60, "it is taken")
+            taken += 20
+        wait_for(lambda: len(sink.events) >= taken, 60, "all are delivered")
         got = passed = 0
-        while got + passed < 1200:
+        while got + passed < taken:
             line = next(seen)
             passed += line.get("passedOver", 0)
             got += "event" in line
-        assert passed > 0 and got + passed == 1200
+        assert passed > 0 and got + passed == taken
     world.api.delete("triggers", "fast")
