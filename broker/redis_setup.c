@@ -28,6 +28,7 @@ static const char *const needs[] = {
     "XCLAIM lull:x g c 0 0-1",
     "XGROUP CREATE lull:x g 0",
     "XINFO GROUPS lull:x",
+    "XINFO STREAM lull:x",
     "ZADD lull:x 0 a",
     "ZREM lull:x a",
     "ZCARD lull:x",
