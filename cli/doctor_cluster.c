@@ -398,6 +398,18 @@ static void check_ways_in(struct doctor *d)
     }
 }
 
+// Only there with a Redis for events.
+static void check_broker(struct doctor *d, char image[static 256])
+{
+    CLEANUP(jfree) json_t *deployment = NULL;
+    struct kube_call call = {.kind = KUBE_KIND(kind_row(KIND_DEPLOYMENT)),
+                             .ns = INSTALL_NAMESPACE,
+                             .name = INSTALL_BROKER};
+    if (find(d, "parts", &call, &deployment) && deployment != NULL) {
+        check_part(d, "broker", image);
+    }
+}
+
 bool doctor_cluster(struct doctor *d)
 {
     char image[256] = "";
@@ -407,6 +419,7 @@ bool doctor_cluster(struct doctor *d)
     check_part(d, "controller", image);
     check_part(d, "autoscaler", image);
     check_part(d, "activator", image);
+    check_broker(d, image);
     check_lease(d, "lull-controller");
     check_lease(d, "lull-autoscaler");
     check_clocks(d);

@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import signal
 import threading
 import time
@@ -228,45 +229,44 @@ def all_ready(kind, name):
             status.get("readyReplicas") == status.get("replicas") == status.get("updatedReplicas") == found["spec"]["replicas"])
 
 
-def test_workers_killed_under_load_lose_nothing(namespace, broker_ingress, numbers):
+def kill(pod):
+    """kill -9 of the program in a pod of the system, where it can be seen; else the pod is deleted at once."""
+    if not os.environ.get("LULL_CLUSTER_INSIDE"):
+        kubectl("-n", SYSTEM, "delete", "pod", pod, "--force", "--grace-period=0", "--wait=false")
+        return
+    uid = get("-n", SYSTEM, "pod", pod)["metadata"]["uid"]
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if uid in (process / "cgroup").read_text() and re.search(b"lull-broker|redis-server", (process / "cmdline").read_bytes()):
+                os.kill(int(process.name), signal.SIGKILL)
+                return
+    raise AssertionError(f"no program of pod {pod}")
+
+
+def test_workers_killed_and_replaced_under_load_lose_nothing(namespace, broker_ingress, numbers):
+    """Each is killed once and its container starts again; then one's pod goes without a word; then comes an upgrade, which
+    refuses no event."""
     choose = random.Random(8)
     with Numbered(broker_ingress, namespace) as load:
         load.more()
-        for _ in range(3):
-            victim = choose.choice(broker_pods())
-            kubectl("-n", SYSTEM, "delete", "pod", victim, "--force", "--grace-period=0", "--wait=false")
+        for victim in broker_pods():
+            kill(victim)
             load.more()
-            wait_for("two workers again", lambda gone=victim: gone not in broker_pods() and len(broker_pods()) == 2 and
-                     all_ready("deployment", "lull-broker"), 60)
+            wait_for("two workers again", lambda: all_ready("deployment", "lull-broker"), 60)
+        victim = choose.choice(broker_pods())
+        kubectl("-n", SYSTEM, "delete", "pod", victim, "--force", "--grace-period=0", "--wait=false")
         load.more()
-    all_came(numbers, load)
-
-
-def test_an_upgrade_refuses_no_event(namespace, broker_ingress, numbers):
-    before = broker_pods()
-    with Numbered(broker_ingress, namespace) as load:
-        load.more(20)
+        wait_for("two workers again", lambda: victim not in broker_pods() and len(broker_pods()) == 2 and
+                 all_ready("deployment", "lull-broker"), 60)
+        load.more()
+        before, refused = broker_pods(), len(load.others)
         kubectl("-n", SYSTEM, "rollout", "restart", "deployment/lull-broker")
         wait_for("two new workers, and the others gone",
                  lambda: all_ready("deployment", "lull-broker") and not set(before) & set(broker_pods(going=True)), 90)
-        load.more(20)
+        load.more()
     all_came(numbers, load)
     if os.environ.get("LULL_CLUSTER_INSIDE"):  # a port-forward ends with its pod
-        assert not load.others, load.others
-
-
-def kill_redis():
-    """kill -9 of the process in the pod, where its process can be seen; else the pod is deleted."""
-    uid = get("-n", SYSTEM, "pod", "lull-redis-0")["metadata"]["uid"]
-    if not os.environ.get("LULL_CLUSTER_INSIDE"):
-        kubectl("-n", SYSTEM, "delete", "pod", "lull-redis-0", "--wait=false")
-        return
-    for process in pathlib.Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if uid in (process / "cgroup").read_text() and b"redis-server" in (process / "cmdline").read_bytes():
-                os.kill(int(process.name), signal.SIGKILL)
-                return
-    raise AssertionError(f"no redis-server of pod {uid}")
+        assert len(load.others) == refused, load.others[refused:]
 
 
 def test_redis_killed_loses_nothing(namespace, broker_ingress, numbers):
@@ -275,7 +275,7 @@ def test_redis_killed_loses_nothing(namespace, broker_ingress, numbers):
     claim = get("-n", SYSTEM, "pvc", "data-lull-redis-0")["metadata"]["uid"]
     with Numbered(broker_ingress, namespace) as load:
         load.more()
-        kill_redis()
+        kill("lull-redis-0")
         load.more()
         before = get("-n", SYSTEM, "pod", "lull-redis-0")["metadata"]["uid"]
         kubectl("-n", SYSTEM, "delete", "pod", "lull-redis-0", "--wait=false")
