@@ -341,6 +341,9 @@ static void silent_answered(struct silent *s)
     free(s);
 }
 
+static void take(struct silent *s, const char *key, const char *group, struct broker *b,
+                 struct trigger *t);
+
 static void on_taken(void *arg, const struct redisReply *reply, const struct error *err)
 {
     struct taking *taking = arg;
@@ -351,6 +354,13 @@ static void on_taken(void *arg, const struct redisReply *reply, const struct err
     if (n > 0) {
         taking->silent->w->counters.taken_over += (uint64_t)n;
         reading_scan(taking->broker != NULL ? &taking->broker->reading : &taking->trigger->reading);
+    }
+    if (n >= TAKE_MOST && !taking->silent->w->stopping) {
+        /* It held more than one answer of Redis should take: the next ones, at once. */
+        bool of_broker = taking->broker != NULL;
+        take(taking->silent, of_broker ? taking->broker->events_key : taking->trigger->key,
+             of_broker ? STREAM_GROUP_DISPATCH : STREAM_GROUP_DELIVER, taking->broker,
+             taking->trigger);
     }
     if (taking->broker != NULL) {
         broker_dispatch(taking->broker);

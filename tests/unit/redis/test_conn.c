@@ -239,6 +239,7 @@ static void hostile_answers_end_the_connection(void **state)
         "$-7\r\nx\r\n",                                  /* a length that is none */
         ">3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\nb\r\n", /* a push frame nobody asked for */
         "HTTP/1.1 400 Bad Request\r\n\r\n",
+        "$100\r\nabc",  /* cut off */
         ":1\r\n:2\r\n", /* one answer too many */
         "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n",
         "-READONLY You can't write against a read only replica.\r\n",
