@@ -22,7 +22,7 @@ import time
 
 import pytest
 from broker_world import World
-from conftest import binary, state_directory
+from conftest import BUILD, binary, state_directory
 from lull_client import wait_for
 from redis_servers import Server
 
@@ -185,7 +185,8 @@ def pending(w, good, n):
 def test_many_pending_entries_of_a_dead_worker(world, good):
     send_until(world, good, "before-many")
     missing, largest = pending(world, good, 20000)
-    assert missing > 15000 and largest < 128 << 20, (missing, largest >> 20)
+    # A sanitizer keeps what was freed.
+    assert missing > 15000 and ("asan" in BUILD.name or largest < 64 << 20), (missing, largest >> 20)
 
 
 @pytest.mark.soak
@@ -194,7 +195,7 @@ def test_a_million_pending_entries_of_a_dead_worker(world, good):
     send_until(world, good, "before-million")
     missing, largest = pending(world, good, 1000000)
     print(f"{missing} entries looked at, lull-broker had {largest >> 20} MiB")
-    assert largest < 128 << 20
+    assert largest < 64 << 20
 
 
 def test_redirects_and_absurd_delays(world, good):
