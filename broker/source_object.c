@@ -5,6 +5,7 @@
  */
 #include "broker/source_object.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -252,7 +253,11 @@ int source_finish_event(const struct source_common *c, struct event *ev, struct 
     json_object_foreach(c->overrides, name, value)
     {
         struct slice text = slice_str(json_string_value(value));
-        rc = rc < 0 ? rc : event_set(ev, slice_str(name), text, err);
+        CLEANUP(cleanup_free) char *lower = xstrdup(name); /* the API takes capitals too */
+        for (char *at = lower; *at != '\0'; at++) {
+            *at = (char)tolower((unsigned char)*at);
+        }
+        rc = rc < 0 ? rc : event_set(ev, slice_str(lower), text, err);
     }
     return rc < 0 ? rc : event_check(ev, err);
 }

@@ -50,7 +50,7 @@ def times(sink):
 def test_events_carry_what_is_asked_for(world):
     world.start("--missed-runs", "120s")
     text, binary_data = world.sink(), world.sink()
-    ping(world, "text", text, data='{"a": 1}', contentType="application/json", ceOverrides={"extensions": {"team": "blue"}})
+    ping(world, "text", text, data='{"a": 1}', contentType="application/json", ceOverrides={"extensions": {"Team": "blue"}})
     ping(world, "bytes", binary_data, dataBase64=base64.b64encode(b"\0\1").decode())
     wait_for(lambda: len(text.events) >= 2 and len(binary_data.events) >= 1, 60, "events come")
     event = text.events[0]

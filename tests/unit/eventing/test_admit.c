@@ -260,9 +260,58 @@ static void classes(void **state)
     }
 }
 
+#define PING(spec)    "{" META ",\"spec\":{" spec "}}"
+#define SINK          "\"sink\":{\"uri\":\"http://there\"}"
+#define BINDING(spec) "{" META ",\"spec\":{" spec "}}"
+#define SUBJECT                                                                             \
+    "\"subject\":{\"apiVersion\":\"serving.knative.dev/v1\",\"kind\":\"Service\",\"name\":" \
+    "\"s\"}"
+
+static void ping_sources(void **state)
+{
+    (void)state;
+    static const char *const rows[][2] = {
+        {PING(SINK), ""},
+        {PING(SINK ",\"schedule\":\"CRON_TZ=UTC 0 3 * * *\""), ""},
+        {PING(SINK ",\"schedule\":\"61 * * * *\""),
+         "invalid value: end of range (61) above maximum (59): 61: spec.schedule"},
+        {PING(SINK ",\"schedule\":\"@every 1s\""),
+         "invalid value: unsupported descriptor @every: spec.schedule"},
+        {PING(SINK ",\"data\":\"a\",\"dataBase64\":\"YQ==\""),
+         "expected exactly one, got both: spec.data, spec.dataBase64"},
+        {PING("\"data\":\"a\""), "expected at least one, got none: spec.sink.ref, spec.sink.uri"},
+        {PING(SINK ",\"ceOverrides\":{\"extensions\":{\"a-b\":\"c\"}}"),
+         "invalid key name \"a-b\": spec.ceOverrides.extensions\nkeys are expected to be "
+         "alphanumeric"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        check_admit(KIND_PINGSOURCE, rows[i][0], NULL, rows[i][1]);
+    }
+    check_default(KIND_PINGSOURCE, PING(SINK), PING(SINK ",\"schedule\":\"* * * * *\""));
+}
+
+static void sink_bindings(void **state)
+{
+    (void)state;
+    static const char *const rows[][2] = {
+        {BINDING(SINK "," SUBJECT), ""},
+        {BINDING(SINK), "expected exactly one, got neither: spec.subject.name, "
+                        "spec.subject.selector\nmissing field(s): spec.subject.apiVersion, "
+                        "spec.subject.kind, spec.subject.namespace"},
+        {BINDING(SINK ",\"subject\":{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"name\":\"p\","
+                      "\"namespace\":\"other\"}"),
+         "invalid value: other: spec.subject.namespace"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        check_admit(KIND_SINKBINDING, rows[i][0], NULL, rows[i][1]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ping_sources),
+        cmocka_unit_test(sink_bindings),
         cmocka_unit_test(defaults),
         cmocka_unit_test(brokers),
         cmocka_unit_test(subscribers),

@@ -49,7 +49,7 @@ static struct cron cron_of(struct slice text)
 
 static void check_line(struct slice line)
 {
-    struct slice rest = line, name, text, word;
+    struct slice rest = line, name = SLICE_EMPTY, text = SLICE_EMPTY, word = SLICE_EMPTY;
     int64_t at = 0;
     assert_true(slice_split(&rest, '\t', &name) && slice_split(&rest, '\t', &text) &&
                 slice_split(&rest, '\t', &word));
