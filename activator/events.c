@@ -25,7 +25,7 @@
 #define LOOK_MS         100u
 #define TICK_MS         1000u
 #define WAIT_MS         30000u  /* for lull-broker to be there */
-#define FAILED_MS       5000u   /* the same, when the supervisor has said that it cannot */
+#define FAILED_MS       3000u   /* the same, when the supervisor has said that it cannot */
 #define ANSWER_MS       150000u /* lull-broker answers within 60 s, however long it is asked to */
 #define RESOLVE_MS      30000u
 #define PASSAGES_MAX    1000u

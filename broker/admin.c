@@ -243,6 +243,8 @@ static bool ready(void *arg, struct strbuf *why_not)
                        watch_trouble(w));
     } else if (!redis_conn_is_up(w->db)) {
         strbuf_appendf(why_not, "redis is not there: %s", redis_conn_trouble(w->db));
+    } else if (!redis_conn_is_up(w->in)) { /* what takes events has a connection of its own */
+        strbuf_appendf(why_not, "redis is not there: %s", redis_conn_trouble(w->in));
     }
     return why_not->len == 0;
 }

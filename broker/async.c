@@ -19,14 +19,13 @@
 #include "metric/metric.h"
 #include "metric/rows.h"
 
-#define SAID_MS       60000u
-#define POLL_MS       2000u  /* a function that was called lately */
-#define POLL_IDLE_MS  10000u /* the others */
-#define LATELY_MS     300000u
-#define LIST_TICKS    20u
-#define QUIET_MS      3600000 /* nobody called it for so long, and nothing of it is kept: forgotten */
-#define FUNCTIONS_MAX 100000u
-#define SCRATCH_MAX   (1u << 20)
+#define SAID_MS      60000u
+#define POLL_MS      2000u  /* a function that was called lately */
+#define POLL_IDLE_MS 10000u /* the others */
+#define LATELY_MS    300000u
+#define LIST_TICKS   20u
+#define QUIET_MS     3600000 /* nobody called it for so long, and nothing of it is kept: forgotten */
+#define SCRATCH_MAX  (1u << 20)
 
 static int ask(struct worker *w, const struct slice *args, size_t n, redis_conn_cb cb, void *arg)
 {
@@ -131,7 +130,7 @@ static void take_member(struct async *a, struct slice member, struct slice score
     bool good = slice_split(&rest, ' ', &tag) && tag.len == ASYNC_TAG_LEN &&
                 slice_split(&rest, '/', &ns) && rest.ptr != NULL && rest.len <= ASYNC_CALLEE_MAX &&
                 ns.len <= ASYNC_CALLEE_MAX;
-    if (!good || map_len(&a->functions) >= FUNCTIONS_MAX) {
+    if (!good || map_len(&a->functions) >= ASYNC_FUNCTIONS_MAX) {
         return;
     }
     struct async_function *fn = async_function(a, tag, ns, rest);

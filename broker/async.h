@@ -72,6 +72,8 @@ struct async {
     struct strbuf scratch;
 };
 
+#define ASYNC_FUNCTIONS_MAX 100000u
+
 struct async *async_new(struct worker *w);
 /* The connection is (again) there. */
 void async_up(struct async *a);

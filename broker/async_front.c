@@ -307,6 +307,11 @@ static void take(struct async *a, struct http_simple_request *rq)
     strbuf_init(&packed, PACKED_MAX);
     int rc = read_wish(w, rq, &wish, &err);
     rc = rc < 0 ? rc : check_room(w, rq->body.len, &err);
+    if (rc == 0 && map_len(&a->functions) >= ASYNC_FUNCTIONS_MAX &&
+        async_function_of(a, slice_str(async_tag(wish.ns, wish.name, tag))) == NULL) {
+        rc = error_set(&err, ERR_OVERLOAD, "%u functions are called asynchronously already",
+                       ASYNC_FUNCTIONS_MAX);
+    }
     if (rc < 0) {
         async_refuse(a, rq, &err);
         return;

@@ -77,7 +77,7 @@ def run_rounds(world, rounds, seed):
 
 
 def test_none_is_lost(world):
-    run_rounds(world, 7, 8)
+    run_rounds(world, 6, 8)
 
 
 @pytest.mark.soak
