@@ -416,6 +416,17 @@ static void on_down(void *arg, const struct error *err)
     s->lost = s->lost || s->phase != BEGINNING;
 }
 
+/* The rules for sinks count here too: it is users who write addresses. */
+static int may_call(void *arg, const struct addr *addr, struct error *err)
+{
+    const struct redis_session *s = arg;
+    if (s->closed) {
+        return error_set(err, ERR_CANCELED, "the source has gone");
+    }
+    const struct sender_options *rules = &s->options.worker->sender.options;
+    return target_check(addr, rules->rules, rules->own_ports, rules->n_own, err);
+}
+
 static void on_closed(void *arg)
 {
     struct redis_session *s = arg;
@@ -438,6 +449,7 @@ int redis_session_new(const struct redis_session_options *options, struct redis_
         .ca_file = w->config->redis_ca,
         .timeout_ms = TIMEOUT_MS,
         .max_answer = MAX_ANSWER,
+        .may_call = may_call,
         .on_up = on_up,
         .on_down = on_down,
         .arg = s,

@@ -164,6 +164,6 @@ int target_check(const struct addr *addr, unsigned rules, const uint16_t *own_po
         }
     }
     return why == NULL ? 0
-                       : error_set(err, ERR_DENIED, "nothing is delivered to %s: %s",
+                       : error_set(err, ERR_DENIED, "%s is not called: %s",
                                    addr_format(addr, text, sizeof(text)), why);
 }

@@ -400,12 +400,15 @@ static void connect_to(struct redis_conn *c, const struct addr *addr)
 static void on_resolved(void *arg, const struct addr *addr, const struct error *err)
 {
     struct redis_conn *c = arg;
+    struct error why = {0};
     c->resolve = NULL;
     if (addr == NULL) {
         conn_fail(c, err);
-        return;
+    } else if (c->options.may_call != NULL && c->options.may_call(c->options.arg, addr, &why) < 0) {
+        conn_fail(c, &why);
+    } else {
+        connect_to(c, addr);
     }
-    connect_to(c, addr);
 }
 
 static int resolve(struct redis_conn *c, const char *host, uint16_t port, struct error *err)

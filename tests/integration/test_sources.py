@@ -241,6 +241,15 @@ def test_a_redis_that_goes_and_comes_again_loses_nothing(world, other):
     world.api.delete("redissources", "away")
 
 
+@pytest.mark.parametrize("address,why", [("169.254.169.254:80", "link-local"), ("127.0.0.1:9090", "admin port")])
+def test_a_redis_at_a_forbidden_address_is_never_called(world, address, why):
+    status = {"sinkUri": "http://127.0.0.1:9/"}
+    world.api.put("redissources", {"metadata": {"name": "inner"}, "spec": {"url": f"redis://{address}", "list": {"key": "k"}}, "status": status})
+    wait_for(lambda: why in (world.source_state("inner") or {"trouble": ""})["trouble"], 60, f"it says {why}")
+    world.api.delete("redissources", "inner")
+    wait_for(lambda: world.source_state("inner") is None, 60, "it is gone")
+
+
 # --- files
 
 
