@@ -11,7 +11,7 @@
 
 #include "base/mem.h"
 
-int port_check(unsigned *port, const char *flag, struct error *err)
+int port_hold(unsigned *port, const char *flag, int *out, struct error *err)
 {
     struct sockaddr_in address = {.sin_family = AF_INET,
                                   .sin_port = htons((uint16_t)*port),
@@ -33,5 +33,13 @@ int port_check(unsigned *port, const char *flag, struct error *err)
     }
     getsockname(fd, (struct sockaddr *)&address, &len);
     *port = ntohs(address.sin_port);
+    *out = fd;
+    fd = -1;
     return 0;
+}
+
+int port_check(unsigned *port, const char *flag, struct error *err)
+{
+    CLEANUP(cleanup_close) int fd = -1;
+    return port_hold(port, flag, &fd, err);
 }

@@ -348,15 +348,23 @@ static int lock_take(struct supervisor *s, struct error *err)
 static int ports_check(struct supervisor *s, struct error *err)
 {
     const struct up_options *o = s->options;
-    s->ports[0] = (unsigned)o->port;
-    s->ports[1] = (unsigned)o->local_port;
-    s->ports[2] = (unsigned)o->api_port;
-    int rc = port_check(&s->ports[0], "--public-port", err);
-    rc = rc ? rc : port_check(&s->ports[1], "--local-port", err);
-    rc = rc ? rc : port_check(&s->ports[2], "--api-port", err);
-    if (rc == 0 && o->tls_port >= 0) {
-        s->ports[3] = (unsigned)o->tls_port;
-        rc = port_check(&s->ports[3], "--tls-port", err);
+    const struct {
+        int64_t wanted; /* -1: none */
+        const char *flag;
+    } rows[] = {{o->port, "--public-port"},
+                {o->local_port, "--local-port"},
+                {o->api_port, "--api-port"},
+                {o->tls_port, "--tls-port"}};
+    int held[ARRAY_LEN(rows)] = {-1, -1, -1, -1};
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(rows); i++) {
+        if (rows[i].wanted >= 0) {
+            s->ports[i] = (unsigned)rows[i].wanted;
+            rc = port_hold(&s->ports[i], rows[i].flag, &held[i], err);
+        }
+    }
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        cleanup_close(&held[i]);
     }
     return rc;
 }
