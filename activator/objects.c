@@ -127,11 +127,6 @@ static bool condition_is(const json_t *cond, const char *status)
     return cond != NULL && slice_eq_str(jpeek_str(cond, "status"), status);
 }
 
-static char *dup_or_null(struct slice s)
-{
-    return slice_empty(s) ? NULL : slice_dup(s);
-}
-
 int object_revision(const json_t *object, struct revision_object *out)
 {
     int64_t cc = jpeek_i64(object, "spec.containerConcurrency");
@@ -145,7 +140,7 @@ int object_revision(const json_t *object, struct revision_object *out)
     if (condition_is(ready, "False")) {
         struct slice reason = jpeek_str(ready, "reason");
         out->reason = slice_empty(reason) ? xstrdup("NotReady") : slice_dup(reason);
-        out->message = dup_or_null(jpeek_str(ready, "message"));
+        out->message = jpeek_dup(ready, "message");
     }
     return 0;
 }
@@ -197,8 +192,7 @@ char *object_address(const char *ip, uint16_t port)
 static char *pod_address(const json_t *object, enum pod_address how, uint16_t port)
 {
     if (how == POD_ADDRESS_UNIX) {
-        return dup_or_null(
-            jpeek_str(object, "metadata.annotations.`" ANNOTATION_QUEUE_ADDRESS "`"));
+        return jpeek_dup(object, "metadata.annotations.`" ANNOTATION_QUEUE_ADDRESS "`");
     }
     struct slice ip = jpeek_str(object, "status.podIP");
     if (slice_empty(ip)) {
@@ -242,7 +236,7 @@ int object_domain(const json_t *object, struct domain_object *out)
                                jpeek_i64(object, "metadata.generation");
     out->http_protocol = (unsigned char)http_protocol_of(object);
     if (claimed && condition_is(condition(object, "ReferenceResolved"), "True")) {
-        out->route = dup_or_null(jpeek_str(object, "spec.ref.name"));
+        out->route = jpeek_dup(object, "spec.ref.name");
     }
     return 0;
 }

@@ -15,7 +15,7 @@ static void set_text(char **at, struct slice text)
         return;
     }
     free(*at);
-    *at = slice_empty(text) ? NULL : slice_dup(text);
+    *at = slice_dup_or_null(text);
 }
 
 void revision_learn(struct throttler *t, struct revision *r, const struct revision_facts *facts,

@@ -17,11 +17,6 @@
 #define ANNOTATION_BYTES_MAX 256 /* longest value that is kept; longer ones cannot be valid */
 #define TROUBLE_MAX          160 /* bytes of another's message that are passed on */
 
-static char *dup_or_null(struct slice text)
-{
-    return slice_empty(text) ? NULL : slice_dup(text);
-}
-
 static int64_t peek_time(const json_t *root, const char *path)
 {
     int64_t wall_ns;
@@ -151,7 +146,7 @@ int pa_object_project(void *arg, const json_t *object, void *value, struct error
     pa->reachable = strcmp(jpeek_cstr(object, "spec.reachability"), "Unreachable") != 0;
     read_annotations(object, pa);
     if (is_backlog(pa)) {
-        pa->service = dup_or_null(jpeek_str(object, "metadata.labels.`" LABEL_SERVICE "`"));
+        pa->service = jpeek_dup(object, "metadata.labels.`" LABEL_SERVICE "`");
     }
     read_pa_status(object, pa);
     return 0;
@@ -213,8 +208,7 @@ void deployment_object_release(void *arg, void *value)
 static char *pod_scrape_address(const json_t *object, enum pod_address kind)
 {
     if (kind == POD_ADDRESS_UNIX) {
-        return dup_or_null(
-            jpeek_str(object, "metadata.annotations.`" ANNOTATION_ADMIN_ADDRESS "`"));
+        return jpeek_dup(object, "metadata.annotations.`" ANNOTATION_ADMIN_ADDRESS "`");
     }
     const char *ip = jpeek_cstr(object, "status.podIP");
     if (ip[0] == '\0' || strlen(ip) > 45) {

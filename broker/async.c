@@ -27,12 +27,6 @@
 #define QUIET_MS     3600000 /* nobody called it for so long, and nothing of it is kept: forgotten */
 #define SCRATCH_MAX  (1u << 20)
 
-static int ask(struct worker *w, const struct slice *args, size_t n, redis_conn_cb cb, void *arg)
-{
-    struct error err;
-    return redis_conn_send(w->db, args, n, cb, arg, &err);
-}
-
 /* --- functions ------------------------------------------------------------------------------ */
 
 struct async_function *async_function_of(const struct async *a, struct slice id)
@@ -104,7 +98,7 @@ static void on_quiet(void *arg, const struct redisReply *reply, const struct err
         const struct slice args[] = {SLICE_LIT("EVAL"),    slice_str(async_script_forget),
                                      SLICE_LIT("1"),       SLICE_LIT(ASYNC_FUNCTIONS),
                                      slice_str(c->member), slice_str(c->score)};
-        (void)ask(c->async->worker, args, ARRAY_LEN(args), NULL, NULL);
+        (void)worker_ask(c->async->worker, args, ARRAY_LEN(args), NULL, NULL);
     }
     candidate_free(c);
 }
@@ -117,7 +111,7 @@ static void forget_if_quiet(struct async_function *fn, struct slice member, stru
     struct candidate *c = NEW(struct candidate);
     *c = (struct candidate){
         .async = fn->async, .member = slice_dup(member), .score = slice_dup(score)};
-    if (ask(fn->async->worker, args, ARRAY_LEN(args), on_quiet, c) < 0) {
+    if (worker_ask(fn->async->worker, args, ARRAY_LEN(args), on_quiet, c) < 0) {
         candidate_free(c);
     }
 }
@@ -156,7 +150,7 @@ static void read_list(struct async *a)
     const struct slice args[] = {SLICE_LIT("ZRANGE"), SLICE_LIT(ASYNC_FUNCTIONS), SLICE_LIT("0"),
                                  SLICE_LIT("-1"), SLICE_LIT("WITHSCORES")};
     if (!a->listing && !a->stopping) {
-        a->listing = ask(a->worker, args, ARRAY_LEN(args), on_list, a) == 0;
+        a->listing = worker_ask(a->worker, args, ARRAY_LEN(args), on_list, a) == 0;
     }
 }
 

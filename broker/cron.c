@@ -95,30 +95,18 @@ struct ping {
 
 /* --- the object ---------------------------------------------------------------------------- */
 
-static char *text_or_null(const json_t *object, const char *path)
-{
-    struct slice text = jpeek_str(object, path);
-    return slice_empty(text) ? NULL : slice_dup(text);
-}
-
 int ping_object_project(void *arg, const json_t *object, void *value, struct error *err)
 {
     struct ping_object *o = value;
     struct source_common *c = &o->common;
     const json_t *spec = jpeek_obj(object, "spec");
-    const json_t *overrides = jpeek_obj(spec, "ceOverrides.extensions");
     struct slice schedule = jpeek_str(spec, "schedule");
     struct slice zone = jpeek_str(spec, "timezone");
     int64_t created_ns = 0;
-    retry_policy_default(&c->policy);
-    c->sink = text_or_null(object, "status.sinkUri");
-    c->source =
-        xasprintf("/apis/v1/namespaces/%s/pingsources/%s", jpeek_cstr(object, "metadata.namespace"),
-                  jpeek_cstr(object, "metadata.name"));
-    c->overrides = json_object_size(overrides) == 0 ? NULL : json_deep_copy(overrides);
+    source_common_read(object, "v1", "pingsources", c);
     o->timezone = slice_dup(zone.len > 0 ? zone : cron_take_zone(&schedule));
     o->schedule = slice_empty(schedule) ? xstrdup(DEFAULT_SCHEDULE) : slice_dup(schedule);
-    o->content_type = text_or_null(spec, "contentType");
+    o->content_type = jpeek_dup(spec, "contentType");
     o->to_broker = slice_eq_str(jpeek_str(spec, "sink.ref.kind"), "Broker");
     strbuf_init(&o->data, DATA_MAX);
     struct slice data = jpeek_str(spec, "data"), base64 = jpeek_str(spec, "dataBase64");
@@ -139,9 +127,7 @@ int ping_object_project(void *arg, const json_t *object, void *value, struct err
 void ping_object_release(void *arg, void *value)
 {
     struct ping_object *o = value;
-    free(o->common.sink);
-    free(o->common.source);
-    json_decref(o->common.overrides);
+    source_common_release(&o->common);
     free(o->schedule);
     free(o->timezone);
     free(o->content_type);

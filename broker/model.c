@@ -92,11 +92,6 @@ static void restart_sends(struct trigger *t)
     }
 }
 
-static bool same_text(const char *a, const char *b)
-{
-    return slice_eq(slice_str(a), slice_str(b));
-}
-
 void worker_put_broker(struct worker *w, const char *ns, const char *name,
                        struct broker_object *value)
 {

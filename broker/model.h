@@ -259,6 +259,14 @@ const struct retry_policy *trigger_policy(const struct trigger *t);
 /* NULL: none. */
 const char *trigger_dead_letter(const struct trigger *t);
 
+/* As redis_conn_send on the connection for all but what comes in; for who does without the reason.
+ */
+static inline int worker_ask(struct worker *w, const struct slice *args, size_t count,
+                             redis_conn_cb cb, void *arg)
+{
+    return redis_conn_send(w->db, args, count, cb, arg, NULL);
+}
+
 /* --- settle.c ------------------------------------------------------------------------------- */
 
 /* Looked at once at the end of this turn: tells Redis, then reads more. */

@@ -15,12 +15,6 @@
 
 #define PARALLELISM_MAX 10000
 
-static char *text_or_null(const json_t *object, const char *path)
-{
-    struct slice text = jpeek_str(object, path);
-    return slice_empty(text) ? NULL : slice_dup(text);
-}
-
 static bool read_policy(const json_t *object, struct retry_policy *out)
 {
     const json_t *delivery = jpeek_obj(object, "spec.delivery");
@@ -39,7 +33,7 @@ int broker_object_project(void *arg, const json_t *object, void *value, struct e
         return 1;
     }
     b->has_delivery = read_policy(object, &b->policy);
-    b->dead_letter = text_or_null(object, "status.deadLetterSinkUri");
+    b->dead_letter = jpeek_dup(object, "status.deadLetterSinkUri");
     return 0;
 }
 
@@ -54,13 +48,13 @@ int trigger_object_project(void *arg, const json_t *object, void *value, struct 
     struct trigger_object *t = value;
     uint64_t n;
     struct error why = {0};
-    t->broker = text_or_null(object, "spec.broker");
+    t->broker = jpeek_dup(object, "spec.broker");
     const json_t *spec = jpeek_obj(object, "spec");
     if (t->broker == NULL || spec == NULL) {
         return 1;
     }
-    t->subscriber = text_or_null(object, "status.subscriberUri");
-    t->dead_letter = text_or_null(object, "status.deadLetterSinkUri");
+    t->subscriber = jpeek_dup(object, "status.subscriberUri");
+    t->dead_letter = jpeek_dup(object, "status.deadLetterSinkUri");
     t->has_delivery = read_policy(object, &t->policy);
     struct slice text = jpeek_str(object, "metadata.annotations.`" ANNOTATION_PARALLELISM "`");
     if (num_parse_u64(text, 1, PARALLELISM_MAX, &n, NULL) == 0) {

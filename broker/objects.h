@@ -21,6 +21,12 @@ struct broker_object {
 int broker_object_project(void *arg, const json_t *object, void *value, struct error *err);
 void broker_object_release(void *arg, void *value);
 
+/* NULL is as good as "". */
+static inline bool same_text(const char *a, const char *b)
+{
+    return slice_eq(slice_str(a), slice_str(b));
+}
+
 /* Annotations of ours on a Trigger. */
 #define ANNOTATION_PARALLELISM "events.lull.dev/parallelism"
 #define ANNOTATION_ORDERING    "events.lull.dev/ordering"

@@ -191,11 +191,6 @@ static void stop(struct file_source *f)
     f->trouble = (struct error){0};
 }
 
-static bool same_text(const char *a, const char *b)
-{
-    return slice_eq(slice_str(a), slice_str(b));
-}
-
 void file_source_use(struct file_source *f, const char *uid, struct file_object *object)
 {
     bool same = f->used && same_text(f->object.path, object->path) &&

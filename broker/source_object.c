@@ -13,6 +13,7 @@
 #include "json/jparse.h"
 #include "eventing/period.h"
 
+#define API               "sources.lull.dev/v1alpha1"
 #define ONCE_MS_DEFAULT   (3600 * 1000)
 #define REDIS_GROUP       "lull"
 #define PARALLELISM       10
@@ -20,33 +21,28 @@
 #define DATA_MAX_DEFAULT  (256 << 10)
 #define SETTLE_MS_DEFAULT 1000
 
-static char *text_or_null(const json_t *object, const char *path)
-{
-    struct slice text = jpeek_str(object, path);
-    return slice_empty(text) ? NULL : slice_dup(text);
-}
-
-static void read_common(const json_t *object, const char *plural, struct source_common *c)
+void source_common_read(const json_t *object, const char *api, const char *plural,
+                        struct source_common *c)
 {
     const json_t *delivery = jpeek_obj(object, "spec.delivery");
     if (delivery == NULL || retry_policy_read(delivery, &c->policy, NULL) < 0) {
         retry_policy_default(&c->policy);
     }
-    c->sink = text_or_null(object, "status.sinkUri");
-    c->dead_letter = text_or_null(object, "status.deadLetterSinkUri");
-    c->source = text_or_null(object, "spec.event.source");
+    c->sink = jpeek_dup(object, "status.sinkUri");
+    c->dead_letter = jpeek_dup(object, "status.deadLetterSinkUri");
+    c->source = jpeek_dup(object, "spec.event.source");
     c->own_source = c->source != NULL;
     if (c->source == NULL) {
-        c->source = xasprintf("/apis/sources.lull.dev/v1alpha1/namespaces/%s/%s/%s",
-                              jpeek_cstr(object, "metadata.namespace"), plural,
-                              jpeek_cstr(object, "metadata.name"));
+        c->source =
+            xasprintf("/apis/%s/namespaces/%s/%s/%s", api, jpeek_cstr(object, "metadata.namespace"),
+                      plural, jpeek_cstr(object, "metadata.name"));
     }
-    c->type = text_or_null(object, "spec.event.type");
+    c->type = jpeek_dup(object, "spec.event.type");
     const json_t *overrides = jpeek_obj(object, "spec.ceOverrides.extensions");
     c->overrides = json_object_size(overrides) == 0 ? NULL : json_deep_copy(overrides);
 }
 
-static void release_common(struct source_common *c)
+void source_common_release(struct source_common *c)
 {
     free(c->sink);
     free(c->dead_letter);
@@ -110,7 +106,7 @@ int webhook_object_project(void *arg, const json_t *object, void *value, struct 
     const json_t *spec = jpeek_obj(object, "spec");
     size_t i;
     json_t *secret;
-    read_common(object, "webhooksources", &h->common);
+    source_common_read(object, API, "webhooksources", &h->common);
     read_rule(spec, h);
     json_array_foreach(jpeek_arr(spec, "signature.secrets"), i, secret)
     {
@@ -119,10 +115,10 @@ int webhook_object_project(void *arg, const json_t *object, void *value, struct 
             read_ref(selector, &h->secrets[h->n_secrets++]);
         }
     }
-    h->type_header = text_or_null(spec, "event.typeHeader");
-    h->type_field = text_or_null(spec, "event.typeField");
-    h->id_header = text_or_null(spec, "event.idHeader");
-    h->id_field = text_or_null(spec, "event.idField");
+    h->type_header = jpeek_dup(spec, "event.typeHeader");
+    h->type_field = jpeek_dup(spec, "event.typeField");
+    h->id_header = jpeek_dup(spec, "event.idHeader");
+    h->id_field = jpeek_dup(spec, "event.idField");
     h->body_max = jpeek_i64(spec, "maxBodyBytes");
     h->once_ms = period_or(spec, "deduplicate", ONCE_MS_DEFAULT);
     return 0;
@@ -131,7 +127,7 @@ int webhook_object_project(void *arg, const json_t *object, void *value, struct 
 void webhook_object_release(void *arg, void *value)
 {
     struct webhook_object *h = value;
-    release_common(&h->common);
+    source_common_release(&h->common);
     for (size_t i = 0; i < h->n_secrets; i++) {
         release_ref(&h->secrets[i]);
     }
@@ -147,19 +143,19 @@ void webhook_object_release(void *arg, void *value)
 
 static void read_stream(const json_t *stream, struct redis_object *r)
 {
-    r->key = text_or_null(stream, "key");
-    r->group = text_or_null(stream, "group");
+    r->key = jpeek_dup(stream, "key");
+    r->group = jpeek_dup(stream, "group");
     r->group = r->group == NULL ? xstrdup(REDIS_GROUP) : r->group;
     r->from_first = slice_eq_str(jpeek_str(stream, "from"), "first");
-    r->data_field = text_or_null(stream, "dataField");
+    r->data_field = jpeek_dup(stream, "dataField");
 }
 
 static void read_list(const json_t *list, struct redis_object *r)
 {
     r->is_list = true;
-    r->key = text_or_null(list, "key");
+    r->key = jpeek_dup(list, "key");
     r->from_left = slice_eq_str(jpeek_str(list, "end"), "left");
-    r->processing = text_or_null(list, "processing");
+    r->processing = jpeek_dup(list, "processing");
     if (r->processing == NULL && r->key != NULL) {
         r->processing = xasprintf("%s:processing", r->key);
     }
@@ -172,8 +168,8 @@ int redis_object_project(void *arg, const json_t *object, void *value, struct er
     const json_t *stream = jpeek_obj(spec, "stream");
     const json_t *list = jpeek_obj(spec, "list");
     const json_t *selector = jpeek_obj(spec, "urlFrom.secretKeyRef");
-    read_common(object, "redissources", &r->common);
-    r->url = text_or_null(spec, "url");
+    source_common_read(object, API, "redissources", &r->common);
+    r->url = jpeek_dup(spec, "url");
     if (r->url == NULL && selector != NULL) {
         read_ref(selector, &r->url_from);
     }
@@ -182,7 +178,7 @@ int redis_object_project(void *arg, const json_t *object, void *value, struct er
     } else {
         read_list(list, r);
     }
-    r->content_type = text_or_null(spec, "contentType");
+    r->content_type = jpeek_dup(spec, "contentType");
     r->parallelism = read_parallelism(spec);
     if (r->key == NULL) {
         error_set(&r->common.trouble, ERR_INVALID, "spec.stream.key and spec.list.key are missing");
@@ -198,7 +194,7 @@ int redis_object_project(void *arg, const json_t *object, void *value, struct er
 void redis_object_release(void *arg, void *value)
 {
     struct redis_object *r = value;
-    release_common(&r->common);
+    source_common_release(&r->common);
     release_ref(&r->url_from);
     free(r->url);
     free(r->key);
@@ -216,10 +212,10 @@ int file_object_project(void *arg, const json_t *object, void *value, struct err
     struct file_object *f = value;
     const json_t *spec = jpeek_obj(object, "spec");
     struct slice mode = jpeek_str(spec, "mode");
-    read_common(object, "filesources", &f->common);
-    f->path = text_or_null(spec, "path");
-    f->pattern = text_or_null(spec, "pattern");
-    f->content_type = text_or_null(spec, "contentType");
+    source_common_read(object, API, "filesources", &f->common);
+    f->path = jpeek_dup(spec, "path");
+    f->pattern = jpeek_dup(spec, "pattern");
+    f->content_type = jpeek_dup(spec, "contentType");
     f->mode = slice_eq_str(mode, "data")        ? FILE_DATA
               : slice_eq_str(mode, "reference") ? FILE_REFERENCE
                                                 : FILE_AUTO;
@@ -237,7 +233,7 @@ int file_object_project(void *arg, const json_t *object, void *value, struct err
 void file_object_release(void *arg, void *value)
 {
     struct file_object *f = value;
-    release_common(&f->common);
+    source_common_release(&f->common);
     free(f->path);
     free(f->pattern);
     free(f->content_type);

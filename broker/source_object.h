@@ -86,6 +86,11 @@ struct file_object {
 int file_object_project(void *arg, const json_t *object, void *value, struct error *err);
 void file_object_release(void *arg, void *value);
 
+/* api, plural: of the kind, for the attribute source. */
+void source_common_read(const json_t *object, const char *api, const char *plural,
+                        struct source_common *c);
+void source_common_release(struct source_common *c);
+
 /* Sets what spec.ceOverrides says, and checks the event as a whole. */
 MUST_CHECK int source_finish_event(const struct source_common *c, struct event *ev,
                                    struct error *err);

@@ -41,11 +41,6 @@ struct redis_source {
     bool gone;
 };
 
-static const char script_own[] = "local owner = redis.call('GET', KEYS[1])\n"
-                                 "if owner and owner ~= ARGV[1] then return 0 end\n"
-                                 "redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])\n"
-                                 "return 1\n";
-
 struct redis_source *redis_source_new(struct worker *w, const char *ns, const char *name)
 {
     CLEANUP(cleanup_free) char *inner = xasprintf(INNER_NS "%s", ns);
@@ -142,8 +137,9 @@ static void renew(struct redis_source *r, uint64_t now_ms)
         return;
     }
     snprintf(ms, sizeof(ms), "%d", OWNER_MS);
-    const struct slice args[] = {SLICE_LIT("EVAL"),       slice_str(script_own), SLICE_LIT("1"),
-                                 slice_str(r->owner_key), slice_str(w->name),    slice_str(ms)};
+    const struct slice args[] = {SLICE_LIT("EVAL"),  slice_str(stream_script_own),
+                                 SLICE_LIT("1"),     slice_str(r->owner_key),
+                                 slice_str(w->name), slice_str(ms)};
     r->asked_ms = now_ms;
     r->renew_ms = now_ms + RENEW_MS;
     r->asking = redis_conn_send(w->db, args, ARRAY_LEN(args), on_owned, r, &err) == 0;

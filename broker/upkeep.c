@@ -22,12 +22,6 @@
 #define TAKE_MOST       500
 #define TIDY_TICKS      40
 
-static int ask(struct worker *w, const struct slice *args, size_t n, redis_conn_cb cb, void *arg)
-{
-    struct error err;
-    return redis_conn_send(w->db, args, n, cb, arg, &err);
-}
-
 /* --- groups -------------------------------------------------------------------------------- */
 
 static void make_group(struct worker *w, const char *key, const char *group, struct reading *r)
@@ -36,14 +30,14 @@ static void make_group(struct worker *w, const char *key, const char *group, str
                                  slice_str(group),    SLICE_LIT("0"),      SLICE_LIT("MKSTREAM")};
     /* Its answer need not be waited for: it is there (BUSYGROUP), or what comes behind it on this
      * connection finds it. */
-    r->made = ask(w, args, ARRAY_LEN(args), NULL, NULL) == 0;
+    r->made = worker_ask(w, args, ARRAY_LEN(args), NULL, NULL) == 0;
     reading_scan(r);
 }
 
 static void add_member(struct worker *w, const char *set, const char *member)
 {
     const struct slice args[] = {SLICE_LIT("SADD"), slice_str(set), slice_str(member)};
-    (void)ask(w, args, ARRAY_LEN(args), NULL, NULL);
+    (void)worker_ask(w, args, ARRAY_LEN(args), NULL, NULL);
 }
 
 void upkeep_broker(struct broker *b)
@@ -72,7 +66,7 @@ void upkeep_trigger(struct trigger *t)
 static void unlink_key(struct worker *w, const char *key)
 {
     const struct slice args[] = {SLICE_LIT("UNLINK"), slice_str(key)};
-    (void)ask(w, args, ARRAY_LEN(args), NULL, NULL);
+    (void)worker_ask(w, args, ARRAY_LEN(args), NULL, NULL);
 }
 
 static void drop_trigger_keys(struct worker *w, const char *ns, const char *broker, const char *uid)
@@ -84,7 +78,7 @@ static void drop_trigger_keys(struct worker *w, const char *ns, const char *brok
     }
     CLEANUP(cleanup_free) char *set = stream_key(ns, broker, "triggers");
     const struct slice args[] = {SLICE_LIT("SREM"), slice_str(set), slice_str(uid)};
-    (void)ask(w, args, ARRAY_LEN(args), NULL, NULL);
+    (void)worker_ask(w, args, ARRAY_LEN(args), NULL, NULL);
 }
 
 void upkeep_drop_trigger(struct trigger *t)
@@ -98,7 +92,7 @@ static void drop_broker_keys(struct worker *w, const char *path, const char *eve
     const struct slice args[] = {SLICE_LIT("SREM"), SLICE_LIT(STREAM_BROKERS), slice_str(path)};
     unlink_key(w, events);
     unlink_key(w, triggers);
-    (void)ask(w, args, ARRAY_LEN(args), NULL, NULL);
+    (void)worker_ask(w, args, ARRAY_LEN(args), NULL, NULL);
 }
 
 void upkeep_drop_broker(struct broker *b)
@@ -168,7 +162,7 @@ static void on_broker_members(void *arg, const struct redisReply *reply, const s
         m->name = slice_dup(slice_sub(path, (size_t)slash + 1, path.len));
         CLEANUP(cleanup_free) char *set = stream_key(m->ns, m->name, "triggers");
         const struct slice args[] = {SLICE_LIT("SMEMBERS"), slice_str(set)};
-        if (ask(w, args, ARRAY_LEN(args), on_trigger_members, m) < 0) {
+        if (worker_ask(w, args, ARRAY_LEN(args), on_trigger_members, m) < 0) {
             free(m->ns);
             free(m->name);
             free(m);
@@ -179,7 +173,7 @@ static void on_broker_members(void *arg, const struct redisReply *reply, const s
 void upkeep_synced(struct worker *w)
 {
     const struct slice args[] = {SLICE_LIT("SMEMBERS"), SLICE_LIT(STREAM_BROKERS)};
-    (void)ask(w, args, ARRAY_LEN(args), on_broker_members, w);
+    (void)worker_ask(w, args, ARRAY_LEN(args), on_broker_members, w);
 }
 
 /* --- retries that are due ------------------------------------------------------------------ */
@@ -210,7 +204,7 @@ static void run_due(struct trigger *t)
     trigger_ref(t);
     t->due_running = true;
     t->due_ms = UINT64_MAX;
-    if (ask(t->worker, args, ARRAY_LEN(args), on_due, t) < 0) {
+    if (worker_ask(t->worker, args, ARRAY_LEN(args), on_due, t) < 0) {
         t->due_running = false;
         t->due_ms = loop_now_ms(t->worker->loop) + 1000;
         trigger_unref(t);
@@ -266,7 +260,7 @@ static void trim(struct broker *b)
     broker_ref(b);
     b->trimming = true;
     b->touched = false;
-    if (ask(b->worker, args, n, on_trimmed, b) < 0) {
+    if (worker_ask(b->worker, args, n, on_trimmed, b) < 0) {
         b->trimming = false;
         b->touched = true;
         broker_unref(b);
@@ -293,11 +287,11 @@ static void ask_lengths(struct trigger *t)
     const struct slice len[] = {SLICE_LIT("XLEN"), slice_str(t->key)};
     const struct slice card[] = {SLICE_LIT("ZCARD"), slice_str(t->retry_key)};
     trigger_ref(t);
-    if (ask(t->worker, len, ARRAY_LEN(len), on_backlog, t) < 0) {
+    if (worker_ask(t->worker, len, ARRAY_LEN(len), on_backlog, t) < 0) {
         trigger_unref(t);
     }
     trigger_ref(t);
-    if (ask(t->worker, card, ARRAY_LEN(card), on_retries, t) < 0) {
+    if (worker_ask(t->worker, card, ARRAY_LEN(card), on_retries, t) < 0) {
         trigger_unref(t);
     }
 }
@@ -326,7 +320,7 @@ static void forget(struct silent *s)
     const struct slice args[] = {SLICE_LIT("EVAL"),  slice_str(stream_script_forget),
                                  SLICE_LIT("1"),     SLICE_LIT(STREAM_WORKERS),
                                  slice_str(s->name), slice_str(silence)};
-    (void)ask(s->w, args, ARRAY_LEN(args), NULL, NULL);
+    (void)worker_ask(s->w, args, ARRAY_LEN(args), NULL, NULL);
 }
 
 static void silent_answered(struct silent *s)
@@ -449,8 +443,8 @@ static void beat(struct worker *w)
                                  SLICE_LIT("1"),     SLICE_LIT(STREAM_WORKERS),
                                  slice_str(w->name), slice_str(silence)};
     if (!w->beating && !w->stopping) {
-        w->beating = ask(w, args, ARRAY_LEN(args), on_beat, w) == 0;
-        (void)ask(w, count, ARRAY_LEN(count), on_workers, w);
+        w->beating = worker_ask(w, args, ARRAY_LEN(args), on_beat, w) == 0;
+        (void)worker_ask(w, count, ARRAY_LEN(count), on_workers, w);
     }
 }
 

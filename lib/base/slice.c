@@ -98,6 +98,11 @@ char *slice_dup(struct slice s)
     return xstrndup(s.ptr, s.len);
 }
 
+char *slice_dup_or_null(struct slice s)
+{
+    return slice_empty(s) ? NULL : slice_dup(s);
+}
+
 bool slice_copy(struct slice s, char *buf, size_t size)
 {
     if (s.len >= size) {

@@ -71,5 +71,7 @@ bool slice_split(struct slice *rest, char sep, struct slice *out_part);
 
 /* A NUL-terminated copy in new memory; the caller frees. */
 char *slice_dup(struct slice s) __attribute__((malloc, returns_nonnull));
+/* The same; NULL for an empty one. */
+char *slice_dup_or_null(struct slice s);
 /* Copy into buf with NUL; false (and an empty buf) when it does not fit. size > 0. */
 bool slice_copy(struct slice s, char *buf, size_t size);

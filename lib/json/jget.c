@@ -183,6 +183,11 @@ struct slice jpeek_str(const json_t *root, const char *path)
     return rc < 0 ? SLICE_EMPTY : s;
 }
 
+char *jpeek_dup(const json_t *root, const char *path)
+{
+    return slice_dup_or_null(jpeek_str(root, path));
+}
+
 int64_t jpeek_i64(const json_t *root, const char *path)
 {
     return json_integer_value(jget(root, path));

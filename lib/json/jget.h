@@ -40,6 +40,8 @@ MUST_CHECK int jget_bool_or(const json_t *root, const char *path, bool def, bool
 struct slice jpeek_str(const json_t *root, const char *path);
 /* As jpeek_str, NUL-terminated. */
 const char *jpeek_cstr(const json_t *root, const char *path);
+/* As jpeek_str, a new string; NULL when it is missing or empty. */
+char *jpeek_dup(const json_t *root, const char *path);
 int64_t jpeek_i64(const json_t *root, const char *path);
 bool jpeek_bool(const json_t *root, const char *path);
 json_t *jpeek_obj(const json_t *root, const char *path);
