@@ -80,6 +80,8 @@ void cli_print_json(const json_t *value);
 
 /* The condition of this type, or NULL. */
 const json_t *cli_condition(const json_t *object, const char *type);
+/* "Conditions" and a line for each on stdout. */
+void cli_conditions_print(const json_t *object);
 /* 1 ready, 0 not yet, -1 failed for good (Ready is False for the generation that was asked for). */
 int cli_ready(const json_t *service);
 /*
@@ -116,6 +118,16 @@ struct cli_wait {
 MUST_CHECK int cli_change_service(struct cli *cli, const char *name, kube_change_cb change,
                                   void *arg, const struct cli_wait *wait, json_t **out,
                                   struct error *err);
+/* An object with a name in the namespace and an empty spec; NULL: the name is not UTF-8. */
+json_t *cli_new_object(const struct cli *cli, const struct kind *kind, const char *name,
+                       struct error *err);
+/*
+ * Creates body, an object of this kind, and waits until it is Ready unless wait->none. word: what
+ * it is called. *out: the object as it is then; *how: "created" or "created and ready".
+ */
+MUST_CHECK int cli_create(struct cli *cli, const struct kind *kind, const char *word, json_t *body,
+                          const struct cli_wait *wait, json_t **out, const char **how,
+                          struct error *err);
 /* Prints a value as YAML on stdout. */
 void cli_print_yaml(const json_t *value);
 

@@ -179,31 +179,18 @@ static int create(struct cli *cli, const struct events_options *o, const char *n
 {
     const struct kind *kind = kind_of(o);
     CLEANUP(jfree) json_t *made = NULL;
-    CLEANUP(jfree) json_t *ready = NULL;
-    CLEANUP(jfree)
-    json_t *body =
-        json_pack("{s:s, s:s, s:{s:s, s:s}, s:{}}", "apiVersion", kind_api_version(kind), "kind",
-                  kind->kind, "metadata", "name", name, "namespace", cli->ns, "spec");
+    CLEANUP(jfree) json_t *body = cli_new_object(cli, kind, name, err);
+    const char *how;
+
     if (!body) {
-        return error_set(err, ERR_INVALID, "the name is not UTF-8");
+        return ERR_INVALID;
     }
     int rc = spec_of(o, jpeek_obj(body, "spec"), err);
-    struct kube_call call = {.kind = KUBE_KIND(kind), .ns = cli->ns, .body = body};
-    rc = rc ? rc : cli_call(cli, kube_create, &call, &made, err);
-    if (rc < 0) {
-        return rc;
+    rc = rc ? rc : cli_create(cli, kind, kind->singular, body, &o->wait, &made, &how, err);
+    if (rc == 0) {
+        tell(o, made, how);
     }
-    if (o->wait.none) {
-        tell(o, made, "created");
-        return 0;
-    }
-    rc = cli_wait_object(cli, KUBE_KIND(kind), cli->ns, name, (uint64_t)o->wait.timeout_s * 1000,
-                         o->common.output == CLI_TEXT, &ready, err);
-    if (rc < 0) {
-        return error_prefix(err, rc, "%s %s was created, but is not ready", kind->singular, name);
-    }
-    tell(o, ready, "created and ready");
-    return 0;
+    return rc;
 }
 
 // ---- list, describe, delete
@@ -370,8 +357,6 @@ static int describe(struct cli *cli, const struct events_options *o, const char 
 {
     CLEANUP(jfree) json_t *object = NULL;
     CLEANUP(strbuf_fini) struct strbuf sink, filter;
-    size_t i;
-    json_t *c;
 
     int rc = cli_get(cli, kind_of(o)->id, name, &object, err);
     if (rc < 0) {
@@ -397,13 +382,7 @@ static int describe(struct cli *cli, const struct events_options *o, const char 
     }
     delivery_print(object);
     numbers_print(cli, o, name);
-    printf("Conditions\n");
-    json_array_foreach(jpeek_arr(object, "status.conditions"), i, c)
-    {
-        printf("  %-22s %-8s %s%s%s\n", jpeek_cstr(c, "type"), jpeek_cstr(c, "status"),
-               jpeek_cstr(c, "reason"), jpeek_cstr(c, "message")[0] ? ": " : "",
-               jpeek_cstr(c, "message"));
-    }
+    cli_conditions_print(object);
     return 0;
 }
 
@@ -481,6 +460,7 @@ static int run(struct cli *cli, struct events_options *o, const struct option_ta
     }
     int count = cli_parse(table, argc, argv, o);
     o->filters.cesql = o->cesql;
+    o->wait.progress = o->common.output == CLI_TEXT;
     if (!usage_ok(o, argv + 1, count)) {
         return cli_usage("usage: %s %s", table->program, table->arguments);
     }

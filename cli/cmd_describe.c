@@ -21,18 +21,6 @@ static const struct option_row ROWS[] = {CLI_COMMON_ROWS(struct one)};
     }
 static const struct option_table DESCRIBE =
     TABLE("lull describe", "shows a function in detail", "NAME");
-static void conditions_print(const json_t *object)
-{
-    size_t i;
-    json_t *c;
-    json_array_foreach(jpeek_arr(object, "status.conditions"), i, c)
-    {
-        printf("  %-22s %-8s %s%s%s\n", jpeek_cstr(c, "type"), jpeek_cstr(c, "status"),
-               jpeek_cstr(c, "reason"), slice_empty(jpeek_str(c, "message")) ? "" : ": ",
-               jpeek_cstr(c, "message"));
-    }
-}
-
 static void pods_print(const json_t *pods)
 {
     size_t i, k;
@@ -95,8 +83,7 @@ static int describe(struct cli *cli, const char *name, bool json, struct error *
         printf("  URL      %s\n  Address  %s\n", jpeek_cstr(service, "status.url"),
                jpeek_cstr(service, "status.address.url"));
         printf("  Image    %s\n", jpeek_cstr(service, "spec.template.spec.containers[0].image"));
-        printf("Conditions\n");
-        conditions_print(service);
+        cli_conditions_print(service);
         printf("Traffic\n");
         revisions_print(service, revisions);
         printf("Replicas: %zu\n", json_array_size(jpeek_arr(pods, "items")));

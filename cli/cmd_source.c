@@ -75,13 +75,11 @@ static int create(struct cli *cli, const struct source_type *type, const struct 
 {
     const struct kind *kind = kind_row(type->kind);
     CLEANUP(jfree) json_t *made = NULL;
-    CLEANUP(jfree) json_t *ready = NULL;
-    CLEANUP(jfree)
-    json_t *body =
-        json_pack("{s:s, s:s, s:{s:s, s:s}, s:{}}", "apiVersion", kind_api_version(kind), "kind",
-                  kind->kind, "metadata", "name", name, "namespace", cli->ns, "spec");
+    CLEANUP(jfree) json_t *body = cli_new_object(cli, kind, name, err);
+    const char *how;
+
     if (!body) {
-        return error_set(err, ERR_INVALID, "the name is not UTF-8");
+        return ERR_INVALID;
     }
     json_t *spec = jpeek_obj(body, "spec"), *sink = NULL;
     int rc = sink_parse(o->sink, &sink, err);
@@ -90,22 +88,11 @@ static int create(struct cli *cli, const struct source_type *type, const struct 
     if (sink) {
         json_object_set_new(spec, "sink", sink);
     }
-    struct kube_call call = {.kind = KUBE_KIND(kind), .ns = cli->ns, .body = body};
-    rc = rc ? rc : cli_call(cli, kube_create, &call, &made, err);
-    if (rc < 0) {
-        return rc;
+    rc = rc ? rc : cli_create(cli, kind, kind->kind, body, &o->wait, &made, &how, err);
+    if (rc == 0) {
+        tell(o, made, how);
     }
-    if (o->wait.none) {
-        tell(o, made, "created");
-        return 0;
-    }
-    rc = cli_wait_object(cli, KUBE_KIND(kind), cli->ns, name, (uint64_t)o->wait.timeout_s * 1000,
-                         o->common.output == CLI_TEXT, &ready, err);
-    if (rc < 0) {
-        return error_prefix(err, rc, "%s %s was created, but is not ready", kind->kind, name);
-    }
-    tell(o, ready, "created and ready");
-    return 0;
+    return rc;
 }
 
 // ---- list
@@ -225,8 +212,6 @@ static int describe(struct cli *cli, const struct source_type *only, const struc
 {
     CLEANUP(jfree) json_t *object = NULL;
     const struct source_type *type = NULL;
-    size_t i;
-    json_t *c;
 
     int rc = find(cli, only, name, &type, &object, err);
     if (rc < 0) {
@@ -246,13 +231,7 @@ static int describe(struct cli *cli, const struct source_type *only, const struc
     printf("  Sink         %s\n  URL          %s\n", sink.ptr,
            jpeek_cstr(object, "status.sinkUri"));
     numbers_print(cli, type, name);
-    printf("Conditions\n");
-    json_array_foreach(jpeek_arr(object, "status.conditions"), i, c)
-    {
-        printf("  %-22s %-8s %s%s%s\n", jpeek_cstr(c, "type"), jpeek_cstr(c, "status"),
-               jpeek_cstr(c, "reason"), jpeek_cstr(c, "message")[0] ? ": " : "",
-               jpeek_cstr(c, "message"));
-    }
+    cli_conditions_print(object);
     return 0;
 }
 
@@ -340,6 +319,7 @@ int cmd_source(struct cli *cli, int argc, char **argv)
         return 2;
     }
     int count = cli_parse(table, argc, argv, &o);
+    o.wait.progress = o.common.output == CLI_TEXT;
     if (!usage_ok(type, &o, argv + 1, count)) {
         return cli_usage("usage: %s %s", table->program, table->arguments);
     }

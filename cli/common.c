@@ -142,6 +142,20 @@ const json_t *cli_condition(const json_t *object, const char *type)
     return jpeek_row(object, "status.conditions", "type", slice_str(type));
 }
 
+void cli_conditions_print(const json_t *object)
+{
+    size_t i;
+    json_t *c;
+
+    printf("Conditions\n");
+    json_array_foreach(jpeek_arr(object, "status.conditions"), i, c)
+    {
+        printf("  %-22s %-8s %s%s%s\n", jpeek_cstr(c, "type"), jpeek_cstr(c, "status"),
+               jpeek_cstr(c, "reason"), jpeek_cstr(c, "message")[0] ? ": " : "",
+               jpeek_cstr(c, "message"));
+    }
+}
+
 // ---- waiting
 
 static void on_timer(struct timer *timer)

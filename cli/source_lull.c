@@ -10,13 +10,6 @@
 #include "cli/sink.h"
 #include "cli/source_type.h"
 
-static void set_text(json_t *to, const char *key, const char *text)
-{
-    if (text) {
-        json_object_set_new(to, key, json_string(text));
-    }
-}
-
 // The object under key when it has members.
 static void set_object(json_t *to, const char *key, json_t *object)
 {
@@ -40,8 +33,8 @@ static int set_delivery(const struct source_options *o, json_t *spec, struct err
         json_object_set_new(delivery, "retry", json_integer(10)); // as without a delivery
     }
     if (json_object_size(delivery) > 0) {
-        set_text(delivery, "backoffPolicy", "exponential");
-        set_text(delivery, "backoffDelay", "PT0.2S");
+        source_set_text(delivery, "backoffPolicy", "exponential");
+        source_set_text(delivery, "backoffDelay", "PT0.2S");
     }
     set_object(spec, "delivery", delivery);
     return rc;
@@ -113,10 +106,10 @@ static int webhook_fill(const struct source_options *o, json_t *spec, struct err
     json_t *signature = json_object(), *event = json_object(), *secrets = json_array();
     int rc = 0;
 
-    set_text(signature, "scheme", o->scheme);
-    set_text(signature, "header", o->header);
-    set_text(signature, "prefix", o->prefix);
-    set_text(signature, "encoding", o->encoding);
+    source_set_text(signature, "scheme", o->scheme);
+    source_set_text(signature, "header", o->header);
+    source_set_text(signature, "prefix", o->prefix);
+    source_set_text(signature, "encoding", o->encoding);
     for (int i = 0; rc == 0 && i < o->secrets.count; i++) {
         json_t *one = NULL;
         rc = secret_of("secret", o->secrets.items[i], &one, err);
@@ -129,11 +122,11 @@ static int webhook_fill(const struct source_options *o, json_t *spec, struct err
     }
     json_decref(secrets);
     set_object(spec, "signature", signature);
-    set_text(event, "type", o->type);
-    set_text(event, "typeHeader", o->type_header);
-    set_text(event, "typeField", o->type_field);
-    set_text(event, "idHeader", o->id_header);
-    set_text(event, "idField", o->id_field);
+    source_set_text(event, "type", o->type);
+    source_set_text(event, "typeHeader", o->type_header);
+    source_set_text(event, "typeField", o->type_field);
+    source_set_text(event, "idHeader", o->id_header);
+    source_set_text(event, "idField", o->id_field);
     set_object(spec, "event", event);
     return rc ? rc : set_delivery(o, spec, err);
 }
@@ -197,17 +190,17 @@ static int redis_fill(const struct source_options *o, json_t *spec, struct error
     json_t *stream = json_object(), *list = json_object(), *from = NULL;
     int rc = o->url_secret ? secret_of("url-secret", o->url_secret, &from, err) : 0;
 
-    set_text(spec, "url", o->url);
+    source_set_text(spec, "url", o->url);
     if (from) {
         json_object_set_new(spec, "urlFrom", from);
     }
-    set_text(stream, "key", o->stream);
-    set_text(stream, "group", o->group);
-    set_text(stream, "from", o->from);
-    set_text(stream, "dataField", o->data_field);
+    source_set_text(stream, "key", o->stream);
+    source_set_text(stream, "group", o->group);
+    source_set_text(stream, "from", o->from);
+    source_set_text(stream, "dataField", o->data_field);
     set_object(spec, "stream", stream);
-    set_text(list, "key", o->list);
-    set_text(list, "end", o->end);
+    source_set_text(list, "key", o->list);
+    source_set_text(list, "end", o->end);
     set_object(spec, "list", list);
     set_object(spec, "event", json_pack("{s:s*}", "type", o->type));
     return rc ? rc : set_delivery(o, spec, err);
@@ -264,11 +257,11 @@ static int file_fill(const struct source_options *o, json_t *spec, struct error 
     CLEANUP(cleanup_free) char *path = o->path ? realpath(o->path, NULL) : NULL;
 
     // As it is where it does not exist yet, or not for us.
-    set_text(spec, "path", path ? path : o->path);
-    set_text(spec, "pattern", o->pattern);
-    set_text(spec, "settle", o->settle);
-    set_text(spec, "mode", o->mode);
-    set_text(spec, "after", o->after);
+    source_set_text(spec, "path", path ? path : o->path);
+    source_set_text(spec, "pattern", o->pattern);
+    source_set_text(spec, "settle", o->settle);
+    source_set_text(spec, "mode", o->mode);
+    source_set_text(spec, "after", o->after);
     set_object(spec, "event", json_pack("{s:s*}", "type", o->type));
     return set_delivery(o, spec, err);
 }

@@ -9,10 +9,10 @@
 #include "json/jget.h"
 #include "cli/sink.h"
 
-static void set_text(json_t *spec, const char *key, const char *text)
+void source_set_text(json_t *to, const char *key, const char *text)
 {
     if (text) {
-        json_object_set_new(spec, key, json_string(text));
+        json_object_set_new(to, key, json_string(text));
     }
 }
 
@@ -52,14 +52,14 @@ static int ping_fill(const struct source_options *o, json_t *spec, struct error 
     bool json = o->data && (o->data[0] == '{' || o->data[0] == '[');
 
     (void)err;
-    set_text(spec, "schedule", o->schedule);
-    set_text(spec, "timezone", o->timezone);
-    set_text(spec, "data", o->data);
-    set_text(spec, "dataBase64", o->data_base64);
-    set_text(spec, "contentType",
-             o->content_type ? o->content_type
-             : json          ? "application/json"
-                             : NULL);
+    source_set_text(spec, "schedule", o->schedule);
+    source_set_text(spec, "timezone", o->timezone);
+    source_set_text(spec, "data", o->data);
+    source_set_text(spec, "dataBase64", o->data_base64);
+    source_set_text(spec, "contentType",
+                    o->content_type ? o->content_type
+                    : json          ? "application/json"
+                                    : NULL);
     return 0;
 }
 

@@ -47,6 +47,9 @@ struct source_type {
 enum { SOURCE_TYPES_LULL_COUNT = 3 };
 extern const struct source_type SOURCE_TYPES_LULL[SOURCE_TYPES_LULL_COUNT];
 
+/* to[key] = text, unless that is NULL. */
+void source_set_text(json_t *to, const char *key, const char *text);
+
 /* NULL: there is no such type. */
 const struct source_type *source_type(const char *word);
 /* All of them, in order; NULL: i is too large. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Waiting for conditions, and changing an object that others may be changing too.
+// Waiting for conditions, creating objects, and changing one that others may be changing too.
 #include <string.h>
 
 #include "base/mem.h"
@@ -121,4 +121,34 @@ int cli_change_service(struct cli *cli, const char *name, kube_change_cb change,
         rc = cli_wait_ready(cli, name, (uint64_t)wait->timeout_s * 1000, wait->progress, out, err);
     }
     return rc;
+}
+
+json_t *cli_new_object(const struct cli *cli, const struct kind *kind, const char *name,
+                       struct error *err)
+{
+    json_t *object =
+        json_pack("{s:s, s:s, s:{s:s, s:s}, s:{}}", "apiVersion", kind_api_version(kind), "kind",
+                  kind->kind, "metadata", "name", name, "namespace", cli->ns, "spec");
+    if (!object) {
+        error_set(err, ERR_INVALID, "the name is not UTF-8");
+    }
+    return object;
+}
+
+int cli_create(struct cli *cli, const struct kind *kind, const char *word, json_t *body,
+               const struct cli_wait *wait, json_t **out, const char **how, struct error *err)
+{
+    const char *name = jpeek_cstr(body, "metadata.name");
+    struct kube_call call = {.kind = KUBE_KIND(kind), .ns = cli->ns, .body = body};
+    int rc = cli_call(cli, kube_create, &call, out, err);
+
+    *how = wait->none ? "created" : "created and ready";
+    if (rc < 0 || wait->none) {
+        return rc;
+    }
+    json_decref(*out);
+    *out = NULL;
+    rc = cli_wait_object(cli, KUBE_KIND(kind), cli->ns, name, (uint64_t)wait->timeout_s * 1000,
+                         wait->progress, out, err);
+    return rc < 0 ? error_prefix(err, rc, "%s %s was created, but is not ready", word, name) : 0;
 }
