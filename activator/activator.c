@@ -309,7 +309,7 @@ static int start_reporter(struct activator *a, struct error *err)
     int rc = reporter_start(&a->reporter, a->loop, c, name, &a->handler.throttler, err);
     struct part_pods_options options = {.app = "lull-autoscaler",
                                         .ns = c->system_namespace,
-                                        .port = reporter_pods_port(c),
+                                        .port = link_group_pods_port(c->autoscaler),
                                         .on_add = on_autoscaler,
                                         .on_remove = on_autoscaler_gone,
                                         .arg = a};

@@ -9,9 +9,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "base/fs.h"
 #include "base/mem.h"
-#include "base/num.h"
 #include "activator/report.h"
 
 #define FRAME_HELLO 1
@@ -20,19 +18,10 @@
 #define FRAME_NOTE  4
 
 #define PERIOD_MS      1000
-#define SECRET_MAX     4096
+#define HANDSHAKE_MS   1000
 #define TROUBLE_LOG_MS 10000
 #define POKES_AT_ONCE  1024
 #define POKE_BYTES_MAX 4096
-#define PODS           "pods:"
-
-/* One autoscaler. */
-struct reporter_link {
-    struct list node; /* in reporter.links; not linked: closing */
-    struct reporter *reporter;
-    struct link_client *client;
-    char *address; /* owned */
-};
 
 static struct report_source source_of(const struct reporter *r)
 {
@@ -49,9 +38,9 @@ static bool may_log(struct reporter *r)
     return log_limit(&r->trouble, loop_now_ms(r->loop), TROUBLE_LOG_MS, &dropped);
 }
 
-static void send_frame(struct reporter_link *link, uint8_t type, struct slice payload)
+static void send_frame(struct link_member *link, uint8_t type, struct slice payload)
 {
-    struct reporter *r = link->reporter;
+    struct reporter *r = link->group->data;
     struct error err;
     if (link_client_send(link->client, type, payload, &err) == 0) {
         r->sent++;
@@ -67,8 +56,8 @@ static void send_frame(struct reporter_link *link, uint8_t type, struct slice pa
 static void on_part(void *arg, struct slice payload)
 {
     struct reporter *r = arg;
-    list_foreach (node, &r->links) {
-        struct reporter_link *link = LIST_ENTRY(node, struct reporter_link, node);
+    list_foreach (node, &r->links.members) {
+        struct link_member *link = LIST_ENTRY(node, struct link_member, node);
         if (link_client_is_up(link->client)) {
             send_frame(link, FRAME_STATS, payload);
         } else {
@@ -89,8 +78,8 @@ static void on_timer(struct timer *timer)
 
 static void on_up(struct link_client *client, void *data)
 {
-    struct reporter_link *link = data;
-    struct reporter *r = link->reporter;
+    struct link_member *link = data;
+    struct reporter *r = link->group->data;
     CLEANUP(strbuf_fini) struct strbuf hello;
     strbuf_init(&hello, POKE_BYTES_MAX);
     report_hello(r->name, r->boot, &hello);
@@ -108,8 +97,8 @@ static void on_up(struct link_client *client, void *data)
 
 static void on_frame(struct link_client *client, uint8_t type, struct slice payload, void *data)
 {
-    struct reporter_link *link = data;
-    struct reporter *r = link->reporter;
+    struct link_member *link = data;
+    struct reporter *r = link->group->data;
     if (type == FRAME_NOTE) {
         LOG_DEBUG("note from the autoscaler", LOG_SLICE("note", payload));
         report_note(r->throttler, payload, loop_now_ns(r->loop));
@@ -118,11 +107,12 @@ static void on_frame(struct link_client *client, uint8_t type, struct slice payl
 
 static void on_down(struct link_client *client, const struct error *why, void *data)
 {
-    struct reporter_link *link = data;
-    if (!list_linked(&link->node) || !may_log(link->reporter)) {
+    struct link_member *link = data;
+    struct reporter *r = link->group->data;
+    if (!list_linked(&link->node) || !may_log(r)) {
         return;
     }
-    if (reporter_connected(link->reporter)) {
+    if (reporter_connected(r)) {
         LOG_WARN("an autoscaler is away: another one is told", LOG_STR("autoscaler", link->address),
                  LOG_ERR(why));
     } else {
@@ -131,139 +121,39 @@ static void on_down(struct link_client *client, const struct error *why, void *d
     }
 }
 
-static struct reporter_link *find(const struct reporter *r, const char *address)
-{
-    list_foreach (node, &r->links) {
-        struct reporter_link *link = LIST_ENTRY(node, struct reporter_link, node);
-        if (strcmp(link->address, address) == 0) {
-            return link;
-        }
-    }
-    return NULL;
-}
-
 int reporter_add(struct reporter *r, const char *address, struct error *err)
 {
-    static const struct link_client_events events = {
-        .on_up = on_up, .on_frame = on_frame, .on_down = on_down};
-    if (r->closer.closing || find(r, address) != NULL) {
-        return 0;
-    }
-    if (r->link_count >= REPORTER_LINKS_MAX) {
-        return error_set(err, ERR_OVERLOAD, "%d autoscalers are told already; %s is not",
-                         REPORTER_LINKS_MAX, address);
-    }
-    struct reporter_link *link = NEW(struct reporter_link);
-    struct link_client_options o = {.address = address,
-                                    .secret = slice_of(r->secret, r->secret_len),
-                                    /* On a cluster a new autoscaler's address leads nowhere for a
-                                     * moment: try again soon, cold starts wait for it. */
-                                    .handshake_ms = 1000,
-                                    .backoff_max_ms = 1000,
-                                    .events = &events,
-                                    .data = link};
-    int rc = link_client_start(r->loop, &o, &link->client, err);
-    if (rc < 0) {
-        free(link);
-        return rc;
-    }
-    link->reporter = r;
-    link->address = xstrdup(address);
-    list_push_back(&r->links, &link->node);
-    r->link_count++;
-    closer_hold(&r->closer);
-    return 0;
-}
-
-static void on_link_closed(void *data)
-{
-    struct reporter_link *link = data;
-    struct reporter *r = link->reporter;
-    free(link->address);
-    free(link);
-    closer_drop(&r->closer);
-}
-
-static void drop_link(struct reporter_link *link)
-{
-    list_remove(&link->node);
-    link->reporter->link_count--;
-    link_client_close(link->client, on_link_closed, link);
+    return link_group_add(&r->links, address, err);
 }
 
 void reporter_remove(struct reporter *r, const char *address)
 {
-    struct reporter_link *link = find(r, address);
-    if (link != NULL) {
-        drop_link(link);
-    }
+    link_group_remove(&r->links, address);
 }
 
 /* --- life ----------------------------------------------------------------------------------- */
-
-static int read_secret(struct reporter *r, const struct config *c, struct error *err)
-{
-    CLEANUP(strbuf_fini) struct strbuf secret;
-    strbuf_init(&secret, SECRET_MAX);
-    if (c->install_secret_file != NULL && c->install_secret_file[0] != '\0') {
-        int rc = fs_read_file(c->install_secret_file, SECRET_MAX, &secret, err);
-        if (rc < 0) {
-            return error_prefix(err, rc, "--install-secret-file");
-        }
-    }
-    while (secret.len > 0 && secret.ptr[secret.len - 1] <= ' ') {
-        strbuf_truncate(&secret, secret.len - 1); /* the file usually ends with a line feed */
-    }
-    r->secret = slice_dup(strbuf_slice(&secret));
-    r->secret_len = secret.len;
-    return 0;
-}
-
-uint16_t reporter_pods_port(const struct config *c)
-{
-    uint64_t port;
-    if (c->autoscaler == NULL || strncmp(c->autoscaler, PODS, strlen(PODS)) != 0 ||
-        num_parse_u64(slice_str(c->autoscaler + strlen(PODS)), 1, UINT16_MAX, &port, NULL) < 0) {
-        return 0;
-    }
-    return (uint16_t)port;
-}
-
-/* Those that are named, with commas between them. */
-static int add_named(struct reporter *r, const struct config *c, struct error *err)
-{
-    struct slice rest = slice_str(c->autoscaler);
-    struct slice part;
-    if (slice_starts_with(rest, SLICE_LIT(PODS))) {
-        return reporter_pods_port(c) != 0 ? 0
-                                          : error_set(err, ERR_INVALID,
-                                                      "--autoscaler %s: the port of the Pods is "
-                                                      "not 1 to 65535",
-                                                      c->autoscaler);
-    }
-    while (slice_split(&rest, ',', &part)) {
-        CLEANUP(cleanup_free) char *address = slice_dup(slice_trim(part));
-        int rc = reporter_add(r, address, err);
-        if (rc < 0) {
-            return error_prefix(err, rc, "--autoscaler %s", c->autoscaler);
-        }
-    }
-    return 0;
-}
 
 int reporter_start(struct reporter *r, struct loop *loop, const struct config *c, const char *name,
                    struct throttler *throttler, struct error *err)
 {
     *r = (struct reporter){
         .loop = loop, .throttler = throttler, .started_ns = loop_now_ns(loop), .seq = 1};
+    static const struct link_client_events events = {
+        .on_up = on_up, .on_frame = on_frame, .on_down = on_down};
     closer_init(&r->closer);
-    list_init(&r->links);
     r->name = xstrdup(name);
     random_hex(r->boot, sizeof(r->boot) - 1);
     timer_init(&r->timer, loop, on_timer, r);
     closer_hold(&r->closer);
-    int rc = read_secret(r, c, err);
-    rc = rc < 0 ? rc : add_named(r, c, err);
+    closer_hold(&r->closer);
+    /* On a cluster a new autoscaler's address leads nowhere for a moment: try again soon, cold
+     * starts wait for it. */
+    struct link_group_options options = {.secret_file = c->install_secret_file,
+                                         .handshake_ms = HANDSHAKE_MS,
+                                         .events = &events,
+                                         .data = r};
+    int rc = link_group_init(&r->links, loop, &options, err);
+    rc = rc < 0 ? rc : link_group_add_named(&r->links, c->autoscaler, err);
     if (rc < 0) {
         return rc;
     }
@@ -273,15 +163,7 @@ int reporter_start(struct reporter *r, struct loop *loop, const struct config *c
 
 bool reporter_connected(const struct reporter *r)
 {
-    if (r->loop == NULL) {
-        return false;
-    }
-    list_foreach (node, &r->links) {
-        if (link_client_is_up(LIST_ENTRY(node, struct reporter_link, node)->client)) {
-            return true;
-        }
-    }
-    return false;
+    return link_group_connected(&r->links);
 }
 
 void reporter_poke(struct reporter *r, const struct revision *revision)
@@ -290,12 +172,17 @@ void reporter_poke(struct reporter *r, const struct revision *revision)
     strbuf_init(&payload, POKE_BYTES_MAX);
     struct report_source source = source_of(r);
     report_poke(revision, &source, &payload);
-    list_foreach (node, &r->links) {
-        struct reporter_link *link = LIST_ENTRY(node, struct reporter_link, node);
+    list_foreach (node, &r->links.members) {
+        struct link_member *link = LIST_ENTRY(node, struct link_member, node);
         if (link_client_is_up(link->client)) {
             send_frame(link, FRAME_POKE, strbuf_slice(&payload));
         }
     }
+}
+
+static void on_links_closed(void *data)
+{
+    closer_drop(&((struct reporter *)data)->closer);
 }
 
 static void on_timer_closed(struct timer *timer)
@@ -311,11 +198,7 @@ void reporter_close(struct reporter *r, void (*cb)(void *arg), void *arg)
     }
     free(r->name);
     r->name = NULL;
-    free(r->secret);
-    r->secret = NULL;
     timer_close(&r->timer, on_timer_closed);
-    list_foreach_safe (node, &r->links) {
-        drop_link(LIST_ENTRY(node, struct reporter_link, node));
-    }
+    link_group_close(&r->links, on_links_closed, r);
     (void)closer_close(&r->closer, r->loop, cb, arg);
 }

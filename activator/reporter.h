@@ -18,21 +18,16 @@
 #include "loop/timer.h"
 #include "activator/config.h"
 #include "activator/throttler.h"
-#include "link/link.h"
-
-#define REPORTER_LINKS_MAX 8 /* autoscalers that are told; more are left out, with a warning */
+#include "link/group.h"
 
 struct reporter {
     struct loop *loop; /* private, like the rest */
     struct throttler *throttler;
-    struct list links; /* struct reporter_link */
-    unsigned link_count;
+    struct link_group links;
     struct timer timer;
     struct closer closer;
     struct log_limit trouble;
     char *name;
-    char *secret;
-    size_t secret_len;
     char boot[17];
     uint64_t seq;
     uint64_t started_ns;
@@ -46,8 +41,6 @@ struct reporter {
  */
 MUST_CHECK int reporter_start(struct reporter *r, struct loop *loop, const struct config *config,
                               const char *name, struct throttler *throttler, struct error *err);
-/* config->autoscaler says to look for Pods: the port that they listen at. Else 0. */
-uint16_t reporter_pods_port(const struct config *config);
 /* One more autoscaler; one that is there already counts once. ERR_OVERLOAD: too many. */
 MUST_CHECK int reporter_add(struct reporter *r, const char *address, struct error *err);
 /* It is gone. Fine for an unknown one. */

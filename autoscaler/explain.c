@@ -200,11 +200,9 @@ static void say_next(struct strbuf *out, const struct revision *rev, const struc
     strbuf_append_char(out, '.');
 }
 
-static void say_hold(struct strbuf *out, const struct revision *rev, const struct holding *h,
-                     uint64_t now_ms)
+static void say_reason(struct strbuf *out, const struct revision *rev, enum hold hold)
 {
-    char text[NUM_DURATION_MAX];
-    switch (h->hold) {
+    switch (hold) {
     case HOLD_IN_FLIGHT: {
         double count = revision_in_flight(rev);
         strbuf_appendf(out, "%.3g %s in flight", count, count == 1 ? "request is" : "requests are");
@@ -276,6 +274,13 @@ static void say_hold(struct strbuf *out, const struct revision *rev, const struc
     case HOLD_N:
         break;
     }
+}
+
+static void say_hold(struct strbuf *out, const struct revision *rev, const struct holding *h,
+                     uint64_t now_ms)
+{
+    char text[NUM_DURATION_MAX];
+    say_reason(out, rev, h->hold);
     say_duration(out, "; lasts ", h->until_ms, now_ms);
     if (h->without.changes) {
         strbuf_appendf(out, "; without it to %d in %s", h->without.to,

@@ -11,43 +11,29 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "base/fs.h"
 #include "base/mem.h"
-#include "base/num.h"
 #include "loop/closer.h"
 #include "kube/part_pods.h"
 #include "serving/backlog_report.h"
 #include "broker/async.h"
 #include "broker/capacity.h"
 #include "broker/model.h"
-#include "link/link.h"
+#include "link/group.h"
 
 #define ROUND_MS     250
 #define LATELY_MS    5000
 #define REPEAT_MS    1000
-#define SECRET_MAX   4096
-#define LINKS_MAX    8
 #define PART_BYTES   (LINK_PAYLOAD_MAX - 8192)
 #define REPORT_BYTES ((size_t)BACKLOG_PARTS_MAX * PART_BYTES)
 #define KEY_MAX      256
-#define PODS         "pods:"
-
-struct backlog_link {
-    struct list node; /* in backlog.links; not linked: closing */
-    struct backlog *backlog;
-    struct link_client *client;
-    char *address;
-};
 
 struct backlog {
     struct worker *worker;
     struct timer timer;
-    struct list links;
-    unsigned n_links;
+    struct link_group links;
     struct closer closer;
     struct part_pods pods; /* on Kubernetes: of the autoscalers */
     bool pods_started;
-    struct strbuf secret;
     bool unknown;                   /* a number that this round needs was never told */
     unsigned asked;                 /* lengths that have not been answered yet */
     struct map sums;                /* "NS/SERVICE" -> number + 1; of this round */
@@ -64,9 +50,10 @@ struct backlog {
 
 static void on_up(struct link_client *client, void *data)
 {
-    struct backlog_link *link = data;
+    struct link_member *link = data;
+    struct backlog *b = link->group->data;
     LOG_INFO("connected to an autoscaler", LOG_STR("autoscaler", link->address));
-    link->backlog->told_ms = 0; /* it is told with the next round */
+    b->told_ms = 0; /* it is told with the next round */
 }
 
 static void on_frame(struct link_client *client, uint8_t type, struct slice payload, void *data)
@@ -76,97 +63,30 @@ static void on_frame(struct link_client *client, uint8_t type, struct slice payl
 
 static void on_down(struct link_client *client, const struct error *why, void *data)
 {
-    struct backlog_link *link = data;
+    struct link_member *link = data;
     if (list_linked(&link->node)) {
         LOG_WARN("an autoscaler is away: it does not know how many events wait",
                  LOG_STR("autoscaler", link->address), LOG_ERR(why));
     }
 }
 
-static struct backlog_link *find_link(const struct backlog *b, const char *address)
-{
-    list_foreach (node, &b->links) {
-        struct backlog_link *link = LIST_ENTRY(node, struct backlog_link, node);
-        if (strcmp(link->address, address) == 0) {
-            return link;
-        }
-    }
-    return NULL;
-}
-
-static int add_link(struct backlog *b, const char *address, struct error *err)
-{
-    static const struct link_client_events events = {
-        .on_up = on_up, .on_frame = on_frame, .on_down = on_down};
-    if (b->closer.closing || find_link(b, address) != NULL) {
-        return 0;
-    }
-    if (b->n_links >= LINKS_MAX) {
-        return error_set(err, ERR_OVERLOAD, "%d autoscalers are told already; %s is not", LINKS_MAX,
-                         address);
-    }
-    struct backlog_link *link = NEW(struct backlog_link);
-    struct link_client_options options = {.address = address,
-                                          .secret = strbuf_slice(&b->secret),
-                                          .backoff_max_ms = 1000,
-                                          .events = &events,
-                                          .data = link};
-    int rc = link_client_start(b->worker->loop, &options, &link->client, err);
-    if (rc < 0) {
-        free(link);
-        return rc;
-    }
-    link->backlog = b;
-    link->address = xstrdup(address);
-    list_push_back(&b->links, &link->node);
-    b->n_links++;
-    closer_hold(&b->closer);
-    return 0;
-}
-
-static void on_link_closed(void *data)
-{
-    struct backlog_link *link = data;
-    struct backlog *b = link->backlog;
-    free(link->address);
-    free(link);
-    closer_drop(&b->closer);
-}
-
-static void drop_link(struct backlog_link *link)
-{
-    list_remove(&link->node);
-    link->backlog->n_links--;
-    link_client_close(link->client, on_link_closed, link);
-}
-
 static void on_pod(void *arg, const char *address)
 {
+    struct backlog *b = arg;
     struct error err;
-    if (add_link(arg, address, &err) < 0) {
+    if (link_group_add(&b->links, address, &err) < 0) {
         LOG_ERROR("an autoscaler is not told", LOG_ERR(&err));
     }
 }
 
 static void on_pod_gone(void *arg, const char *address)
 {
-    struct backlog_link *link = find_link(arg, address);
-    if (link != NULL) {
-        drop_link(link);
-    }
+    link_group_remove(&((struct backlog *)arg)->links, address);
 }
 
 bool backlog_connected(const struct backlog *b)
 {
-    if (b == NULL) {
-        return false;
-    }
-    list_foreach (node, &b->links) {
-        if (link_client_is_up(LIST_ENTRY(node, struct backlog_link, node)->client)) {
-            return true;
-        }
-    }
-    return false;
+    return b != NULL && link_group_connected(&b->links);
 }
 
 uint64_t backlog_reports(const struct backlog *b)
@@ -178,8 +98,8 @@ uint64_t backlog_reports(const struct backlog *b)
 
 static void send_part(struct backlog *b, struct slice payload)
 {
-    list_foreach (node, &b->links) {
-        const struct backlog_link *link = LIST_ENTRY(node, struct backlog_link, node);
+    list_foreach (node, &b->links.members) {
+        const struct link_member *link = LIST_ENTRY(node, struct link_member, node);
         struct error err;
         if (link_client_is_up(link->client) &&
             link_client_send(link->client, BACKLOG_FRAME, payload, &err) < 0) {
@@ -409,27 +329,11 @@ static void on_round(struct timer *timer)
 
 /* --- life ----------------------------------------------------------------------------------- */
 
-static int read_secret(struct backlog *b, const struct config *c, struct error *err)
+static int start_pods(struct backlog *b, uint16_t port, struct error *err)
 {
-    if (c->install_secret_file == NULL || c->install_secret_file[0] == '\0') {
-        return 0;
-    }
-    int rc = fs_read_file(c->install_secret_file, SECRET_MAX, &b->secret, err);
-    while (rc == 0 && b->secret.len > 0 && b->secret.ptr[b->secret.len - 1] <= ' ') {
-        strbuf_truncate(&b->secret, b->secret.len - 1); /* the file usually ends with a line feed */
-    }
-    return rc < 0 ? error_prefix(err, rc, "--install-secret-file") : 0;
-}
-
-static int start_pods(struct backlog *b, struct slice port, struct error *err)
-{
-    uint64_t number;
-    if (num_parse_u64(port, 1, UINT16_MAX, &number, NULL) < 0) {
-        return error_set(err, ERR_INVALID, "the port of the Pods is not 1 to 65535");
-    }
     struct part_pods_options options = {.app = "lull-autoscaler",
                                         .ns = b->worker->config->system_namespace,
-                                        .port = (uint16_t)number,
+                                        .port = port,
                                         .on_add = on_pod,
                                         .on_remove = on_pod_gone,
                                         .arg = b};
@@ -438,43 +342,31 @@ static int start_pods(struct backlog *b, struct slice port, struct error *err)
     return part_pods_start(&b->pods, b->worker->client, &options, err);
 }
 
-static int start_links(struct backlog *b, const char *addresses, struct error *err)
-{
-    struct slice rest = slice_str(addresses);
-    struct slice part;
-    if (slice_starts_with(rest, SLICE_LIT(PODS))) {
-        return start_pods(b, slice_sub(rest, strlen(PODS), rest.len), err);
-    }
-    while (slice_split(&rest, ',', &part)) {
-        CLEANUP(cleanup_free) char *address = slice_dup(slice_trim(part));
-        int rc = add_link(b, address, err);
-        if (rc < 0) {
-            return rc;
-        }
-    }
-    return 0;
-}
-
 int backlog_start(struct worker *w, struct error *err)
 {
+    static const struct link_client_events events = {
+        .on_up = on_up, .on_frame = on_frame, .on_down = on_down};
+    const struct config *c = w->config;
     struct backlog *b = NEW(struct backlog);
+    struct link_group_options options = {
+        .secret_file = c->install_secret_file, .events = &events, .data = b};
     w->backlog = b;
     b->worker = w;
-    list_init(&b->links);
     closer_init(&b->closer);
     map_init(&b->sums, MAP_COPY_KEYS);
-    strbuf_init(&b->secret, SECRET_MAX);
     strbuf_init(&b->report, REPORT_BYTES);
     strbuf_init(&b->told, REPORT_BYTES);
     timer_init(&b->timer, w->loop, on_round, b);
     closer_hold(&b->closer);
     timer_start_every(&b->timer, ROUND_MS);
-    int rc = read_secret(b, w->config, err);
-    if (rc == 0 && w->config->autoscaler != NULL && w->config->autoscaler[0] != '\0') {
-        rc = start_links(b, w->config->autoscaler, err);
-        rc = rc < 0 ? error_prefix(err, rc, "--autoscaler %s", w->config->autoscaler) : 0;
+    closer_hold(&b->closer);
+    int rc = link_group_init(&b->links, w->loop, &options, err);
+    if (rc < 0 || c->autoscaler == NULL || c->autoscaler[0] == '\0') {
+        return rc;
     }
-    return rc;
+    uint16_t port = link_group_pods_port(c->autoscaler);
+    rc = link_group_add_named(&b->links, c->autoscaler, err);
+    return rc < 0 || port == 0 ? rc : start_pods(b, port, err);
 }
 
 static void on_timer_closed(struct timer *timer)
@@ -482,12 +374,16 @@ static void on_timer_closed(struct timer *timer)
     closer_drop(&((struct backlog *)timer->data)->closer);
 }
 
+static void on_links_closed(void *arg)
+{
+    closer_drop(&((struct backlog *)arg)->closer);
+}
+
 static void on_closed(void *arg)
 {
     struct backlog *b = arg;
     b->worker->backlog = NULL;
     map_fini(&b->sums);
-    strbuf_fini(&b->secret);
     strbuf_fini(&b->report);
     strbuf_fini(&b->told);
     free(b);
@@ -505,9 +401,7 @@ void backlog_close(struct worker *w)
         return;
     }
     timer_close(&b->timer, on_timer_closed);
-    list_foreach_safe (node, &b->links) {
-        drop_link(LIST_ENTRY(node, struct backlog_link, node));
-    }
+    link_group_close(&b->links, on_links_closed, b);
     if (b->pods_started) {
         part_pods_close(&b->pods, on_pods_closed, b);
     }

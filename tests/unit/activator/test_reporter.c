@@ -150,7 +150,7 @@ static void test_one_that_comes_late_is_poked(void **state)
     CLEANUP(cleanup_free) char *address = xasprintf("unix:%s/b", w.dir);
     ASSERT_OK(reporter_add(&w.reporter, address, &err));
     ASSERT_OK(reporter_add(&w.reporter, address, &err)); /* told twice: still one */
-    assert_int_equal(w.reporter.link_count, 2);
+    assert_int_equal(w.reporter.links.count, 2);
     LOOP_UNTIL(w.loop, b.pokes == 1);
     reporter_remove(&w.reporter, address);
     reporter_remove(&w.reporter, address);
@@ -199,7 +199,7 @@ static void test_no_more_than_its_links(void **state)
     struct error err;
     char address[64];
     setup(&w, *state, "");
-    for (int i = 0; i < REPORTER_LINKS_MAX; i++) {
+    for (int i = 0; i < LINK_GROUP_MAX; i++) {
         (void)snprintf(address, sizeof(address), "unix:/nowhere/%d", i);
         ASSERT_OK(reporter_add(&w.reporter, address, &err));
     }
@@ -215,11 +215,11 @@ static void test_what_autoscaler_may_say(void **state)
     struct world w;
     struct error err;
     struct config config = {.autoscaler = (char[]){"pods:8090"}};
-    assert_int_equal(reporter_pods_port(&config), 8090);
+    assert_int_equal(link_group_pods_port(config.autoscaler), 8090);
     config.autoscaler = (char[]){"pods:0"};
-    assert_int_equal(reporter_pods_port(&config), 0);
+    assert_int_equal(link_group_pods_port(config.autoscaler), 0);
     config.autoscaler = (char[]){"10.0.0.7:8090"};
-    assert_int_equal(reporter_pods_port(&config), 0);
+    assert_int_equal(link_group_pods_port(config.autoscaler), 0);
     static const char *const bad[] = {"unix:/tmp/x, not-an-address", "pods:many"};
     setup(&w, *state, "");
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
