@@ -7,9 +7,9 @@
  * it says so.
  *
  * Life of a call: async_front.c adds it, async_answer.c tells of it; async_run.c claims it for a
- * lease, makes it, and settles it: done, or due again; with a callback it is due once more, to be
- * called back. A worker that dies leaves leases that end: whoever claims next finds the calls due.
- * async.c has the functions that were ever called so, and looks after them.
+ * lease and makes it; async_settle.c settles it: done, or due again; with a callback it is due once
+ * more, to be called back. A worker that dies leaves leases that end: whoever claims next finds the
+ * calls due. async.c has the functions that were ever called so, and looks after them.
  */
 
 #include "broker/async_store.h"
@@ -124,6 +124,8 @@ void async_answer_waiters(struct async *a, const char *id);
 void async_claim(struct async_function *fn);
 /* Holds what is being made to its time, and keeps the leases. */
 void async_check(struct async_function *fn, bool renew);
+/* --- async_settle.c ------------------------------------------------------------------------- */
+
 /* Settles what could not be settled before. */
 void async_settle_again(struct async_function *fn);
 void async_drop_calls(struct async_function *fn);
