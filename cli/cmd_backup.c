@@ -9,7 +9,9 @@
 
 static const struct option_table TABLE = {
     .program = "lull backup",
-    .summary = "writes all objects, bundles and events to one file, also while Lull runs"};
+    .summary = "writes all objects, bundles and events to one file, also while Lull runs",
+    .arguments = "FILE",
+    .examples = "  lull backup /mnt/backups/lull-$(date +%F)\n"};
 
 int cmd_backup(struct cli *cli, int argc, char **argv)
 {
@@ -19,6 +21,5 @@ int cmd_backup(struct cli *cli, int argc, char **argv)
     if (cli_parse(&TABLE, argc, argv, &none) != 1) {
         return cli_usage("usage: lull backup FILE");
     }
-    const char *const args[] = {"lull-local", "--home", cli->home, "--backup", argv[1], NULL};
-    return program_become("lull-local", args, &err) < 0 ? cli_fail(&err) : 0;
+    return program_become_keeper(cli->home, "--backup", argv[1], &err) < 0 ? cli_fail(&err) : 0;
 }

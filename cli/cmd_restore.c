@@ -10,7 +10,9 @@
 
 static const struct option_table TABLE = {
     .program = "lull restore",
-    .summary = "replaces the state by that of a backup; Lull must be down"};
+    .summary = "replaces the state by that of a backup; Lull must be down",
+    .arguments = "FILE",
+    .examples = "  lull down && lull restore /mnt/backups/lull-2026-01-31 && lull up --detach\n"};
 
 int cmd_restore(struct cli *cli, int argc, char **argv)
 {
@@ -25,6 +27,5 @@ int cmd_restore(struct cli *cli, int argc, char **argv)
         return cli_failf("Lull runs on %s as process %d: stop it with `lull down`, then restore",
                          cli->home, running);
     }
-    const char *const args[] = {"lull-local", "--home", cli->home, "--restore", argv[1], NULL};
-    return program_become("lull-local", args, &err) < 0 ? cli_fail(&err) : 0;
+    return program_become_keeper(cli->home, "--restore", argv[1], &err) < 0 ? cli_fail(&err) : 0;
 }

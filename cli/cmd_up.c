@@ -159,6 +159,9 @@ int cmd_up(struct cli *cli, int argc, char **argv)
         return cli_usage(
             "usage: lull up [--detach] [--public-port N]; `lull up --help` lists the options");
     }
+    if (ready || !o.detach) {
+        unsetenv("LULL_TLS_PORT"); // -1 is for us only; the parts are told by flags
+    }
     if (ready) {
         int fd = (int)strtol(ready, NULL, 10);
         fcntl(fd, F_SETFD, FD_CLOEXEC);

@@ -49,6 +49,19 @@ int program_become(const char *name, const char *const argv[], struct error *err
     return error_from_errno(err, errno, "cannot execute %s", program);
 }
 
+int program_become_keeper(const char *home, const char *task, const char *file, struct error *err)
+{
+    // Of no matter here, and 0 (any port) is for `lull up` only.
+    static const char *const OF_UP[] = {"LULL_PUBLIC_PORT", "LULL_LOCAL_PORT", "LULL_TLS_PORT",
+                                        "LULL_MAX_REPLICAS", "LULL_MAX_MEMORY"};
+    const char *const args[] = {"lull-local", "--home", home, task, file, NULL};
+
+    for (size_t i = 0; i < ARRAY_LEN(OF_UP); i++) {
+        unsetenv(OF_UP[i]);
+    }
+    return program_become("lull-local", args, err);
+}
+
 char *program_in_path(const char *name)
 {
     const char *path = getenv("PATH");

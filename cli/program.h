@@ -13,6 +13,9 @@ char *program_find(const char *name, struct error *err);
 /* Runs it in our place with these arguments (NULL-terminated, argv[0] included); returns only on
  * failure. */
 MUST_CHECK int program_become(const char *name, const char *const argv[], struct error *err);
+/* lull-local in our place, for one task ("--backup", "--restore") on the state below home. */
+MUST_CHECK int program_become_keeper(const char *home, const char *task, const char *file,
+                                     struct error *err);
 
 /* The first executable file of this name in PATH. New memory; NULL:
  * there is none. */

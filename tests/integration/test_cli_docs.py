@@ -40,7 +40,8 @@ def test_the_first_five_minutes_of_events(lull, tmp_path):
     if shutil.which("redis-server") is None:
         pytest.skip("redis-server is not installed")
     out = type_all(lull, lines_of("docs/events.md", "The first five minutes"), tmp_path)
-    assert out.count("accepted by broker default") == 2 and "http://hello.default.svc.cluster.local" in out
+    assert out.count("accepted by broker default") == 2 and "http://show.default.svc.cluster.local" in out
+    assert "type=greeting" in out and " 0 attempts failed" in out and "  farewell  " in out and "type=farewell" not in out
 
 
 def test_the_first_five_minutes(lull_home, tmp_path):

@@ -234,11 +234,13 @@ def test_what_is_no_backup_is_refused(store):
     assert store.api.get(f"{MAPS}/here")
 
 
-def test_the_commands(examples):
+def test_the_commands(examples, monkeypatch):
     """lull backup while it runs, lull restore on another state directory: the function answers there."""
     homes = [pathlib.Path(tempfile.mkdtemp(prefix="lull-", dir="/tmp")) for _ in range(2)]
     lulls = [Lull(h) for h in homes]
     [h.chmod(0o711) for h in homes]
+    for name, value in (("PUBLIC", 0), ("LOCAL", 0), ("TLS", -1)):  # as people have them for lull up
+        monkeypatch.setenv(f"LULL_{name}_PORT", str(value))
     try:
         first, second = lulls
         first.up()

@@ -21,11 +21,12 @@ EXPECT = {
     "webhook": ["401 the signature fits none", "202", "com.github.push", "1 taken, 1 refused"],
     "files": ["order.json has 13 bytes", "inbox", "file"],
     "own-source": ["told", "disk.free"],
+    "show-events": ["accepted by broker try", "type=hello.world", '{"n": 1}'],
     "orders": ["order 7 is placed", "order 7 is shipped", "type=order.paid"],
 }
 NEEDS = {"hello-python": "python3", "hello-node": "node", "hello-c": "make", "hello-shell": "socat", "slow": "python3",
          "stream": "python3", "orders": "redis-server", "nightly": "redis-server", "dead-letters": "redis-server",
-         "webhook": "redis-server", "files": "redis-server", "own-source": "redis-server"}
+         "webhook": "redis-server", "files": "redis-server", "own-source": "redis-server", "show-events": "redis-server"}
 
 
 def test_every_example_is_tested():
