@@ -38,6 +38,8 @@ void broker_unref(struct broker *b)
     payload_set_fini(&b->payloads);
     index_fini(&b->index);
     free(b->dead_letter);
+    free(b->born);
+    free(b->born_key);
     free(b->events_key);
     free(b->triggers_key);
     free(b->ns);
@@ -60,6 +62,8 @@ static struct broker *make_broker(struct worker *w, const char *ns, const char *
     b->ns = xstrdup(ns);
     b->name = xstrdup(name);
     b->path = xstrdup(path);
+    b->born = xstrdup("");
+    b->born_key = stream_key(ns, name, "born");
     b->events_key = stream_key(ns, name, "events");
     b->triggers_key = stream_key(ns, name, "triggers");
     b->batch = 1;
@@ -100,6 +104,8 @@ void worker_put_broker(struct worker *w, const char *ns, const char *name,
     b->known = true;
     b->has_policy = value->has_delivery;
     b->policy = value->policy;
+    free(b->born);
+    b->born = value->born;
     if (same_text(b->dead_letter, value->dead_letter)) {
         free(value->dead_letter); /* calls under way may name the old one */
     } else {
@@ -129,7 +135,7 @@ void worker_remove_broker(struct worker *w, const char *ns, const char *name)
     if (b != NULL) {
         LOG_INFO("broker is deleted, and its events with it", LOG_STR("broker", b->path));
         b->known = false;
-        upkeep_drop_broker(b);
+        leftover_drop_broker(b);
         broker_unref(b);
     }
 }
@@ -245,7 +251,7 @@ void worker_put_trigger(struct worker *w, const char *ns, const char *name, cons
     CLEANUP(cleanup_free) char *path = path_of(ns, name);
     struct trigger *t = map_get(&w->triggers, slice_str(path));
     if (t != NULL && (strcmp(t->uid, uid) != 0 || strcmp(t->broker->name, value->broker) != 0)) {
-        upkeep_drop_trigger(t);
+        leftover_drop_trigger(t);
         forget_trigger(t);
         t = NULL;
     }
@@ -279,7 +285,7 @@ void worker_remove_trigger(struct worker *w, const char *ns, const char *name)
     struct trigger *t = map_get(&w->triggers, slice_str(path));
     if (t != NULL) {
         LOG_INFO("trigger is deleted", LOG_STR("trigger", t->path));
-        upkeep_drop_trigger(t);
+        leftover_drop_trigger(t);
         forget_trigger(t);
     }
 }

@@ -8,7 +8,7 @@
  * Life of an event: ingress.c adds it to the broker's stream; dispatch.c reads it there and writes
  * a reference to each matching trigger's stream; deliver.c reads those, sender.c posts the event,
  * settle.c tells Redis how it went. upkeep.c looks after what is left: retries that are due, dead
- * workers, trimming.
+ * workers, trimming; leftover.c removes what was deleted.
  *
  * Lifetimes: a broker or trigger that is gone from the API stays as long as callbacks of Redis or
  * deliveries name it (refs).
@@ -92,6 +92,8 @@ struct broker {
     bool has_policy;
     struct retry_policy policy;
     char *dead_letter; /* NULL: none */
+    char *born; /* "TIME UID" of the API's object: which of several that had the name; "" before */
+    char *born_key;
     char *events_key;
     char *triggers_key;
     struct list triggers; /* struct trigger */
@@ -224,6 +226,7 @@ struct worker {
     struct timer tick;
     uint64_t ticks;
     bool beating;
+    uint64_t leftover_ms;      /* leftover.c: when to look again; 0: never */
     unsigned workers;          /* that share this Redis, as far as is known; 0: not known */
     struct capacity *capacity; /* capacity.c */
     struct backlog *backlog;   /* backlog.c */
@@ -334,11 +337,13 @@ void upkeep_trigger(struct trigger *t);
 void upkeep_tick(struct worker *w);
 /* A retry of this trigger was written that is due in so many ms. */
 void upkeep_due_in(struct trigger *t, uint64_t ms);
-/* Removes what Redis has of them; the API does not know them any more. */
-void upkeep_drop_trigger(struct trigger *t);
-void upkeep_drop_broker(struct broker *b);
-/* Both lists of the API are in: what Redis has and the API has not goes. */
-void upkeep_synced(struct worker *w);
+/* --- leftover.c ----------------------------------------------------------------------------- */
+
+/* Removes what Redis has of them; the API has deleted them. */
+void leftover_drop_trigger(struct trigger *t);
+void leftover_drop_broker(struct broker *b);
+/* What Redis has and the API has not goes. */
+void leftover_look(struct worker *w);
 
 #define EXTENSION_TTL     "knativebrokerttl"
 #define EXTENSION_ARRIVAL "knativearrivaltime"

@@ -32,6 +32,8 @@ int broker_object_project(void *arg, const json_t *object, void *value, struct e
     if (!slice_empty(class) && !slice_eq_str(class, BROKER_CLASS)) {
         return 1;
     }
+    b->born = xasprintf("%s %s", jpeek_cstr(object, "metadata.creationTimestamp"),
+                        jpeek_cstr(object, "metadata.uid"));
     b->has_delivery = read_policy(object, &b->policy);
     b->dead_letter = jpeek_dup(object, "status.deadLetterSinkUri");
     return 0;
@@ -40,6 +42,7 @@ int broker_object_project(void *arg, const json_t *object, void *value, struct e
 void broker_object_release(void *arg, void *value)
 {
     struct broker_object *b = value;
+    free(b->born);
     free(b->dead_letter);
 }
 

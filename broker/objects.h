@@ -13,6 +13,7 @@
 
 /* A Broker that is ours; others do not matter (project answers 1). */
 struct broker_object {
+    char *born; /* "CREATIONTIMESTAMP UID" */
     bool has_delivery;
     struct retry_policy policy;
     char *dead_letter; /* status.deadLetterSinkUri; NULL: none */

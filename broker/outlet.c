@@ -17,7 +17,7 @@ static struct filter *take_all(void)
 
 void outlet_use(struct worker *w, const struct outlet *o)
 {
-    struct broker_object broker = {.has_delivery = false};
+    struct broker_object broker = {.born = xasprintf(" %s", o->uid)};
     struct trigger_object trigger = {
         .broker = xstrdup(o->name),
         .subscriber = o->sink == NULL ? NULL : xstrdup(o->sink),
@@ -29,6 +29,7 @@ void outlet_use(struct worker *w, const struct outlet *o)
     };
     worker_put_broker(w, o->ns, o->name, &broker);
     worker_put_trigger(w, o->ns, o->name, o->uid, &trigger);
+    broker_object_release(NULL, &broker);
     trigger_object_release(NULL, &trigger); /* what the model did not take */
 }
 

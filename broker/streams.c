@@ -15,6 +15,8 @@ char *stream_trigger_key(const char *ns, const char *broker, const char *uid, co
     return xasprintf("lull:{%s/%s}:t:%s%s", ns, broker, uid, what);
 }
 
+const char *const stream_trigger_parts[] = {"", ":retry", ":held", ":dead", NULL};
+
 struct slice stream_id_ms(struct slice id)
 {
     ptrdiff_t dash = slice_find(id, '-');
@@ -148,7 +150,8 @@ const char stream_script_dead[] =
 
 /*
  * The bound: what is not dispatched, what a trigger has not done, what waits for a retry. All at
- * once, because an entry may move from one of these to the next between two looks.
+ * once, because an entry may move from one of these to the next between two looks. Of all triggers
+ * that have a stream, which are not only those that this worker has heard of.
  */
 const char stream_script_trim[] =
     "local len = redis.call('XLEN', KEYS[1])\n"
@@ -173,20 +176,42 @@ const char stream_script_trim[] =
     "  end\n"
     "end\n"
     "if ms == nil then return {len, 0} end\n"
-    "for i = 2, #KEYS, 2 do\n"
-    "  local first = redis.call('XRANGE', KEYS[i], '-', '+', 'COUNT', 1)[1]\n"
+    "for _, uid in ipairs(redis.call('SMEMBERS', KEYS[2])) do\n"
+    "  local key = ARGV[2] .. uid\n"
+    "  local first = redis.call('XRANGE', key, '-', '+', 'COUNT', 1)[1]\n"
     "  if first then\n"
     "    bound(parts(first[1]))\n"
     "    for j = 1, #first[2], 2 do\n"
     "      if first[2][j] == 'r' then bound(parts(first[2][j + 1])) end\n"
     "    end\n"
     "  end\n"
-    "  local held = redis.call('ZRANGE', KEYS[i + 1], 0, 0, 'WITHSCORES')\n"
+    "  local held = redis.call('ZRANGE', key .. ':held', 0, 0, 'WITHSCORES')\n"
     "  if held[2] then bound(tonumber(held[2]), 0) end\n"
     "end\n"
     "local gone = redis.call('XTRIM', KEYS[1], 'MINID', '~', string.format('%.0f-%.0f', ms, seq), "
     "'LIMIT', excess)\n"
     "return {len - gone, gone}\n";
+
+/* The times are as long as each other, so that texts compare as they do. */
+const char stream_script_born[] =
+    "local o = redis.call('GET', KEYS[1])\n"
+    "if o and string.match(o, '^%S*') > string.match(ARGV[1], '^%S*') then return 0 end\n"
+    "redis.call('SET', KEYS[1], ARGV[1])\n"
+    "return 1\n";
+
+const char stream_script_known[] =
+    "return {redis.call('GET', KEYS[1]) or '', redis.call('SMEMBERS', KEYS[2])}\n";
+
+/* A worker may hear late that a Broker was deleted, when another knows its successor. */
+const char stream_script_drop[] = "local o = redis.call('GET', KEYS[1])\n"
+                                  "if o and o ~= ARGV[1] then return 0 end\n"
+                                  "for _, uid in ipairs(redis.call('SMEMBERS', KEYS[3])) do\n"
+                                  "  for _, part in ipairs({'', ':retry', ':held', ':dead'}) do\n"
+                                  "    redis.call('UNLINK', ARGV[2] .. uid .. part)\n"
+                                  "  end\n"
+                                  "end\n"
+                                  "redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3])\n"
+                                  "return 1\n";
 
 const char stream_script_take[] =
     "local p = redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', ARGV[4], ARGV[2])\n"

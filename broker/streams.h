@@ -9,6 +9,7 @@
  *   lull:{NS/BROKER}:events      stream; entry: e = packed attributes, d = data (absent: none),
  *                                t = UID of the one trigger that gets it (absent: who wants it).
  *                                The payload stands here once. Group `dispatch`.
+ *   lull:{NS/BROKER}:born        "TIME UID" of the Broker whose events these are
  *   lull:{NS/BROKER}:owner       the worker that keeps order (owner.h); ends by itself
  *   lull:{NS/BROKER}:triggers    set of the UIDs whose keys exist
  *   lull:{NS/BROKER}:t:UID       stream of references; entry: r = id in events, s = state (absent:
@@ -36,6 +37,8 @@
 /* "lull:{NS/BROKER}:what"; new memory. */
 char *stream_key(const char *ns, const char *broker, const char *what);
 char *stream_trigger_key(const char *ns, const char *broker, const char *uid, const char *what);
+/* What a trigger has beside its stream (""), behind its key; NULL ends. */
+extern const char *const stream_trigger_parts[];
 
 /* Milliseconds of an id "1700000000000-5"; false when it is none. */
 bool stream_id_valid(struct slice id);
@@ -70,8 +73,12 @@ MUST_CHECK int stream_state_read(struct slice text, struct stream_state *out, st
  * DONE      KEYS trigger, held; ARGV entry, event id: for references with a state
  * DEAD      KEYS trigger, dead, held; ARGV entry, most, e, d, whether there is a d (1, 0), x,
  *           event id
- * TRIM      KEYS events, (trigger, held)…; ARGV how many to keep: trims behind the slowest; gives
- *           the length and the number that went
+ * TRIM      KEYS events, triggers; ARGV how many to keep, what a trigger's key begins with: trims
+ *           behind the slowest; gives the length and the number that went
+ * BORN      KEYS born; ARGV its text: unless a later one stands there
+ * KNOWN     KEYS born, triggers; gives the text of the first, and the members of the second
+ * DROP      KEYS born, events, triggers; ARGV born, what a trigger's key begins with: removes all
+ *           that a Broker has, unless it is another one's; gives 1 or 0
  * TAKE      KEYS stream; ARGV group, from, to, most: pending entries change hands; gives how many
  * OWN       KEYS owner; ARGV name, ms: 1 when it is this worker's for so long, 0 when another's
  * RELEASE   KEYS owner; ARGV name
@@ -90,6 +97,9 @@ extern const char stream_script_due[];
 extern const char stream_script_done[];
 extern const char stream_script_dead[];
 extern const char stream_script_trim[];
+extern const char stream_script_born[];
+extern const char stream_script_known[];
+extern const char stream_script_drop[];
 extern const char stream_script_take[];
 extern const char stream_script_alive[];
 extern const char stream_script_forget[];

@@ -40,12 +40,21 @@ static void add_member(struct worker *w, const char *set, const char *member)
     (void)worker_ask(w, args, ARRAY_LEN(args), NULL, NULL);
 }
 
+/* Whose events they are; of two Brokers the one that was made later. */
+static void say_born(struct broker *b)
+{
+    const struct slice args[] = {SLICE_LIT("EVAL"), slice_str(stream_script_born), SLICE_LIT("1"),
+                                 slice_str(b->born_key), slice_str(b->born)};
+    (void)worker_ask(b->worker, args, ARRAY_LEN(args), NULL, NULL);
+}
+
 void upkeep_broker(struct broker *b)
 {
     if (!redis_conn_is_up(b->worker->db) || !b->known) {
         return;
     }
     add_member(b->worker, STREAM_BROKERS, b->path);
+    say_born(b);
     make_group(b->worker, b->events_key, STREAM_GROUP_DISPATCH, &b->reading);
     broker_dispatch(b);
 }
@@ -59,121 +68,6 @@ void upkeep_trigger(struct trigger *t)
     make_group(t->worker, t->key, STREAM_GROUP_DELIVER, &t->reading);
     t->due_ms = 0;
     trigger_dirty(t);
-}
-
-/* --- what the API does not know any more --------------------------------------------------- */
-
-static void unlink_key(struct worker *w, const char *key)
-{
-    const struct slice args[] = {SLICE_LIT("UNLINK"), slice_str(key)};
-    (void)worker_ask(w, args, ARRAY_LEN(args), NULL, NULL);
-}
-
-static void drop_trigger_keys(struct worker *w, const char *ns, const char *broker, const char *uid)
-{
-    static const char *const parts[] = {"", ":retry", ":held", ":dead"};
-    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
-        CLEANUP(cleanup_free) char *key = stream_trigger_key(ns, broker, uid, parts[i]);
-        unlink_key(w, key);
-    }
-    CLEANUP(cleanup_free) char *set = stream_key(ns, broker, "triggers");
-    const struct slice args[] = {SLICE_LIT("SREM"), slice_str(set), slice_str(uid)};
-    (void)worker_ask(w, args, ARRAY_LEN(args), NULL, NULL);
-}
-
-void upkeep_drop_trigger(struct trigger *t)
-{
-    drop_trigger_keys(t->worker, t->broker->ns, t->broker->name, t->uid);
-}
-
-static void drop_broker_keys(struct worker *w, const char *path, const char *events,
-                             const char *triggers)
-{
-    const struct slice args[] = {SLICE_LIT("SREM"), SLICE_LIT(STREAM_BROKERS), slice_str(path)};
-    unlink_key(w, events);
-    unlink_key(w, triggers);
-    (void)worker_ask(w, args, ARRAY_LEN(args), NULL, NULL);
-}
-
-void upkeep_drop_broker(struct broker *b)
-{
-    list_foreach (node, &b->triggers) {
-        struct trigger *t = LIST_ENTRY(node, struct trigger, link);
-        upkeep_drop_trigger(t);
-        t->reading.made = false;
-    }
-    b->reading.made = false;
-    drop_broker_keys(b->worker, b->path, b->events_key, b->triggers_key);
-}
-
-/* A question about the set of a broker's triggers. */
-struct members {
-    struct worker *w;
-    char *ns;
-    char *name;
-};
-
-static bool uid_is_known(const struct worker *w, struct slice uid)
-{
-    map_foreach (it, &w->triggers) {
-        if (slice_eq_str(uid, ((struct trigger *)it.value)->uid)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void on_trigger_members(void *arg, const struct redisReply *reply, const struct error *err)
-{
-    struct members *m = arg;
-    CLEANUP(cleanup_free) char *path = xasprintf("%s/%s", m->ns, m->name);
-    bool whole = err == NULL && !m->w->stopping && worker_broker(m->w, slice_str(path)) == NULL;
-    for (size_t i = 0; !m->w->stopping && i < redis_reply_len(reply); i++) {
-        struct slice uid = redis_reply_text(redis_reply_at(reply, i));
-        if (!uid_is_known(m->w, uid)) {
-            CLEANUP(cleanup_free) char *text = slice_dup(uid);
-            drop_trigger_keys(m->w, m->ns, m->name, text);
-        }
-    }
-    if (whole) {
-        CLEANUP(cleanup_free) char *events = stream_key(m->ns, m->name, "events");
-        CLEANUP(cleanup_free) char *triggers = stream_key(m->ns, m->name, "triggers");
-        LOG_INFO("a broker was deleted while nobody looked, and its events with it",
-                 LOG_STR("broker", path));
-        drop_broker_keys(m->w, path, events, triggers);
-    }
-    free(m->ns);
-    free(m->name);
-    free(m);
-}
-
-static void on_broker_members(void *arg, const struct redisReply *reply, const struct error *err)
-{
-    struct worker *w = arg;
-    for (size_t i = 0; !w->stopping && i < redis_reply_len(reply); i++) {
-        struct slice path = redis_reply_text(redis_reply_at(reply, i));
-        ptrdiff_t slash = slice_find(path, '/');
-        if (slash <= 0) {
-            continue;
-        }
-        struct members *m = NEW(struct members);
-        m->w = w;
-        m->ns = slice_dup(slice_sub(path, 0, (size_t)slash));
-        m->name = slice_dup(slice_sub(path, (size_t)slash + 1, path.len));
-        CLEANUP(cleanup_free) char *set = stream_key(m->ns, m->name, "triggers");
-        const struct slice args[] = {SLICE_LIT("SMEMBERS"), slice_str(set)};
-        if (worker_ask(w, args, ARRAY_LEN(args), on_trigger_members, m) < 0) {
-            free(m->ns);
-            free(m->name);
-            free(m);
-        }
-    }
-}
-
-void upkeep_synced(struct worker *w)
-{
-    const struct slice args[] = {SLICE_LIT("SMEMBERS"), SLICE_LIT(STREAM_BROKERS)};
-    (void)worker_ask(w, args, ARRAY_LEN(args), on_broker_members, w);
 }
 
 /* --- retries that are due ------------------------------------------------------------------ */
@@ -239,33 +133,24 @@ static void on_trimmed(void *arg, const struct redisReply *reply, const struct e
 static void trim(struct broker *b)
 {
     char keep[24];
-    char n_keys[24];
     if (b->trimming || !b->touched || !b->reading.made || !b->known) {
         return;
     }
-    size_t n = 0;
-    struct slice *args = xcalloc(6 + 2 * b->n_triggers, sizeof(*args));
+    CLEANUP(cleanup_free) char *prefix = stream_trigger_key(b->ns, b->name, "", "");
     snprintf(keep, sizeof(keep), "%lld", (long long)b->worker->config->events_kept);
-    snprintf(n_keys, sizeof(n_keys), "%zu", 1 + 2 * b->n_triggers);
-    args[n++] = SLICE_LIT("EVAL");
-    args[n++] = slice_str(stream_script_trim);
-    args[n++] = slice_str(n_keys);
-    args[n++] = slice_str(b->events_key);
-    list_foreach (node, &b->triggers) {
-        struct trigger *t = LIST_ENTRY(node, struct trigger, link);
-        args[n++] = slice_str(t->key);
-        args[n++] = slice_str(t->held_key);
-    }
-    args[n++] = slice_str(keep);
+    const struct slice args[] = {
+        SLICE_LIT("EVAL"),        slice_str(stream_script_trim), SLICE_LIT("2"),
+        slice_str(b->events_key), slice_str(b->triggers_key),    slice_str(keep),
+        slice_str(prefix),
+    };
     broker_ref(b);
     b->trimming = true;
     b->touched = false;
-    if (worker_ask(b->worker, args, n, on_trimmed, b) < 0) {
+    if (worker_ask(b->worker, args, ARRAY_LEN(args), on_trimmed, b) < 0) {
         b->trimming = false;
         b->touched = true;
         broker_unref(b);
     }
-    free(args);
 }
 
 static void on_backlog(void *arg, const struct redisReply *reply, const struct error *err)
@@ -458,7 +343,7 @@ void upkeep_up(struct worker *w)
         upkeep_trigger(jt.value);
     }
     if (w->synced) {
-        upkeep_synced(w);
+        leftover_look(w);
     }
 }
 
@@ -516,6 +401,9 @@ void upkeep_tick(struct worker *w)
     }
     if (second) {
         beat(w);
+    }
+    if (w->leftover_ms != 0 && now_ms >= w->leftover_ms) {
+        leftover_look(w);
     }
     map_foreach (it, &w->brokers) {
         tick_broker(it.value, now_ms, second);
