@@ -35,8 +35,8 @@ static const struct option_row ROWS[] = {
            .help = "sum of the replicas' memory requests; 0: no bound"),
     OPTION(struct up_options, broker_port, INT, "LULL_BROKER_PORT", "broker-port", "-1", .min = -1,
            .max = 65535,
-           .help = "port on 127.0.0.1 that takes events, once there is a Broker; 0: any free one, "
-                   "-1: 8085 if that is free"),
+           .help = "port on 127.0.0.1 that takes events, once a Broker, a source or an "
+                   "asynchronous call needs it; 0: any free one, -1: 8085 if that is free"),
     OPTION(struct up_options, redis, STRING, "LULL_REDIS", "redis", "", .secret = true,
            .help = "URL of the Redis that keeps events; empty: a redis-server of its own in the "
                    "state directory"),

@@ -4,7 +4,7 @@
 /*
  * Where the ingress of Brokers is, and whether it answers. On Kubernetes an option says where; on
  * one machine the supervisor writes it into a file, and starts lull-broker when we tell it (by the
- * readiness socket) that a Broker wants it. Owns: what the file said last. May not: talk to the
+ * readiness socket) that a Broker or a source wants it. Owns: what the file said last. May not: talk to the
  * API.
  */
 

@@ -13,7 +13,7 @@
 #define NOTIFY_STOPPING "STOPPING=1"
 #define NOTIFY_UNREADY  "X_READY=0"
 #define NOTIFY_STATUS   "STATUS="    /* …and why it is not ready yet, one line */
-#define NOTIFY_BROKER   "X_BROKER=1" /* a Broker is there: start what takes events */
+#define NOTIFY_BROKER   "X_BROKER=1" /* a Broker, a source, a call: start what takes them */
 
 /* Sends state (several lines may be joined by '\n'). 0 also when nobody wants to know. */
 MUST_CHECK int notify_send(const char *state, struct error *err);
