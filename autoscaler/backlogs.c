@@ -153,20 +153,29 @@ bool backlogs_known(const struct backlogs *b, uint64_t now_ms)
     return b->reports > 0 && now_ms < b->last_ms + BACKLOGS_SILENCE_MS;
 }
 
-double backlogs_waiting(const struct backlogs *b, struct slice ns, struct slice service,
-                        uint64_t now_ms)
+static double waiting_at(const struct backlog_worker *w, struct slice key)
 {
-    char buf[KEY_MAX];
-    struct slice key = key_of(ns, service, buf);
+    uintptr_t value = (uintptr_t)map_get(&w->whole, key);
+    return value > 0 ? (double)(value - 1) : 0;
+}
+
+double backlogs_waiting(const struct backlogs *b, struct slice ns, struct slice service,
+                        struct slice revision, uint64_t now_ms)
+{
+    char all_buf[KEY_MAX];
+    char own_buf[KEY_MAX];
+    char name[BACKLOG_NAME_MAX + 1];
+    int len = snprintf(name, sizeof(name), "%.*s/%.*s", SLICE_FMT(service), SLICE_FMT(revision));
+    bool fits = len > 0 && (size_t)len < sizeof(name);
+    struct slice all = key_of(ns, service, all_buf);
+    struct slice own = fits ? key_of(ns, slice_of(name, (size_t)len), own_buf) : SLICE_EMPTY;
     double most = -1;
     map_foreach (it, &b->workers) {
         const struct backlog_worker *w = it.value;
-        if (!is_fresh(w, now_ms)) {
-            continue;
+        if (is_fresh(w, now_ms)) {
+            double waiting = waiting_at(w, all) + waiting_at(w, own);
+            most = waiting > most ? waiting : most;
         }
-        uintptr_t value = (uintptr_t)map_get(&w->whole, key);
-        double waiting = value > 0 ? (double)(value - 1) : 0;
-        most = waiting > most ? waiting : most;
     }
     return most;
 }

@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * How many events wait for each Service, as the workers of lull-broker tell (serving/
+ * How many events wait for each Revision, as the workers of lull-broker tell (serving/
  * backlog_report.h). Pure: time and bytes come in; owns the table.
  *
  * Workers share one Redis, so they count the same streams: the largest number counts, not the sum.
@@ -39,8 +39,8 @@ MUST_CHECK int backlogs_take(struct backlogs *b, struct slice payload, uint64_t 
 
 /* Somebody has told lately. */
 bool backlogs_known(const struct backlogs *b, uint64_t now_ms);
-/* Events that wait for the Service; -1: not known. */
+/* Events that wait for the Revision, itself or as one of its Service's; -1: not known. */
 double backlogs_waiting(const struct backlogs *b, struct slice ns, struct slice service,
-                        uint64_t now_ms);
+                        struct slice revision, uint64_t now_ms);
 /* With nothing known: until when nothing should be taken away; may be past. */
 uint64_t backlogs_freeze_until(const struct backlogs *b);

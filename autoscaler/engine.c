@@ -100,9 +100,9 @@ static void read_backlog(const struct engine *e, struct revision *rev, uint64_t 
 {
     bool counts = list_linked(&rev->backlog_link) && rev->reachable;
     bool known = !counts || backlogs_known(&e->backlogs, now_ms);
-    rev->backlog =
-        counts ? backlogs_waiting(&e->backlogs, slice_str(rev->ns), slice_str(rev->service), now_ms)
-               : 0;
+    rev->backlog = counts ? backlogs_waiting(&e->backlogs, slice_str(rev->ns),
+                                             slice_str(rev->service), slice_str(rev->name), now_ms)
+                          : 0;
     rev->backlog_until_ms = known ? 0 : backlogs_freeze_until(&e->backlogs);
 }
 

@@ -2,7 +2,7 @@
 /*
  * Plan. A round every 250 ms: Redis is asked for the lengths that may have changed, of Triggers
  * whose function scales by them (others are known from upkeep.c, a second late); with the last
- * answer the numbers are added up per Service and sent if they differ, or once a second.
+ * answer the numbers are added up per Revision and sent if they differ, or once a second.
  * Failure modes: a lost answer leaves the number as it was; Redis or the API away: no round; an
  * autoscaler that is away loses reports by itself.
  */
@@ -36,7 +36,7 @@ struct backlog {
     bool pods_started;
     bool unknown;                   /* a number that this round needs was never told */
     unsigned asked;                 /* lengths that have not been answered yet */
-    struct map sums;                /* "NS/SERVICE" -> number + 1; of this round */
+    struct map sums;                /* "NS/SERVICE[/REVISION]" -> number + 1; of this round */
     struct strbuf report;           /* entries of this round */
     struct strbuf told;             /* … and of the last report */
     size_t cuts[BACKLOG_PARTS_MAX]; /* where parts of report end */
@@ -148,16 +148,31 @@ static void write_entries(struct backlog *b)
     }
 }
 
-void backlog_add(struct backlog *b, struct slice ns, struct slice service, uint64_t waiting)
+static void add_to(struct backlog *b, struct slice key, uint64_t waiting)
 {
-    char buf[KEY_MAX];
-    int n = snprintf(buf, sizeof(buf), "%.*s/%.*s", SLICE_FMT(ns), SLICE_FMT(service));
-    if (waiting == 0 || n <= 0 || (size_t)n >= sizeof(buf)) {
-        return;
-    }
-    struct slice key = slice_of(buf, (size_t)n);
     uintptr_t before = (uintptr_t)map_get(&b->sums, key);
     map_set(&b->sums, key, (void *)(before + (before == 0 ? 1 : 0) + (uintptr_t)waiting));
+}
+
+void backlog_add(struct backlog *b, struct slice ns, struct slice name, uint64_t waiting)
+{
+    struct capacity_revision revisions[ROUTES_REVISIONS_MAX];
+    char buf[KEY_MAX];
+    if (waiting == 0) {
+        return;
+    }
+    size_t n = capacity_routed(b->worker, ns, name, revisions);
+    for (size_t i = 0; i < n; i++) {
+        const struct capacity_revision *r = &revisions[i];
+        int len = snprintf(buf, sizeof(buf), "%.*s/%s", SLICE_FMT(r->service), r->name);
+        if (len > 0 && (size_t)len < sizeof(buf)) {
+            add_to(b, slice_of(buf, (size_t)len), waiting);
+        }
+    }
+    int len = snprintf(buf, sizeof(buf), "%.*s/%.*s", SLICE_FMT(ns), SLICE_FMT(name));
+    if (n == 0 && len > 0 && (size_t)len < sizeof(buf)) {
+        add_to(b, slice_of(buf, (size_t)len), waiting);
+    }
 }
 
 static void add_triggers(struct backlog *b)

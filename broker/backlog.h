@@ -25,9 +25,10 @@ MUST_CHECK int backlog_start(struct worker *w, struct error *err);
 /* Idempotent; the loop runs empty afterwards. Before the worker's client is closed. */
 void backlog_close(struct worker *w);
 
-/* So many more wait for this Service. For the rows of `sources` in backlog.c, which are asked once
- * in each round; several may name the same Service. */
-void backlog_add(struct backlog *b, struct slice ns, struct slice service, uint64_t waiting);
+/* So many more wait for this Service, or for TAG-NAME, which is told as what waits for the
+ * Revisions that answer there. For the rows of `sources` in backlog.c, which are asked once in each
+ * round; several may name the same Service. */
+void backlog_add(struct backlog *b, struct slice ns, struct slice name, uint64_t waiting);
 
 /* One autoscaler at least hears it. */
 bool backlog_connected(const struct backlog *b);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Plan. A record per Service with its Revisions, each as its PodAutoscaler has it; a change adds up
- * the Revisions of its Service again. Failure modes: the watch is behind or away: what was known
- * last counts. A status that is a second old lets too few or too many go; too many wait in front of
- * the function.
+ * Plan. A record per Service with its Revisions, each as its PodAutoscaler has it. A name of the
+ * cluster means those Revisions that its Route leads to (routes.h), or, while that is not known,
+ * all of the Service. Failure modes: the watch is behind or away: what was known last counts. A
+ * status that is a second old lets too few or too many go; too many wait in front of the function.
  */
 #include "broker/capacity.h"
 
@@ -31,15 +31,21 @@
 struct served {
     char *key;        /* "NS/SERVICE" */
     struct list revs; /* struct rev */
-    unsigned limit;
-    bool backlog;
-    unsigned callers; /* triggers, and asynchronous calls, that have something for it */
 };
 
 struct rev {
     struct list link;
+    const struct served *service;
     char *name;
     struct capacity_facts facts;
+    unsigned callers; /* triggers, and asynchronous calls, that have something for it */
+};
+
+/* What a name means; n 0: no function. */
+struct group {
+    bool routed;                            /* by its Route; else all Revisions of its Service */
+    struct rev *revs[ROUTES_REVISIONS_MAX]; /* of more than that most have no traffic */
+    size_t n;
 };
 
 struct capacity {
@@ -72,21 +78,6 @@ unsigned capacity_of(const struct capacity_facts *facts, size_t n)
         most = each > most ? each : most;
     }
     return (unsigned)fmin(fmax(sum, most), LIMIT_MAX);
-}
-
-static void add_up(struct served *s)
-{
-    struct capacity_facts facts[16];
-    size_t n = 0;
-    s->backlog = false;
-    list_foreach (node, &s->revs) { /* of more than that most have no traffic */
-        const struct rev *rev = LIST_ENTRY(node, struct rev, link);
-        if (n < ARRAY_LEN(facts)) {
-            facts[n++] = rev->facts;
-        }
-        s->backlog = s->backlog || rev->facts.backlog;
-    }
-    s->limit = n == 0 ? CAPACITY_UNLIMITED : capacity_of(facts, n);
 }
 
 /* --- the watch ----------------------------------------------------------------------------- */
@@ -184,11 +175,11 @@ static void put(struct worker *w, const struct kube_entry *entry)
     struct rev *rev = find_rev(s, entry->name);
     if (rev == NULL) {
         rev = NEW(struct rev);
+        rev->service = s;
         rev->name = xstrdup(entry->name);
         list_push_back(&s->revs, &rev->link);
     }
     rev->facts = v->facts;
-    add_up(s);
 }
 
 static void drop(struct worker *w, const struct kube_entry *entry, const struct view *v)
@@ -199,7 +190,6 @@ static void drop(struct worker *w, const struct kube_entry *entry, const struct 
         return;
     }
     rev_free(rev);
-    add_up(s);
     if (list_empty(&s->revs)) {
         served_free(w->capacity, s);
     }
@@ -283,45 +273,89 @@ bool capacity_service(const struct target *target, struct slice *ns, struct slic
     return !slice_empty(*ns) && slice_find(*ns, '.') < 0;
 }
 
-static struct served *served_of(const struct worker *w, const struct target *target)
+/* The Revisions that the Route of this name leads to, as far as they may have replicas. */
+static void add_routed(const struct worker *w, struct slice ns, struct slice name,
+                       struct group *out)
 {
-    struct slice ns;
-    struct slice name;
-    return capacity_service(target, &ns, &name) ? find(w, ns, name) : NULL;
+    struct routes_lead lead;
+    char space[KEY_MAX];
+    if (w->capacity->cache == NULL || !slice_copy(ns, space, sizeof(space)) ||
+        !routes_find(w, ns, name, &lead)) {
+        return;
+    }
+    for (size_t i = 0; i < lead.n; i++) {
+        const struct view *v = kube_cache_value(w->capacity->cache, space, lead.revisions[i]);
+        const struct served *s = v == NULL ? NULL : find(w, ns, slice_str(v->service));
+        struct rev *rev = s == NULL ? NULL : find_rev(s, lead.revisions[i]);
+        if (rev != NULL) {
+            out->revs[out->n++] = rev;
+        }
+    }
+    out->routed = out->n > 0;
 }
 
-static unsigned part_of(const struct worker *w, const struct served *s)
+static struct group find_group(const struct worker *w, struct slice ns, struct slice name)
 {
-    if (s == NULL || s->limit == CAPACITY_UNLIMITED) {
-        return CAPACITY_UNLIMITED;
+    struct group g = {0};
+    if (w->capacity == NULL) {
+        return g;
     }
-    unsigned shares = (s->callers > 1 ? s->callers : 1) * (w->workers > 1 ? w->workers : 1);
-    return s->limit > shares ? (s->limit + shares - 1) / shares : 1;
+    add_routed(w, ns, name, &g);
+    const struct served *s = g.routed ? NULL : find(w, ns, name);
+    if (s == NULL) {
+        return g;
+    }
+    list_foreach (node, &s->revs) {
+        if (g.n < ARRAY_LEN(g.revs)) {
+            g.revs[g.n++] = LIST_ENTRY(node, struct rev, link);
+        }
+    }
+    return g;
 }
 
 unsigned capacity_limit(const struct worker *w, struct slice ns, struct slice name)
 {
-    const struct served *s = find(w, ns, name);
-    return part_of(w, s);
+    struct capacity_facts facts[ROUTES_REVISIONS_MAX];
+    struct group g = find_group(w, ns, name);
+    unsigned callers = 1;
+    for (size_t i = 0; i < g.n; i++) {
+        facts[i] = g.revs[i]->facts;
+        callers = g.revs[i]->callers > callers ? g.revs[i]->callers : callers;
+    }
+    if (g.n == 0) {
+        return CAPACITY_UNLIMITED;
+    }
+    unsigned limit = capacity_of(facts, g.n);
+    unsigned shares = callers * (w->workers > 1 ? w->workers : 1);
+    return limit > shares ? (limit + shares - 1) / shares : 1;
 }
 
 bool capacity_by_backlog(const struct worker *w, struct slice ns, struct slice name)
 {
-    const struct served *s = find(w, ns, name);
-    return s != NULL && s->backlog;
+    struct group g = find_group(w, ns, name);
+    for (size_t i = 0; i < g.n; i++) {
+        if (g.revs[i]->facts.backlog) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* What functions can take is about to be known: they had better not get too much before. */
 static bool is_about_to_know(const struct worker *w)
 {
     const struct capacity *c = w->capacity;
-    return c != NULL && c->cache != NULL && !kube_cache_synced(c->cache) &&
+    return c != NULL && c->cache != NULL && !(kube_cache_synced(c->cache) && routes_synced(w)) &&
            loop_now_ms(w->loop) < c->begun_ms + FIRST_LIST_MS;
 }
 
 unsigned capacity_share(const struct trigger *t)
 {
-    return t->ready ? part_of(t->worker, served_of(t->worker, &t->target)) : CAPACITY_UNLIMITED;
+    struct slice ns;
+    struct slice name;
+    return t->ready && capacity_service(&t->target, &ns, &name)
+               ? capacity_limit(t->worker, ns, name)
+               : CAPACITY_UNLIMITED;
 }
 
 unsigned capacity_room(const struct trigger *t)
@@ -381,7 +415,10 @@ void capacity_count_begin(struct worker *w)
     if (w->capacity != NULL) {
         w->capacity->busy = 0;
         map_foreach (it, &w->capacity->services) {
-            ((struct served *)it.value)->callers = 0;
+            const struct served *s = it.value;
+            list_foreach (node, &s->revs) {
+                LIST_ENTRY(node, struct rev, link)->callers = 0;
+            }
         }
     }
 }
@@ -400,8 +437,18 @@ void capacity_count(struct worker *w, const struct trigger *t)
 
 void capacity_count_calls(struct worker *w, struct slice ns, struct slice name)
 {
-    struct served *s = find(w, ns, name);
-    if (s != NULL) {
-        s->callers++;
+    struct group g = find_group(w, ns, name);
+    for (size_t i = 0; i < g.n; i++) {
+        g.revs[i]->callers++;
     }
+}
+
+size_t capacity_routed(const struct worker *w, struct slice ns, struct slice name,
+                       struct capacity_revision out[ROUTES_REVISIONS_MAX])
+{
+    struct group g = find_group(w, ns, name);
+    for (size_t i = 0; g.routed && i < g.n; i++) {
+        out[i] = (struct capacity_revision){slice_str(g.revs[i]->service->key), g.revs[i]->name};
+    }
+    return g.routed ? g.n : 0;
 }

@@ -5,7 +5,8 @@
  * How many events a function is to have at once: what its ready replicas can run, so that it works
  * at its limits and what is more waits in Redis, where waiting costs nothing, and not in front of
  * it, where it would run into time-outs. Owns a watch of the PodAutoscalers. May not: hold
- * deliveries back that go anywhere else than to a function.
+ * deliveries back that go anywhere else than to a function. What a name means is the Route's
+ * matter: the Revisions with a share of the traffic, or for TAG-NAME those of the tag.
  *
  * A replica can run containerConcurrency requests, or, unlimited, its target of concurrency. A
  * function without a ready replica gets what one could run: that wakes it. Where concurrency
@@ -21,6 +22,7 @@
 
 #include "base/error.h"
 #include "base/slice.h"
+#include "broker/routes.h"
 
 struct worker;
 struct trigger;
@@ -45,7 +47,8 @@ void capacity_close(struct worker *w);
 /* After the close, when no trigger is left. */
 void capacity_free(struct worker *w);
 
-/* The function's name in a target's host. False: it is none of the cluster. */
+/* The function's name in a target's host: a Service's, or TAG-NAME, as everywhere below. False: it
+ * is none of the cluster. */
 bool capacity_service(const struct target *target, struct slice *ns, struct slice *name);
 /* What it may have at once from each Trigger, or from asynchronous calls, of this worker;
  * CAPACITY_UNLIMITED: it is no function. */
@@ -67,5 +70,15 @@ unsigned capacity_fair(const struct trigger *t, unsigned most);
 /* Triggers are counted anew, then each that has something to deliver. */
 void capacity_count_begin(struct worker *w);
 void capacity_count(struct worker *w, const struct trigger *t);
-/* There are asynchronous calls for this Service. */
+/* There are asynchronous calls for this name. */
 void capacity_count_calls(struct worker *w, struct slice ns, struct slice name);
+
+struct capacity_revision {
+    struct slice service; /* "NS/SERVICE" */
+    const char *name;
+};
+
+/* The Revisions that this name leads to, of which replicas are known; borrowed until the loop's
+ * next turn. 0: that is not known. */
+size_t capacity_routed(const struct worker *w, struct slice ns, struct slice name,
+                       struct capacity_revision out[ROUTES_REVISIONS_MAX]);

@@ -32,6 +32,7 @@ struct http_simple;
 struct http_simple_request;
 struct sources;
 struct capacity;
+struct routes;
 struct backlog;
 
 /* Of a worker; rows in admin.c. */
@@ -229,6 +230,7 @@ struct worker {
     uint64_t leftover_ms;      /* leftover.c: when to look again; 0: never */
     unsigned workers;          /* that share this Redis, as far as is known; 0: not known */
     struct capacity *capacity; /* capacity.c */
+    struct routes *routes;     /* routes.c */
     struct backlog *backlog;   /* backlog.c */
     size_t in_bytes;           /* of events on their way in */
     struct http_simple *front;

@@ -20,6 +20,7 @@
 #include "broker/ingress.h"
 #include "broker/owner.h"
 #include "broker/redis_setup.h"
+#include "broker/routes.h"
 #include "broker/sources.h"
 #include "broker/watch.h"
 
@@ -215,6 +216,7 @@ static int start_kube(struct part *p, struct error *err)
     rc = kube_client_new(w->loop, &kube, NULL, &w->client, err);
     kube_config_fini(&kube);
     rc = rc < 0 ? rc : capacity_start(w, err);
+    rc = rc < 0 ? rc : routes_start(w, err);
     rc = rc < 0 ? rc : watch_start(w, on_synced, p, err);
     return rc < 0 ? rc : backlog_start(w, err);
 }
@@ -288,6 +290,7 @@ static void on_sender_closed(void *arg)
     map_fini(&w->brokers);
     map_fini(&w->triggers);
     capacity_free(w);
+    routes_free(w);
     strbuf_fini(&w->command);
     strbuf_fini(&w->packed);
     free(w->name);
@@ -321,6 +324,7 @@ static void close_all(struct part *p)
     timer_close(&w->tick, NULL);
     watch_close(w);
     capacity_close(w);
+    routes_close(w);
     backlog_close(w);
     if (w->client != NULL) {
         kube_client_close(w->client, NULL, NULL);

@@ -3,9 +3,9 @@
 
 /*
  * The parts of `lull up` that only events need: a redis-server of our own (not with --redis) and
- * lull-broker. Nothing of them is there before the controller or the activator asks; what became of that is
- * written into run/broker.json, which the controller reads: {"state": "starting", "ready" or
- * "failed", "url", "message"}. Owns: that file. The two parts are the supervisor's.
+ * lull-broker. Nothing of them is there before the controller or the activator asks; what became of
+ * that is written into run/broker.json, which the controller reads: {"state": "starting", "ready"
+ * or "failed", "url", "message"}. Owns: that file. The two parts are the supervisor's.
  */
 
 #include "cli/events_store.h"

@@ -4,8 +4,8 @@
 /*
  * Where the ingress of Brokers is, and whether it answers. On Kubernetes an option says where; on
  * one machine the supervisor writes it into a file, and starts lull-broker when we tell it (by the
- * readiness socket) that a Broker or a source wants it. Owns: what the file said last. May not: talk to the
- * API.
+ * readiness socket) that a Broker or a source wants it. Owns: what the file said last. May not:
+ * talk to the API.
  */
 
 #include "base/error.h"

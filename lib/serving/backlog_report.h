@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * What a lull-broker tells the autoscalers: how many events wait for each Service. Frames of
- * lib/link carry it; all parts of one seq are one report, and a Service that is absent from it has
+ * What a lull-broker tells the autoscalers: how many events wait for each Service or Revision.
+ * Frames of lib/link carry it; all parts of one seq are one report, and what is absent from it has
  * none. Pure: bytes in, bytes out.
  *
  *   part:  u64 seq | u16 part | u16 parts | u8 length, name of the worker | entry …
@@ -27,7 +27,7 @@ struct backlog_part {
 
 struct backlog_entry {
     struct slice ns;
-    struct slice name;
+    struct slice name; /* "SERVICE": each of its Revisions; "SERVICE/REVISION": this one */
     uint64_t waiting;
 };
 

@@ -36,7 +36,7 @@ http.server.ThreadingHTTPServer(("", int(os.environ["PORT"])), H).serve_forever(
 class Work:
     """A function behind a gate, and the Trigger that feeds it."""
 
-    def __init__(self, up, name, *scale):
+    def __init__(self, up, name, *scale, sink=None):
         self.up, self.name, self.home = up, name, up.home / name
         self.home.mkdir()
         self.log = self.home / "log"
@@ -46,7 +46,7 @@ class Work:
         up.cli("deploy", name, "--concurrency", 1, "--env", f"WORK_HOME={self.home}", "--", "python3", "-c", WORK)
         if scale:
             up.cli("scale", name, *scale)
-        up.cli("trigger", "create", name, "--sink", name, "--filter", f"type={name}")
+        up.cli("trigger", "create", name, "--sink", sink or name, "--filter", f"type={name}")
 
     def send(self, n, first=0):
         events = [{"specversion": "1.0", "id": str(first + i), "source": "/t", "type": self.name} for i in range(n)]
@@ -95,6 +95,19 @@ def test_two_hundred_events_want_ten_replicas_and_none_when_they_are_done(up):
     work.open()
     work.assert_each_came_once(300)
     up.wait_zero("many")
+
+
+def test_events_for_a_tag_wake_only_the_revision_of_the_tag(up):
+    work = Work(up, "tagged", "--metric", "backlog", "--target", 20, sink="http://v1-tagged.default.svc.cluster.local/")
+    old = up.json("get", "ksvc", "tagged")["status"]["latestReadyRevisionName"]
+    up.cli("traffic", "tagged", "--tag", f"{old}=v1")
+    up.cli("env", "tagged", "set", "NEXT=1")
+    up.wait_zero("tagged")
+    work.send(40)
+    wait_for(lambda: len(up.replicas("tagged")) == 2, 60, "two replicas")
+    assert {p["metadata"]["labels"]["serving.knative.dev/revision"] for p in up.replicas("tagged")} == {old}
+    work.open()
+    work.assert_each_came_once(40)
 
 
 def test_a_slow_function_gets_no_more_than_it_can_take(up):

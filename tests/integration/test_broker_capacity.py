@@ -2,6 +2,7 @@
 """How lull-broker shares itself: functions get what their replicas can take, Triggers what is fair."""
 import threading
 
+import fake_api
 import pytest
 from broker_world import World
 from conftest import binary, state_directory
@@ -22,9 +23,9 @@ def world():
             w.close()
 
 
-def replicas(w, ready, name="work", **annotations):
+def replicas(w, ready, name="work", generation=1, **annotations):
     w.api.put("podautoscalers", {
-        "metadata": {"name": f"{name}-00001", "labels": {"serving.knative.dev/service": name},
+        "metadata": {"name": f"{name}-{generation:05}", "labels": {"serving.knative.dev/service": name},
                      "annotations": {f"autoscaling.knative.dev/{k}": v for k, v in annotations.items()}},
         "spec": {"containerConcurrency": 1, "reachability": "Reachable"}, "status": {"actualScale": ready}})
 
@@ -50,6 +51,28 @@ def test_a_function_gets_what_its_replicas_can_take(world):
     wait_for(lambda: world.trigger_state("work")["delivered"] == 60, 60, "all are delivered")
     state = world.trigger_state("work")
     assert (state["failed"], state["retried"], len(set(world.function.ids()))) == (0, 0, 60) and world.function.most == 10
+
+
+def test_a_name_gets_what_the_revisions_behind_it_can_take(world):
+    """A tag's those of the tag, the Service's own those with a share of the traffic."""
+    replicas(world, 3, "front-page", metric="backlog", target="10")
+    replicas(world, 4, "front-page", 2, metric="backlog", target="10")
+    for name in ("front-page", "next-front-page", "old-page-front-page"):
+        world.trigger(name, f"http://{name}.default.svc.cluster.local/", filter={"attributes": {"type": "none"}})
+
+    def at_once(name, n):
+        wait_for(lambda: (world.trigger_state(name) or {}).get("atOnce") == n, 60, f"{name} may have {n} at once")
+
+    at_once("front-page", 7)  # no Route is known: the whole Service
+    assert "atOnce" not in world.trigger_state("next-front-page")
+    tags = {"next": "front-page-00002", "old-page": "front-page-00001"}
+    world.api.put("routes", fake_api.route("front-page", {"front-page-00001": 100}, tags=tags))
+    for name, n in (("front-page", 3), ("next-front-page", 4), ("old-page-front-page", 3)):
+        at_once(name, n)
+    tags["next"] = "front-page-00001"
+    world.api.put("routes", fake_api.route("front-page", {"front-page-00001": 50, "front-page-00002": 50}, tags=tags))
+    for name, n in (("front-page", 7), ("next-front-page", 3)):
+        at_once(name, n)
 
 
 def test_asynchronous_calls_keep_to_it_too(world):

@@ -40,7 +40,8 @@ static int take(struct backlogs *b, struct part p, uint64_t now_ms)
 
 static double waiting(const struct backlogs *b, const char *service, uint64_t now_ms)
 {
-    return backlogs_waiting(b, SLICE_LIT("default"), slice_str(service), now_ms);
+    return backlogs_waiting(b, SLICE_LIT("default"), slice_str(service), SLICE_LIT("a-00002"),
+                            now_ms);
 }
 
 static void a_report_says_all(void **state)
@@ -56,6 +57,19 @@ static void a_report_says_all(void **state)
     assert_int_equal(take(&b, (struct part){"w1", 2, 0, 1, "b", 7}, T0), 1);
     assert_true(waiting(&b, "a", T0) == 0 && waiting(&b, "b", T0) == 7);
     assert_int_equal(take(&b, (struct part){"w1", 3, 0, 1, NULL, 0}, T0), 1);
+    assert_true(waiting(&b, "b", T0) == 0);
+    backlogs_fini(&b);
+}
+
+static void a_revision_has_its_own_and_its_services(void **state)
+{
+    struct backlogs b;
+    backlogs_init(&b);
+    backlogs_begin(&b, T0);
+    assert_int_equal(take(&b, (struct part){"w1", 1, 0, 3, "a", 40}, T0), 0);
+    assert_int_equal(take(&b, (struct part){"w1", 1, 1, 3, "a/a-00002", 2}, T0), 0);
+    assert_int_equal(take(&b, (struct part){"w1", 1, 2, 3, "a/a-00001", 100}, T0), 1);
+    assert_true(waiting(&b, "a", T0) == 42);
     assert_true(waiting(&b, "b", T0) == 0);
     backlogs_fini(&b);
 }
@@ -377,6 +391,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_report_says_all),
+        cmocka_unit_test(a_revision_has_its_own_and_its_services),
         cmocka_unit_test(parts_make_one_report),
         cmocka_unit_test(the_largest_of_the_workers_counts),
         cmocka_unit_test(what_is_no_report_is_refused),
