@@ -90,6 +90,8 @@ const json_t *rule_annotation(const json_t *annotations, const char *key, const 
 void rules_object_metadata(struct rules *r, const json_t *metadata, bool scaling);
 void rules_duration_annotation(struct rules *r, const json_t *annotations, const char *key,
                                const char *old, const char *what);
+/* old: what was there before, which may stay as it is; NULL: nothing. */
+void rules_async_annotation(struct rules *r, const json_t *annotations, const json_t *old);
 void rules_owner_label(struct rules *r, const json_t *metadata, const char *label,
                        const char *kind);
 void rules_networking_annotations(struct rules *r, const json_t *annotations);

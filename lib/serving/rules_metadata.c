@@ -125,6 +125,19 @@ void rules_duration_annotation(struct rules *r, const json_t *annotations, const
     }
 }
 
+void rules_async_annotation(struct rules *r, const json_t *annotations, const json_t *old)
+{
+    const json_t *value = json_object_get(annotations, ANNOTATION_ASYNC);
+    struct slice text = rule_text(annotations, ANNOTATION_ASYNC);
+    if (value != NULL && !slice_eq_str(text, "off") && !slice_eq_str(text, "on") &&
+        !json_equal(value, json_object_get(old, ANNOTATION_ASYNC))) {
+        problem_invalid(r->p, ANNOTATION_ASYNC, text);
+        problem_details(r->p, "\"off\": requests with \"Prefer: respond-async\" are the "
+                              "function's own; \"on\", as without the annotation: they are "
+                              "answered 202 and made later");
+    }
+}
+
 void rules_networking_annotations(struct rules *r, const json_t *annotations)
 {
     static const char *const allowed[] = {

@@ -26,7 +26,7 @@ void serving_report_fini(struct serving_report *report)
 
 /* --- metadata ------------------------------------------------------------------------------ */
 
-static void check_metadata(struct rules *r, enum object_type type)
+static void check_metadata(struct rules *r, enum object_type type, const json_t *old)
 {
     const json_t *annotations = rule_member(r->metadata, "annotations");
     size_t mark = problems_mark(r->p);
@@ -48,6 +48,8 @@ static void check_metadata(struct rules *r, enum object_type type)
         size_t from = problems_mark(r->p);
         rules_duration_annotation(r, annotations, ANNOTATION_ROLLOUT_DURATION,
                                   ANNOTATION_ROLLOUT_DURATION_OLD, "rollout-duration");
+        rules_async_annotation(r, annotations,
+                               rule_member(rule_member(old, "metadata"), "annotations"));
         problems_via(r->p, from, "annotations");
     }
     problems_via(r->p, mark, "metadata");
@@ -148,7 +150,7 @@ static void check_object(struct rules *r, enum object_type type,
         old = NULL; /* what is stored is beyond reading: nothing to compare with */
     }
     if (!only_status) {
-        check_metadata(r, type);
+        check_metadata(r, type, old);
     }
     if (type == OBJECT_REVISION && request->old != NULL) {
         if (old != NULL) {

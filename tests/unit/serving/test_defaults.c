@@ -278,6 +278,50 @@ static void addresses(void **state)
     network_config_fini(&config);
 }
 
+static json_t *parse_annotated(enum kind_id kind, const char *value)
+{
+    CLEANUP(cleanup_free)
+    char *text = xasprintf(
+        "{\"metadata\":{\"name\":\"hello\",\"annotations\":{\"lull.dev/async\":%s}},"
+        "\"spec\":%s}",
+        value,
+        kind == KIND_ROUTE ? "{\"traffic\":[{\"revisionName\":\"a\",\"percent\":100}]}"
+                           : "{\"traffic\":[{\"latestRevision\":true,\"percent\":100}],"
+                             "\"template\":{\"spec\":{\"containers\":[{\"image\":\"img\"}]}}}");
+    return parse(text);
+}
+
+/* An annotation of ours: only values that mean something, but what was stored before may stay. */
+static void who_answers_respond_async(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *value; /* JSON */
+        const char *old;
+        bool fine;
+    } rows[] = {
+        {"\"off\"", "\"on\"", true},    {"\"on\"", NULL, true}, {"\"false\"", NULL, false},
+        {"\"Off\"", "\"off\"", false},  {"\"\"", NULL, false},  {"\"false\"", "\"false\"", true},
+        {"\"false\"", "\"no\"", false},
+    };
+    static const enum kind_id kinds[] = {KIND_SERVICE, KIND_ROUTE};
+    struct serving_config config;
+    serving_config_init(&config);
+    for (size_t i = 0; i < ARRAY_LEN(rows) * ARRAY_LEN(kinds); i++) {
+        size_t row = i / ARRAY_LEN(kinds);
+        struct error err = {0};
+        CLEANUP(jfree) json_t *object = parse_annotated(kinds[i % 2], rows[row].value);
+        CLEANUP(jfree)
+        json_t *old = rows[row].old == NULL ? NULL : parse_annotated(kinds[i % 2], rows[row].old);
+        int rc = serving_validate(&config, kind_row(kinds[i % 2]), object, old, &err);
+        bool said = strstr(err.msg, "metadata.annotations.lull.dev/async") != NULL &&
+                    strstr(err.msg, "\"off\":") != NULL;
+        if ((rc == 0) != rows[row].fine || (rc < 0 && !said)) {
+            fail_msg("%s: %s", rows[row].value, err.msg);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -285,7 +329,7 @@ int main(void)
         cmocka_unit_test(wrong_types),   cmocka_unit_test(many_problems),
         cmocka_unit_test(updates),       cmocka_unit_test(prints_paths),
         cmocka_unit_test(go_texts),      cmocka_unit_test(traffic_rules),
-        cmocka_unit_test(addresses),
+        cmocka_unit_test(addresses),     cmocka_unit_test(who_answers_respond_async),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
