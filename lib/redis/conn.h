@@ -56,7 +56,8 @@ struct redis_conn_options {
     size_t max_commands;    /* under way; 0: 65,536 */
     size_t max_bytes;       /* waiting to be sent; 0: 64 MiB */
     size_t max_answer;      /* of one answer; 0: 64 MiB */
-    /* Whether an address may be called (not asked of sockets of this machine); NULL: any. */
+    /* Whether an address may be called, a Sentinel's too (not asked of sockets of this machine);
+     * NULL: any. */
     int (*may_call)(void *arg, const struct addr *addr, struct error *err);
     /* All optional; never inside a call of the owner. */
     void (*on_up)(void *arg); /* commands are taken from now on */

@@ -97,6 +97,17 @@ static void on_down(void *arg, const struct error *err)
     }
 }
 
+/* Whoever wrote where Sentinels are may not have written any address. */
+static int may_call(void *arg, const struct addr *addr, struct error *err)
+{
+    const struct redis_master *m = arg;
+    if (m->cb == NULL) {
+        return error_set(err, ERR_CANCELED, "nobody asks any more");
+    }
+    const struct redis_conn_options *files = &m->access->files;
+    return files->may_call == NULL ? 0 : files->may_call(files->arg, addr, err);
+}
+
 static int ask(struct redis_master *m, const struct redis_host *sentinel, struct error *err)
 {
     const struct redis_conn_options *files = &m->access->files;
@@ -115,6 +126,7 @@ static int ask(struct redis_master *m, const struct redis_host *sentinel, struct
                               .server_name = files->server_name,
                               .timeout_ms = m->timeout_ms,
                               .max_answer = 64u << 10,
+                              .may_call = may_call,
                               .on_up = on_up,
                               .on_down = on_down,
                               .arg = m,

@@ -16,8 +16,8 @@ typedef void (*redis_master_cb)(void *arg, const char *host, uint16_t port,
 
 /*
  * address: sentinels, master, tls; borrowed until the end. access: certificates, password of the
- * Sentinels. first: which one to begin with, so that one that is away is not always asked first.
- * Exactly one cb, never inside this call.
+ * Sentinels, and which addresses may be called. first: which one to begin with, so that one that is
+ * away is not always asked first. Exactly one cb, never inside this call.
  */
 struct redis_master *redis_master_find(struct loop *loop, const struct redis_address *address,
                                        const struct redis_access *access, size_t first,

@@ -20,6 +20,7 @@ struct world {
     bool greeted;
     unsigned reads;
     unsigned connections;
+    unsigned asked, allowed; /* may_call */
     struct redis_conn *conn;
     unsigned ups, downs;
     int down_code;
@@ -320,6 +321,42 @@ static void nobody_there(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, test_loop_setup, test_loop_teardown)
 
+static int count_calls(void *arg, const struct addr *addr, struct error *err)
+{
+    struct world *w = arg;
+    w->asked++;
+    return w->asked <= w->allowed ? 0 : error_set(err, ERR_DENIED, "not this one");
+}
+
+/* Sentinels are called first: their addresses are somebody's wish as well. */
+static void sentinels_are_called_only_where_it_is_allowed(void **state)
+{
+    for (unsigned allowed = 0; allowed < 2; allowed++) {
+        struct loop *loop = *state;
+        struct world w = {.loop = loop,
+                          .greeting = "+OK\r\n",
+                          .answer = "*2\r\n$9\r\n127.0.0.1\r\n$1\r\n1\r\n",
+                          .allowed = allowed};
+        struct addr addr;
+        struct error err = {0};
+        char text[64];
+        ASSERT_OK(addr_parse(SLICE_LIT("127.0.0.1:0"), &addr, &err));
+        ASSERT_OK(listener_start(&w.listener, loop, &addr, NULL, on_connection, &w, &err));
+        snprintf(text, sizeof(text), "redis+sentinel://127.0.0.1:%u/m",
+                 addr_port(listener_addr(&w.listener)));
+        ASSERT_OK(redis_conn_new(
+            loop,
+            &(struct redis_conn_options){
+                .address = text, .may_call = count_calls, .on_down = on_down, .arg = &w},
+            &w.conn, &err));
+        LOOP_UNTIL(loop, w.downs > 0);
+        assert_int_equal(w.down_code, ERR_DENIED);
+        assert_int_equal(w.asked, allowed + 1); /* allowed: the master that it names is not */
+        assert_int_equal(w.connections, allowed);
+        finish(&w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -327,7 +364,7 @@ int main(void)
         TEST(silence_ends_the_connection),  TEST(a_redis_that_loads_is_not_there_yet),
         TEST(a_wrong_password_is_said),     TEST(hostile_answers_end_the_connection),
         TEST(an_endless_answer_is_bounded), TEST(nobody_there),
-        TEST(answers_wait_for_replicas),
+        TEST(answers_wait_for_replicas),    TEST(sentinels_are_called_only_where_it_is_allowed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
