@@ -128,7 +128,8 @@ static void on_buried(void *arg, const struct redisReply *reply, const struct er
     }
 }
 
-/* Into our own Redis, where the newest are kept; only then it is acknowledged. */
+/* Into our own Redis, where the newest are kept; only then, and when the replicas that are waited
+ * for have it, it is acknowledged in the other one. */
 static void bury(struct item *it)
 {
     struct redis_session *s = it->session;
@@ -150,7 +151,7 @@ static void bury(struct item *it)
     };
     it->over = true;
     it->waits = true;
-    if (redis_conn_send(w->db, args, ARRAY_LEN(args) - (data.ptr == NULL ? 2 : 0), on_buried, it,
+    if (redis_conn_send(w->in, args, ARRAY_LEN(args) - (data.ptr == NULL ? 2 : 0), on_buried, it,
                         &err) < 0) {
         on_buried(it, NULL, &err);
     }

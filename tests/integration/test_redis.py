@@ -279,6 +279,42 @@ def test_sentinel_finds_the_master_and_a_failover_is_followed(home, pair):
         w.close()
 
 
+def test_all_that_is_acknowledged_waits_for_replicas(home):
+    """Events, web hooks and asynchronous calls, also the same ones again; and what is acknowledged in another Redis."""
+    master = Server(home / "m", "--repl-diskless-sync-delay", "0")
+    w = make_world(home, master)
+    replica = None
+    try:
+        w.start("--redis-wait", "1:200", "--local-gateway", f"127.0.0.1:{w.sinks[0].port}")
+        w.known("t")
+        w.source("webhooksources", "hook", w.sinks[0], signature={"scheme": "none"}, event={"idField": "n"})
+        event = {"ce-specversion": "1.0", "ce-id": "e", "ce-source": "/s", "ce-type": "t"}
+        batch = b'[{"specversion": "1.0", "id": "b", "source": "/s", "type": "t"}]'
+        posts = (("/default/default", event, b""), ("/default/default", {"Content-Type": "application/cloudevents-batch+json"}, batch),
+                 ("/_lull/hooks/default/hook", {"Content-Type": "application/json"}, b'{"n": "h"}'),
+                 ("/_lull/async/do", {"Lull-Async-Host": "f.default.svc.cluster.local", "Idempotency-Key": "k"}, b"{}"))
+        refused = [*posts, *posts[2:]]
+        assert [w.post(*p)[0] for p in refused] == [503] * len(refused)
+        assert all(b"replicas" in w.post(*p)[2] for p in posts)
+        # An entry of another Redis that nobody takes is kept in ours first.
+        refusing = w.sink(lambda _: (400, {}, b"never"))
+        other = Server(home / "o")
+        try:
+            other.ask("LPUSH", "jobs", "bad")
+            w.source("redissources", "jobs", refusing, url=other.address, list={"key": "jobs"}, parallelism=1, delivery={"retry": 0})
+            wait_for(lambda: "replicas" in (w.source_state("jobs") or {}).get("trouble", ""), 60, "the trouble with the replicas")
+            assert other.ask("LRANGE", "jobs:processing", "0", "-1") == "bad"
+            replica = Server(home / "r", "--replicaof", "127.0.0.1", str(master.port), "--repl-diskless-sync-delay", "0")
+            wait_for(lambda: other.ask("EXISTS", "jobs", "jobs:processing") == "0", 60, "it is kept and acknowledged")
+        finally:
+            other.close()
+        wait_for(lambda: all(w.post(*p)[0] == 202 for p in posts), 60, "all are taken")
+    finally:
+        w.close()
+        if replica is not None:
+            replica.close()
+
+
 def test_a_sentinel_that_names_a_replica_is_not_believed(home, pair):
     master, replica = pair
     liar = LyingSentinel()
