@@ -67,6 +67,9 @@ enum kind_id objects_knows(const struct objects *o, enum kind_id kind);
 const char *objects_gateway_trouble(const struct objects *o, enum kind_id kind);
 void objects_close(struct objects *o, void (*cb)(void *arg), void *arg);
 
+/* Whether this place has that kind for us: not all are everywhere, and the cache of one that is not
+ * stays NULL. Secrets are those of the certificates' namespace only. */
+bool objects_is_watched(const struct objects *o, enum kind_id kind);
 bool objects_synced(const struct objects *o);
 /* The first cache's trouble, "" when all watches are open. */
 const char *objects_trouble(const struct objects *o);
