@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * The agent's inside: what deployments.c, pods.c, follow.c, replica.c and podlog.c share. Not for
- * others.
+ * The agent's inside: what deployments.c, pods.c, pod_status.c, follow.c, replica.c and podlog.c
+ * share. Not for others.
  *
  * A Pod's phase is the list of things that may happen next:
  *
@@ -100,6 +100,8 @@ struct pod {
     unsigned refs; /* the map's one and one per operation on its way */
 };
 
+#define POD_RETRY_MIN_MS 500 /* of pod.delay_ms */
+
 /*
  * How long watches wait (store_hold): from the creation of a Pod until its processes are on their
  * way, and while the activator hands out what it held.
@@ -164,15 +166,10 @@ struct pod *pod_new(struct agent *a, const char *ns, const char *name, struct de
 void pod_forget(struct pod *p); /* out of the map and its Deployment; drops the map's reference */
 void pod_unref(struct pod *p);  /* frees with the last reference */
 void pod_launch(struct pod *p); /* it has a place */
-void pod_trouble_set(struct pod *p, const char *reason, const char *message, bool unschedulable);
 void pod_tick(struct pod *p, uint64_t now_ms);
-void pod_publish(struct pod *p, bool now);
-void pod_write_status(struct pod *p);
 bool pod_counts(const struct pod *p); /* as a replica of its Deployment */
-/* From replica.c: a new state line; the replica is gone. */
-void pod_state(struct pod *p, const struct replica_state *state);
-void pod_replica_gone(struct pod *p);
-void pod_stop_again(struct pod *p); /* the order may have been lost with a connection */
+void pod_replica_gone(struct pod *p); /* from replica.c */
+void pod_stop_again(struct pod *p);   /* the order may have been lost with a connection */
 /*
  * At start, for every Pod: adopts its replica when it still runs. Then pod_restart() for every Pod,
  * once all places, ports and users that are taken are known: starts what does not run, and removes
@@ -180,6 +177,12 @@ void pod_stop_again(struct pod *p); /* the order may have been lost with a conne
  */
 void pod_restore(struct agent *a, struct object *object);
 void pod_restart(struct agent *a, const struct object *object);
+
+/* ---- pod_status.c: what its status says */
+void pod_state(struct pod *p, const struct replica_state *state); /* a new line of replica.c */
+void pod_trouble_set(struct pod *p, const char *reason, const char *message, bool unschedulable);
+void pod_publish(struct pod *p, bool now); /* now, or with what changes in the next moment */
+void pod_write_status(struct pod *p);
 
 /* ---- place.c: the machine's capacity, ports and users */
 void pod_place(struct pod *p); /* start it, or let it wait for capacity */

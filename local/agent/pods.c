@@ -3,19 +3,17 @@
 // One Pod's life on this node (the phases stand in node.h).
 //
 // Happy path: the watch brings a new Pod; it gets a place, a launch starts its replica; each line
-// of the replica's control socket becomes Pod status (readiness at once, the rest coalesced); a
-// deletion stops the replica, and when it is gone the Pod is removed from the store. Failure modes:
+// of the replica's control socket becomes Pod status (pod_status.c); a deletion stops the replica,
+// and when it is gone the Pod is removed from the store. Failure modes:
 //   no capacity             -> WAITING, Unschedulable, in order; tried when a place is given back
 //   launch fails            -> FAILED with Kubernetes' reason, tried again with back-off
 //   replica process dies    -> what it left is swept, launched again
-//   a store write fails     -> the next change writes again; a removal is tried again by the tick
+//   a removal fails         -> tried again by the tick
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -23,7 +21,6 @@
 #include "local/agent/launch.h"
 #include "local/agent/node.h"
 
-#define RETRY_MIN_MS    500
 #define RETRY_MAX_MS    60000
 #define GRACE_DEFAULT_S 30
 #define GRACE_MAX_S     86400
@@ -47,7 +44,7 @@ struct pod *pod_new(struct agent *a, const char *ns, const char *name, struct de
     p->name = xstrdup(name);
     p->key = xasprintf("%s/%s", ns, name);
     p->owner = owner;
-    p->delay_ms = RETRY_MIN_MS;
+    p->delay_ms = POD_RETRY_MIN_MS;
     p->slot = -1;
     list_init(&p->owner_link);
     list_init(&p->wait_link);
@@ -95,119 +92,6 @@ void pod_forget(struct pod *p)
         deployment_sync(owner);
     }
     pod_unref(p);
-}
-
-// ---- status
-
-// The tick writes it again.
-static void status_retry(struct pod *p)
-{
-    if (!p->gone && !list_linked(&p->dirty_link)) {
-        list_push_back(&p->agent->dirty, &p->dirty_link);
-    }
-    agent_tick_soon(p->agent);
-}
-
-static void status_written(int rc, struct object *object, const struct error *err, void *arg)
-{
-    struct pod *p = arg;
-    struct agent *a = p->agent;
-
-    (void)object;
-    p->status_busy = false;
-    if (rc < 0 && rc != ERR_NOT_FOUND) {
-        LOG_WARN("cannot write a Pod's status", LOG_STR("pod", p->key), LOG_ERR(err));
-        status_retry(p);
-    } else if (p->status_dirty) {
-        pod_write_status(p);
-    }
-    pod_unref(p);
-    closer_drop(&a->closer);
-}
-
-void pod_write_status(struct pod *p)
-{
-    struct agent *a = p->agent;
-    struct error err;
-    json_t *patch = NULL;
-
-    list_remove(&p->dirty_link);
-    p->status_dirty = p->status_busy;
-    if (p->status_busy || p->gone || !p->object || a->closer.closing) {
-        return;
-    }
-    json_t *root = object_tree(p->object);
-    int rc = pod_status_build(root, &p->state, &p->trouble, clock_wall_ns(), &patch, &err);
-    json_decref(root);
-    if (rc < 0) {
-        LOG_WARN("cannot build a Pod's status", LOG_STR("pod", p->key), LOG_ERR(&err));
-        return;
-    }
-    p->status_busy = true;
-    p->refs++;
-    closer_hold(&a->closer);
-    rc = store_patch(a->store, "pods", p->ns, p->name, STORE_SUB_STATUS, patch, STORE_MACHINE,
-                     status_written, p, &err);
-    json_decref(patch);
-    if (rc < 0) {
-        p->status_busy = false;
-        if (rc != ERR_NOT_FOUND) {
-            status_retry(p);
-        }
-        pod_unref(p);
-        closer_drop(&a->closer);
-    }
-}
-
-void pod_publish(struct pod *p, bool now)
-{
-    struct agent *a = p->agent;
-
-    if (now) {
-        pod_write_status(p);
-        if (p->owner) {
-            deployment_sync(p->owner);
-        }
-    } else if (!list_linked(&p->dirty_link)) {
-        list_push_back(&a->dirty, &p->dirty_link);
-        agent_publish_soon(a);
-    }
-}
-
-void pod_state(struct pod *p, const struct replica_state *state)
-{
-    bool changed = p->state.ready != state->ready;
-
-    if (p->phase == POD_UP && state->ready && !p->state.ready) {
-        LOG_INFO("replica ready", LOG_STR("pod", p->key), LOG_INT("pid", state->pid));
-    }
-    p->state = *state;
-    p->state.restarts += p->restarts_before;
-    p->trouble = (struct pod_trouble){0};
-    if (state->ready) {
-        p->delay_ms = RETRY_MIN_MS; // a later failure has nothing to do with earlier ones
-    }
-    if (p->phase == POD_UP) {
-        if (changed && state->ready) {
-            store_hold(p->agent->store, STORE_PATIENT, AGENT_READY_HOLD_MS);
-        }
-        pod_publish(p, changed);
-    }
-}
-
-void pod_trouble_set(struct pod *p, const char *reason, const char *message, bool unschedulable)
-{
-    bool same = p->trouble.reason && strcmp(p->trouble.reason, reason) == 0 &&
-                strncmp(p->trouble.message, message, sizeof p->trouble.message - 1) == 0;
-    p->trouble.reason = reason;
-    p->trouble.unschedulable = unschedulable;
-    (void)slice_copy(slice_sub(slice_str(message), 0, sizeof p->trouble.message - 1),
-                     p->trouble.message, sizeof p->trouble.message);
-    if (!same) {
-        LOG_WARN("a Pod cannot run", LOG_STR("pod", p->key), LOG_STR("reason", reason),
-                 LOG_STR("message", message));
-        pod_publish(p, true);
-    }
 }
 
 // ---- launch
@@ -430,7 +314,7 @@ static void pod_removed(int rc, struct object *object, const struct error *err, 
     if (rc < 0 && rc != ERR_NOT_FOUND) {
         LOG_WARN("cannot remove a Pod", LOG_STR("pod", p->key), LOG_ERR(err));
         p->phase = POD_STOPPING;
-        p->retry_ms = loop_now_ms(a->loop) + RETRY_MIN_MS;
+        p->retry_ms = loop_now_ms(a->loop) + POD_RETRY_MIN_MS;
         agent_tick_soon(a);
     }
     pod_unref(p);
