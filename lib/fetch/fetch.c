@@ -2,10 +2,10 @@
 /*
  * libcurl's multi interface driven by the loop.
  *
- * Happy path: fetch_start fills an easy handle and adds it; curl asks for a timer and for socket
- * events; each event goes to curl_multi_socket_action. Inside curl we only collect: bytes into the
- * request's buffer, the request onto the `ready` list. When curl has returned, fetch_deliver calls
- * the users: so that a callback may start, cancel or close anything.
+ * Happy path: fetch_start fills an easy handle (fetch_setup.c) and adds it; curl asks for a timer
+ * and for socket events; each event goes to curl_multi_socket_action. Inside curl we only collect:
+ * bytes into the request's buffer, the request onto the `ready` list. When curl has returned,
+ * fetch_deliver calls the users: so that a callback may start, cancel or close anything.
  *
  * Failure modes: curl's result becomes an error (error_from_curl) in on_done; a body that grows
  * over its maximum ends its request with ERR_TOO_BIG; a cancelled request leaves curl at once and
@@ -23,15 +23,12 @@
 #include "loop/closer.h"
 #include "loop/timer.h"
 #include "fetch/fetch_error.h"
+#include "fetch/fetch_setup.h"
 
 enum {
     MAX_CONNECTIONS_DEFAULT = 64,
-    CONNECT_TIMEOUT_DEFAULT_MS = 10000,
     BODY_DEFAULT = 64 << 20,
     SPARE_EASY_MAX = 16, /* handles kept for reuse */
-    KEEPALIVE_IDLE_S = 30,
-    KEEPALIVE_INTERVAL_S = 10,
-    READ_BUFFER = 64 << 10,
 };
 
 struct fetch {
@@ -50,13 +47,7 @@ struct fetch {
     size_t pending;
     CURL *spare[SPARE_EASY_MAX];
     size_t n_spare;
-    char *ca_pem;
-    char *cert_pem;
-    char *key_pem;
-    char *unix_socket;
-    char *user_agent;
-    char *no_proxy;
-    bool insecure;
+    struct fetch_setup setup;
     fetch_close_cb close_cb;
     void *close_arg;
 };
@@ -66,8 +57,7 @@ struct fetch_request {
     struct list link;       /* in requests */
     struct list ready_link; /* in ready */
     CURL *easy;
-    struct curl_slist *headers;
-    char *body;
+    struct fetch_told told;
     struct strbuf in; /* what came and was not delivered yet, or the whole body */
     int status;
     bool head_seen;
@@ -272,10 +262,9 @@ static void request_leave_curl(struct fetch_request *req)
 
 static void request_free(struct fetch_request *req)
 {
-    curl_slist_free_all(req->headers);
+    fetch_told_fini(&req->told);
     strbuf_fini(&req->in);
     forget_kept(req);
-    free(req->body);
     free(req);
 }
 
@@ -403,85 +392,17 @@ static void fetch_drive(struct fetch *f, curl_socket_t fd, int mask)
 /* --- starting
  * -------------------------------------------------------------------------------------- */
 
-static struct curl_blob blob_of(const char *text)
-{
-    /* curl copies; it does not write through the pointer. */
-    return (struct curl_blob){
-        .data = (void *)(uintptr_t)text, .len = strlen(text), .flags = CURL_BLOB_COPY};
-}
-
-static void request_set_tls(struct fetch *f, CURL *easy)
-{
-    if (f->insecure) {
-        curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
-        curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
-    }
-    if (f->ca_pem != NULL) {
-        struct curl_blob blob = blob_of(f->ca_pem);
-        curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &blob);
-    }
-    if (f->cert_pem != NULL && f->key_pem != NULL) {
-        struct curl_blob cert = blob_of(f->cert_pem);
-        struct curl_blob key = blob_of(f->key_pem);
-        curl_easy_setopt(easy, CURLOPT_SSLCERT_BLOB, &cert);
-        curl_easy_setopt(easy, CURLOPT_SSLKEY_BLOB, &key);
-        curl_easy_setopt(easy, CURLOPT_SSLCERTTYPE, "PEM");
-        curl_easy_setopt(easy, CURLOPT_SSLKEYTYPE, "PEM");
-    }
-    curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-}
-
-static void request_set_method(struct fetch_request *req, const struct fetch_spec *spec)
-{
-    CURL *easy = req->easy;
-    if (spec->body.len > 0 || strcmp(spec->method, "POST") == 0) {
-        req->body = slice_dup(spec->body);
-        curl_easy_setopt(easy, CURLOPT_POSTFIELDS, req->body);
-        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)spec->body.len);
-    }
-    if (strcmp(spec->method, "HEAD") == 0) {
-        curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
-    } else if (strcmp(spec->method, "GET") != 0) {
-        curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, spec->method);
-    }
-    req->headers = curl_slist_append(NULL, "Expect:"); /* no 100-continue round trip */
-    for (const char *const *h = spec->headers; h != NULL && *h != NULL; h++) {
-        req->headers = curl_slist_append(req->headers, *h);
-    }
-    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, req->headers);
-}
-
 static void request_set_up(struct fetch_request *req, const struct fetch_spec *spec)
 {
-    struct fetch *f = req->f;
     CURL *easy = req->easy;
-    uint64_t connect_ms =
-        spec->connect_timeout_ms == 0 ? CONNECT_TIMEOUT_DEFAULT_MS : spec->connect_timeout_ms;
     curl_easy_setopt(easy, CURLOPT_PRIVATE, req);
-    curl_easy_setopt(easy, CURLOPT_URL, spec->url);
-    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(easy, CURLOPT_USERAGENT, f->user_agent);
-    curl_easy_setopt(easy, CURLOPT_NOPROXY, f->no_proxy);
-    curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-    curl_easy_setopt(easy, CURLOPT_SHARE, f->share);
-    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)READ_BUFFER);
-    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
-    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)spec->timeout_ms);
-    curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-    curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, (long)KEEPALIVE_IDLE_S);
-    curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, (long)KEEPALIVE_INTERVAL_S);
+    curl_easy_setopt(easy, CURLOPT_SHARE, req->f->share);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, req->curl_text);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_curl_header);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, req);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_curl_write);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, req);
-    if (f->unix_socket != NULL) {
-        curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, f->unix_socket);
-    }
-    request_set_tls(f, easy);
-    request_set_method(req, spec);
+    fetch_setup_apply(&req->f->setup, easy, spec, &req->told);
 }
 
 int fetch_start(struct fetch *f, const struct fetch_spec *spec, struct fetch_request **out,
@@ -545,22 +466,6 @@ size_t fetch_pending(const struct fetch *f)
 /* --- life
  * ------------------------------------------------------------------------------------------- */
 
-static char *no_proxy_list(void)
-{
-    const char *given = getenv("NO_PROXY");
-    if (given == NULL) {
-        given = getenv("no_proxy");
-    }
-    /* As Go's clients do: a proxy is never asked for this machine. */
-    return xasprintf("localhost,127.0.0.1,::1%s%s", given == NULL ? "" : ",",
-                     given == NULL ? "" : given);
-}
-
-static char *copy_or_null(const char *text)
-{
-    return text == NULL ? NULL : xstrdup(text);
-}
-
 int fetch_new(struct loop *loop, const struct fetch_options *options, struct fetch **out,
               struct error *err)
 {
@@ -581,14 +486,7 @@ int fetch_new(struct loop *loop, const struct fetch_options *options, struct fet
     f->loop = loop;
     f->multi = multi;
     f->share = share;
-    f->ca_pem = copy_or_null(options->ca_pem);
-    f->cert_pem = copy_or_null(options->client_cert_pem);
-    f->key_pem = copy_or_null(options->client_key_pem);
-    f->unix_socket = copy_or_null(options->unix_socket);
-    f->user_agent =
-        xstrdup(options->user_agent == NULL ? "lull/" LULL_VERSION : options->user_agent);
-    f->no_proxy = no_proxy_list();
-    f->insecure = options->insecure;
+    fetch_setup_init(&f->setup, options);
     list_init(&f->requests);
     list_init(&f->ready);
     list_init(&f->sockets);
@@ -638,12 +536,7 @@ static void on_closed(void *data)
     struct fetch *f = data;
     fetch_close_cb cb = f->close_cb;
     void *arg = f->close_arg;
-    free(f->ca_pem);
-    free(f->cert_pem);
-    free(f->key_pem);
-    free(f->unix_socket);
-    free(f->user_agent);
-    free(f->no_proxy);
+    fetch_setup_fini(&f->setup);
     free(f);
     if (cb != NULL) {
         cb(arg);
