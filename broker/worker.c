@@ -64,12 +64,12 @@ static void on_in_up(void *arg)
     tell_ready(arg);
 }
 
-/* What does not go away by waiting for a redis-server that starts. */
+/* What does not go away by waiting for a redis-server that starts; of somebody else's all. */
 static void tell_trouble(const struct worker *w, const struct error *err)
 {
     bool ours = strncmp(w->config->redis, "unix:", 5) == 0; /* it is being made */
     if (err->code == ERR_DENIED || err->code == ERR_UNSUPPORTED || err->code == ERR_INVALID ||
-        (err->code == ERR_NOT_FOUND && !ours)) {
+        !ours) {
         CLEANUP(cleanup_free) char *status = xasprintf(NOTIFY_STATUS "%s", err->msg);
         notify(status);
     }

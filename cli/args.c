@@ -144,3 +144,41 @@ int cli_repeated(int *argc, char **argv, const char *flag, char letter, struct c
     *argc = kept;
     return 0;
 }
+
+// ---- verbs
+
+static int meant(const struct option_table *table)
+{
+    return cli_usage("usage: %s %s (%s --help has the options)", table->program, table->arguments,
+                     table->program);
+}
+
+const struct cli_verb *cli_verb_find(const struct option_table *table, const struct cli_verb *verbs,
+                                     char **words, int count)
+{
+    const struct cli_verb *v = verbs;
+
+    while (count > 0 && v->name && strcmp(v->name, words[0]) != 0) {
+        v++;
+    }
+    if (count == 0) {
+        // nothing was asked for
+    } else if (!v->name) {
+        (void)cli_usage("%s: there is no \"%s\"", table->program, words[0]);
+    } else if (count - 1 < v->least) {
+        (void)cli_usage("%s %s: %s is missing", table->program, v->name, v->needs);
+    } else if (v->most >= 0 && count - 1 > v->most) {
+        (void)cli_usage("%s %s: \"%s\" is a word too many", table->program, v->name,
+                        words[v->most + 1]);
+    } else {
+        return v;
+    }
+    (void)meant(table);
+    return NULL;
+}
+
+int cli_verb_needs(const struct option_table *table, const char *verb, const char *flag)
+{
+    (void)cli_usage("%s %s: %s is missing", table->program, verb, flag);
+    return meant(table);
+}

@@ -2,7 +2,8 @@
 #pragma once
 
 /*
- * Options that may be given several times; cli_parse (cli.h) takes the others.
+ * What cli_parse (cli.h) leaves of a command line: options that may be given several times, and
+ * verbs with the words behind them.
  * Owns: nothing; words are borrowed from argv.
  */
 
@@ -19,3 +20,20 @@ struct cli_words {
  * exit status 2 when there are too many.
  */
 int cli_repeated(int *argc, char **argv, const char *flag, char letter, struct cli_words *out);
+
+struct option_table;
+
+/* A verb of a command, as "describe" of `lull broker`. */
+struct cli_verb {
+    const char *name;
+    int least, most;   /* words behind it; most -1: any number */
+    const char *needs; /* what is missing when there are fewer: "NAME" */
+};
+/*
+ * The row of verbs (`name` NULL ends) for the words that cli_parse gathered. NULL: there is none,
+ * or it has too few or too many words; what is wrong and how it is meant is said on stderr.
+ */
+const struct cli_verb *cli_verb_find(const struct option_table *table, const struct cli_verb *verbs,
+                                     char **words, int count);
+/* Says that a verb needs an option that was not given; returns the exit status. */
+int cli_verb_needs(const struct option_table *table, const char *verb, const char *flag);

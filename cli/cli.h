@@ -138,6 +138,10 @@ MUST_CHECK int cli_admin_get(struct cli *cli, const char *part, const char *path
 MUST_CHECK int cli_admin_call(struct cli *cli, const char *method, const char *part,
                               const char *path, char **out, struct error *err);
 
+/* The error of an answer that is not 200: what it says, with who says it where that is not the
+ * caller's fault. */
+int cli_refused(const char *part, int status, struct slice body, struct error *err);
+
 /* Runs the loop until *done or the deadline. False: the deadline. */
 bool cli_run_until(struct cli *cli, const bool *done, uint64_t timeout_ms);
 /* Lets the loop turn for a while. */

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "json/jget.h"
 #include "json/jparse.h"
+#include "cli/args.h"
 #include "cli/cli.h"
 #include "cli/events_ask.h"
 
@@ -111,8 +112,11 @@ static int list(struct cli *cli, const struct dlq_options *o, const char *trigge
     CLEANUP(jfree) json_t *items = json_array();
     size_t i, k;
     json_t *broker, *one;
-    int rc = trigger != NULL ? collect(cli, o, trigger, items, err)
-                             : events_numbers(cli, false, &numbers, err);
+    CLEANUP(jfree) json_t *named = NULL;
+    int rc = o->broker != NULL ? cli_get(cli, KIND_BROKER, o->broker, &named, err) : 0;
+    rc = rc                ? rc
+         : trigger != NULL ? collect(cli, o, trigger, items, err)
+                           : events_numbers(cli, false, &numbers, err);
     json_array_foreach(jpeek_arr(numbers, "brokers"), i, broker)
     {
         bool wanted = o->broker == NULL || slice_eq_str(jpeek_str(broker, "name"), o->broker);
@@ -227,17 +231,22 @@ static int change_all(struct cli *cli, const struct dlq_options *o, char **words
 
 // ----
 
-static bool usage_ok(const struct dlq_options *o, char **words, int n)
+static const struct cli_verb VERBS[] = {{"list", 0, 1, NULL},
+                                        {"show", 2, 2, "TRIGGER ID"},
+                                        {"retry", 1, -1, "TRIGGER"},
+                                        {"drop", 1, -1, "TRIGGER"},
+                                        {NULL, 0, 0, NULL}};
+
+// Which dead letters: exactly one of both.
+static int check_which(const struct dlq_options *o, char **words, int n)
 {
-    const char *verb = n > 0 ? words[0] : "";
-    if (strcmp(verb, "list") == 0) {
-        return n <= 2;
-    }
-    if (strcmp(verb, "show") == 0) {
-        return n == 3;
-    }
-    return (strcmp(verb, "retry") == 0 || strcmp(verb, "drop") == 0) && n >= 2 &&
-           o->all == (n == 2);
+    bool change = words[0][0] == 'r' || words[0][0] == 'd';
+
+    return !change             ? 0
+           : !o->all && n == 2 ? cli_verb_needs(&TABLE, words[0], "an ID, or --all,")
+           : o->all && n > 2
+               ? cli_usage("lull dlq %s: --all and %s: one of both", words[0], words[2])
+               : 0;
 }
 
 int cmd_dlq(struct cli *cli, int argc, char **argv)
@@ -246,8 +255,8 @@ int cmd_dlq(struct cli *cli, int argc, char **argv)
     struct error err;
     int n = cli_parse(&TABLE, argc, argv, &o);
     char **words = argv + 1;
-    if (!usage_ok(&o, words, n)) {
-        return cli_usage("usage: %s %s", TABLE.program, TABLE.arguments);
+    if (!cli_verb_find(&TABLE, VERBS, words, n) || check_which(&o, words, n) != 0) {
+        return 2;
     }
     int rc = cli_connect(cli, &o.common, &err);
     if (rc == 0) {

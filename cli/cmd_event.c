@@ -14,9 +14,10 @@
 #include "json/jparse.h"
 #include "fetch/fetch.h"
 #include "cli/event_cmd.h"
+#include "eventing/names.h"
 #include "events/event_http.h"
 
-enum { DATA_MAX = 16 << 20, EVENT_TEXT_MAX = 32 << 20, ID_BYTES = 16 };
+enum { DATA_MAX = 16 << 20, EVENT_TEXT_MAX = 32 << 20, ID_BYTES = 16, AGAIN_MS = 500 };
 
 static const struct option_row ROWS[] = {
     OPTION(struct event_options, broker, STRING, NULL, "broker", NULL, .optional = true,
@@ -37,10 +38,11 @@ static const struct option_row ROWS[] = {
            .help = "with send: media type of the data (else application/json where it is JSON, or "
                    "text/plain)"),
     OPTION(struct event_options, file, STRING, NULL, "file", NULL, .optional = true,
-           .help = "send what stands there instead: an event in JSON, or an array of them; - is "
-                   "standard input"),
+           .help = "send what stands there instead: an event in JSON, an array of them or one on "
+                   "each line; - is standard input"),
     OPTION(struct event_options, timeout_s, INT, NULL, "timeout", "30", .min = 1, .max = 3600,
-           .help = "with send: seconds to wait for the broker's answer"),
+           .help = "with send: seconds in which a Broker that is not there, or answers 503, is "
+                   "asked again"),
     OPTION(struct event_options, trigger, STRING, NULL, "trigger", NULL, .optional = true,
            .help = "with replay: who gets them again"),
     OPTION(struct event_options, since, STRING, NULL, "since", NULL, .optional = true,
@@ -175,18 +177,47 @@ static int letter_of_options(const struct event_options *o, struct letter *lette
     return rc ? rc : event_http_structured(&ev, &letter->body, err);
 }
 
+// An event on each of several lines (as jq -c writes them) becomes an array; false: it is none.
+static bool lines_to_array(struct strbuf *text)
+{
+    struct slice rest = strbuf_slice(text), line;
+    CLEANUP(strbuf_fini) struct strbuf array;
+    size_t count = 0;
+
+    strbuf_init(&array, EVENT_TEXT_MAX);
+    while (slice_split(&rest, '\n', &line)) {
+        CLEANUP(jfree) json_t *event = NULL;
+        line = slice_trim(line);
+        if (line.len == 0) {
+            continue;
+        }
+        if (jparse_object(line, DATA_MAX, &event, NULL) < 0) {
+            return false;
+        }
+        strbuf_append_str(&array, count++ == 0 ? "[" : ",");
+        strbuf_append_slice(&array, line);
+    }
+    strbuf_append_str(&array, "]");
+    if (count < 2 || !strbuf_ok(&array)) {
+        return false;
+    }
+    strbuf_clear(text);
+    return strbuf_append_slice(text, strbuf_slice(&array)) == 0;
+}
+
 static int letter_of_file(const struct event_options *o, struct letter *letter, struct error *err)
 {
     CLEANUP(jfree) json_t *root = NULL;
 
     int rc = read_text(o->file, &letter->body, err);
+    bool lines = rc == 0 && lines_to_array(&letter->body);
     rc = rc ? rc : jparse(strbuf_slice(&letter->body), DATA_MAX, &root, err);
     if (rc == 0 && !json_is_object(root) && !json_is_array(root)) {
         rc = error_set(err, ERR_INVALID, "must be an event or an array of events, is %s",
                        jtype_name(root));
     }
     if (rc < 0) {
-        return error_prefix(err, rc, "%s", o->file);
+        return error_prefix(err, rc, "%s%s", o->file, lines ? ", its lines as an array" : "");
     }
     letter->count = json_is_array(root) ? json_array_size(root) : 1;
     letter->content_type = json_is_array(root) ? EVENT_TYPE_BATCH : EVENT_TYPE_STRUCTURED;
@@ -209,7 +240,11 @@ static void on_done(void *arg, const struct fetch_result *result, const struct e
 
     a->done = true;
     a->status = result->status;
-    (void)strbuf_append_slice(&a->body, slice_trim(result->body));
+    struct slice body = result->body;
+    while (body.len > 0 && strchr(" \t\r\n", body.ptr[body.len - 1])) {
+        body.len--;
+    }
+    (void)strbuf_append_slice(&a->body, body);
     a->rc = err ? error_copy(&a->err, err) : 0;
 }
 
@@ -238,8 +273,7 @@ static int post(struct cli *cli, const struct event_options *o, const char *url,
         return error_set(err, ERR_TIMEOUT, "no answer in %lld s", (long long)o->timeout_s);
     }
     fetch_close(f, NULL, NULL);
-    return a->rc                    ? error_prefix(&a->err, a->rc, "the broker does not answer"),
-           error_copy(err, &a->err) : 0;
+    return a->rc ? error_copy(err, &a->err) : 0;
 }
 
 static int tell(const struct event_options *o, const struct letter *letter, const struct answer *a)
@@ -258,27 +292,81 @@ static int tell(const struct event_options *o, const struct letter *letter, cons
     } else if (taken) {
         printf("%zu events accepted by broker %s (HTTP %d)\n", letter->count, o->broker, a->status);
     } else {
-        (void)cli_failf("broker %s answered HTTP %d%s%.*s", o->broker, a->status,
-                        a->body.len > 0 ? ": " : "", SLICE_FMT(strbuf_slice(&a->body)));
+        (void)cli_failf("broker %s answered HTTP %d%s%.*s%s", o->broker, a->status,
+                        a->body.len > 0 ? ": " : "", SLICE_FMT(strbuf_slice(&a->body)),
+                        a->status == 429 || a->status == 503 ? "; it was not taken, send it again"
+                                                             : "");
     }
     return taken ? 0 : 1;
 }
 
-static int send_letter(struct cli *cli, const struct event_options *o, struct letter *letter,
-                       struct answer *a, struct error *err)
+// The address of the Broker as it is now. ERR_UNAVAILABLE: it may come; ERR_INVALID: not by
+// waiting.
+static int address(struct cli *cli, const struct event_options *o, json_t **out, struct error *err)
+{
+    int rc = cli_get(cli, KIND_BROKER, o->broker, out, err);
+    const char *class = jpeek_cstr(*out, "metadata.annotations.`" ANNOTATION_BROKER_CLASS "`");
+    const json_t *ready = cli_condition(*out, "Ready");
+
+    if (rc < 0 || jpeek_cstr(*out, "status.address.url")[0]) {
+        return rc;
+    }
+    if (class[0] && strcmp(class, BROKER_CLASS) != 0) {
+        return error_set(err, ERR_INVALID,
+                         "broker %s has no address: its class is %s, which Lull leaves to others",
+                         o->broker, class);
+    }
+    return error_set(err, cli_ready(*out) < 0 ? ERR_INVALID : ERR_UNAVAILABLE,
+                     "broker %s has no address yet: %s", o->broker,
+                     ready ? jpeek_cstr(ready, "message") : "nobody has looked at it");
+}
+
+/*
+ * One try. ERR_UNAVAILABLE: it was not taken, and may be if it is sent again; ERR_INVALID: its
+ * Broker is not ready for a reason that stays.
+ */
+static int send_once(struct cli *cli, const struct event_options *o, const struct letter *letter,
+                     struct answer *a, struct error *err)
 {
     CLEANUP(jfree) json_t *broker = NULL;
 
+    a->done = false;
+    a->rc = 0;
+    strbuf_clear(&a->body);
+    int rc = address(cli, o, &broker, err);
+    rc = rc ? rc : post(cli, o, jpeek_cstr(broker, "status.address.url"), letter, a, err);
+    if (rc == ERR_REFUSED && cli_ready(broker) < 0) {
+        return error_set(err, ERR_INVALID, "broker %s is not ready: %s", o->broker,
+                         jpeek_cstr(cli_condition(broker, "Ready"), "message"));
+    }
+    if (rc == ERR_REFUSED) {
+        return error_prefix(err, ERR_UNAVAILABLE, "broker %s does not answer", o->broker);
+    }
+    return rc == 0 && a->status == 503
+               ? error_set(err, ERR_UNAVAILABLE, "broker %s answered HTTP 503: %.*s", o->broker,
+                           SLICE_FMT(strbuf_slice(&a->body)))
+               : rc;
+}
+
+// Again until the time is over; the ids stay, so that whoever gets one twice knows it.
+static int send_letter(struct cli *cli, const struct event_options *o, struct letter *letter,
+                       struct answer *a, struct error *err)
+{
+    uint64_t end = loop_now_fresh_ns(&cli->loop) / 1000000 + (uint64_t)o->timeout_s * 1000;
+    bool told = false;
+
     int rc = o->file ? letter_of_file(o, letter, err) : letter_of_options(o, letter, err);
     rc = rc ? rc : cli_connect(cli, &o->common, err);
-    rc = rc ? rc : cli_get(cli, KIND_BROKER, o->broker, &broker, err);
-    const char *url = jpeek_cstr(broker, "status.address.url");
-    if (rc == 0 && !url[0]) {
-        const json_t *ready = cli_condition(broker, "Ready");
-        return error_set(err, ERR_UNAVAILABLE, "broker %s has no address yet: %s", o->broker,
-                         ready ? jpeek_cstr(ready, "message") : "nobody has looked at it");
+    while (rc == 0 && (rc = send_once(cli, o, letter, a, err)) == ERR_UNAVAILABLE &&
+           loop_now_fresh_ns(&cli->loop) / 1000000 + AGAIN_MS < end) {
+        if (!told) {
+            fprintf(stderr, "lull: %s; trying again\n", err->msg);
+            told = true;
+        }
+        cli_pause(cli, AGAIN_MS);
+        rc = 0;
     }
-    return rc ? rc : post(cli, o, url, letter, a, err);
+    return rc == ERR_UNAVAILABLE && a->status == 503 && a->rc == 0 ? 0 : rc;
 }
 
 static int send_command(struct cli *cli, const struct event_options *o)
@@ -296,11 +384,20 @@ static int send_command(struct cli *cli, const struct event_options *o)
     return status;
 }
 
-static bool usage_ok(const struct event_options *o, const char *verb)
+static const struct cli_verb VERBS[] = {
+    {"send", 0, 0, NULL}, {"tail", 0, 0, NULL}, {"replay", 0, 0, NULL}, {NULL, 0, 0, NULL}};
+
+// 0, or the exit status.
+static int check_options(const struct event_options *o, const char *verb)
 {
-    return strcmp(verb, "send") == 0     ? !o->type != !o->file
-           : strcmp(verb, "replay") == 0 ? o->trigger && o->since
-                                         : strcmp(verb, "tail") == 0;
+    bool send = strcmp(verb, "send") == 0, replay = strcmp(verb, "replay") == 0;
+
+    return send && !o->type && !o->file ? cli_verb_needs(&TABLE, verb, "--type (or --file)")
+           : send && o->type && o->file
+               ? cli_usage("lull event send: --type and --file: one of both")
+           : replay && !o->trigger ? cli_verb_needs(&TABLE, verb, "--trigger")
+           : replay && !o->since   ? cli_verb_needs(&TABLE, verb, "--since")
+                                   : 0;
 }
 
 int cmd_event(struct cli *cli, int argc, char **argv)
@@ -313,10 +410,11 @@ int cmd_event(struct cli *cli, int argc, char **argv)
         return 2;
     }
     int count = cli_parse(&TABLE, argc, argv, &o);
-    const char *verb = count == 1 ? argv[1] : "";
+    const struct cli_verb *row = cli_verb_find(&TABLE, VERBS, argv + 1, count);
+    const char *verb = row ? row->name : "";
     o.filters.cesql = o.cesql;
-    if (!usage_ok(&o, verb)) {
-        return cli_usage("usage: %s %s", TABLE.program, TABLE.arguments);
+    if (!row || check_options(&o, verb) != 0) {
+        return 2;
     }
     bool replay = strcmp(verb, "replay") == 0;
     if (o.broker == NULL && !replay) {

@@ -209,6 +209,21 @@ static void on_admin(void *arg, const struct fetch_result *result, const struct 
     }
 }
 
+int cli_refused(const char *part, int status, struct slice body, struct error *err)
+{
+    enum err_code code = status == 404   ? ERR_NOT_FOUND
+                         : status == 503 ? ERR_UNAVAILABLE
+                                         : ERR_INVALID;
+
+    while (body.len > 0 && strchr(" \t\r\n", body.ptr[body.len - 1])) {
+        body.len--;
+    }
+    body = slice_sub(body, 0, 400);
+    return status >= 400 && status < 500 && body.len > 0
+               ? error_set(err, code, "%.*s", SLICE_FMT(body))
+               : error_set(err, code, "lull-%s answers %d: %.*s", part, status, SLICE_FMT(body));
+}
+
 int cli_admin_call(struct cli *cli, const char *method, const char *part, const char *path,
                    char **out, struct error *err)
 {
@@ -230,14 +245,13 @@ int cli_admin_call(struct cli *cli, const char *method, const char *part, const 
     (void)cli_run_until(cli, &g.done, ADMIN_TIMEOUT_MS * 2);
     fetch_close(f, NULL, NULL);
     rc = g.rc ? error_copy(err, &g.err) : 0;
+    rc = rc < 0 ? error_prefix(err, rc, "asking lull-%s", part) : 0;
     if (rc == 0 && g.status != 200) {
-        rc = error_set(err, g.status == 404 ? ERR_NOT_FOUND : ERR_UNAVAILABLE,
-                       "lull-%s answers %d: %.*s", part, g.status,
-                       SLICE_FMT(slice_sub(slice_trim(slice_str(g.body)), 0, 400)));
+        rc = cli_refused(part, g.status, slice_str(g.body), err);
     }
     if (rc < 0) {
         free(g.body);
-        return error_prefix(err, rc, "asking lull-%s", part);
+        return rc;
     }
     *out = g.body;
     return 0;

@@ -16,14 +16,21 @@
 #define BEHIND_S   60 // waiting for so long is worth a word
 #define LOOK_MS    1500
 #define NAMED_MOST 5
+#define STATE_MAX  (64 << 20)
 
 struct look {
     struct doctor *d;
     bool all;
     json_t *before, *now; // numbers; now NULL: nothing waits
+    const char *absent;   // why nothing takes events here; "": it does, or we cannot know
 };
 
 // ---- objects
+
+static const char *kind_command(enum kind_id kind)
+{
+    return kind == KIND_BROKER ? "broker" : kind == KIND_TRIGGER ? "trigger" : "source";
+}
 
 static size_t check_ready(const struct look *l, enum kind_id kind)
 {
@@ -44,16 +51,19 @@ static size_t check_ready(const struct look *l, enum kind_id kind)
             continue; // of somebody else's Broker, or a moment old
         }
         ours++;
+        const char *why = jpeek_cstr(ready, "message");
         if (strcmp(jpeek_cstr(ready, "status"), "True") == 0 || not_ready++ >= NAMED_MOST) {
             continue;
         }
+        const char *command = kind_command(kind);
         CLEANUP(cleanup_free)
-        char *advice = xasprintf("lull %s describe %s -n %s", row->singular, name, ns);
+        char *advice = xasprintf("lull %s describe %s -n %s", command, name, ns);
+        bool told = l->absent[0] && strcmp(why, l->absent) == 0; // of all of them, at the end
         doctor_warn(l->d, row->plural, advice, "%s/%s is not ready: %s %.400s", ns, name,
-                    jpeek_cstr(ready, "reason"), jpeek_cstr(ready, "message"));
+                    jpeek_cstr(ready, "reason"), told ? "(see events)" : why);
     }
     if (not_ready > NAMED_MOST) {
-        CLEANUP(cleanup_free) char *advice = xasprintf("lull %s list", row->singular);
+        CLEANUP(cleanup_free) char *advice = xasprintf("lull %s list", kind_command(kind));
         doctor_warn(l->d, row->plural, advice, "%zu more are not ready", not_ready - NAMED_MOST);
     } else if (ours > 0 && not_ready == 0) {
         doctor_ok(l->d, row->plural, "%zu, all ready", ours);
@@ -130,30 +140,68 @@ static void check_numbers(struct look *l)
     }
 }
 
-void doctor_events(struct doctor *d, bool all_namespaces)
+// What lull-broker says is in a source's way, which conditions do not tell: a Redis that is away, a
+// folder or a Secret that is not there.
+static void check_sources(const struct look *l)
 {
-    struct look l = {.d = d, .all = all_namespaces};
-    struct error err = {0};
-    bool here = part_is_here(d->cli);
-    size_t brokers = check_ready(&l, KIND_BROKER);
-    (void)check_ready(&l, KIND_TRIGGER);
-    if (brokers == 0) {
+    CLEANUP(cleanup_free) char *text = NULL;
+    CLEANUP(jfree) json_t *state = NULL;
+    size_t i, wrong = 0;
+    json_t *s;
+
+    if (part_ask(l->d->cli, "broker", "/state", &text, NULL) < 0 ||
+        jparse_object(slice_str(text), STATE_MAX, &state, NULL) < 0) {
         return;
     }
-    CLEANUP(cleanup_free) char *log = xasprintf("see %s/logs/broker.log", d->cli->home);
+    json_array_foreach(jpeek_arr(state, "sources"), i, s)
+    {
+        const char *ns = jpeek_cstr(s, "namespace"), *name = jpeek_cstr(s, "name");
+        const char *trouble = jpeek_cstr(s, "trouble");
+        if (trouble[0] && (l->all || strcmp(ns, l->d->cli->ns) == 0) && wrong++ < NAMED_MOST) {
+            CLEANUP(cleanup_free)
+            char *advice = xasprintf("lull source describe %s -n %s", name, ns);
+            doctor_warn(l->d, jpeek_cstr(s, "kind"), advice, "%s/%s: %.400s", ns, name, trouble);
+        }
+    }
+}
+
+void doctor_events(struct doctor *d, bool all_namespaces)
+{
+    static const enum kind_id KINDS[] = {KIND_BROKER,      KIND_TRIGGER,       KIND_PINGSOURCE,
+                                         KIND_SINKBINDING, KIND_WEBHOOKSOURCE, KIND_REDISSOURCE,
+                                         KIND_FILESOURCE};
+    struct error err = {0}, absent = {0};
+    bool here = part_is_here(d->cli), away = events_absent(d->cli, &absent) < 0;
+    struct look l = {.d = d, .all = all_namespaces, .absent = away ? absent.msg : ""};
+    size_t there = 0;
+    for (size_t i = 0; i < ARRAY_LEN(KINDS); i++) {
+        size_t found = check_ready(&l, KINDS[i]);
+        there += KINDS[i] == KIND_SINKBINDING ? 0 : found; // which needs no lull-broker
+    }
+    if (there == 0) {
+        return;
+    }
+    CLEANUP(cleanup_free)
+    char *log = xasprintf("see %s/logs/broker.log and redis-server.log", d->cli->home);
     if (events_numbers(d->cli, all_namespaces, &l.before, &err) < 0) {
-        doctor_fail(d, "events", here ? log : "see the Pods of lull-broker and their logs",
-                    "lull-broker does not answer: %s", err.msg);
+        doctor_fail(d, "events",
+                    !here  ? "see the Pods of lull-broker and their logs"
+                    : away ? "do what it says; it is tried again by itself"
+                           : log,
+                    "no event is taken: %s", away ? absent.msg : err.msg);
         return;
     }
     if (!jpeek_bool(l.before, "redis")) {
-        doctor_fail(d, "events",
-                    "start Redis again: until then events are refused with 503, those that were "
-                    "taken wait",
-                    "redis is not reachable: %s", jpeek_cstr(l.before, "trouble"));
+        doctor_fail(
+            d, "events",
+            away ? "do what it says; events are refused with 503, those that were taken wait"
+                 : "start Redis again (lull up does so with its own): until then events are "
+                   "refused with 503, those that were taken wait",
+            "redis is not reachable: %s", away ? absent.msg : jpeek_cstr(l.before, "trouble"));
     } else {
         doctor_ok(d, "events", "lull-broker answers, and so does its Redis");
         check_numbers(&l);
+        check_sources(&l);
     }
     json_decref(l.before);
     json_decref(l.now);

@@ -33,7 +33,9 @@ static void check_parts(struct doctor *d)
     {
         const char *name = jpeek_cstr(part, "name");
         long long restarts = (long long)jpeek_i64(part, "restarts");
-        CLEANUP(cleanup_free) char *advice = xasprintf("see %s/logs/%s.log", d->cli->home, name);
+        CLEANUP(cleanup_free)
+        char *advice = xasprintf("see %s/logs/%s.log", d->cli->home,
+                                 name + (strncmp(name, "lull-", 5) == 0 ? 5 : 0));
         if (!jpeek_bool(part, "ready")) {
             doctor_fail(d, "parts", advice, "%s is not ready", name);
         } else if (restarts > 0) {

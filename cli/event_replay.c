@@ -99,6 +99,9 @@ int event_replay(struct cli *cli, const struct event_options *o, struct error *e
     int rc = filter_args_json(&o->filters, &filters, err);
     rc = rc ? rc : events_since("--since", o->since, r.since, err);
     rc = rc || !o->until ? rc : events_since("--until", o->until, r.until, err);
+    if (rc == 0 && o->until && strtoull(r.until, NULL, 10) < strtoull(r.since, NULL, 10)) {
+        rc = error_set(err, ERR_INVALID, "--until %s is before --since %s", o->until, o->since);
+    }
     rc = rc ? rc : check(cli, o, err);
     if (rc < 0) {
         return rc;

@@ -3,7 +3,7 @@
 // lull event tail: lull-broker sends a line of JSON per event as long as we read; what is printed
 // is that line, or its parts for people. Failure modes: the connection ends (lull-broker was
 // started again, a Pod went): it is made anew from the last event that was seen; nobody answers for
-// half a minute: the error.
+// half a minute (ten seconds at the start, when it may be starting too): the error.
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -13,7 +13,7 @@
 #include "cli/events_ask.h"
 #include "cli/part_ask.h"
 
-enum { LINE_MAX_BYTES = 8 << 20, SHOWN_MAX = 400, AGAIN_MS = 1000, TRIES = 30 };
+enum { LINE_MAX_BYTES = 8 << 20, SHOWN_MAX = 400, AGAIN_MS = 1000, TRIES = 30, TRIES_FIRST = 10 };
 
 struct tail {
     const struct event_options *o;
@@ -115,16 +115,18 @@ static int watch(struct cli *cli, struct tail *t, const char *since, const char 
         }
         tries = t->heard ? 0 : tries;
         t->heard = t->heard || before;
-        if (!t->heard || tries >= TRIES) {
-            break; // nobody ever answered, or not for long
+        rc = rc < 0 ? events_explain(cli, rc, err) : rc;
+        if (tries >= (t->heard ? TRIES : rc == ERR_UNAVAILABLE ? TRIES_FIRST : 0)) {
+            break;
         }
-        if (tries == 0) {
+        if (tries == 0 && t->heard) {
             fprintf(stderr, "lull: lull-broker has gone, trying again\n");
+        } else if (tries == 0) {
+            fprintf(stderr, "lull: %s; trying again\n", err->msg);
         }
         cli_pause(cli, AGAIN_MS);
     }
-    return rc < 0 ? events_explain(cli, rc, err)
-                  : error_set(err, ERR_UNAVAILABLE, "lull-broker has gone");
+    return rc < 0 ? rc : error_set(err, ERR_UNAVAILABLE, "lull-broker has gone");
 }
 
 int event_tail(struct cli *cli, const struct event_options *o, struct error *err)

@@ -9,13 +9,15 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fs.h"
 #include "base/mem.h"
 #include "base/num.h"
 #include "json/jget.h"
 #include "json/jparse.h"
+#include "cli/home.h"
 #include "cli/part_ask.h"
 
-enum { ANSWER_MAX = 64 << 20, PATH_MAX_BYTES = 65536 };
+enum { ANSWER_MAX = 64 << 20, PATH_MAX_BYTES = 65536, STATE_MAX = 65536 };
 
 void events_path(const struct cli *cli, const char *page, struct strbuf *out)
 {
@@ -36,15 +38,43 @@ void events_path_add(struct strbuf *path, const char *name, const char *value)
     }
 }
 
-int events_explain(const struct cli *cli, int rc, struct error *err)
+int events_absent(const struct cli *cli, struct error *err)
 {
-    CLEANUP(cleanup_free) char *socket = xasprintf("%s/run/broker.admin.sock", cli->home);
-    if (rc < 0 && part_is_here(cli) && access(socket, F_OK) != 0) {
-        return error_set(err, ERR_UNAVAILABLE,
+    CLEANUP(cleanup_free) char *path = fs_join(cli->home, "run/broker.json");
+    CLEANUP(jfree) json_t *said = NULL;
+    CLEANUP(strbuf_fini) struct strbuf text;
+
+    strbuf_init(&text, STATE_MAX);
+    if (!part_is_here(cli)) {
+        return 0;
+    }
+    if (home_supervisor(cli->home) == 0) {
+        return error_set(err, ERR_NOT_FOUND,
+                         "Lull does not run on this machine (%s): start it with `lull up`",
+                         cli->home);
+    }
+    if (fs_read_file(path, STATE_MAX, &text, NULL) < 0 ||
+        jparse_object(strbuf_slice(&text), STATE_MAX, &said, NULL) < 0) {
+        return error_set(err, ERR_NOT_FOUND,
                          "nothing takes events on this machine yet: `lull broker create default` "
                          "starts what does");
     }
-    return rc;
+    struct slice state = jpeek_str(said, "state");
+    return slice_eq_str(state, "failed")
+               ? error_set(err, ERR_NOT_FOUND, "%s", jpeek_cstr(said, "message"))
+           : slice_eq_str(state, "starting")
+               ? error_set(err, ERR_UNAVAILABLE, "what takes events is being started")
+               : 0;
+}
+
+int events_explain(const struct cli *cli, int rc, struct error *err)
+{
+    CLEANUP(cleanup_free) char *socket = xasprintf("%s/run/broker.admin.sock", cli->home);
+    struct error why;
+    int absent =
+        rc == ERR_REFUSED || (rc < 0 && access(socket, F_OK) != 0) ? events_absent(cli, &why) : 0;
+
+    return absent < 0 ? error_copy(err, &why) : rc;
 }
 
 int events_call(struct cli *cli, const char *method, const struct strbuf *path, json_t **out,

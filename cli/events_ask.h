@@ -17,7 +17,12 @@ void events_path_add(struct strbuf *path, const char *name, const char *value);
 /* GET or PUT; *out: the answer, an object, the caller's. */
 MUST_CHECK int events_call(struct cli *cli, const char *method, const struct strbuf *path,
                            json_t **out, struct error *err);
-/* Makes an error of a machine on which nothing takes events yet say so; gives rc back. */
+/*
+ * When what takes events does not run on this machine: why not, and what to do. ERR_UNAVAILABLE: it
+ * is being started; ERR_NOT_FOUND: it is not. 0: it should be there, or we talk to a cluster.
+ */
+MUST_CHECK int events_absent(const struct cli *cli, struct error *err);
+/* Makes an error of nobody being there say why; gives rc back. */
 int events_explain(const struct cli *cli, int rc, struct error *err);
 /*
  * Brokers and their triggers with their numbers, of the namespace or (all) of every one; counts

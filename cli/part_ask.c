@@ -141,6 +141,7 @@ int part_ask(struct cli *cli, const char *part, const char *path, char **out, st
 // ---- an answer that goes on
 
 struct flow {
+    const char *part;
     part_data_cb on_data;
     void *arg;
     struct kube_request *call;     // on a cluster; NULL: over
@@ -165,9 +166,14 @@ static void on_flow_done(void *arg, const struct error *err)
 
 static void on_here_done(void *arg, const struct fetch_result *result, const struct error *err)
 {
+    const struct flow *f = arg;
     struct error said = {0};
     if (err == NULL && result->status != 200) {
-        (void)error_set(&said, ERR_UNAVAILABLE, "%.*s", SLICE_FMT(slice_trim(result->body)));
+        (void)cli_refused(f->part, result->status, result->body, &said);
+        err = &said;
+    } else if (err != NULL) {
+        (void)error_copy(&said, err);
+        (void)error_prefix(&said, (int)said.code, "asking lull-%s", f->part);
         err = &said;
     }
     on_flow_done(arg, err);
@@ -196,8 +202,7 @@ static int stream_here(struct cli *cli, const char *part, const char *path, stru
     if (fetch != NULL) {
         fetch_close(fetch, NULL, NULL);
     }
-    rc = rc ? rc : f->rc;
-    return rc < 0 ? error_prefix(err, rc, "asking lull-%s", part) : 0;
+    return rc ? rc : f->rc;
 }
 
 static int stream_pod(struct cli *cli, const json_t *pod, const char *path, struct flow *f,
@@ -226,7 +231,7 @@ int part_stream(struct cli *cli, const char *part, const char *path, part_data_c
     CLEANUP(jfree) json_t *pods = NULL;
     size_t i;
     json_t *pod;
-    struct flow f = {.on_data = take, .arg = arg, .err = err};
+    struct flow f = {.part = part, .on_data = take, .arg = arg, .err = err};
     if (part_is_here(cli)) {
         return stream_here(cli, part, path, &f, err);
     }

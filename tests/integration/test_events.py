@@ -147,5 +147,9 @@ def test_without_redis_a_broker_says_what_to_install(lull_home, monkeypatch, tmp
     said = lull_home.cli("broker", "create", "default", check=False)
     assert said.returncode == 1 and "BrokerNotAvailable" in said.stderr and "redis-server" in said.stderr
     assert conditions(lull_home, "brokers", "default")["IngressReady"][:2] == ("False", "BrokerNotAvailable")
+    for words in (["event", "send", "--type", "a"], ["event", "tail"], ["dlq", "list"], ["doctor"]):
+        said = lull_home.cli(*words, check=False)
+        assert said.returncode == 1 and "apt install redis-server" in said.stdout + said.stderr, words
+        assert "lull broker create default" not in said.stdout + said.stderr, words
     (tmp_path / "redis-server").symlink_to(server)
     wait_ready(lull_home, "brokers", "default")

@@ -148,7 +148,7 @@ def test_tail_shows_what_was_and_what_comes(up, sink, trigger):
         live.kill()
         live.wait()
     said = up.cli("event", "tail", "--broker", "none", check=False)
-    assert said.returncode == 1 and "there is no broker default/none" in said.stderr
+    assert said.returncode == 1 and said.stderr == "lull: there is no broker default/none of ours\n"
     said = up.cli("event", "tail", "--since", "yesterday", check=False)
     assert said.returncode == 1 and "--since yesterday: must be" in said.stderr
     said = up.cli("event", "tail", "--cesql", "type =", check=False)
@@ -238,8 +238,40 @@ def test_send_takes_files_batches_and_every_attribute(up, sink, trigger, tmp_pat
     last = by_id["a-0"]
     assert (last["ce-source"], last["ce-subject"], last["ce-site"], last["ce-partitionkey"]) == ("https://example.com/s", "it", "north", "k")
     assert last["body"] == b"\0\1\2" and last["content-type"] == "application/octet-stream"
+    (tmp_path / "lines.json").write_text("".join(json.dumps({**one, "id": f"l-{n}"}) + "\n" for n in range(2)))
+    assert "2 events accepted" in up.cli("event", "send", "--file", tmp_path / "lines.json").stdout
+    wait_for(lambda: {"l-0", "l-1"} <= set(sink.ids()), 60, "both lines")
     bad = up.cli("event", "send", "--type", trigger, "--extension", "Bad-Name=1", check=False)
     assert bad.returncode == 1 and "Bad-Name" in bad.stderr
     (tmp_path / "bad.json").write_text("7")
     bad = up.cli("event", "send", "--file", tmp_path / "bad.json", check=False)
     assert bad.returncode == 1 and "must be an event or an array of events" in bad.stderr
+
+
+@pytest.mark.parametrize(("words", "status", "told"), [
+    (["event", "sned"], 2, 'lull event: there is no "sned"\nlull: usage: lull event send'),
+    (["event", "send"], 2, "lull event send: --type (or --file) is missing"),
+    (["event", "send", "--type", "a", "--file", "x"], 2, "--type and --file: one of both"),
+    (["event", "send", "much", "--type", "a"], 2, 'lull event send: "much" is a word too many'),
+    (["event", "send", "--type", "a", "--broker", "none"], 1, '"none" not found'),
+    (["event", "send", "--type", "a", "--data", "@/dev/zero"], 1, "/dev/zero"),
+    (["event", "replay", "--since", "1h"], 2, "lull event replay: --trigger is missing"),
+    (["event", "replay", "--trigger", "t", "--since", "1h", "--until", "2h"], 1, "--until 2h is before --since 1h"),
+    (["event", "tail", "--cesql", "("], 1, "lull: filters: filters[0].cesql: column 2: it ends too early\n"),
+    (["dlq", "show", "t"], 2, "lull dlq show: TRIGGER ID is missing"),
+    (["dlq", "show", "t", "x"], 1, "there is no trigger default/t of ours"),
+    (["dlq", "retry", "t"], 2, "lull dlq retry: an ID, or --all, is missing"),
+    (["dlq", "drop", "t", "1-1", "--all"], 2, "--all and 1-1: one of both"),
+    (["dlq", "list", "--broker", "none"], 1, '"none" not found'),
+], ids=lambda v: "-".join(v).replace("/", "_") if isinstance(v, list) else "")
+def test_what_is_wrong_is_said(up, words, status, told):
+    said = up.cli(*words, check=False)
+    assert (said.returncode, said.stdout) == (status, "")
+    assert told in said.stderr and not said.stderr.endswith("\n\n"), said.stderr
+
+
+def test_send_waits_for_a_broker_that_is_starting(up):
+    before = up.part_pid("lull-broker")
+    os.kill(before, signal.SIGKILL)
+    assert "while accepted" in up.cli("event", "send", "--type", "a", "--id", "while").stdout
+    wait_for(lambda: up.cli("dlq", "list", check=False).returncode == 0, 60, "it answers")

@@ -151,7 +151,15 @@ def test_a_redis_of_somebody_else_that_cannot_be_used_is_told(home, monkeypatch)
     (home / "password").write_text("secret")
     it = Lull(home)
     try:
+        it.up("--redis", "redis://127.0.0.1:1")
+        said = it.cli("broker", "create", "default", check=False)
+        assert said.returncode == 1 and "connection refused" in said.stderr
+        it.cli("down")
+        for words in (["event", "tail"], ["dlq", "list"]):
+            said = it.cli(*words, check=False)
+            assert said.returncode == 1 and "start it with `lull up`" in said.stderr
         it.up("--redis", server.address)
+        it.cli("broker", "delete", "default")
         said = it.cli("broker", "create", "default", check=False)
         assert said.returncode == 1 and "asks for a password" in said.stderr
         trouble(it, "asks for a password")
