@@ -6,7 +6,7 @@
  *   2. The tick compares the wall clock with the next run; FIRE writes the event, unless a run as
  *      late was written already. Both in one script, so a run is neither lost nor written twice.
  *   3. WAKE is a request to the sink's name, once among all workers.
- * The wall clock is read at every tick, so that a jump is seen within one.
+ * The wall clock is read at every tick, so that a jump is seen within one (due.h).
  *
  * Failure: Redis is away: the run stays due, and is written late or not at all (see the header).
  * Kept (refs) while an answer of Redis names it.
@@ -21,6 +21,7 @@
 #include "base/num.h"
 #include "json/jbuild.h"
 #include "json/jget.h"
+#include "broker/due.h"
 #include "broker/outlet.h"
 #include "eventing/cron.h"
 #include "eventing/names.h"
@@ -29,7 +30,6 @@
 #define KEEP_MS         (7ll * 24 * 3600 * 1000) /* :runs of a source that is not seen any more */
 #define WAKE_TIMEOUT_MS 60000
 #define DATA_MAX        (4u << 20)
-#define JUMP_MS         2000
 #define SKEW_TEXT       "600000"
 
 _Static_assert(CRON_SKEW_MS == 600000, "the scripts have it as text");
@@ -76,12 +76,10 @@ struct ping {
     struct zone zone;
     char hash[20]; /* of what its runs depend on */
     bool good;     /* cron and zone are known */
-    bool adopted;
-    bool asking;    /* ADOPT or FIRE is under way */
-    bool outdated;  /* what is asked belongs to an older schedule */
-    int64_t next_s; /* INT64_MAX: never */
-    int64_t last_s; /* run that this worker has seen written; 0: none */
-    int64_t wall_ms;
+    struct due due;
+    bool asking;     /* ADOPT or FIRE is under way */
+    bool outdated;   /* what is asked belongs to an older schedule */
+    int64_t last_s;  /* run that this worker has seen written; 0: none */
     int64_t woken_s; /* for this run */
     struct send wake;
     bool waking;
@@ -146,7 +144,7 @@ void *ping_new(struct worker *w, const char *ns, const char *name)
     p->events_key = stream_key(p->inner, name, "events");
     p->runs_key = stream_key(p->inner, name, "runs");
     p->wake_key = stream_key(p->inner, name, "wake");
-    p->next_s = INT64_MAX;
+    due_forget(&p->due);
     p->refs = 1;
     return p;
 }
@@ -207,9 +205,8 @@ static void use_schedule(struct ping *p)
     snprintf(hash, sizeof(hash), "%016llx", (unsigned long long)h);
     if (strcmp(hash, p->hash) != 0) {
         memcpy(p->hash, hash, sizeof(hash));
-        p->adopted = false;
+        due_forget(&p->due);
         p->outdated = p->asking;
-        p->next_s = INT64_MAX;
         p->woken_s = 0;
     }
 }
@@ -263,45 +260,27 @@ json_t *ping_state(const void *one)
     char next[CLOCK_RFC3339_MAX], last[CLOCK_RFC3339_MAX];
     const char *why = p->trouble.code != ERR_OK       ? p->trouble.msg
                       : p->object.common.sink == NULL ? "the sink is not known"
-                      : !p->adopted                   ? "not looked at yet"
+                      : !p->due.known                 ? "not looked at yet"
                                                       : "";
     return json_pack("{s:s,s:s,s:s,s:s,s:I,s:I,s:o}", "namespace", p->ns, "name", p->name, "next",
-                     shown_time(p->next_s, next, sizeof(next)), "last",
+                     shown_time(p->due.next_s, next, sizeof(next)), "last",
                      shown_time(p->last_s, last, sizeof(last)), "fired", (json_int_t)p->fired,
                      "late", (json_int_t)p->late, "trouble", jstring_lossy(slice_str(why)));
 }
 
 /* --- times --------------------------------------------------------------------------------- */
 
-static int64_t grace_s(const struct ping *p)
+static struct due_rules rules_of(const struct ping *p)
 {
-    return (int64_t)(p->worker->config->missed_runs_ms / 1000);
+    return (struct due_rules){.cron = &p->cron,
+                              .zone = &p->zone,
+                              .grace_s = (int64_t)(p->worker->config->missed_runs_ms / 1000)};
 }
 
 static int64_t keep_ms(const struct ping *p)
 {
-    int64_t twice = 2 * grace_s(p) * 1000;
+    int64_t twice = 2 * (int64_t)p->worker->config->missed_runs_ms;
     return twice > KEEP_MS ? twice : KEEP_MS;
-}
-
-static void plan_after(struct ping *p, int64_t after_s)
-{
-    if (!cron_next(&p->cron, &p->zone, after_s, &p->next_s)) {
-        p->next_s = INT64_MAX;
-    }
-}
-
-/* Runs after from_ms count: the next one is perhaps one that was missed. */
-static void adopted(struct ping *p, int64_t from_ms, int64_t now_s)
-{
-    int64_t from_s = from_ms / 1000 - (from_ms % 1000 < 0 ? 1 : 0);
-    int64_t oldest_s = now_s - grace_s(p) - 1;
-    int64_t missed_s = 0;
-    p->adopted = true;
-    plan_after(p, from_s > now_s ? from_s : now_s);
-    if (cron_last(&p->cron, &p->zone, from_s > oldest_s ? from_s : oldest_s, now_s, &missed_s)) {
-        p->next_s = missed_s;
-    }
 }
 
 /* --- Redis --------------------------------------------------------------------------------- */
@@ -321,7 +300,8 @@ static void on_adopted(void *arg, const struct redisReply *reply, const struct e
     int64_t from_ms = 0;
     if (answered(p) && err == NULL &&
         num_parse_i64(redis_reply_text(reply), INT64_MIN, INT64_MAX, &from_ms, NULL) == 0) {
-        adopted(p, from_ms, clock_wall_ns() / (int64_t)CLOCK_NS_PER_S);
+        struct due_rules rules = rules_of(p);
+        due_from(&p->due, &rules, from_ms, clock_wall_ns() / (int64_t)CLOCK_NS_PER_S);
     }
     ping_unref(p);
 }
@@ -359,11 +339,12 @@ static void on_fired(void *arg, const struct redisReply *reply, const struct err
         ping_unref(p); /* it stays due */
         return;
     }
-    int64_t run_s = p->next_s;
+    int64_t run_s = p->due.next_s;
+    struct due_rules rules = rules_of(p);
     p->last_s = run_s;
     p->fired += n > 0;
     p->late += n > 0 && now_s - run_s > 2;
-    plan_after(p, run_s > now_s ? run_s : now_s);
+    due_done(&p->due, &rules, now_s);
     struct broker *b = NULL;
     CLEANUP(cleanup_free) char *path = xasprintf("%s/%s", p->inner, p->name);
     b = worker_broker(p->worker, slice_str(path));
@@ -402,11 +383,11 @@ static void fire(struct ping *p)
     char run[24], keep[24];
     struct event ev;
     event_init(&ev);
-    int rc = make_event(p, p->next_s, &ev, &p->trouble);
+    int rc = make_event(p, p->due.next_s, &ev, &p->trouble);
     strbuf_clear(packed);
     if (rc == 0) {
         event_pack(&ev, packed);
-        snprintf(run, sizeof(run), "%lld", (long long)p->next_s * 1000);
+        snprintf(run, sizeof(run), "%lld", (long long)p->due.next_s * 1000);
         snprintf(keep, sizeof(keep), "%lld", (long long)keep_ms(p));
         const struct slice args[] = {
             SLICE_LIT("EVAL"),      slice_str(script_fire),   SLICE_LIT("2"),
@@ -417,7 +398,8 @@ static void fire(struct ping *p)
     } else {
         LOG_WARN("a PingSource's event cannot be made", LOG_STR("namespace", p->ns),
                  LOG_STR("name", p->name), LOG_ERR(&p->trouble));
-        plan_after(p, p->next_s);
+        struct due_rules rules = rules_of(p);
+        due_done(&p->due, &rules, p->due.next_s);
     }
     strbuf_clear(packed);
     event_fini(&ev);
@@ -469,7 +451,7 @@ static void wake(struct ping *p)
 {
     char ms[24];
     uint64_t ahead_ms = p->worker->config->wake_ahead_ms;
-    p->woken_s = p->next_s;
+    p->woken_s = p->due.next_s;
     if (!is_function(p)) {
         return;
     }
@@ -484,14 +466,10 @@ static void wake(struct ping *p)
 
 /* --- the tick ------------------------------------------------------------------------------ */
 
-/* The wall clock was put back: what is next may be earlier again. */
-static void check_clock(struct ping *p, int64_t now_ms)
+static bool is_soon(const struct ping *p, int64_t now_ms)
 {
-    if (p->adopted && !p->asking && now_ms + JUMP_MS < p->wall_ms) {
-        p->adopted = false;
-        p->woken_s = 0;
-    }
-    p->wall_ms = now_ms;
+    int64_t ahead_ms = (int64_t)p->worker->config->wake_ahead_ms;
+    return ahead_ms > 0 && p->due.next_s != INT64_MAX && p->due.next_s * 1000 - now_ms <= ahead_ms;
 }
 
 void ping_tick(void *one, uint64_t loop_ms, size_t crowd)
@@ -499,36 +477,24 @@ void ping_tick(void *one, uint64_t loop_ms, size_t crowd)
     struct ping *p = one;
     struct worker *w = p->worker;
     int64_t now_ms = clock_wall_ns() / (int64_t)CLOCK_NS_PER_MS;
-    int64_t now_s = now_ms / 1000, run_s = 0;
+    int64_t now_s = now_ms / 1000;
+    struct due_rules rules = rules_of(p);
     if (p->waking && loop_ms > p->wake_until_ms) {
         stop_waking(p);
     }
-    check_clock(p, now_ms);
+    if (due_clock(&p->due, now_ms, p->asking)) {
+        p->woken_s = 0;
+    }
     if (!p->good || p->asking || w->stopping || !w->synced || !redis_conn_is_up(w->db)) {
         return;
     }
-    if (!p->adopted) {
+    if (!p->due.known) {
         adopt(p, now_ms);
+    } else if (p->object.common.sink == NULL) {
         return;
-    }
-    if (p->next_s == INT64_MAX || p->object.common.sink == NULL) {
-        return;
-    }
-    if (now_s < p->next_s) {
-        bool soon = p->next_s * 1000 - now_ms <= (int64_t)w->config->wake_ahead_ms;
-        if (soon && p->woken_s != p->next_s && w->config->wake_ahead_ms > 0) {
-            wake(p);
-        }
-        return;
-    }
-    /* Late: the last of those that are due, if it is not too old. */
-    int64_t oldest_s = now_s - grace_s(p) - 1;
-    int64_t from_s = p->next_s - 1 > oldest_s ? p->next_s - 1 : oldest_s;
-    bool on_time = now_s - p->next_s <= 2;
-    if (on_time || cron_last(&p->cron, &p->zone, from_s, now_s, &run_s)) {
-        p->next_s = on_time ? p->next_s : run_s;
+    } else if (due_now(&p->due, &rules, now_s)) {
         fire(p);
-    } else {
-        plan_after(p, now_s);
+    } else if (is_soon(p, now_ms) && p->woken_s != p->due.next_s) {
+        wake(p);
     }
 }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sources in the real lull-broker, with a real redis-server: signed web hooks, streams and lists of Redis, files in a folder."""
+import datetime
 import hashlib
 import hmac
 import json
@@ -40,6 +41,22 @@ def github(w, name, body, secret="s3cret", delivery="d-1", event="push", **more)
     return w.post(f"/_lull/hooks/default/{name}",
                   {"Content-Type": "application/json", "X-GitHub-Event": event, "X-GitHub-Delivery": delivery,
                    "X-Hub-Signature-256": "sha256=" + digest(secret, body), **more}, body)
+
+
+def test_runs_that_are_ahead_of_the_clock_are_not_repeated_but_for_more_than_ten_minutes(world):
+    """The clock was put back while nobody ran; tests/unit/broker/test_due.c has it while somebody does."""
+    sink = world.sink()
+    world.source("pingsources", "tick", sink, schedule="* * * * * *")
+    got(sink, 1)
+    for ahead_s in (300, 1200):
+        world.kill()
+        last = int(time.time()) + ahead_s
+        assert world.redis.ask("HSET", "lull:{source/ping/default/tick}:runs", "at", last * 1000) == "0", "it is there"
+        world.start("--max-event", "256Ki", "--local-gateway", "127.0.0.1:1")
+        wait_for(lambda: (world.source_state("tick") or {}).get("next"), 60, "the next run is known")
+        ahead = datetime.datetime.fromisoformat(world.source_state("tick")["next"].replace("Z", "+00:00")).timestamp() - last
+        assert ahead == 1 if ahead_s == 300 else ahead < -600, ahead
+    world.api.delete("pingsources", "tick")
 
 
 # --- web hooks
