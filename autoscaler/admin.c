@@ -103,6 +103,29 @@ static int metrics(void *arg, struct strbuf *out, struct error *err)
     return 0;
 }
 
+struct count {
+    struct slice ns, revision;
+    double most;
+};
+
+static void count_one(void *arg, struct slice key, double waiting)
+{
+    struct count *c = arg;
+    bool ours = slice_starts_with(key, c->ns) && key.len > c->ns.len && key.ptr[c->ns.len] == '/' &&
+                slice_ends_with(key, c->revision) && key.len > c->ns.len + 1 + c->revision.len &&
+                key.ptr[key.len - c->revision.len - 1] == '/';
+    c->most = ours && waiting > c->most ? waiting : c->most;
+}
+
+/* Of a revision whose replicas do not follow them its Service is not kept: the name tells. */
+static void count_events(const struct engine *e, struct revision *rev, uint64_t now_ms)
+{
+    struct count c = {.ns = slice_str(rev->ns), .revision = slice_str(rev->name)};
+    bool known =
+        rev->spec.metric != SCALING_BACKLOG && backlogs_each(&e->backlogs, now_ms, count_one, &c);
+    rev->others = known ? c.most : 0;
+}
+
 static void why(struct http_simple_request *rq, void *arg)
 {
     const struct admin *a = arg;
@@ -129,6 +152,7 @@ static void why(struct http_simple_request *rq, void *arg)
     engine_wake(e, rev);
     struct error err = {0};
     uint64_t now_ms = loop_now_ms(e->loop);
+    count_events(e, rev, now_ms);
     CLEANUP(jfree) json_t *json = explain_json(rev, &e->reports, now_ms, clock_wall_ns(), &err);
     if (json != NULL && http_query_get(rq->query, "recording", &ns)) {
         json_object_set_new(json, "recording", replay_record(rev, &e->reports, now_ms));

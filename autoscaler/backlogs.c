@@ -180,6 +180,21 @@ double backlogs_waiting(const struct backlogs *b, struct slice ns, struct slice 
     return most;
 }
 
+bool backlogs_each(const struct backlogs *b, uint64_t now_ms,
+                   void (*fn)(void *arg, struct slice key, double waiting), void *arg)
+{
+    map_foreach (worker, &b->workers) {
+        const struct backlog_worker *w = worker.value;
+        if (!is_fresh(w, now_ms)) {
+            continue;
+        }
+        map_foreach (it, &w->whole) {
+            fn(arg, it.key, (double)((uintptr_t)it.value - 1));
+        }
+    }
+    return backlogs_known(b, now_ms);
+}
+
 uint64_t backlogs_freeze_until(const struct backlogs *b)
 {
     return b->last_ms + BACKLOGS_SILENCE_MS + BACKLOGS_FREEZE_MS;

@@ -42,5 +42,9 @@ bool backlogs_known(const struct backlogs *b, uint64_t now_ms);
 /* Events that wait for the Revision, itself or as one of its Service's; -1: not known. */
 double backlogs_waiting(const struct backlogs *b, struct slice ns, struct slice service,
                         struct slice revision, uint64_t now_ms);
+/* Each "NS/SERVICE" or "NS/SERVICE/REVISION" that events wait for, as one worker tells; another may
+ * tell of the same. False: nothing is known. */
+bool backlogs_each(const struct backlogs *b, uint64_t now_ms,
+                   void (*fn)(void *arg, struct slice key, double waiting), void *arg);
 /* With nothing known: until when nothing should be taken away; may be past. */
 uint64_t backlogs_freeze_until(const struct backlogs *b);

@@ -344,6 +344,8 @@ static void add_why(struct jbuild *b, const struct revision *rev, const char *te
     jbuild_double(b, "why.inFlight", revision_in_flight(rev));
     if (rev->spec.metric == SCALING_BACKLOG && rev->backlog >= 0) {
         jbuild_double(b, "why.backlog", rev->backlog);
+    } else if (rev->others > 0) {
+        jbuild_double(b, "why.backlog", rev->others);
     }
     jbuild_i64(b, "why.excessBurstCapacity", rev->last.excess_burst);
 }
@@ -419,6 +421,11 @@ json_t *explain_json(const struct revision *rev, const struct reports *reports, 
     say_plan(&why, rev, reports, now_ms);
     say_scale(&text, rev);
     strbuf_appendf(&text, ": %s. ", why.ptr);
+    if (rev->others > 0) {
+        strbuf_appendf(&text, "%.0f %s for it, which does not decide: its metric is %s. ",
+                       rev->others, events_wait(rev->others),
+                       scaling_metric_text(rev->spec.metric));
+    }
     if (trouble != NULL) {
         strbuf_appendf(&text, "Its replicas have trouble: %s. ", trouble);
     }

@@ -8,8 +8,9 @@
 #include "autoscaler/engine.h"
 
 /*
- * {"revisions": [{"namespace","name","ready","wanted","concurrency","rps","panicMode"}]}: averages
- * over the panic window; a revision without a PodAutoscaler is left out, "wanted" where nobody has
- * decided yet. A new reference.
+ * {"revisions": [{"namespace","name","ready","wanted","concurrency","rps","panicMode"}],
+ * "events": {"NS/SERVICE[/REVISION]": number}}: averages over the panic window; a revision without
+ * a PodAutoscaler is left out, "wanted" where nobody has decided yet, "events" (that wait, whatever
+ * the metric) where lull-broker does not tell. A new reference.
  */
 json_t *overview_json(const struct engine *e, uint64_t now_ms);

@@ -65,9 +65,10 @@ struct revision {
     uint64_t progress_deadline_ms;
     struct scaling_spec spec;
 
-    /* metric backlog */
+    /* metric backlog, but for `others` */
     char *service;             /* owned: whose events count; NULL: none do */
     double backlog;            /* events that wait for it; negative: not known */
+    double others;             /* with another metric: events that wait; by admin.c, for words */
     uint64_t backlog_until_ms; /* not known: nothing goes down before then; 0: it is known */
     struct list backlog_link;  /* the engine's: those whose events count */
 

@@ -51,6 +51,7 @@ struct picture {
     json_t *row_of; // "namespace/revision" to a row
     bool requests;  // the autoscaler has answered
     bool memory;    // somebody knows the memory
+    bool events;    // lull-broker tells what waits
 };
 
 static void add(json_t *row, const char *key, double value)
@@ -86,21 +87,40 @@ static void add_autoscaler(const struct top *o, struct picture *p, const json_t 
     add_count(row, "wanted", jpeek_i64(pa, "status.desiredScale"));
     // Both are put right by what the autoscaler says now.
     json_object_set_new(p->row_of, own,
-                        json_pack("{s:O,s:I,s:I}", "row", row, "ready",
+                        json_pack("{s:O,s:s,s:I,s:I}", "row", row, "service", service, "ready",
                                   (json_int_t)jpeek_i64(pa, "status.actualScale"), "wanted",
                                   (json_int_t)jpeek_i64(pa, "status.desiredScale")));
+}
+
+// What waits for the revision, and for its function. All shares of the traffic wait for the same.
+static void add_events(const json_t *page, const json_t *entry, json_t *row, const char *ns,
+                       const char *revision)
+{
+    const json_t *events = json_object_get(page, "events");
+    const char *service = jpeek_cstr(entry, "service");
+    CLEANUP(cleanup_free) char *all = xasprintf("%s/%s", ns, service);
+    CLEANUP(cleanup_free) char *own = xasprintf("%s/%s", all, revision);
+    double n = json_number_value(json_object_get(events, all)) +
+               json_number_value(json_object_get(events, own));
+    if (n >= json_number_value(json_object_get(row, "events"))) {
+        json_object_set_new(row, "events", json_integer((json_int_t)n));
+    }
 }
 
 static void add_requests(struct picture *p, const json_t *page)
 {
     size_t i;
     json_t *one;
+    p->events = json_object_get(page, "events") != NULL;
     json_array_foreach(jpeek_arr(page, "revisions"), i, one)
     {
         json_t *entry = row_of(p, jpeek_cstr(one, "namespace"), jpeek_cstr(one, "name"));
         json_t *row = json_object_get(entry, "row");
         if (row == NULL) {
             continue;
+        }
+        if (p->events) {
+            add_events(page, entry, row, jpeek_cstr(one, "namespace"), jpeek_cstr(one, "name"));
         }
         add(row, "rps", json_number_value(json_object_get(one, "rps")));
         add(row, "concurrency", json_number_value(json_object_get(one, "concurrency")));
@@ -231,8 +251,8 @@ static void print_rows(const struct top *o, const struct picture *p, const json_
         puts("no functions");
         return;
     }
-    printf("%s%-30s %9s %11s %11s %15s\n", o->all ? "NAMESPACE        " : "", "NAME", "REPLICAS",
-           "RPS", "CONCURRENCY", "MEMORY");
+    printf("%s%-30s %9s %11s %11s %15s%s\n", o->all ? "NAMESPACE        " : "", "NAME", "REPLICAS",
+           "RPS", "CONCURRENCY", "MEMORY", p->events ? "     EVENTS" : "");
     json_array_foreach(rows, i, row)
     {
         if (o->all) {
@@ -245,6 +265,9 @@ static void print_rows(const struct top *o, const struct picture *p, const json_
         cell(row, "rps", p->requests, 1, "");
         cell(row, "concurrency", p->requests, 1, "");
         cell(row, "memoryBytes", p->memory, 1048576, " MiB");
+        if (p->events) {
+            printf(" %10lld", (long long)jpeek_i64(row, "events"));
+        }
         puts("");
     }
 }

@@ -89,6 +89,7 @@ def test_two_hundred_events_want_ten_replicas_and_none_when_they_are_done(up):
     why = up.json("why", "many")
     assert why["why"]["rule"] == "backlog" and why["why"]["backlog"] == 200, why["why"]
     assert "200 events wait, target 20 per replica → 10" in up.cli("why", "many").stdout
+    assert next(r["events"] for r in up.json("top")["items"] if r["name"] == "many") == 200
     work.send(100, first=200)  # 15 are due
     wait_for(lambda: len(up.replicas("many")) == 12, 60, "no more than max-scale")
     assert "max-scale is 12 (300 events wait, target 20 per replica → 15)" in up.cli("why", "many").stdout
@@ -115,5 +116,9 @@ def test_a_slow_function_gets_no_more_than_it_can_take(up):
     work = Work(up, "slow", "--max", 3)
     work.send(500)
     wait_for(lambda: len(up.replicas("slow")) == 3, 60, "what waits in front of it asks for more")
+    # It is told all the same.
+    wait_for(lambda: "500 events wait for it, which does not decide: its metric is concurrency" in up.cli("why", "slow").stdout, 60, "why")
+    head, *rows = up.cli("top").stdout.splitlines()
+    assert head.split()[-1] == "EVENTS" and next(r for r in rows if r.startswith("slow ")).split()[-1] == "500", rows
     work.open()
     work.assert_each_came_once(500)
