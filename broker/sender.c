@@ -48,6 +48,7 @@ struct sender_peer {
     struct list waiting; /* struct send */
     struct error trouble;
     uint64_t used_ms;
+    unsigned calls; /* that name it: under way, also in a pool that was given up, or waiting */
 };
 
 struct retired {
@@ -56,6 +57,12 @@ struct retired {
 };
 
 /* --- answers ------------------------------------------------------------------------------- */
+
+static void let_go(struct send *s)
+{
+    s->peer->calls--;
+    s->peer = NULL;
+}
 
 static void answer(struct send *s, const struct error *err)
 {
@@ -76,7 +83,7 @@ static void answer(struct send *s, const struct error *err)
         .body = strbuf_slice(&s->body),
         .err = err,
     };
-    s->peer = NULL;
+    let_go(s);
     s->cb(s, &a);
 }
 
@@ -160,7 +167,9 @@ static void on_fail(struct http_call *call, enum http_stage stage, const struct 
     if (stage == HTTP_STAGE_NOT_SENT) {
         peer->resolved_ms = 0; /* perhaps the address has changed */
     }
-    bool again = (stage == HTTP_STAGE_UNSEEN || stage == HTTP_STAGE_REUSED) && !s->again;
+    /* Without a pool its address may not be called any more. */
+    bool again = (stage == HTTP_STAGE_UNSEEN || stage == HTTP_STAGE_REUSED) && !s->again &&
+                 peer->pool != NULL;
     s->again = true;
     if (again && post(s, &why) == 0) {
         return;
@@ -293,6 +302,13 @@ static int post_wake(struct send *s, struct error *err)
     return start(s, &head, SLICE_EMPTY, err);
 }
 
+/* In binary mode an event whose data is an event would be taken for that one. */
+static bool must_be_structured(const struct event *ev)
+{
+    const struct event_header type = {SLICE_LIT("content-type"), ev->known[EVENT_DATACONTENTTYPE]};
+    return event_http_mode(&type, 1) != EVENT_MODE_NONE;
+}
+
 static int post(struct send *s, struct error *err)
 {
     int rc;
@@ -303,7 +319,7 @@ static int post(struct send *s, struct error *err)
     if (s->message.raw != NULL) {
         return post_raw(s, s->message.raw, err);
     }
-    if (s->message.structured) {
+    if (s->message.structured || must_be_structured(s->message.event)) {
         CLEANUP(strbuf_fini) struct strbuf text;
         strbuf_init(&text, STRUCTURED_MAX);
         struct event_header type = {SLICE_LIT("content-type"),
@@ -496,15 +512,18 @@ int send_start(struct sender *sender, struct send *s, const struct send_message 
     strbuf_init(&s->head, KEPT_HEAD_MAX);
     strbuf_init(&s->body, STREAM_ERROR_DATA_MAX);
     peer->used_ms = loop_now_ms(sender->loop);
+    peer->calls++;
     prepare(peer);
-    if (peer->pool != NULL) {
-        return post(s, err);
-    }
-    if (peer->resolve != NULL) {
+    if (peer->pool == NULL && peer->resolve != NULL) {
         list_push_back(&peer->waiting, &s->link);
         return 0;
     }
-    return error_set(err, peer->trouble.code, "%s", peer->trouble.msg);
+    int rc = peer->pool != NULL ? post(s, err)
+                                : error_set(err, peer->trouble.code, "%s", peer->trouble.msg);
+    if (rc < 0) {
+        let_go(s);
+    }
+    return rc;
 }
 
 void send_cancel(struct send *s)
@@ -514,7 +533,7 @@ void send_cancel(struct send *s)
     }
     list_remove(&s->link);
     http_call_cancel(&s->call);
-    s->peer = NULL;
+    let_go(s);
 }
 
 void send_fini(struct send *s)
@@ -565,7 +584,7 @@ void sender_tidy(struct sender *s)
     close_retired(s, false);
     map_foreach (it, &s->peers) {
         struct sender_peer *peer = it.value;
-        bool busy = !list_empty(&peer->waiting) || peer->resolve != NULL ||
+        bool busy = peer->calls > 0 || peer->resolve != NULL ||
                     (peer->pool != NULL && http_pool_active(peer->pool) > 0);
         if (!busy && now_ms > peer->used_ms + PEER_IDLE_MS) {
             peer_free(peer);
