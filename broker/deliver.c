@@ -9,7 +9,9 @@
  * Order by key: a delivery waits while an earlier one of its trigger has the same partition key.
  * One that failed holds its key until it is done or dead: it is retried in memory, not in Redis.
  *
- * Failure: a reply that cannot be added makes the delivery fail.
+ * Failure: a reply that cannot be added, also because the broker is full, makes the delivery fail:
+ * several triggers that answer each other's replies would fill Redis long before these have been
+ * round often enough.
  */
 #include <stdlib.h>
 
@@ -22,6 +24,7 @@
 
 #define READ_MAX     128
 #define BASE64_OF(n) (((n) + 2) / 3 * 4)
+#define REPLY_ROOM   4 /* a full broker takes replies up to this part more: what it has must end */
 
 /* --- order --------------------------------------------------------------------------------- */
 
@@ -115,13 +118,18 @@ static void on_replied(void *arg, const struct redisReply *reply, const struct e
         delivery_free(d);
         return;
     }
-    if (err != NULL) {
-        note_failure(d, 0, SLICE_EMPTY, err->msg);
+    if (err != NULL || redis_reply_is_nil(reply)) {
+        if (err == NULL) {
+            upkeep_broker(t->broker);
+        }
+        note_failure(d, 0, SLICE_EMPTY,
+                     err != NULL ? err->msg : "the broker's stream is being made");
         failed(d, true, 0);
         return;
     }
     t->counters.replies++;
     t->worker->counters.replies++;
+    t->broker->length++;
     t->broker->reading.more = true;
     broker_dispatch(t->broker);
     succeeded(d);
@@ -137,6 +145,11 @@ static void take_reply(struct delivery *d, struct event *ev)
         LOG_WARN("a reply has been round too often and is dropped", LOG_STR("trigger", t->path),
                  LOG_SLICE("type", ev->known[EVENT_TYPE]));
         succeeded(d);
+        return;
+    }
+    if (broker_is_full(t->broker, (uint64_t)t->worker->config->events_max / REPLY_ROOM)) {
+        note_failure(d, 0, SLICE_EMPTY, "the broker is full, it has no room for the reply");
+        failed(d, true, 0);
         return;
     }
     d->state = DELIVERY_REPLYING;
@@ -377,7 +390,7 @@ static void on_read(void *arg, const struct redisReply *reply, const struct erro
         reading_lost(r);
         t->worker->counters.redis_errors++;
         if (err->code == ERR_NOT_FOUND && !t->gone) {
-            upkeep_trigger(t);
+            upkeep_trigger_lost(t);
         }
     } else if (t->gone || n == 0 || !owner_may_deliver(t)) {
         reading_end(r, 0, last, false); /* the owner takes over what was read */

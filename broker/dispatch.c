@@ -233,11 +233,13 @@ static void on_read(void *arg, const struct redisReply *reply, const struct erro
         b->batch = 1;
         b->poll_ms = loop_now_ms(b->worker->loop) + 1000;
         if (err->code == ERR_NOT_FOUND && b->known) {
-            upkeep_broker(b); /* somebody emptied Redis: the group is made anew */
+            upkeep_broker_lost(b); /* somebody emptied Redis */
         }
     } else {
         reading_end(r, n, last, n >= b->asked);
-        if (b->known && n > 0 && owner_may_dispatch(b)) {
+        if (b->known && n > 0 && b->n_missing > 0) {
+            reading_scan(r); /* a trigger came meanwhile */
+        } else if (b->known && n > 0 && owner_may_dispatch(b)) {
             b->touched = true;
             take_entries(b, entries);
         }
@@ -255,7 +257,7 @@ void broker_dispatch(struct broker *b)
     char count[16];
     struct error err;
     if (!reading_wanted(r) || b->dispatching >= BATCHES_PENDING || !w->synced || w->stopping ||
-        !b->known) {
+        !b->known || b->n_missing > 0) {
         return;
     }
     if (!owner_may_dispatch(b)) {

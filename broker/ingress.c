@@ -19,7 +19,6 @@
 
 #define HEADERS_MAX     HTTP_MAX_HEADERS
 #define CONNECTIONS_MAX 10000
-#define LENGTH_OLD_MS   200 /* ask again how long the stream is */
 #define AWAY_S          "2"
 #define FULL_S          "5"
 
@@ -140,28 +139,6 @@ static void on_added(void *arg, const struct redisReply *reply, const struct err
     }
 }
 
-static void on_length(void *arg, const struct redisReply *reply, const struct error *err)
-{
-    struct broker *b = arg;
-    b->length = err == NULL ? (uint64_t)redis_reply_int(reply, 0) : b->length;
-    broker_unref(b);
-}
-
-static void ask_length(struct broker *b)
-{
-    struct error err;
-    uint64_t now_ms = loop_now_ms(b->worker->loop);
-    const struct slice args[] = {SLICE_LIT("XLEN"), slice_str(b->events_key)};
-    if (now_ms < b->length_ms + LENGTH_OLD_MS && b->length_ms != 0) {
-        return;
-    }
-    b->length_ms = now_ms;
-    broker_ref(b);
-    if (redis_conn_send(b->worker->in, args, ARRAY_LEN(args), on_length, b, &err) < 0) {
-        broker_unref(b);
-    }
-}
-
 /* The time to live with which it goes on; 0: it has none left. */
 static int64_t ttl_for(const struct event *ev)
 {
@@ -169,12 +146,10 @@ static int64_t ttl_for(const struct event *ev)
     return ttl == NULL ? TTL_FIRST : event_ttl(ev) - 1;
 }
 
-static int add_event(struct arrival *a, struct event *ev, const struct broker_once *once,
-                     struct error *err)
+/* Whether it can be taken at all: of a batch all or none. */
+static int check_event(const struct worker *w, const struct event *ev, struct error *err)
 {
-    struct worker *w = a->worker;
-    int64_t ttl = ttl_for(ev);
-    if (ttl <= 0) {
+    if (ttl_for(ev) <= 0) {
         return error_set(err, ERR_INVALID,
                          "the event has been through brokers too often (" EXTENSION_TTL ")");
     }
@@ -183,7 +158,13 @@ static int add_event(struct arrival *a, struct event *ev, const struct broker_on
                          "the event has %zu bytes of data, at most %llu are taken", ev->data.len,
                          (unsigned long long)w->config->event_bytes_max);
     }
-    int rc = broker_add(a->broker, w->in, ev, ttl, once, on_added, a, err);
+    return 0;
+}
+
+static int add_event(struct arrival *a, struct event *ev, const struct broker_once *once,
+                     struct error *err)
+{
+    int rc = broker_add(a->broker, a->worker->in, ev, ttl_for(ev), once, on_added, a, err);
     if (rc == ERR_OVERLOAD) {
         rc = error_set(err, ERR_UNAVAILABLE, "too many events are on their way");
     }
@@ -195,7 +176,6 @@ static int add_event(struct arrival *a, struct event *ev, const struct broker_on
 static int check_room(struct broker *b, size_t bytes, struct error *err)
 {
     struct worker *w = b->worker;
-    uint64_t most = (uint64_t)(w->config->events_max + w->config->events_kept);
     if (!redis_conn_is_up(w->in)) {
         return error_set(err, ERR_UNAVAILABLE, "redis is not reachable: %s",
                          redis_conn_trouble(w->in));
@@ -203,8 +183,7 @@ static int check_room(struct broker *b, size_t bytes, struct error *err)
     if (w->in_bytes + bytes > w->config->memory_bytes_max) {
         return error_set(err, ERR_UNAVAILABLE, "too many events are on their way");
     }
-    ask_length(b);
-    if (b->length >= most) {
+    if (broker_is_full(b, 0)) {
         return error_set(err, ERR_OVERLOAD, "the broker %s is full: it holds %llu events", b->path,
                          (unsigned long long)b->length);
     }
@@ -249,7 +228,11 @@ static void take(struct broker *b, struct http_simple_request *rq)
     }
     int rc = check_room(b, rq->body.len, &err);
     rc = rc < 0 ? rc : event_http_read(headers, rq->head->n_headers, rq->body, &batch, &err);
+    for (size_t i = 0; rc == 0 && i < batch.len; i++) {
+        rc = check_event(w, &batch.items[i], &err);
+    }
     if (rc < 0) {
+        event_batch_fini(&batch);
         ingress_refuse(w, rq, &err);
         return;
     }
@@ -265,12 +248,14 @@ void ingress_put(struct broker *b, struct http_simple_request *rq, struct event 
                  const struct broker_once *once)
 {
     struct error err = {0};
-    if (check_room(b, rq->body.len, &err) < 0) {
+    int rc = check_room(b, rq->body.len, &err);
+    rc = rc < 0 ? rc : check_event(b->worker, ev, &err);
+    if (rc < 0) {
         ingress_refuse(b->worker, rq, &err);
         return;
     }
     struct arrival *a = begin(b, rq);
-    int rc = add_event(a, ev, once, &a->err);
+    rc = add_event(a, ev, once, &a->err);
     (void)rc; /* err has it */
     all_sent(a);
 }

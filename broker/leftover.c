@@ -102,13 +102,15 @@ struct origin {
     {                                              \
         "sources.knative.dev", "v1", "pingsources" \
     }
-#define HOOKS                                            \
-    {                                                    \
-        "sources.lull.dev", "v1alpha1", "webhooksources" \
+#define OURS(plural)                           \
+    {                                          \
+        "sources.lull.dev", "v1alpha1", plural \
     }
 static const struct origin origins[] = {
     {"source/ping/", PINGS, PINGS},
-    {"source/webhook/", HOOKS, HOOKS},
+    {"source/webhook/", OURS("webhooksources"), OURS("webhooksources")},
+    {"source/redis/", OURS("redissources"), OURS("redissources")},
+    {"source/file/", OURS("filesources"), OURS("filesources")},
     {"", {"eventing.knative.dev", "v1", "brokers"}, {"eventing.knative.dev", "v1", "triggers"}},
 };
 

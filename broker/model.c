@@ -91,6 +91,7 @@ static void restart_sends(struct trigger *t)
         if (d->state == DELIVERY_SENDING) {
             send_cancel(&d->send);
             send_fini(&d->send);
+            event_fini(&d->shown);
             d->state = DELIVERY_READY;
         }
     }
@@ -192,7 +193,9 @@ static void forget_trigger(struct trigger *t)
     list_remove(&t->dirty);
     t->broker->n_triggers--;
     t->broker->n_ordered -= t->object.ordered;
+    trigger_missing(t, false);
     t->broker->index_stale = true;
+    t->broker->touched = true; /* what only it had not done may be trimmed */
     t->gone = true;
     drop_deliveries(t);
     trigger_unref(t);
@@ -220,6 +223,7 @@ static struct trigger *make_trigger(struct worker *w, const char *ns, const char
     list_init(&t->settling);
     list_push_back(&t->broker->triggers, &t->link);
     t->broker->n_triggers++;
+    trigger_missing(t, true);
     map_set(&w->triggers, slice_str(t->path), t);
     return t;
 }

@@ -100,6 +100,7 @@ struct broker {
     struct list triggers; /* struct trigger */
     size_t n_triggers;
     size_t n_ordered; /* triggers with order */
+    size_t n_missing; /* triggers that may have no stream yet: nothing is dispatched meanwhile */
     struct ownership owner;
     struct payload_set payloads;
     struct index index;
@@ -111,9 +112,10 @@ struct broker {
     unsigned dispatching; /* batches whose answer is due */
     size_t event_bytes;   /* of an event, as those of late had */
     uint64_t poll_ms;     /* when to look without a reason */
-    /* ingress.c */
+    /* reply.c */
     uint64_t length;    /* of the stream, as last told */
     uint64_t length_ms; /* when */
+    /* ingress.c */
     uint64_t accepted;
     struct query_rate accepted_rate;
     /* upkeep.c */
@@ -157,6 +159,7 @@ struct trigger {
     uint64_t due_ms; /* when a retry is due, by the loop's clock; UINT64_MAX: none known */
     int64_t backlog; /* entries in its stream, as last told */
     bool counted;    /* … which it was once (backlog.c) */
+    bool missing;    /* it may have no stream */
     int64_t retries; /* entries that wait for a retry, as last told */
     struct trigger_counters counters;
     struct metric_buckets duration;
@@ -326,6 +329,9 @@ MUST_CHECK int broker_add(struct broker *b, struct redis_conn *conn, struct even
                           const struct broker_once *once, redis_conn_cb cb, void *arg,
                           struct error *err);
 
+/* Whether it holds as many events as it may, and so many more; asks Redis now and then. */
+bool broker_is_full(struct broker *b, uint64_t more);
+
 /* What is left of an event's time to live; whoever passes it on takes one off. */
 int64_t event_ttl(const struct event *ev);
 
@@ -335,6 +341,11 @@ int64_t event_ttl(const struct event *ev);
 void upkeep_up(struct worker *w);
 void upkeep_broker(struct broker *b);
 void upkeep_trigger(struct trigger *t);
+/* Whether it may have no stream. */
+void trigger_missing(struct trigger *t, bool missing);
+/* Redis does not have its group: it is made anew, but not all the time when it cannot be. */
+void upkeep_broker_lost(struct broker *b);
+void upkeep_trigger_lost(struct trigger *t);
 /* Four times a second. */
 void upkeep_tick(struct worker *w);
 /* A retry of this trigger was written that is due in so many ms. */

@@ -12,9 +12,10 @@
 
 struct reading {
     bool under_way;
-    bool more;     /* there may be entries that nobody has read */
-    bool made;     /* the group exists, as far as we know since the connection came up */
-    bool scanning; /* what is pending in our name comes first */
+    bool more;        /* there may be entries that nobody has read */
+    uint64_t made_ms; /* when that was tried last */
+    bool made;        /* the group exists, as far as we know since the connection came up */
+    bool scanning;    /* what is pending in our name comes first */
     char from[PAYLOAD_ID_MAX]; /* private, scanning: after this */
     bool was_scan;             /* private: the question under way is part of the scan */
 };

@@ -1,13 +1,44 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Plan: the two extensions that a broker sets, then one XADD. Used for what comes in and for
- * replies of subscribers.
+ * replies of subscribers. How much a broker holds is asked now and then, when somebody wants to
+ * add.
  */
 #include "base/clock.h"
 #include "base/mem.h"
 #include "broker/model.h"
 
-#define PACKED_MAX (2u << 20)
+#define PACKED_MAX    (2u << 20)
+#define LENGTH_OLD_MS 200 /* ask again how long the stream is */
+
+static void on_length(void *arg, const struct redisReply *reply, const struct error *err)
+{
+    struct broker *b = arg;
+    b->length = err == NULL ? (uint64_t)redis_reply_int(reply, 0) : b->length;
+    broker_unref(b);
+}
+
+static void ask_length(struct broker *b)
+{
+    struct error err;
+    uint64_t now_ms = loop_now_ms(b->worker->loop);
+    const struct slice args[] = {SLICE_LIT("XLEN"), slice_str(b->events_key)};
+    if (now_ms < b->length_ms + LENGTH_OLD_MS && b->length_ms != 0) {
+        return;
+    }
+    b->length_ms = now_ms;
+    broker_ref(b);
+    if (redis_conn_send(b->worker->in, args, ARRAY_LEN(args), on_length, b, &err) < 0) {
+        broker_unref(b);
+    }
+}
+
+bool broker_is_full(struct broker *b, uint64_t more)
+{
+    const struct config *c = b->worker->config;
+    ask_length(b);
+    return b->length >= (uint64_t)(c->events_max + c->events_kept) + more;
+}
 
 int64_t event_ttl(const struct event *ev)
 {

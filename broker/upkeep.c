@@ -18,26 +18,32 @@
 #define TICKS_PER_S     4
 #define POLL_BROKER_MS  1000
 #define POLL_TRIGGER_MS 5000
+#define REMAKE_MS       1000 /* a group that cannot be made, since Redis is full */
 #define DUE_MOST        "256"
 #define TAKE_MOST       500
 #define TIDY_TICKS      40
 
 /* --- groups -------------------------------------------------------------------------------- */
 
-static void make_group(struct worker *w, const char *key, const char *group, struct reading *r)
+static int add_member(struct worker *w, const char *set, const char *member, redis_conn_cb cb,
+                      void *arg)
+{
+    const struct slice args[] = {SLICE_LIT("SADD"), slice_str(set), slice_str(member)};
+    return worker_ask(w, args, ARRAY_LEN(args), cb, arg);
+}
+
+static int make_group(struct worker *w, const char *key, const char *group, struct reading *r,
+                      redis_conn_cb cb, void *arg)
 {
     const struct slice args[] = {SLICE_LIT("XGROUP"), SLICE_LIT("CREATE"), slice_str(key),
                                  slice_str(group),    SLICE_LIT("0"),      SLICE_LIT("MKSTREAM")};
-    /* Its answer need not be waited for: it is there (BUSYGROUP), or what comes behind it on this
-     * connection finds it. */
-    r->made = worker_ask(w, args, ARRAY_LEN(args), NULL, NULL) == 0;
+    /* Who reads need not wait for the answer: it is there (BUSYGROUP), or what comes behind it on
+     * this connection finds it. */
+    int rc = worker_ask(w, args, ARRAY_LEN(args), cb, arg);
+    r->made = rc == 0;
+    r->made_ms = loop_now_ms(w->loop);
     reading_scan(r);
-}
-
-static void add_member(struct worker *w, const char *set, const char *member)
-{
-    const struct slice args[] = {SLICE_LIT("SADD"), slice_str(set), slice_str(member)};
-    (void)worker_ask(w, args, ARRAY_LEN(args), NULL, NULL);
+    return rc;
 }
 
 /* Whose events they are; of two Brokers the one that was made later. */
@@ -53,21 +59,87 @@ void upkeep_broker(struct broker *b)
     if (!redis_conn_is_up(b->worker->db) || !b->known) {
         return;
     }
-    add_member(b->worker, STREAM_BROKERS, b->path);
+    (void)add_member(b->worker, STREAM_BROKERS, b->path, NULL, NULL);
     say_born(b);
-    make_group(b->worker, b->events_key, STREAM_GROUP_DISPATCH, &b->reading);
+    (void)make_group(b->worker, b->events_key, STREAM_GROUP_DISPATCH, &b->reading, NULL, NULL);
     broker_dispatch(b);
+}
+
+void trigger_missing(struct trigger *t, bool missing)
+{
+    t->broker->n_missing += missing && !t->missing ? 1 : 0;
+    t->broker->n_missing -= !missing && t->missing ? 1 : 0;
+    t->missing = missing;
+}
+
+/* A full Redis lists no trigger and makes no stream; then no event may pass it by. */
+static bool was_made(struct trigger *t, const struct error *err)
+{
+    if (err != NULL && err->code != ERR_EXISTS) {
+        t->reading.made = t->reading.made && err->code != ERR_OVERLOAD;
+        t->poll_ms = t->reading.made_ms + REMAKE_MS;
+    }
+    return t->reading.made && !t->gone && redis_conn_is_up(t->worker->db);
+}
+
+static void on_listed(void *arg, const struct redisReply *reply, const struct error *err)
+{
+    (void)was_made(arg, err);
+    trigger_unref(arg);
+}
+
+static void on_made(void *arg, const struct redisReply *reply, const struct error *err)
+{
+    struct trigger *t = arg;
+    if (was_made(t, err)) {
+        trigger_missing(t, false);
+        broker_dispatch(t->broker);
+    }
+    trigger_unref(t);
 }
 
 void upkeep_trigger(struct trigger *t)
 {
-    if (!redis_conn_is_up(t->worker->db) || t->gone) {
+    struct worker *w = t->worker;
+    if (!redis_conn_is_up(w->db) || t->gone) {
         return;
     }
-    add_member(t->worker, t->broker->triggers_key, t->uid);
-    make_group(t->worker, t->key, STREAM_GROUP_DELIVER, &t->reading);
+    trigger_missing(t, true);
+    trigger_ref(t);
+    if (add_member(w, t->broker->triggers_key, t->uid, on_listed, t) < 0) {
+        trigger_unref(t);
+    }
+    trigger_ref(t);
+    if (make_group(w, t->key, STREAM_GROUP_DELIVER, &t->reading, on_made, t) < 0) {
+        trigger_unref(t);
+    }
     t->due_ms = 0;
     trigger_dirty(t);
+}
+
+static bool made_lately(const struct worker *w, const struct reading *r)
+{
+    return loop_now_ms(w->loop) < r->made_ms + REMAKE_MS;
+}
+
+void upkeep_broker_lost(struct broker *b)
+{
+    if (made_lately(b->worker, &b->reading)) {
+        b->reading.made = false; /* the tick comes here again */
+        b->poll_ms = b->reading.made_ms + REMAKE_MS;
+    } else {
+        upkeep_broker(b);
+    }
+}
+
+void upkeep_trigger_lost(struct trigger *t)
+{
+    if (made_lately(t->worker, &t->reading)) {
+        t->reading.made = false;
+        t->poll_ms = t->reading.made_ms + REMAKE_MS;
+    } else {
+        upkeep_trigger(t);
+    }
 }
 
 /* --- retries that are due ------------------------------------------------------------------ */
@@ -354,6 +426,9 @@ static void tick_broker(struct broker *b, uint64_t now_ms, bool second)
     if (now_ms >= b->poll_ms) {
         b->poll_ms = now_ms + POLL_BROKER_MS;
         b->reading.more = true;
+        if (!b->reading.made) {
+            upkeep_broker(b);
+        }
         broker_dispatch(b);
     }
     owner_tick(b);
@@ -377,6 +452,9 @@ static void tick_trigger(struct trigger *t, uint64_t now_ms, bool second)
         /* Not all at once. */
         t->poll_ms = now_ms + POLL_TRIGGER_MS / 2 + (uintptr_t)t / 64 % (POLL_TRIGGER_MS / 2);
         t->reading.more = true;
+        if (!t->reading.made && t->broker->known) {
+            upkeep_trigger(t);
+        }
         trigger_dirty(t);
         active = true;
     }
