@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// lull invoke NAME: one HTTP request to a function, through its address that needs no DNS; the body
-// goes to stdout, what surrounds it to stderr. With --async the call is only handed over: its id
-// goes to stdout, and lull result fetches what became of it.
+// lull invoke NAME: one HTTP request to a function, through its address that needs no DNS, or the
+// way into its cluster; the body goes to stdout, what surrounds it to stderr. With --async the call
+// is only handed over: its id goes to stdout, and lull result fetches what became of it.
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,10 +11,12 @@
 #include "json/jget.h"
 #include "json/jparse.h"
 #include "cli/call.h"
+#include "cli/gateway.h"
+#include "cli/part_ask.h"
 
 struct invoke {
     struct cli_common common;
-    char *method, *path, *data, *header, *callback, *key;
+    char *method, *path, *data, *header, *callback, *key, *url;
     int64_t timeout_s;
     bool quiet, async;
 };
@@ -33,6 +35,8 @@ static const struct option_row ROWS[] = {
            .help = "with --async: post the result to this URL"),
     OPTION(struct invoke, key, STRING, NULL, "idempotency-key", NULL, .optional = true,
            .help = "with --async: the same key again is the same call"),
+    OPTION(struct invoke, url, STRING, "LULL_GATEWAY", "url", NULL, .optional = true,
+           .help = GATEWAY_HELP),
     OPTION(struct invoke, timeout_s, INT, NULL, "timeout", "300", .min = 1, .max = 86400,
            .help = "seconds to wait for the answer"),
     OPTION(struct invoke, quiet, BOOL, NULL, "quiet", "false", .help = "the body only"),
@@ -112,12 +116,39 @@ static int handed_over(const struct invoke *o, const struct call *c)
     return 0;
 }
 
+// Where the function is called: at its own address, or, from outside a cluster, by its name at the
+// way in; where that has no address, at the function's own again, which is good inside the cluster.
+static int base_find(struct cli *cli, const struct invoke *o, const char *name, char **out,
+                     struct error *err)
+{
+    CLEANUP(jfree) json_t *service = NULL;
+    CLEANUP(cleanup_free) char *gateway = NULL;
+    struct error none;
+
+    int rc = cli_get(cli, KIND_SERVICE, name, &service, err);
+    const char *base = jpeek_cstr(service, "status.address.url");
+    if (rc == 0 && !base[0]) {
+        rc = error_set(err, ERR_UNAVAILABLE, "%s has no address yet: `lull describe %s` says why",
+                       name, name);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    bool own = o->url == NULL && part_is_here(cli);
+    if (own || gateway_find(cli, o->url, &gateway, &none) < 0) {
+        *out = xstrdup(base);
+    } else {
+        *out = xasprintf("%s/_lull/%s/%s", gateway, cli->ns, name);
+    }
+    return 0;
+}
+
 int cmd_invoke(struct cli *cli, int argc, char **argv)
 {
     struct invoke o = {0};
     struct call c;
     struct error err;
-    json_t *service = NULL;
+    CLEANUP(cleanup_free) char *base = NULL;
 
     if (cli_parse(&TABLE, argc, argv, &o) != 1) {
         return cli_usage("usage: lull invoke NAME [--data TEXT|@FILE] [--path PATH] [--method "
@@ -125,18 +156,16 @@ int cmd_invoke(struct cli *cli, int argc, char **argv)
     }
     call_init(&c);
     int rc = cli_connect(cli, &o.common, &err);
-    rc = rc ? rc : cli_get(cli, KIND_SERVICE, argv[1], &service, &err);
-    const char *base = jpeek_cstr(service, "status.address.url");
-    if (rc == 0 && !base[0]) {
-        rc = error_set(&err, ERR_UNAVAILABLE, "%s has no address yet: `lull describe %s` says why",
-                       argv[1], argv[1]);
-    }
+    rc = rc ? rc : base_find(cli, &o, argv[1], &base, &err);
     rc = rc ? rc : request(cli, &o, base, &c, &err);
+    if (rc < 0 && c.status == 0 && base && !o.url && !part_is_here(cli)) {
+        rc = error_prefix(&err, rc, "%s (--url says where functions of this cluster are called)",
+                          base);
+    }
     int status = rc < 0    ? cli_fail(&err)
                  : o.async ? handed_over(&o, &c)
                            : call_print(&c, o.common.output == CLI_JSON, o.quiet);
     call_fini(&c);
-    json_decref(service);
     options_fini(&TABLE, &o);
     return status;
 }

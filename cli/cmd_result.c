@@ -10,12 +10,12 @@
 #include "json/jget.h"
 #include "json/jparse.h"
 #include "cli/call.h"
-#include "cli/home.h"
+#include "cli/gateway.h"
 
 enum { PENDING = 2, WAIT_S = 20, ONE_MS = 60000 };
 
 struct result_options {
-    struct cli_common common; // of which only the output counts
+    struct cli_common common; // namespace: an id needs none
     char *url;
     int64_t timeout_s;
     bool wait, quiet, drop;
@@ -27,10 +27,10 @@ static const struct option_row ROWS[] = {
            .help = "with --wait: seconds to wait at most"),
     OPTION(struct result_options, drop, BOOL, NULL, "delete", "false",
            .help = "delete the call or its result instead"),
-    OPTION(struct result_options, url, STRING, NULL, "url", NULL, .optional = true,
-           .help = "where functions are called, http://HOST[:PORT] (else Lull on this machine)"),
+    OPTION(struct result_options, url, STRING, "LULL_GATEWAY", "url", NULL, .optional = true,
+           .help = GATEWAY_HELP),
     OPTION(struct result_options, quiet, BOOL, NULL, "quiet", "false", .help = "the body only"),
-    CLI_OUTPUT_ROW(struct result_options),
+    CLI_COMMON_ROWS(struct result_options),
 };
 static const struct option_table TABLE = {.program = "lull result",
                                           .summary = "fetches the result of an asynchronous call",
@@ -43,25 +43,6 @@ static const char *id_of(const char *text)
 {
     const char *slash = strrchr(text, '/');
     return slash ? slash + 1 : text;
-}
-
-static int base_find(struct cli *cli, const struct result_options *o, char **out, struct error *err)
-{
-    CLEANUP(jfree) json_t *up = NULL;
-
-    if (o->url) {
-        size_t n = strlen(o->url);
-        *out = xstrndup(o->url, n > 0 && o->url[n - 1] == '/' ? n - 1 : n);
-        return 0;
-    }
-    int rc = home_read_up(cli->home, &up, err);
-    if (rc < 0) {
-        return error_prefix(err, rc,
-                            "Lull does not run on this machine (lull up; --url says where "
-                            "functions of another are called)");
-    }
-    *out = xasprintf("http://127.0.0.1:%lld", (long long)jpeek_i64(up, "localPort"));
-    return 0;
 }
 
 static int ask(struct cli *cli, const struct result_options *o, const char *url, struct call *c,
@@ -100,7 +81,8 @@ int cmd_result(struct cli *cli, int argc, char **argv)
         return cli_usage("usage: lull result ID [--wait] [--delete]");
     }
     call_init(&c);
-    int rc = base_find(cli, &o, &base, &err);
+    int rc = o.url ? 0 : cli_connect(cli, &o.common, &err);
+    rc = rc ? rc : gateway_find(cli, o.url, &base, &err);
     CLEANUP(cleanup_free)
     char *url = xasprintf("%s/_lull/async/%s", base ? base : "", id_of(argv[1]));
     rc = rc ? rc : ask(cli, &o, url, &c, &err);

@@ -84,6 +84,32 @@ def test_a_result_that_is_not_there_yet(up):
     assert up.cli("result", ident, "--wait").returncode == 0
 
 
+def test_on_a_cluster_the_way_in_is_the_activators_service(up):
+    """With a kubeconfig that is not this machine's own, the API server is a cluster's."""
+    elsewhere = up.home / "elsewhere"
+    elsewhere.write_text((up.home / "kubeconfig").read_text())
+
+    def there(*words, check=True):
+        return up.cli(*words, "--kubeconfig", elsewhere, check=check)
+
+    public = port(up, "publicPort")
+    nowhere = there("result", "0" * 48, check=False)
+    assert nowhere.returncode == 1 and "Service lull-activator" in nowhere.stderr and "--url" in nowhere.stderr
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "lull-activator", "namespace": "lull-system"},
+               "spec": {"ports": [{"name": "other", "port": 1}, {"name": "http", "port": public}]}}
+    (up.home / "service.json").write_text(json.dumps(service))
+    up.cli("apply", "-f", up.home / "service.json")
+    assert "port-forward service/lull-activator" in there("result", "0" * 48, check=False).stderr
+    said = there("invoke", "slow", "--async", "--data", "said", "--url", f"http://127.0.0.1:{public}/").stdout.strip()
+    assert up.cli("result", said, "--wait", "--url", f"http://127.0.0.1:{public}/").stdout == "done said"
+    service["spec"]["externalIPs"] = ["127.0.0.1"]
+    (up.home / "service.json").write_text(json.dumps(service))
+    up.cli("apply", "-f", up.home / "service.json")
+    found = there("invoke", "slow", "--async", "--path", "/x?y", "--data", "found").stdout.strip()
+    assert there("result", found, "--wait").stdout == "done found"
+    assert there("invoke", "slow", "--data", "now").stdout == "done now"
+
+
 def test_a_callback_to_a_function(up):
     class Back(http.server.BaseHTTPRequestHandler):
         got = []
