@@ -16,16 +16,13 @@
  *
  * Failures: a failed read or write stores its error, stops reading, and gives on_error from a task
  * on the next turn, never from inside a call of the owner. A failed connect goes to its callback.
- * Close: the descriptor goes at once; a task gives ERR_CANCELED to a connect or shutdown that is
- * not completed, frees the rest, and the owner's callback is the last act.
+ *
+ * How a descriptor comes and goes stands in stream_open.c.
  */
 #include "loop/stream.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/tcp.h>
 #include <sys/epoll.h>
-#include <unistd.h>
 
 #include "base/mem.h"
 #include "loop/stream_layer.h"
@@ -46,7 +43,6 @@ struct stream_chunk {
 _Static_assert(sizeof(struct stream) <= 152, "struct stream has grown");
 
 static void run_later(struct loop_task *task);
-static void on_ready(struct loop_io *io, unsigned events);
 
 void stream_init(struct stream *s, struct loop *loop, const struct stream_events *events,
                  void *data)
@@ -410,10 +406,10 @@ int stream_write_bytes(struct stream *s, const void *bytes, size_t len, struct e
     return stream_write(s, &iov, 1, err);
 }
 
-/* --- connecting and opening ---------------------------------------------------------------------
+/* --- what the loop tells ---------------------------------------------------------------------
  */
 
-static void stream_opened(struct stream *s)
+void stream_opened(struct stream *s)
 {
     s->state = STREAM_OPEN;
     read_later(s);
@@ -460,7 +456,7 @@ static void connect_ready(struct stream *s, unsigned events)
     give_done(s);
 }
 
-static void on_ready(struct loop_io *io, unsigned events)
+void stream_on_ready(struct loop_io *io, unsigned events)
 {
     struct stream *s = CONTAINER_OF(io, struct stream, io);
     if ((events & ~(unsigned)EPOLLOUT) != 0) {
@@ -511,67 +507,6 @@ static void run_later(struct loop_task *task)
     read_on(s);
 }
 
-int stream_connect(struct stream *s, const struct addr *addr, stream_done_cb cb, struct error *err)
-{
-    int on = 1;
-    REQUIRE(s->state == STREAM_INIT);
-    s->unix_socket = addr_is_unix(addr);
-    s->state = STREAM_FAILED; /* until it connects */
-    CLEANUP(cleanup_close)
-    int fd = socket(addr->u.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        return error_from_uv(err, -errno, "connect");
-    }
-    if (!s->unix_socket) {
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    }
-    int rc = connect(fd, &addr->u.any, addr->len) < 0 ? errno : 0;
-    bool pending = rc == EINPROGRESS || rc == EINTR;
-    int failed = loop_io_add(s->loop, &s->io, fd, pending, on_ready, err);
-    if (failed < 0) {
-        return failed;
-    }
-    fd = -1;
-    s->write_watched = pending;
-    s->state = STREAM_CONNECTING;
-    s->done = cb;
-    s->done_wanted = true;
-    if (!pending) { /* over at once; told on the next turn */
-        s->done_rc = rc;
-        s->done_due = true;
-        loop_task_post(s->loop, &s->later);
-    }
-    return 0;
-}
-
-int stream_take_fd(struct stream *s, int fd, bool unix_socket, struct error *err)
-{
-    REQUIRE(s->state == STREAM_INIT);
-    s->unix_socket = unix_socket;
-    int rc = loop_io_add(s->loop, &s->io, fd, false, on_ready, err);
-    if (rc < 0) {
-        s->state = STREAM_FAILED;
-        return rc;
-    }
-    stream_opened(s);
-    return 0;
-}
-
-int stream_open_fd(struct stream *s, int fd, struct error *err)
-{
-    struct addr own = {.len = sizeof(own.u)};
-    int on = 1;
-    int flags = fcntl(fd, F_GETFL);
-    if (getsockname(fd, &own.u.any, &own.len) < 0 || flags < 0 ||
-        fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) {
-        return error_from_errno(err, errno, "descriptor %d", fd);
-    }
-    if (!addr_is_unix(&own)) {
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    }
-    return stream_take_fd(s, fd, addr_is_unix(&own), err);
-}
-
 /* --- ending -------------------------------------------------------------------------------------
  */
 
@@ -602,67 +537,6 @@ int stream_shutdown(struct stream *s, stream_done_cb cb, struct error *err)
         shut_socket(s);
     }
     return 0;
-}
-
-/* Frees what is left; the owner's callback is the last act. */
-void stream_finish_close(struct stream *s)
-{
-    loop_task_cancel(&s->later);
-    free(s->queue);
-    s->queue = NULL;
-    free(s->fail);
-    s->fail = NULL;
-    if (s->layer != NULL) {
-        s->layer->ops->destroy(s->layer);
-        s->layer = NULL;
-    }
-    s->state = STREAM_CLOSED;
-    stream_close_cb close_cb = s->close_cb;
-    stream_done_cb done = s->done;
-    if (s->done_wanted && done != NULL) {
-        struct error err;
-        error_set(&err, ERR_CANCELED,
-                  s->shut ? "shut down: the stream was closed" : "connect: the stream was closed");
-        s->done = NULL;
-        s->done_wanted = false;
-        done(s, &err);
-    }
-    if (close_cb != NULL) {
-        close_cb(s);
-    }
-}
-
-static void close_how(struct stream *s, stream_close_cb cb, bool reset)
-{
-    if (stream_is_closing(s)) {
-        return;
-    }
-    if (!reset && s->layer != NULL && stream_is_open(s) && !s->shut && s->queue == NULL) {
-        (void)s->layer->ops->shutdown(s->layer, NULL); /* else the end would look like a cut */
-    }
-    s->state = STREAM_CLOSING;
-    s->close_cb = cb;
-    int fd = s->io.fd;
-    if (fd >= 0) {
-        loop_io_remove(s->loop, &s->io);
-        if (reset && !s->unix_socket) {
-            const struct linger now = {.l_onoff = 1};
-            (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-        }
-        close(fd);
-    }
-    loop_task_cancel(&s->later);
-    loop_task_post_last(s->loop, &s->later);
-}
-
-void stream_close(struct stream *s, stream_close_cb cb)
-{
-    close_how(s, cb, false);
-}
-
-void stream_reset(struct stream *s, stream_close_cb cb)
-{
-    close_how(s, cb, true);
 }
 
 /* --- layers -------------------------------------------------------------------------------------
