@@ -135,21 +135,6 @@ static void wait_for_it(struct passage *p)
     arm(p->e);
 }
 
-/* The target that lull-broker gets. */
-static struct slice inner_target(struct passage *p, struct slice target)
-{
-    if (p->kind != EVENTS_CALL) {
-        return target;
-    }
-    struct strbuf *out = &p->e->target;
-    struct slice rest = slice_sub(target, p->path_skip, target.len);
-    strbuf_clear(out);
-    strbuf_append_str(out, EVENTS_PATH_ASYNC);
-    strbuf_append_str(out, slice_starts_with(rest, SLICE_LIT("/")) ? "" : "/");
-    strbuf_append_slice(out, rest);
-    return strbuf_slice(out);
-}
-
 static int on_request(struct http_forward *f, const struct http_head *in, struct http_head *out,
                       void *arg)
 {
@@ -163,7 +148,10 @@ static int on_request(struct http_forward *f, const struct http_head *in, struct
         .hops = p->hops,
         .revision = SLICE_EMPTY,
     };
-    out->target = inner_target(p, in->target);
+    if (p->kind == EVENTS_CALL) {
+        out->target = headers_inner_target(SLICE_LIT(EVENTS_PATH_ASYNC), in->target, p->path_skip,
+                                           &p->e->target);
+    }
     http_head_remove(out, SLICE_LIT(HEADER_CALLEE));
     http_head_remove(out, SLICE_LIT(HEADER_ORIGIN));
     int rc = headers_to_replica(out, &ctx, &p->e->scratch, NULL);

@@ -137,6 +137,21 @@ int headers_to_replica(struct http_head *out, const struct headers_context *ctx,
     return rc < 0 ? error_set(err, ERR_TOO_BIG, "too many headers to pass on") : 0;
 }
 
+struct slice headers_inner_target(struct slice prefix, struct slice target, size_t skip,
+                                  struct strbuf *room)
+{
+    struct slice rest = slice_sub(target, skip, target.len);
+    bool rooted = slice_starts_with(rest, SLICE_LIT("/"));
+    if (slice_empty(prefix) && (skip == 0 || rooted)) {
+        return rest;
+    }
+    strbuf_clear(room);
+    strbuf_append_slice(room, prefix);
+    strbuf_append_str(room, rooted ? "" : "/");
+    strbuf_append_slice(room, rest);
+    return strbuf_slice(room);
+}
+
 void headers_to_client(struct http_head *out)
 {
     size_t kept = 0;

@@ -35,5 +35,12 @@ unsigned headers_hops(const struct http_head *in);
 MUST_CHECK int headers_to_replica(struct http_head *out, const struct headers_context *ctx,
                                   struct strbuf *scratch, struct error *err);
 
+/*
+ * "/_lull/ns/name/rest?q", whose first `skip` bytes name the function, as "/rest?q" behind prefix.
+ * What had to be made lives in `room` (cleared first).
+ */
+struct slice headers_inner_target(struct slice prefix, struct slice target, size_t skip,
+                                  struct strbuf *room);
+
 /* Takes our private headers off an answer. */
 void headers_to_client(struct http_head *out);

@@ -78,23 +78,6 @@ static void on_exchange_close(struct http_exchange *ex, enum http_close how, voi
 
 /* --- the forwarder's hooks ------------------------------------------------------------------ */
 
-/* "/_lull/ns/name/rest?q" → "/rest?q" */
-static struct slice inner_target(struct request *rq, struct slice target)
-{
-    if (rq->path_skip == 0) {
-        return target;
-    }
-    struct slice rest = slice_sub(target, rq->path_skip, target.len);
-    if (!slice_empty(rest) && rest.ptr[0] == '/') {
-        return rest;
-    }
-    struct strbuf *s = &rq->h->target;
-    strbuf_clear(s);
-    strbuf_append_char(s, '/');
-    strbuf_append_slice(s, rest);
-    return strbuf_slice(s);
-}
-
 static int on_request(struct http_forward *f, const struct http_head *in, struct http_head *out,
                       void *arg)
 {
@@ -108,7 +91,7 @@ static int on_request(struct http_forward *f, const struct http_head *in, struct
         .hops = rq->hops,
         .revision = slice_str(rq->ticket.revision->key),
     };
-    out->target = inner_target(rq, in->target);
+    out->target = headers_inner_target(SLICE_EMPTY, in->target, rq->path_skip, &rq->h->target);
     return headers_to_replica(out, &ctx, &rq->h->scratch, NULL);
 }
 
