@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Events on one machine: a Broker starts what they need, Triggers wake functions, and what was accepted arrives."""
-import http.server
 import json
 import os
 import shutil
 import signal
-import threading
 
 import pytest
+from broker_world import Sink
 from conftest import running_lull, unsafe_windows, wait_for
 
 pytestmark = pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
@@ -36,23 +35,9 @@ def up():
 
 @pytest.fixture(scope="module")
 def sink():
-    """A server of ours: the data of the events that came, in their order."""
-    class Sink(http.server.BaseHTTPRequestHandler):
-        got = []
-
-        def do_POST(self):
-            self.got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(202)
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Sink)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    Sink.url = f"http://127.0.0.1:{server.server_port}/in"
-    yield Sink
-    server.shutdown()
+    one = Sink()
+    yield one
+    one.close()
 
 
 def parts_of_events(it):
@@ -127,17 +112,20 @@ def test_what_was_accepted_survives_everything(up, sink):
     def accepted(n):
         return up.cli("event", "send", "--type", "keep", "--data", json.dumps({"n": n}), check=False).returncode == 0
 
+    def came(n):
+        return {"n": n} in [json.loads(event["body"]) for event in list(sink.events)]
+
     for n, victim in enumerate(("redis-server", "lull-broker", "lull-controller")):
         before = up.part_pid(victim)
         wait_for(lambda n=n: accepted(n), 30, "it is accepted")
         os.kill(before, signal.SIGKILL)
-        wait_for(lambda n=n: {"n": n} in sink.got, 60, f"event {n}")
+        wait_for(lambda n=n: came(n), 60, f"event {n}")
         wait_for(lambda victim=victim, before=before: up.part_pid(victim) != before, 30, f"{victim} again")
     wait_ready(up, "brokers", "default")
     up.cli("down")
     up.up()
     wait_for(lambda: accepted(9), 60, "it is accepted at the Broker's new address")
-    wait_for(lambda: {"n": 9} in sink.got, 60, "an event of the next day")
+    wait_for(lambda: came(9), 60, "an event of the next day")
 
 
 def test_without_redis_a_broker_says_what_to_install(lull_home, monkeypatch, tmp_path):

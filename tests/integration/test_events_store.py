@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The redis-server of `lull up`: its settings, its backup, damage, and a Redis of somebody else that cannot be used."""
-import http.server
 import json
 import pathlib
 import re
 import shutil
 import subprocess
 import tempfile
-import threading
 
 import pytest
+from broker_world import Sink
 from conftest import Lull, print_logs, running_lull, state_directory, wait_for
 from redis_servers import Server
 
@@ -20,25 +19,10 @@ EVENTING = "/apis/eventing.knative.dev/v1/namespaces/default/"
 @pytest.fixture(scope="module")
 def sink():
     """Takes events when it is `well`, refuses them with 503 else."""
-    class Sink(http.server.BaseHTTPRequestHandler):
-        got, well = [], False
-
-        def do_POST(self):
-            event = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            if Sink.well:
-                Sink.got.append(event["n"])
-            self.send_response(202 if Sink.well else 503)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Sink)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    Sink.url = f"http://127.0.0.1:{server.server_port}/in"
-    yield Sink
-    server.shutdown()
+    one = Sink(lambda event: (204 if one.well else 503, {}, b""))
+    one.well = False
+    yield one
+    one.close()
 
 
 @pytest.fixture(scope="module")
@@ -107,9 +91,11 @@ def test_a_backup_has_the_events(up, sink):
             told = other.cli("restore", copy).stdout
             assert "bytes of events restored" in told and (home / "events-before-restore" / "mine").exists()
             up.cli("down")
+            refused = len(sink.events)
             sink.well = True
             other.up()
-            wait_for(lambda: set(range(10, 30)) <= set(sink.got), 60, "every event")
+            wait_for(lambda: set(range(10, 30)) <= {json.loads(event["body"])["n"] for event in sink.events[refused:]}, 60,
+                     "every event")
         finally:
             print_logs(home)
             other.down()

@@ -4,6 +4,7 @@
 #include "serving/backlog_report.h"
 #include "autoscaler/backlogs.h"
 #include "autoscaler/forecast.h"
+#include "spec.h"
 #include "world.h"
 
 #define T0 1000000ull
@@ -158,22 +159,12 @@ static void workers_are_bounded(void **state)
 
 static struct scaling_spec spec_of(double target)
 {
-    return (struct scaling_spec){
-        .kpa = true,
-        .metric = SCALING_BACKLOG,
-        .target = 0.7, /* containerConcurrency 1 */
-        .total = 1,
-        .backlog_target = target,
-        .target_burst_capacity = 211,
-        .panic_threshold = 2,
-        .max_scale_up_rate = 1000,
-        .max_scale_down_rate = 2,
-        .stable_window_s = 60,
-        .panic_window_s = 6,
-        .activation_scale = 1,
-        .initial_scale = 1,
-        .scale_to_zero = true,
-    };
+    struct scaling_spec spec = spec_defaults();
+    spec.metric = SCALING_BACKLOG;
+    spec.target = 0.7; /* containerConcurrency 1 */
+    spec.total = 1;
+    spec.backlog_target = target;
+    return spec;
 }
 
 static void single_decisions(void **state)

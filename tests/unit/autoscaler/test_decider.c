@@ -3,28 +3,10 @@
 #include <math.h>
 
 #include "autoscaler/decider.h"
+#include "spec.h"
 #include "test.h"
 
 #define T0 1000000ull
-
-/* Knative's defaults with containerConcurrency 0: 70 per replica. */
-static struct scaling_spec defaults(void)
-{
-    return (struct scaling_spec){
-        .kpa = true,
-        .target = 70,
-        .total = 100,
-        .target_burst_capacity = 211,
-        .panic_threshold = 2,
-        .max_scale_up_rate = 1000,
-        .max_scale_down_rate = 2,
-        .stable_window_s = 60,
-        .panic_window_s = 6,
-        .activation_scale = 1,
-        .initial_scale = 1,
-        .scale_to_zero = true,
-    };
-}
 
 struct row {
     const char *name;
@@ -71,7 +53,7 @@ static void single_decisions(void **state)
 {
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         const struct row *r = &rows[i];
-        struct scaling_spec spec = defaults();
+        struct scaling_spec spec = spec_defaults();
         spec.max_scale_up_rate = r->up > 0 ? r->up : spec.max_scale_up_rate;
         spec.max_scale_down_rate = r->down > 0 ? r->down : spec.max_scale_down_rate;
         spec.target = r->target > 0 ? r->target : spec.target;
@@ -112,7 +94,7 @@ static int32_t step(struct decider *d, const struct scaling_spec *spec, uint64_t
 
 static void panic_keeps_the_most(void **state)
 {
-    struct scaling_spec spec = defaults();
+    struct scaling_spec spec = spec_defaults();
     struct decider d = {0};
     assert_int_equal(step(&d, &spec, T0, 50, 350, 1), 5);
     assert_int_equal(step(&d, &spec, T0 + 2000, 60, 700, 5), 10);
@@ -129,7 +111,7 @@ static void panic_keeps_the_most(void **state)
 
 static void a_new_decider_with_replicas_starts_in_panic(void **state)
 {
-    struct scaling_spec spec = defaults();
+    struct scaling_spec spec = spec_defaults();
     struct decider d;
     decider_init(&d, T0, 8);
     assert_int_equal(step(&d, &spec, T0 + 2000, 1, 1, 8), 8);
@@ -143,7 +125,7 @@ static void a_new_decider_with_replicas_starts_in_panic(void **state)
 
 static void scale_down_waits_for_the_delay(void **state)
 {
-    struct scaling_spec spec = defaults();
+    struct scaling_spec spec = spec_defaults();
     spec.scale_down_delay_s = 10;
     struct decider d = {0};
     assert_int_equal(step(&d, &spec, T0, 210, 0, 3), 3);
@@ -164,7 +146,7 @@ static void scale_down_waits_for_the_delay(void **state)
 
 static void missing_data_decides_nothing(void **state)
 {
-    struct scaling_spec spec = defaults();
+    struct scaling_spec spec = spec_defaults();
     struct decider d = {0};
     struct decider_input in = {.now_ms = T0, .ready = 3, .reachable = true};
     assert_false(decider_decide(&d, &spec, &in).valid);
@@ -184,7 +166,7 @@ static void missing_data_decides_nothing(void **state)
 /* A crowd that waits is served at once, by what can run it: not by the averages, and no panic. */
 static void a_crowd_that_waits(void **state)
 {
-    struct scaling_spec spec = defaults();
+    struct scaling_spec spec = spec_defaults();
     struct decider d = {0};
     spec.total = 1;
     spec.target = 0.7;
@@ -220,7 +202,7 @@ static void burst_capacity_is_reported(void **state)
         {0, 100, 500, 1, 0},   {-1, 100, 500, 1, -1}, {10, 10, 4.2, 0, -15},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct scaling_spec spec = defaults();
+        struct scaling_spec spec = spec_defaults();
         spec.target_burst_capacity = cases[i].tbc;
         spec.total = cases[i].total;
         struct decider d = {0};
@@ -237,7 +219,7 @@ static void burst_capacity_is_reported(void **state)
 
 static void absurd_averages_stay_in_range(void **state)
 {
-    struct scaling_spec spec = defaults();
+    struct scaling_spec spec = spec_defaults();
     spec.max_scale_up_rate = 1e12;
     struct decider d = {0};
     assert_int_equal(step(&d, &spec, T0, 1e300, 0, 1), INT32_MAX);

@@ -3,24 +3,10 @@
 #include "base/random.h"
 #include "json/jget.h"
 #include "autoscaler/history.h"
+#include "spec.h"
 #include "test.h"
 
 #define ROUNDS 20000
-
-static const struct scaling_spec plain = {
-    .kpa = true,
-    .metric = SCALING_CONCURRENCY,
-    .target = 70,
-    .total = 100,
-    .target_burst_capacity = 211,
-    .panic_threshold = 2,
-    .max_scale_up_rate = 1000,
-    .max_scale_down_rate = 2,
-    .stable_window_s = 60,
-    .panic_window_s = 6,
-    .activation_scale = 1,
-    .scale_to_zero = true,
-};
 
 static struct change change_of(const struct decision *d, const struct scaling_spec *spec)
 {
@@ -68,7 +54,7 @@ static void any_decision_can_be_computed_again(void **state)
 {
     struct prng prng;
     struct decider d;
-    struct scaling_spec spec = plain;
+    struct scaling_spec spec = spec_defaults();
     unsigned rules = 0;
     uint64_t now_ms = 5000;
     prng_seed(&prng, 20261123);
@@ -103,7 +89,7 @@ static void any_decision_can_be_computed_again(void **state)
 
 static void bounds_count_again(void **state)
 {
-    struct scaling_spec spec = plain;
+    struct scaling_spec spec = spec_defaults();
     struct decider d = {0};
     struct decider_input in = {.now_ms = 1000, .has_data = true, .stable = 700, .ready = 1};
     spec.max_scale = 4;
@@ -126,7 +112,8 @@ static void an_older_record_is_not_enough(void **state)
     struct change change = {.to = 1, .decider_rule = DECIDER_STABLE};
     const char *rule;
     int32_t to;
-    assert_false(change_recompute(&change, &plain, &to, &rule));
+    struct scaling_spec spec = spec_defaults();
+    assert_false(change_recompute(&change, &spec, &to, &rule));
 }
 
 int main(void)
