@@ -8,11 +8,11 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/num.h"
 #include "base/strbuf.h"
 #include "json/jedit.h"
 #include "json/jget.h"
 #include "json/jparse.h"
+#include "json/jtext.h"
 #include "serving/names.h"
 
 #define ANNOTATION_BYTES_MAX (256u << 10)
@@ -50,39 +50,24 @@ static void put_string(struct strbuf *out, const char *text, size_t len)
     strbuf_append_char(out, '"');
 }
 
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 static void put_value(struct strbuf *out, const json_t *value);
 
 static void put_object(struct strbuf *out, const json_t *object)
 {
-    const char **keys = xcalloc(json_object_size(object) + 1, sizeof *keys);
-    const char *key;
-    json_t *item;
-    size_t count = 0;
+    CLEANUP(cleanup_free) const char **keys = jtext_names(object);
 
-    json_object_foreach((json_t *)(uintptr_t)object, key, item)
-    {
-        keys[count++] = key;
-    }
-    qsort(keys, count, sizeof *keys, by_name);
     strbuf_append_char(out, '{');
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; keys[i]; i++) {
         strbuf_append_str(out, i ? "," : "");
         put_string(out, keys[i], strlen(keys[i]));
         strbuf_append_char(out, ':');
         put_value(out, json_object_get(object, keys[i]));
     }
     strbuf_append_char(out, '}');
-    free(keys);
 }
 
 static void put_value(struct strbuf *out, const json_t *value)
 {
-    char number[NUM_DOUBLE_MAX];
     json_t *item;
     size_t i;
 
@@ -103,17 +88,11 @@ static void put_value(struct strbuf *out, const json_t *value)
         put_string(out, json_string_value(value), json_string_length(value));
         break;
     case JSON_INTEGER:
-        strbuf_appendf(out, "%lld", (long long)json_integer_value(value));
-        break;
     case JSON_REAL:
-        strbuf_append_str(out, num_format_double(json_real_value(value), number, sizeof number));
-        break;
     case JSON_TRUE:
     case JSON_FALSE:
-        strbuf_append_str(out, json_is_true(value) ? "true" : "false");
-        break;
     case JSON_NULL:
-        strbuf_append_str(out, "null");
+        jtext_scalar(out, value);
         break;
     }
 }

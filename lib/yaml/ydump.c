@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/num.h"
+#include "json/jtext.h"
 #include "yaml/yscalar.h"
 
 #define DEPTH_MAX      256
@@ -148,7 +148,6 @@ static void put_block(struct strbuf *out, struct slice text, int indent)
 
 static void put_scalar(struct strbuf *out, const json_t *value, int indent)
 {
-    char number[NUM_DOUBLE_MAX];
     struct slice text = slice_of(json_string_value(value), json_string_length(value));
 
     switch (json_typeof(value)) {
@@ -160,19 +159,11 @@ static void put_scalar(struct strbuf *out, const json_t *value, int indent)
         }
         break;
     case JSON_INTEGER:
-        strbuf_appendf(out, "%lld", (long long)json_integer_value(value));
-        break;
     case JSON_REAL:
-        strbuf_append_str(out, num_format_double(json_real_value(value), number, sizeof number));
-        break;
     case JSON_TRUE:
-        strbuf_append_str(out, "true");
-        break;
     case JSON_FALSE:
-        strbuf_append_str(out, "false");
-        break;
     case JSON_NULL:
-        strbuf_append_str(out, "null");
+        jtext_scalar(out, value);
         break;
     case JSON_OBJECT:
         strbuf_append_str(out, "{}");
@@ -189,29 +180,16 @@ static bool nested(const json_t *value)
     return json_object_size(value) > 0 || json_array_size(value) > 0;
 }
 
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 static int put_value(struct strbuf *out, const json_t *value, int indent, int depth);
 
 /* The indent of the first line is written already. */
 static int put_object(struct strbuf *out, const json_t *object, int indent, int depth)
 {
-    const char **keys = xcalloc(json_object_size(object), sizeof *keys);
-    json_t *item;
-    const char *key;
-    size_t count = 0;
+    CLEANUP(cleanup_free) const char **keys = jtext_names(object);
     int rc = 0;
 
-    json_object_foreach((json_t *)(uintptr_t)object, key, item)
-    {
-        keys[count++] = key;
-    }
-    qsort(keys, count, sizeof *keys, by_name);
-    for (size_t i = 0; rc == 0 && i < count; i++) {
-        item = json_object_get(object, keys[i]);
+    for (size_t i = 0; rc == 0 && keys[i]; i++) {
+        const json_t *item = json_object_get(object, keys[i]);
         bool longer = strlen(keys[i]) > SIMPLE_KEY_MAX;
         if (i > 0) {
             put_indent(out, indent);
@@ -233,7 +211,6 @@ static int put_object(struct strbuf *out, const json_t *object, int indent, int 
         put_indent(out, inner);
         rc = put_value(out, item, inner, depth + 1);
     }
-    free(keys);
     return rc;
 }
 

@@ -12,6 +12,7 @@
 #include "base/num.h"
 #include "base/strbuf.h"
 #include "json/jget.h"
+#include "json/jtext.h"
 #include "local/agent/pod_json.h"
 
 #define LIST_MAX (1u << 18)
@@ -111,11 +112,6 @@ static struct slice subscript(const char *path, const char *of)
     return slice_of(path + len + 2, all - len - 4);
 }
 
-static int by_key(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 static void quote(struct strbuf *out, const char *text)
 {
     strbuf_append_char(out, '"');
@@ -137,25 +133,16 @@ static void quote(struct strbuf *out, const char *text)
 // All labels or annotations as lines key="value", in order of the keys.
 static char *pairs(const json_t *object)
 {
-    const char **keys = xcalloc(json_object_size(object) + 1, sizeof *keys);
-    const char *key;
-    json_t *value;
-    size_t count = 0;
+    CLEANUP(cleanup_free) const char **keys = jtext_names(object);
     struct strbuf out;
 
     strbuf_init(&out, TEXT_MAX * 2);
-    json_object_foreach((json_t *)(uintptr_t)object, key, value)
-    {
-        keys[count++] = key;
-    }
-    qsort(keys, count, sizeof *keys, by_key);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; keys[i]; i++) {
         strbuf_append_str(&out, i > 0 ? "\n" : "");
         strbuf_append_str(&out, keys[i]);
         strbuf_append_char(&out, '=');
         quote(&out, json_string_value(json_object_get(object, keys[i])) ?: "");
     }
-    free(keys);
     char *text = slice_dup(strbuf_slice(&out));
     strbuf_fini(&out);
     return text;

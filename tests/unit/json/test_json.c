@@ -4,6 +4,7 @@
 #include "json/jedit.h"
 #include "json/jget.h"
 #include "json/jparse.h"
+#include "json/jtext.h"
 #include "test.h"
 
 static json_t *parse(const char *text)
@@ -294,6 +295,30 @@ static void pointers(void **state)
     assert_true(jequal(root, want));
 }
 
+static void names_stand_in_order_and_scalars_are_short(void **state)
+{
+    (void)state;
+    CLEANUP(jfree)
+    json_t *value =
+        json_pack("{s:f,s:[f,f,I,b,b,n,s]}", "b", 1.0, "a", 1.0, 0.1, (json_int_t)-7, 1, 0, "x");
+    CLEANUP(cleanup_free) const char **names = jtext_names(value);
+    CLEANUP(cleanup_free) const char **none = jtext_names(NULL);
+    assert_string_equal(names[0], "a");
+    assert_string_equal(names[1], "b");
+    assert_null(names[2]);
+    assert_null(none[0]);
+    CLEANUP(strbuf_fini) struct strbuf out;
+    size_t i;
+    json_t *item;
+    strbuf_init(&out, 256);
+    json_array_foreach(json_object_get(value, "a"), i, item)
+    {
+        jtext_scalar(&out, item);
+        strbuf_append_char(&out, ' ');
+    }
+    assert_string_equal(out.ptr, "1 0.1 -7 true false null x ");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -308,6 +333,7 @@ int main(void)
         cmocka_unit_test(diff_is_the_smallest_patch),
         cmocka_unit_test(rows),
         cmocka_unit_test(pointers),
+        cmocka_unit_test(names_stand_in_order_and_scalars_are_short),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
