@@ -95,7 +95,7 @@ static void on_change(void *arg)
     ((struct file_source *)arg)->dirty = true;
 }
 
-struct file_source *file_source_new(struct worker *w, const char *ns, const char *name)
+void *file_source_new(struct worker *w, const char *ns, const char *name)
 {
     CLEANUP(cleanup_free) char *inner = xasprintf(INNER_NS "%s", ns);
     struct file_source *f = NEW(struct file_source);
@@ -146,8 +146,10 @@ static void stop(struct file_source *f)
     f->items.trouble = (struct error){0};
 }
 
-void file_source_use(struct file_source *f, const char *uid, struct file_object *object)
+void file_source_use(void *one, const char *uid, void *value)
 {
+    struct file_source *f = one;
+    struct file_object *object = value;
     bool same = f->used && same_text(f->object.path, object->path) &&
                 same_text(f->object.pattern, object->pattern);
     if (!same) {
@@ -166,15 +168,17 @@ void file_source_use(struct file_source *f, const char *uid, struct file_object 
     }
 }
 
-void file_source_drop(struct file_source *f)
+void file_source_drop(void *one)
 {
+    struct file_source *f = one;
     const struct slice args[] = {SLICE_LIT("UNLINK"), slice_str(f->taken_key)};
     stop(f);
     (void)!redis_conn_send(f->worker->db, args, ARRAY_LEN(args), NULL, NULL, NULL);
 }
 
-void file_source_free(struct file_source *f)
+void file_source_free(void *one)
 {
+    struct file_source *f = one;
     f->refs++;
     stop(f);
     file_names_fini(&f->names);
@@ -316,8 +320,9 @@ static void ask_notes(struct file_source *f)
 
 /* ------------------------------------------------------------------------------------------- */
 
-void file_source_tick(struct file_source *f, uint64_t now_ms, size_t crowd)
+void file_source_tick(void *one, uint64_t now_ms, size_t crowd)
 {
+    struct file_source *f = one;
     file_items_tick(&f->items, now_ms);
     if (!f->used || f->object.common.trouble.code != ERR_OK || f->object.common.sink == NULL ||
         f->worker->stopping) {
@@ -334,8 +339,9 @@ void file_source_tick(struct file_source *f, uint64_t now_ms, size_t crowd)
     begin_ready(f);
 }
 
-json_t *file_source_state(const struct file_source *f)
+json_t *file_source_state(const void *one)
 {
+    const struct file_source *f = one;
     const struct error *why =
         f->object.common.trouble.code != ERR_OK ? &f->object.common.trouble : &f->items.trouble;
     return json_pack("{s:s,s:s,s:b,s:I,s:I,s:I,s:I,s:o}", "namespace", f->ns, "name", f->name,

@@ -14,12 +14,13 @@
 
 struct file_source;
 
-struct file_source *file_source_new(struct worker *w, const char *ns, const char *name);
-/* object is taken over. */
-void file_source_use(struct file_source *f, const char *uid, struct file_object *object);
+/* In the forms that broker/sources.c wants; one: what file_source_new has made. */
+void *file_source_new(struct worker *w, const char *ns, const char *name);
+/* value: a struct file_object, taken over. */
+void file_source_use(void *one, const char *uid, void *value);
 /* It was deleted: what is written down goes, the files stay. */
-void file_source_drop(struct file_source *f);
-void file_source_free(struct file_source *f);
-void file_source_tick(struct file_source *f, uint64_t now_ms, size_t crowd);
+void file_source_drop(void *one);
+void file_source_free(void *one);
+void file_source_tick(void *one, uint64_t now_ms, size_t crowd);
 /* For /state; the caller's. */
-json_t *file_source_state(const struct file_source *f);
+json_t *file_source_state(const void *one);

@@ -41,7 +41,7 @@ struct redis_source {
     bool gone;
 };
 
-struct redis_source *redis_source_new(struct worker *w, const char *ns, const char *name)
+void *redis_source_new(struct worker *w, const char *ns, const char *name)
 {
     CLEANUP(cleanup_free) char *inner = xasprintf(INNER_NS "%s", ns);
     struct redis_source *r = NEW(struct redis_source);
@@ -68,8 +68,10 @@ static void stop(struct redis_source *r)
     r->url = NULL;
 }
 
-void redis_source_use(struct redis_source *r, const char *uid, struct redis_object *object)
+void redis_source_use(void *one, const char *uid, void *value)
 {
+    struct redis_source *r = one;
+    struct redis_object *object = value;
     bool same = r->used && strcmp(r->object.shape, object->shape) == 0;
     if (r->session != NULL && same) {
         redis_session_pause(r->session);
@@ -94,16 +96,18 @@ static void free_now(struct redis_source *r)
     free(r);
 }
 
-void redis_source_drop(struct redis_source *r)
+void redis_source_drop(void *one)
 {
+    struct redis_source *r = one;
     const struct slice args[] = {SLICE_LIT("UNLINK"), slice_str(r->owner_key),
                                  slice_str(r->dead_key)};
     stop(r);
     (void)!redis_conn_send(r->worker->db, args, ARRAY_LEN(args), NULL, NULL, NULL);
 }
 
-void redis_source_free(struct redis_source *r)
+void redis_source_free(void *one)
 {
+    struct redis_source *r = one;
     stop(r);
     source_secrets_fini(&r->secrets);
     r->gone = true;
@@ -169,8 +173,9 @@ static void start(struct redis_source *r, struct slice url)
     }
 }
 
-void redis_source_tick(struct redis_source *r, uint64_t now_ms, size_t crowd)
+void redis_source_tick(void *one, uint64_t now_ms, size_t crowd)
 {
+    struct redis_source *r = one;
     struct slice url[SOURCE_SECRETS_MAX] = {{0}};
     source_secrets_tick(&r->secrets, now_ms, crowd);
     renew(r, now_ms);
@@ -200,8 +205,9 @@ void redis_source_tick(struct redis_source *r, uint64_t now_ms, size_t crowd)
     }
 }
 
-json_t *redis_source_state(const struct redis_source *r)
+json_t *redis_source_state(const void *one)
 {
+    const struct redis_source *r = one;
     const struct error *why =
         r->object.common.trouble.code != ERR_OK ? &r->object.common.trouble : &r->counts.trouble;
     const char *text = why->code != ERR_OK ? why->msg : source_secrets_trouble(&r->secrets);

@@ -15,12 +15,13 @@
 
 struct redis_source;
 
-struct redis_source *redis_source_new(struct worker *w, const char *ns, const char *name);
-/* object is taken over. */
-void redis_source_use(struct redis_source *r, const char *uid, struct redis_object *object);
+/* In the forms that broker/sources.c wants; one: what redis_source_new has made. */
+void *redis_source_new(struct worker *w, const char *ns, const char *name);
+/* value: a struct redis_object, taken over. */
+void redis_source_use(void *one, const char *uid, void *value);
 /* It was deleted: what we keep of it goes; the stream, its group and the list stay as they are. */
-void redis_source_drop(struct redis_source *r);
-void redis_source_free(struct redis_source *r);
-void redis_source_tick(struct redis_source *r, uint64_t now_ms, size_t crowd);
+void redis_source_drop(void *one);
+void redis_source_free(void *one);
+void redis_source_tick(void *one, uint64_t now_ms, size_t crowd);
 /* For /state; the caller's. */
-json_t *redis_source_state(const struct redis_source *r);
+json_t *redis_source_state(const void *one);

@@ -26,7 +26,7 @@ static char *inner_ns(const struct hook *h)
     return xasprintf(HOOK_NS "%s", h->ns);
 }
 
-struct hook *hook_new(struct worker *w, const char *ns, const char *name)
+void *hook_new(struct worker *w, const char *ns, const char *name)
 {
     struct hook *h = NEW(struct hook);
     h->worker = w;
@@ -39,8 +39,10 @@ struct hook *hook_new(struct worker *w, const char *ns, const char *name)
     return h;
 }
 
-void hook_use(struct hook *h, const char *uid, struct webhook_object *object)
+void hook_use(void *one, const char *uid, void *value)
 {
+    struct hook *h = one;
+    struct webhook_object *object = value;
     CLEANUP(cleanup_free) char *inner = inner_ns(h);
     webhook_object_release(NULL, &h->object);
     h->object = *object;
@@ -55,16 +57,18 @@ void hook_use(struct hook *h, const char *uid, struct webhook_object *object)
                                            .policy = c->policy});
 }
 
-void hook_drop(struct hook *h)
+void hook_drop(void *one)
 {
+    struct hook *h = one;
     CLEANUP(cleanup_free) char *inner = inner_ns(h);
     const struct slice args[] = {SLICE_LIT("UNLINK"), slice_str(h->once_key)};
     outlet_drop(h->worker, inner, h->name);
     (void)!redis_conn_send(h->worker->db, args, ARRAY_LEN(args), NULL, NULL, NULL);
 }
 
-void hook_free(struct hook *h)
+void hook_free(void *one)
 {
+    struct hook *h = one;
     source_secrets_fini(&h->secrets);
     webhook_object_release(NULL, &h->object);
     free(h->once_key);
@@ -74,8 +78,15 @@ void hook_free(struct hook *h)
     free(h);
 }
 
-json_t *hook_state(const struct hook *h)
+void hook_tick(void *one, uint64_t now_ms, size_t crowd)
 {
+    struct hook *h = one;
+    source_secrets_tick(&h->secrets, now_ms, crowd);
+}
+
+json_t *hook_state(const void *one)
+{
+    const struct hook *h = one;
     const char *why = h->object.common.trouble.code != ERR_OK ? h->object.common.trouble.msg
                       : h->object.n_secrets > 0               ? source_secrets_trouble(&h->secrets)
                                                               : NULL;

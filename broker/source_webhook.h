@@ -25,14 +25,16 @@ struct hook {
     struct log_limit refused_log;
 };
 
-struct hook *hook_new(struct worker *w, const char *ns, const char *name);
-/* object is taken over. */
-void hook_use(struct hook *h, const char *uid, struct webhook_object *object);
+/* In the forms that broker/sources.c wants; one: what hook_new has made. */
+void *hook_new(struct worker *w, const char *ns, const char *name);
+/* value: a struct webhook_object, taken over. */
+void hook_use(void *one, const char *uid, void *value);
 /* It was deleted, and what waits for delivery goes. */
-void hook_drop(struct hook *h);
-void hook_free(struct hook *h);
+void hook_drop(void *one);
+void hook_free(void *one);
 
 /* For /state; the caller's. */
-json_t *hook_state(const struct hook *h);
+void hook_tick(void *one, uint64_t now_ms, size_t crowd);
+json_t *hook_state(const void *one);
 
 void hook_handle(struct hook *h, struct http_simple_request *rq);

@@ -47,96 +47,6 @@ struct kind_row {
     json_t *(*state)(const void *one);
 };
 
-static void *hook_create(struct worker *w, const char *ns, const char *name)
-{
-    return hook_new(w, ns, name);
-}
-
-static void hook_use_any(void *one, const char *uid, void *value)
-{
-    hook_use(one, uid, value);
-}
-
-static void hook_drop_any(void *one)
-{
-    hook_drop(one);
-}
-
-static void hook_free_any(void *one)
-{
-    hook_free(one);
-}
-
-static void hook_tick_any(void *one, uint64_t now_ms, size_t crowd)
-{
-    source_secrets_tick(&((struct hook *)one)->secrets, now_ms, crowd);
-}
-
-static json_t *hook_state_any(const void *one)
-{
-    return hook_state(one);
-}
-
-static void *redis_create(struct worker *w, const char *ns, const char *name)
-{
-    return redis_source_new(w, ns, name);
-}
-
-static void redis_use_any(void *one, const char *uid, void *value)
-{
-    redis_source_use(one, uid, value);
-}
-
-static void redis_drop_any(void *one)
-{
-    redis_source_drop(one);
-}
-
-static void redis_free_any(void *one)
-{
-    redis_source_free(one);
-}
-
-static void redis_tick_any(void *one, uint64_t now_ms, size_t crowd)
-{
-    redis_source_tick(one, now_ms, crowd);
-}
-
-static json_t *redis_state_any(const void *one)
-{
-    return redis_source_state(one);
-}
-
-static void *file_create(struct worker *w, const char *ns, const char *name)
-{
-    return file_source_new(w, ns, name);
-}
-
-static void file_use_any(void *one, const char *uid, void *value)
-{
-    file_source_use(one, uid, value);
-}
-
-static void file_drop_any(void *one)
-{
-    file_source_drop(one);
-}
-
-static void file_free_any(void *one)
-{
-    file_source_free(one);
-}
-
-static void file_tick_any(void *one, uint64_t now_ms, size_t crowd)
-{
-    file_source_tick(one, now_ms, crowd);
-}
-
-static json_t *file_state_any(const void *one)
-{
-    return file_source_state(one);
-}
-
 #define OURS(plural)                           \
     {                                          \
         "sources.lull.dev", "v1alpha1", plural \
@@ -154,14 +64,14 @@ static const struct kind_row rows[SOURCE_KINDS] = {
                      ping_tick,
                      ping_state},
     [SOURCE_WEBHOOK] = {OURS("webhooksources"), sizeof(struct webhook_object),
-                        webhook_object_project, webhook_object_release, hook_create, hook_use_any,
-                        hook_drop_any, hook_free_any, hook_tick_any, hook_state_any},
+                        webhook_object_project, webhook_object_release, hook_new, hook_use,
+                        hook_drop, hook_free, hook_tick, hook_state},
     [SOURCE_REDIS] = {OURS("redissources"), sizeof(struct redis_object), redis_object_project,
-                      redis_object_release, redis_create, redis_use_any, redis_drop_any,
-                      redis_free_any, redis_tick_any, redis_state_any},
+                      redis_object_release, redis_source_new, redis_source_use, redis_source_drop,
+                      redis_source_free, redis_source_tick, redis_source_state},
     [SOURCE_FILE] = {OURS("filesources"), sizeof(struct file_object), file_object_project,
-                     file_object_release, file_create, file_use_any, file_drop_any, file_free_any,
-                     file_tick_any, file_state_any},
+                     file_object_release, file_source_new, file_source_use, file_source_drop,
+                     file_source_free, file_source_tick, file_source_state},
 };
 
 static const char *const without[] = {"metadata.managedFields", "metadata.ownerReferences",
