@@ -73,6 +73,31 @@ static struct reconcile_env env_of(struct scene *s)
                                   .arg = s};
 }
 
+/* Nothing is to do until the Secret is another one; broken, the copy stays. */
+static void a_copy_that_is_there(struct scene *s, const struct reconcile_env *env, json_t *mapping,
+                                 json_t *data)
+{
+    struct error err = {0};
+    struct condition said;
+    struct plan plan;
+    s->secret = (struct tls_secret){
+        .state = TLS_SECRET_GOOD, .data = data, .version = "u/1", .ends_s = 1000001};
+    plan_init(&plan);
+    certificate_of_mapping(env, mapping, true, &plan, &err, &said);
+    assert_int_equal(plan.n_ops, 0);
+    s->secret.version = "u/2";
+    certificate_of_mapping(env, mapping, true, &plan, &err, &said);
+    assert_int_equal(plan.n_ops, 1);
+    assert_int_equal(plan.ops[0].verb, PLAN_PATCH);
+    plan_fini(&plan);
+    plan_init(&plan);
+    s->secret = (struct tls_secret){.state = TLS_SECRET_BAD, .message = "why"};
+    certificate_of_mapping(env, mapping, true, &plan, &err, &said);
+    assert_int_equal(plan.n_ops, 0);
+    assert_string_equal(said.message, "the last good certificate is still shown: why");
+    plan_fini(&plan);
+}
+
 static void test_a_mapping(void **state)
 {
     struct scene s = {.copy = NULL};
@@ -135,23 +160,7 @@ static void test_a_mapping(void **state)
         plan_fini(&plan);
     }
     assert_non_null(s.copy);
-    /* The copy is there: nothing to do until the Secret is another one; broken, it stays. */
-    s.secret = (struct tls_secret){
-        .state = TLS_SECRET_GOOD, .data = data, .version = "u/1", .ends_s = 1000001};
-    plan_init(&plan);
-    certificate_of_mapping(&env, mapping, true, &plan, &err, &said);
-    assert_int_equal(plan.n_ops, 0);
-    s.secret.version = "u/2";
-    certificate_of_mapping(&env, mapping, true, &plan, &err, &said);
-    assert_int_equal(plan.n_ops, 1);
-    assert_int_equal(plan.ops[0].verb, PLAN_PATCH);
-    plan_fini(&plan);
-    plan_init(&plan);
-    s.secret = (struct tls_secret){.state = TLS_SECRET_BAD, .message = "why"};
-    certificate_of_mapping(&env, mapping, true, &plan, &err, &said);
-    assert_int_equal(plan.n_ops, 0);
-    assert_string_equal(said.message, "the last good certificate is still shown: why");
-    plan_fini(&plan);
+    a_copy_that_is_there(&s, &env, mapping, data);
     json_decref(s.copy);
     certificate_fini(&ca);
     certificate_fini(&own);
