@@ -21,7 +21,8 @@ static const struct option_row rows[] = {
     OPTION(struct config, redis_file, STRING, "LULL_REDIS_FILE", "redis-file", NULL,
            .optional = true,
            .help = "file with that address, instead; this and the next ones are read again for "
-                   "each connection"),
+                   "each connection. ca.crt, tls.crt with tls.key, and sentinel-password beside it "
+                   "count where no option names another file"),
     OPTION(struct config, redis_user_file, STRING, "LULL_REDIS_USER_FILE", "redis-user-file", NULL,
            .optional = true, .help = "file with the user's name, instead of the address' own"),
     OPTION(struct config, redis_password_file, STRING, "LULL_REDIS_PASSWORD_FILE",

@@ -21,8 +21,12 @@ extern const size_t events_manifest_len;
 #define IMAGE_PREFIX "dev.local/lull-"
 #define IMAGE_TAG    ":dev"
 #define REDIS_SECRET "{name: " INSTALL_REDIS ", items: [{key: " INSTALL_REDIS_KEY ", path: url}]}"
-#define SEPARATOR    "\n---\n"
-#define TEXT_MAX     (4u << 20)
+// As the chart has it: TLS needs no more than one Secret.
+#define REDIS_BESIDE                                                                      \
+    "items: [{key: ca.crt, path: ca.crt}, {key: tls.crt, path: tls.crt}, {key: tls.key, " \
+    "path: tls.key}, {key: sentinel-password, path: sentinel-password}]}"
+#define SEPARATOR "\n---\n"
+#define TEXT_MAX  (4u << 20)
 
 const struct install_choice INSTALL_ALL = {.registry = "dev.local",
                                            .tag = "dev",
@@ -163,8 +167,10 @@ static size_t replace(const struct install_choice *choice, const char *at, struc
         return strlen(INSTALL_REDIS_IMAGE);
     }
     if (choice->events == EVENTS_SECRET && strncmp(at, REDIS_SECRET, strlen(REDIS_SECRET)) == 0) {
-        strbuf_appendf(out, "{name: \"%s\", items: [{key: \"%s\", path: url}]}",
-                       choice->redis_secret, choice->redis_key);
+        strbuf_appendf(out,
+                       "{name: \"%s\", items: [{key: \"%s\", path: url}]}\n"
+                       "          - secret: {name: \"%s\", optional: true, " REDIS_BESIDE,
+                       choice->redis_secret, choice->redis_key, choice->redis_secret);
         return strlen(REDIS_SECRET);
     }
     return 0;

@@ -26,12 +26,14 @@ void reconcile_broker(const struct reconcile_env *env, const json_t *broker, str
     CLEANUP(strbuf_fini) struct strbuf sink;
     strbuf_init(&sink, DESTINATION_URL_MAX);
     env->broker_ingress(env->arg, &ingress);
+    if (ingress.unknown) {
+        return; /* looked at again when it is known */
+    }
     snprintf(address, sizeof(address), "%s/%s/%s", ingress.url, meta_ns(broker), meta_name(broker));
     bool known = ingress.url[0] != '\0';
-    const char *waits = ingress.ready ? STATUS_TRUE
-                        : ingress.again_ms > 0 && strcmp(ingress.reason, "BrokerStarting") == 0
-                            ? STATUS_UNKNOWN
-                            : STATUS_FALSE;
+    const char *waits = ingress.ready                                     ? STATUS_TRUE
+                        : strcmp(ingress.reason, BROKER_IS_STARTING) == 0 ? STATUS_UNKNOWN
+                                                                          : STATUS_FALSE;
     struct condition conditions[] = {
         {"IngressReady", waits, ingress.reason, ingress.message, false},
         {"TriggerChannelReady", STATUS_TRUE, "", "", false},

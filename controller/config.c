@@ -43,6 +43,11 @@ static const struct option_row rows[] = {
            "broker-ingress", "",
            .help = "URL of lull-broker, below which each Broker has its address; empty: "
                    "--broker-state says it"),
+    OPTION(struct controller_config, broker_deployment, STRING, "LULL_BROKER_DEPLOYMENT",
+           "broker-deployment", "",
+           .help =
+               "with --broker-ingress, the Deployment of the system namespace that lull-broker "
+               "runs in: without a ready Pod of it Brokers are not Ready; empty: not looked at"),
     OPTION(struct controller_config, broker_state, STRING, "LULL_BROKER_STATE", "broker-state", "",
            .help = "file in which the supervisor says where lull-broker is (one machine); empty: "
                    "there is none"),

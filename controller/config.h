@@ -18,6 +18,7 @@ struct controller_config {
     char *certificate_namespace;
     uint64_t certificate_check_ms;
     char *broker_ingress;
+    char *broker_deployment;
     char *broker_state;
     char *lease;
     uint64_t lease_duration_ms;

@@ -223,10 +223,28 @@ static void look_at_broker_part(struct controller *c)
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
         n += objects_count(&c->objects, kinds[i]);
     }
-    bool changed = n > 0 && broker_part_changed(&c->broker);
+    if (n == 0 && c->broker_watch == NULL) {
+        broker_part_forget(&c->broker); /* nobody waits: a file costs a read */
+        return;
+    }
+    bool changed = broker_part_changed(&c->broker, loop_now_ms(c->loop));
     for (size_t i = 0; changed && i < ARRAY_LEN(kinds); i++) {
         objects_each(&c->objects, kinds[i]);
     }
+}
+
+static void on_broker_pods(void *arg)
+{
+    struct controller *c = arg;
+    if (objects_synced(&c->objects) && !c->stopping) {
+        look_at_broker_part(c);
+    }
+}
+
+static void see_broker_pods(void *arg, struct broker_seen *out)
+{
+    const struct controller *c = arg;
+    broker_watch_ask(c->broker_watch, out);
 }
 
 /* Says once when the API cannot be reached, and once when it can again. */
@@ -309,6 +327,25 @@ static int start_elector(struct controller *c, struct error *err)
     return options.name[0] == '\0' ? 0 : elector_start(&options, &c->elector, err);
 }
 
+static int start_broker_part(struct controller *c, struct error *err)
+{
+    c->broker =
+        (struct broker_part){.url = c->config->broker_ingress, .file = c->config->broker_state};
+    struct broker_watch_options options = {
+        .client = c->client,
+        .ns = c->config->system_namespace,
+        .name = c->config->broker_deployment,
+        .on_change = on_broker_pods,
+        .arg = c,
+    };
+    if (options.name[0] == '\0') {
+        return 0;
+    }
+    c->broker.see = see_broker_pods;
+    c->broker.arg = c;
+    return broker_watch_new(&options, &c->broker_watch, err);
+}
+
 static int start_api(struct controller *c, struct error *err)
 {
     struct kube_config config = {0};
@@ -334,10 +371,9 @@ static int start_api(struct controller *c, struct error *err)
     timer_start_every(&c->link, LINK_CHECK_MS);
     timer_init(&c->drain, c->loop, on_drained, c);
     start_tls_secrets(c);
-    c->broker =
-        (struct broker_part){.url = c->config->broker_ingress, .file = c->config->broker_state};
     rc = objects_start(&c->objects, c->client, c->settings.sidecar_image[0] != '\0', &c->settings,
                        &events, err);
+    rc = rc < 0 ? rc : start_broker_part(c, err);
     rc = rc < 0 ? rc : start_resolver(c, err);
     rc = rc < 0 ? rc : start_webhook(c, err);
     return rc < 0 ? rc : start_elector(c, err);
@@ -374,10 +410,16 @@ static void on_objects_closed(void *arg)
     c->client = NULL;
 }
 
-static void on_lease_given_back(void *arg)
+static void on_broker_watch_closed(void *arg)
 {
     struct controller *c = arg;
     objects_close(&c->objects, on_objects_closed, c);
+}
+
+static void on_lease_given_back(void *arg)
+{
+    struct controller *c = arg;
+    broker_watch_close(c->broker_watch, on_broker_watch_closed, c);
 }
 
 static void on_webhook_closed(void *arg)

@@ -14,6 +14,7 @@
 #include "http/admin.h"
 #include "kube/elector.h"
 #include "controller/broker_part.h"
+#include "controller/broker_watch.h"
 #include "controller/config.h"
 #include "controller/expect.h"
 #include "controller/objects.h"
@@ -46,11 +47,12 @@ struct controller {
     uint64_t trimmed_at_run;   /* when free memory was given back last */
     struct webhook webhook;    /* only with an address to listen at */
     struct resolver *resolver; /* NULL: images stay as they are (one machine) */
-    struct tls_secrets *tls_secrets; /* NULL: the ingress does not speak TLS */
-    struct broker_part broker;       /* where events go in */
-    struct elector *elector;         /* NULL: no lease, we lead */
-    struct timer drain;              /* after SIGTERM, until the webhook may go */
-    uint64_t away_since_ms;          /* since when no write was answered, if one was not; else 0 */
+    struct tls_secrets *tls_secrets;   /* NULL: the ingress does not speak TLS */
+    struct broker_part broker;         /* where events go in */
+    struct broker_watch *broker_watch; /* NULL: nobody is to look whether it is there */
+    struct elector *elector;           /* NULL: no lease, we lead */
+    struct timer drain;                /* after SIGTERM, until the webhook may go */
+    uint64_t away_since_ms; /* since when no write was answered, if one was not; else 0 */
     bool link_lost;
     bool gateway_lost; /* the log has said that its kind cannot be watched */
     bool link_started;

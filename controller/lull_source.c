@@ -42,7 +42,7 @@ static struct condition deployed_of(const struct reconcile_env *env, enum kind_i
             false};
     }
     if (!ingress->ready) {
-        bool starting = strcmp(ingress->reason, "BrokerStarting") == 0;
+        bool starting = strcmp(ingress->reason, BROKER_IS_STARTING) == 0;
         return (struct condition){"Deployed", starting ? STATUS_UNKNOWN : STATUS_FALSE,
                                   ingress->reason, ingress->message, false};
     }
@@ -76,6 +76,9 @@ void reconcile_lull_source(const struct reconcile_env *env, enum kind_id kind, c
     strbuf_init(&sink, DESTINATION_URL_MAX);
     strbuf_init(&dead, DESTINATION_URL_MAX);
     env->broker_ingress(env->arg, &ingress);
+    if (ingress.unknown) {
+        return; /* looked at again when it is known */
+    }
     struct condition conditions[] = {
         sink_of(env, source, &sink, sink_message),
         deployed_of(env, kind, &ingress),

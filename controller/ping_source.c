@@ -43,7 +43,7 @@ static struct condition deployed_of(const json_t *source, const struct broker_in
     if (!has_zone(source, message)) {
         of = (struct condition){"Deployed", STATUS_FALSE, "TimeZoneUnknown", message, false};
     } else if (!ingress->ready) {
-        bool starting = strcmp(ingress->reason, "BrokerStarting") == 0;
+        bool starting = strcmp(ingress->reason, BROKER_IS_STARTING) == 0;
         of = (struct condition){"Deployed", starting ? STATUS_UNKNOWN : STATUS_FALSE,
                                 ingress->reason, ingress->message, false};
     }
@@ -68,6 +68,9 @@ void reconcile_ping_source(const struct reconcile_env *env, const json_t *source
     CLEANUP(strbuf_fini) struct strbuf sink;
     strbuf_init(&sink, DESTINATION_URL_MAX);
     env->broker_ingress(env->arg, &ingress);
+    if (ingress.unknown) {
+        return; /* looked at again when it is known */
+    }
     bool resolved = destination_resolve(env, jpeek_obj(source, "spec.sink"), meta_ns(source), &sink,
                                         sink_message);
     if (!resolved) {

@@ -231,7 +231,7 @@ static void ask_tls_secret(void *arg, const char *ns, const char *name, struct t
 static void ask_broker(void *arg, struct broker_ingress *out)
 {
     struct controller *c = CONTAINER_OF(arg, struct controller, objects);
-    broker_part_ask(&c->broker, out);
+    broker_part_ask(&c->broker, loop_now_ms(c->loop), out);
 }
 
 static struct reconcile_env env_of(struct controller *c, char now[static CLOCK_RFC3339_MAX])

@@ -149,7 +149,10 @@ void reconcile_trigger(const struct reconcile_env *env, const json_t *trigger, s
         {"OIDCIdentityCreated", STATUS_TRUE, "authentication-oidc feature disabled", "", false},
     };
     struct condition ready = conditions_ready(conditions, ARRAY_LEN(conditions));
-    if (strcmp(ready.status, STATUS_FALSE) == 0 && !condition_is(trigger, "Ready", STATUS_FALSE)) {
+    /* Without lull-broker that is so of all of them; their Brokers have said it. */
+    if (strcmp(ready.status, STATUS_FALSE) == 0 &&
+        strcmp(ready.reason, BROKER_NOT_AVAILABLE) != 0 &&
+        !condition_is(trigger, "Ready", STATUS_FALSE)) {
         plan_event(plan, true, ready.reason, "%s", ready.message);
     }
     plan_status(plan, KIND_TRIGGER, trigger,

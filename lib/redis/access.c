@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Plan: the address from its file or text, user and password from theirs, then the certificates. */
+/*
+ * Plan: the address from its file or text, user and password from theirs, then the certificates:
+ * those of the options, else those beside the address.
+ */
 #include "redis/access.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/fs.h"
 #include "base/mem.h"
@@ -24,13 +28,54 @@ static const size_t texts[] = {
     offsetof(struct redis_conn_options, server_name),
 };
 
+static const struct {
+    size_t option;
+    const char *name;
+} besides[REDIS_BESIDE_COUNT] = {
+    [REDIS_CA] = {offsetof(struct redis_conn_options, ca_file), "ca.crt"},
+    [REDIS_CERT] = {offsetof(struct redis_conn_options, cert_file), "tls.crt"},
+    [REDIS_KEY] = {offsetof(struct redis_conn_options, key_file), "tls.key"},
+    [REDIS_SENTINEL_PASSWORD] = {offsetof(struct redis_conn_options, sentinel_password_file),
+                                 "sentinel-password"},
+};
+
+static const char *option_of(const struct redis_conn_options *options, size_t at)
+{
+    const char *text;
+    memcpy(&text, (const char *)options + at, sizeof(text));
+    return text;
+}
+
+static char *path_beside(const char *file, const char *name)
+{
+    const char *slash = file == NULL ? NULL : strrchr(file, '/');
+    return slash == NULL ? NULL : xasprintf("%.*s/%s", (int)(slash - file), file, name);
+}
+
+/* A certificate of our own is one with its key. */
+const char *redis_access_file(const struct redis_access *a, enum redis_beside which)
+{
+    const char *named = option_of(&a->files, besides[which].option);
+    bool of_pair = which == REDIS_CERT || which == REDIS_KEY;
+    enum redis_beside other = which == REDIS_CERT ? REDIS_KEY : REDIS_CERT;
+    if (named != NULL || a->beside[which] == NULL || access(a->beside[which], F_OK) < 0 ||
+        (of_pair && (a->beside[other] == NULL || access(a->beside[other], F_OK) < 0))) {
+        return named;
+    }
+    return a->beside[which];
+}
+
 void redis_access_init(struct redis_access *a, const struct redis_conn_options *options)
 {
+    bool own = options->cert_file != NULL || options->key_file != NULL;
+    for (size_t i = 0; i < REDIS_BESIDE_COUNT; i++) {
+        bool named = own && (i == REDIS_CERT || i == REDIS_KEY);
+        a->beside[i] = named ? NULL : path_beside(options->address_file, besides[i].name);
+    }
     a->files = *options;
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         char *at = (char *)&a->files + texts[i];
-        const char *text;
-        memcpy(&text, at, sizeof(text));
+        const char *text = option_of(&a->files, texts[i]);
         text = text == NULL ? NULL : xstrdup(text);
         memcpy(at, &text, sizeof(text));
     }
@@ -43,6 +88,10 @@ void redis_access_fini(struct redis_access *a)
         char *text;
         memcpy(&text, at, sizeof(text));
         free(text);
+    }
+    for (size_t i = 0; i < REDIS_BESIDE_COUNT; i++) {
+        free(a->beside[i]);
+        a->beside[i] = NULL;
     }
     a->files = (struct redis_conn_options){0};
 }
@@ -100,9 +149,9 @@ int redis_access_load(const struct redis_access *a, struct redis_address *addres
         rc = error_set(err, ERR_INVALID, "redis: there is a user but no password");
     }
     if (rc == 0 && address->tls) {
-        rc = tls_client_new(&(struct tls_options){.ca_file = o->ca_file,
-                                                  .cert_file = o->cert_file,
-                                                  .key_file = o->key_file},
+        rc = tls_client_new(&(struct tls_options){.ca_file = redis_access_file(a, REDIS_CA),
+                                                  .cert_file = redis_access_file(a, REDIS_CERT),
+                                                  .key_file = redis_access_file(a, REDIS_KEY)},
                             tls, err);
     }
     if (rc < 0) {

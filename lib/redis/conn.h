@@ -32,8 +32,10 @@ struct tls_context;
 
 /* Texts are copied; files are read for each connection anew. */
 struct redis_conn_options {
-    const char *address;       /* redis/address.h */
-    const char *address_file;  /* instead; NULL: none */
+    const char *address; /* redis/address.h */
+    /* Instead; NULL: none. Where no option below names another, files beside it count, as a mounted
+     * Secret has them: ca.crt, tls.crt with tls.key, sentinel-password. */
+    const char *address_file;
     const char *user_file;     /* what is in it counts instead of the address' user */
     const char *password_file; /* likewise */
     const char *sentinel_password_file;

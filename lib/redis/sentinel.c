@@ -116,22 +116,23 @@ static int ask(struct redis_master *m, const struct redis_host *sentinel, struct
     char *address = xasprintf("%s://%s%s%s:%u", m->address->tls ? "rediss" : "redis", v6 ? "[" : "",
                               sentinel->host, v6 ? "]" : "", sentinel->port);
     m->answered = false;
-    return redis_conn_new(m->loop,
-                          &(struct redis_conn_options){
-                              .address = address,
-                              .password_file = files->sentinel_password_file,
-                              .ca_file = files->ca_file,
-                              .cert_file = files->cert_file,
-                              .key_file = files->key_file,
-                              .server_name = files->server_name,
-                              .timeout_ms = m->timeout_ms,
-                              .max_answer = 64u << 10,
-                              .may_call = may_call,
-                              .on_up = on_up,
-                              .on_down = on_down,
-                              .arg = m,
-                          },
-                          &m->conn, err);
+    return redis_conn_new(
+        m->loop,
+        &(struct redis_conn_options){
+            .address = address,
+            .password_file = redis_access_file(m->access, REDIS_SENTINEL_PASSWORD),
+            .ca_file = redis_access_file(m->access, REDIS_CA),
+            .cert_file = redis_access_file(m->access, REDIS_CERT),
+            .key_file = redis_access_file(m->access, REDIS_KEY),
+            .server_name = files->server_name,
+            .timeout_ms = m->timeout_ms,
+            .max_answer = 64u << 10,
+            .may_call = may_call,
+            .on_up = on_up,
+            .on_down = on_down,
+            .arg = m,
+        },
+        &m->conn, err);
 }
 
 static void tell(struct redis_master *m)

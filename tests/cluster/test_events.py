@@ -92,28 +92,71 @@ def function(namespace, name, reply):
     return hello(namespace, name, image="dev.local/events:test", env={"REPLY": reply} if reply else None)
 
 
+def slow_function(namespace, name, reply):
+    """One event at a time, half a second each; replicas by the events that wait."""
+    service = function(namespace, name, reply)
+    template = service["spec"]["template"]
+    template["spec"]["containerConcurrency"] = 1
+    template["spec"]["containers"][0]["env"].append({"name": "SLOW_MS", "value": "500"})
+    template["metadata"]["annotations"] = {f"autoscaling.knative.dev/{key}": value for key, value in
+                                           (("metric", "backlog"), ("target", "4"), ("max-scale", "3"))}
+    return service
+
+
+def backlog_scales_and_ends(namespace, ingress, ledger, count=24):
+    """Events that wait for a slow function at zero: more than one replica, none failed, and zero again."""
+    most = 0
+    for number in range(count):
+        assert send(ingress, namespace, "parcel", number) == 202
+
+    def all_came():
+        nonlocal most
+        most = max(most, sum(ready_condition_of(pod) for pod in pods_of(namespace, "slow-00001")))
+        return set(ledger.seen("parcel.packed")) == set(range(count))
+
+    wait_for("every answer is there", all_came, 90)
+    assert most > 1, most
+
+    def done():
+        found = next(t for t in json.loads(lull(namespace, "top", "-o", "json"))["triggers"] if t["name"] == "to-slow")
+        return found["waiting"] == 0 and found["delivered"] >= count and (found["failed"], found["gaveUp"]) == (0, 0)
+
+    wait_for("nothing waits, nothing failed", done, 30)
+    wait_zero(namespace, "slow-00001")
+    print(f"\n{count} events of half a second: up to {most} replicas")
+
+
+def ready_condition_of(pod):
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
+
+
 def test_a_chain_of_functions_wakes_from_zero(namespace, broker_ingress):
-    """placed -> price -> priced -> ship -> shipped -> ledger, whose Service is one of Kubernetes' own."""
+    """placed -> price -> priced -> ship -> shipped -> ledger, whose Service is one of Kubernetes' own. Then a function that
+    follows its backlog."""
     apply(broker(namespace))
     for name, reply in (("price", "order.priced"), ("ship", "order.shipped")):
         apply(function(namespace, name, reply))
+    apply(slow_function(namespace, "slow", "parcel.packed"))
     ledger = Ledger(namespace)
     apply(trigger(namespace, "to-price", "order.placed", "price"))
     apply(trigger(namespace, "to-ship", "order.priced", "ship"))
     apply(trigger(namespace, "to-ledger", "order.shipped", "/ledger"))
-    for name in ("price", "ship"):
+    apply(trigger(namespace, "to-slow", "parcel", "slow"))
+    apply(trigger(namespace, "from-slow", "parcel.packed", "/ledger"))
+    for name in ("price", "ship", "slow"):
         wait_ready(namespace, name)
     wait_object_ready(namespace, "broker", "b")
-    for name in ("to-price", "to-ship", "to-ledger"):
+    for name in ("to-price", "to-ship", "to-ledger", "to-slow", "from-slow"):
         wait_object_ready(namespace, "trigger", name)
     address = get("-n", namespace, "broker", "b")["status"]["address"]["url"]
     assert address == f"http://broker-ingress.lull-system.svc.cluster.local/{namespace}/b"
-    for name in ("price", "ship"):
+    for name in ("price", "ship", "slow"):
         wait_zero(namespace, f"{name}-00001")
     begin = time.monotonic()
     send_taken(broker_ingress, namespace, "order.placed", 7)
     wait_for("the last of the chain has it", lambda: 7 in ledger.seen("order.shipped"), 60)
     print(f"\ntwo functions woken by an event and its reply: {time.monotonic() - begin:.1f} s")
+    backlog_scales_and_ends(namespace, broker_ingress, ledger)
 
 
 def call(ingress, host, method, path, headers):

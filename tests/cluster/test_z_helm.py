@@ -2,17 +2,21 @@
 """The chart with the real helm: lint, the manifests made from it, install, upgrade under load, uninstall and install
 again without loss. Runs last, when nothing of Lull is on the cluster any more."""
 
+import json
 import os
 import shlex
 
 import pytest
 import yaml
 
-from cluster import (KUBECTL, ROOT, TAG, Load, apply, get, hello, host_of, kubectl, lull_at, pods_of, ready_condition, run, wait_for, wait_ready)
+from cluster import (KUBECTL, REDIS_IMAGE, ROOT, TAG, Load, apply, get, hello, host_of, kubectl, lull_at, pods_of, ready_condition, run, volume, wait_for,
+                     wait_ready)
 from conftest import reach
+from test_events import Ledger, broker, send_taken, trigger, wait_object_ready
 
 HELM = os.environ.get("HELM", "")
 CHART = str(ROOT / "deploy/chart")
+EVENTS = ["--set", "events.redis.builtin=true", "--set", f"events.redis.image={REDIS_IMAGE}"] if REDIS_IMAGE else []
 PARTS = ("lull-activator", "lull-autoscaler", "lull-controller")
 pytestmark = pytest.mark.skipif(not HELM, reason="no helm, and none could be built (Go 1.26 or newer)")
 
@@ -118,6 +122,41 @@ def test_events_are_off_without_a_redis():
     assert not [a for part in ("activator", "controller") for a in arguments(items, part) if a.startswith("--broker")]
 
 
+def redis_files(items):
+    """Of the Secrets that lull-broker has: name, whether it can do without, keys with their paths."""
+    volumes = of_kind(items, "Deployment", "lull-broker")["spec"]["template"]["spec"]["volumes"]
+    (sources,) = [v["projected"]["sources"] for v in volumes if v["name"] == "redis"]
+    return [(s["secret"]["name"], s["secret"].get("optional", False), [(i["key"], i["path"]) for i in s["secret"]["items"]])
+            for s in sources]
+
+
+def test_the_command_gives_what_the_chart_gives_for_a_secret():
+    """It writes that into the manifests by itself."""
+    ours = yaml.safe_load_all(lull_at("install", "--print", "--events-redis", "ours/uri").stdout)
+    chart = manifests("--set", "events.redis.urlSecret.name=ours", "--set", "events.redis.urlSecret.key=uri")
+    assert redis_files([o for o in ours if o]) == redis_files(chart) and len(redis_files(chart)) == 2
+
+
+def test_metrics_come_from_the_parts_alone():
+    """A Redis that came along has none."""
+    items = manifests("--set", "events.redis.builtin=true", "--set", "metrics.serviceMonitor.enabled=true")
+    wanted = of_kind(items, "Service", "lull-metrics")["spec"]["selector"]
+    chosen = {i["metadata"]["name"] for i in items if i["kind"] in ("Deployment", "StatefulSet")
+              if wanted.items() <= i["spec"]["template"]["metadata"]["labels"].items()}
+    assert chosen == {*PARTS, "lull-broker"}
+
+
+def test_who_may_send_events_can_be_said():
+    def rule(*args):
+        policy = of_kind(manifests("--set", "events.redis.builtin=true", *args), "NetworkPolicy", "lull-broker")
+        return next(r for r in policy["spec"]["ingress"] if r["ports"] == [{"port": "ingress"}])
+
+    assert "from" not in rule()
+    shop = {"podSelector": {"matchLabels": {"role": "shop"}}}
+    parts, who = rule("--set-json", f"networkPolicy.eventsFrom={json.dumps([shop])}")["from"]
+    assert who == shop and "lull-activator" in str(parts)
+
+
 def test_events_with_a_redis_of_ones_own():
     items = manifests("--set", "events.redis.urlSecret.name=ours", "--set", "events.redis.caSecret.name=our-ca",
                       "--set", "events.redis.tlsSecret.name=our-tls", "--set", "events.redis.wait=1:500", "--set", "broker.replicas=1",
@@ -125,9 +164,9 @@ def test_events_with_a_redis_of_ones_own():
     pod = of_kind(items, "Deployment", "lull-broker")["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     assert container["env"] == [{"name": "LULL_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]
-    (volume,) = [v["projected"]["sources"] for v in pod["volumes"] if v["name"] == "redis"]
-    assert [(s["secret"]["name"], [(i["key"], i["path"]) for i in s["secret"]["items"]]) for s in volume] == [
-        ("ours", [("url", "url")]), ("our-ca", [("ca.crt", "ca.crt")]), ("our-tls", [("tls.crt", "tls.crt"), ("tls.key", "tls.key")])]
+    assert redis_files(items) == [
+        ("ours", False, [("url", "url")]), ("ours", True, [("sentinel-password", "sentinel-password")]),
+        ("our-ca", False, [("ca.crt", "ca.crt")]), ("our-tls", False, [("tls.crt", "tls.crt"), ("tls.key", "tls.key")])]
     args = container["args"]
     assert [a for a in args if a.startswith("--redis")] == [
         "--redis-file=/etc/lull/redis/url", "--redis-ca=/etc/lull/redis/ca.crt", "--redis-cert=/etc/lull/redis/tls.crt",
@@ -161,7 +200,9 @@ def revision_of(pods):
 @pytest.fixture(scope="module")
 def release():
     assert get("crd", "services.serving.knative.dev") is None, "something of Lull is left on the cluster"
-    install()
+    if REDIS_IMAGE:
+        volume("data-lull-redis-0")
+    install(*EVENTS)
     yield
     helm("uninstall", "lull", "-n", "lull-system", "--wait", check=False)
     lull_at("uninstall", "--purge")
@@ -171,8 +212,30 @@ def secret():
     return get("-n", "lull-system", "secret", "lull-install")["data"]["secret"]
 
 
+def event_waits(namespace):
+    """An event that was taken and that nobody takes."""
+    ledger = Ledger(namespace)
+    apply(broker(namespace))
+    apply(trigger(namespace, "t", "number", "/ledger", {"retry": 100, "backoffPolicy": "linear", "backoffDelay": "PT0.1S"}))
+    wait_object_ready(namespace, "trigger", "t")
+    ledger.ask("refuse")
+    with reach("broker-ingress") as ingress:
+        send_taken(ingress, namespace, "number", 1)
+    return ledger
+
+
+def without_events(namespace):
+    wait_for("its Broker says that there is no lull-broker",
+             lambda: ready_condition(get("-n", namespace, "broker", "b"))[:2] == ("False", "NoIngress"), 60)
+    message = ready_condition(get("-n", namespace, "broker", "b"))[2]
+    assert "events.redis" in message and "--events-redis" in message
+    wait_for("its pods are gone", lambda: not get("-n", "lull-system", "pods", "-l", "app in (lull-broker, lull-redis)")["items"], 60)
+
+
 @pytest.mark.timeout(600)
 def test_installed_functions_survive_upgrade_uninstall_and_install(release, namespace):
+    """Events are on at first, off after the upgrade, and on again: what was taken before comes then."""
+    ledger = event_waits(namespace) if EVENTS else None
     apply(hello(namespace, annotations={"autoscaling.knative.dev/min-scale": "1"}))
     service = wait_ready(namespace)
     host, first = host_of(service), secret()
@@ -195,6 +258,10 @@ def test_installed_functions_survive_upgrade_uninstall_and_install(release, name
         assert revision_of(pods_of(namespace, "hello-00001")) == replicas, "an upgrade starts no replica anew"
         config = get("-n", "lull-system", "configmap", "config-autoscaler")["data"]
         assert config["scale-to-zero-grace-period"] == "1s" and config["stable-window"] == "2s"
+    if ledger:
+        without_events(namespace)
+        assert not ledger.seen("number")
+        ledger.ask("accept")
 
     helm("uninstall", "lull", "-n", "lull-system", "--wait")
     wait_for("the parts are gone", lambda: not get("-n", "lull-system", "pods")["items"], 60)
@@ -202,23 +269,18 @@ def test_installed_functions_survive_upgrade_uninstall_and_install(release, name
     assert revision_of(pods_of(namespace, "hello-00001")) == replicas
     assert secret() == first and get("-n", "lull-system", "configmap", "config-domain")["data"]["example.com"] == ""
 
-    install()
+    install(*EVENTS)
     assert secret() == first
     with reach("lull-activator") as ingress:
         wait_for("the function answers again", lambda: ingress.request(host)[0] == 200, 30)
     assert revision_of(pods_of(namespace, "hello-00001")) == replicas
-
-
-def test_a_broker_without_events_says_what_to_do(release, namespace):
-    apply({"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "metadata": {"name": "b", "namespace": namespace}})
-    wait_for("it is looked at", lambda: ready_condition(get("-n", namespace, "broker", "b"))[1] == "NoIngress", 30)
-    status, _, message = ready_condition(get("-n", namespace, "broker", "b"))
-    assert status == "False" and "events.redis" in message and "--events-redis" in message
+    if ledger:
+        wait_for("what was taken comes", lambda: 1 in ledger.seen("number"), 60)
 
 
 def test_nothing_was_refused_to_a_part(release):
     """Least privilege is enough: no part was told that it may not."""
-    for part in PARTS:
+    for part in (*PARTS, *(["lull-broker"] if EVENTS else [])):
         for pod in get("-n", "lull-system", "pods", "-l", f"app={part}")["items"]:
             said = kubectl("-n", "lull-system", "logs", pod["metadata"]["name"])
             assert "is forbidden: User" not in said, said[-2000:]

@@ -73,6 +73,20 @@ def test_tls_with_certificates_user_password_and_database(home):
         trouble(w, "redis is not there", "naked")
         wait_for(lambda: "not connected yet" not in w.get("/readyz", "naked", check=False), 60, "it was tried")
         assert w.get("/readyz", "naked", check=False) != "ok\n"
+        # All in one folder, as a mounted Secret is: what lies beside the address counts.
+        secret = home / "secret"
+        secret.mkdir()
+        for name, text in (("url", url), ("ca.crt", mine.cert), ("tls.crt", mine.cert), ("tls.key", mine.key)):
+            (secret / name).write_text(text)
+        w.start("--redis-file", str(secret / "url"), name="mounted")
+        (secret / "ca.crt").write_text(other.cert)
+        server.drop_clients()
+        trouble(w, "certificate", "mounted")
+        (secret / "ca.crt").write_text(mine.cert)
+        ready(w, "mounted")
+        (secret / "tls.key").unlink()  # half of a pair is none
+        server.drop_clients()
+        trouble(w, "redis is not there", "mounted")
     finally:
         w.close()
 

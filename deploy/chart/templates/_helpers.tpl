@@ -20,6 +20,7 @@ app: lull-{{ . }}
 {{- $root := index . 0 -}}
 labels:
   {{- include "lull.labels" (index . 1) | nindent 2 }}
+  lull.dev/metrics: "true"
   {{- with $root.Values.podLabels }}{{ toYaml . | nindent 2 }}{{ end }}
 {{- if or $root.Values.metrics.annotations $root.Values.podAnnotations }}
 annotations:
@@ -140,6 +141,16 @@ loadBalancerSourceRanges: {{ toJson . }}
 {{- else -}}
 {name: {{ $secret.name }}, items: [{key: {{ $secret.key }}, path: url}]}
 {{- end -}}
+{{- end }}
+
+{{/* What else that Secret may have, where no Secret of its own is named for it: keys of a list. */}}
+{{- define "lull.redisBeside" -}}
+{{- $redis := .Values.events.redis -}}
+{{- $items := list -}}
+{{- if not $redis.caSecret.name }}{{ $items = append $items "{key: ca.crt, path: ca.crt}" }}{{ end -}}
+{{- if not $redis.tlsSecret.name }}{{ $items = append $items "{key: tls.crt, path: tls.crt}, {key: tls.key, path: tls.key}" }}{{ end -}}
+{{- if not $redis.sentinelPasswordSecret.name }}{{ $items = append $items "{key: sentinel-password, path: sentinel-password}" }}{{ end -}}
+{{- join ", " $items -}}
 {{- end }}
 
 {{/* The parts that are there: words of a list. */}}

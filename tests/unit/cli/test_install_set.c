@@ -128,14 +128,27 @@ static void test_events_with_a_secret(void **state)
     const json_t *secret = redis_secret(broker);
     assert_string_equal(jpeek_cstr(secret, "name"), "our-redis");
     assert_string_equal(jpeek_cstr(secret, "items[0].key"), "uri");
+    const json_t *beside =
+        jget(jpeek_row(broker, "spec.template.spec.volumes", "name", SLICE_LIT("redis")),
+             "projected.sources[1].secret");
+    assert_string_equal(jpeek_cstr(beside, "name"), "our-redis");
+    assert_string_equal(jpeek_cstr(beside, "items[0].path"), "ca.crt");
+    assert_true(jpeek_bool(beside, "optional"));
     assert_string_equal(jpeek_cstr(broker, "spec.template.spec.containers[0].image"),
                         "registry.example:5000/lull/lull-broker:v1.2");
     assert_null(find(&set, "StatefulSet", INSTALL_REDIS));
     assert_null(find(&set, "Service", INSTALL_REDIS));
     assert_null(find(&set, "NetworkPolicy", INSTALL_REDIS));
     assert_non_null(find(&set, "Service", "broker-ingress"));
-    assert_true(has_argument(find(&set, "Deployment", "lull-controller"), "--broker-ingress="));
+    const json_t *controller = find(&set, "Deployment", "lull-controller");
+    assert_true(has_argument(controller, "--broker-ingress="));
+    assert_true(has_argument(controller, "--broker-deployment=" INSTALL_BROKER));
     install_set_fini(&set);
+}
+
+static const char *metrics_label(const json_t *workload)
+{
+    return jpeek_cstr(workload, "spec.template.metadata.labels.`lull.dev/metrics`");
 }
 
 static void test_events_with_our_own_redis(void **state)
@@ -150,6 +163,10 @@ static void test_events_with_our_own_redis(void **state)
     const json_t *secret = redis_secret(find(&set, "Deployment", INSTALL_BROKER));
     assert_string_equal(jpeek_cstr(secret, "name"), INSTALL_REDIS);
     assert_string_equal(jpeek_cstr(secret, "items[0].key"), INSTALL_REDIS_KEY);
+    /* A Service for metrics selects the parts by a label that Redis has not. */
+    assert_string_equal(metrics_label(find(&set, "Deployment", INSTALL_BROKER)), "true");
+    assert_string_equal(metrics_label(find(&set, "Deployment", "lull-activator")), "true");
+    assert_string_equal(metrics_label(redis), "");
     install_set_fini(&set);
 }
 

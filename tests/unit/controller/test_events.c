@@ -120,6 +120,12 @@ static void brokers_wait_and_fail(void **state)
     struct world w;
     (void)state;
     begin(&w);
+    w.broker = (struct broker_ingress){.url = "http://in", .reason = "", .unknown = true};
+    put(&w, KIND_BROKER, "early", "");
+    put(&w, KIND_PINGSOURCE, "early", ",'spec':{'schedule':'* * * * *','sink':{'uri':'http://x'}}");
+    world_settle(&w);
+    assert_null(jget(world_get(&w, KIND_BROKER, "early"), "status"));
+    assert_null(jget(world_get(&w, KIND_PINGSOURCE, "early"), "status"));
     w.broker =
         (struct broker_ingress){.reason = "BrokerStarting", .message = "soon", .again_ms = 100};
     put(&w, KIND_BROKER, "b", "");
@@ -143,6 +149,15 @@ static void brokers_wait_and_fail(void **state)
                       SLICE_LIT("Ready"));
     assert_string_equal(jpeek_cstr(ready, "status"), "False");
     assert_string_equal(jpeek_cstr(ready, "message"), "redis-server is not there");
+    /* One that was there keeps its address, so that what names it need not change. */
+    w.broker = (struct broker_ingress){
+        .url = "http://in", .reason = "BrokerNotAvailable", .message = "no Pod is ready"};
+    world_settle(&w);
+    assert_string_equal(world_condition(&w, KIND_BROKER, "b", "IngressReady"), "False");
+    assert_string_equal(world_condition(&w, KIND_BROKER, "b", "Addressable"), "True");
+    assert_string_equal(jpeek_cstr(world_get(&w, KIND_BROKER, "b"), "status.address.url"),
+                        "http://in/default/b");
+    assert_int_equal(w.again_ms, 0);
 
     w.broker = (struct broker_ingress){.ready = true, .url = "http://in", .reason = ""};
     world_settle(&w);

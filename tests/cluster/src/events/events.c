@@ -6,6 +6,7 @@
 //   GET /refuse, /accept from now on every event gets 503; is taken
 // One thread per connection, which is kept. Bodies are read by Content-Length and forgotten.
 #include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -58,6 +59,8 @@ static void take(FILE *out, const char *head)
     if (refusing) {
         answer(out, 503, "", "", 0);
     } else if (reply != NULL) {
+        const char *slow = getenv("SLOW_MS");
+        poll(NULL, 0, slow == NULL ? 0 : (int)strtol(slow, NULL, 10));
         snprintf(headers, sizeof(headers),
                  "ce-specversion: 1.0\r\nce-id: %s.%s\r\nce-source: /%s\r\nce-type: %s\r\n"
                  "ce-number: %s\r\nContent-Type: application/json\r\n",
