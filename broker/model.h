@@ -230,6 +230,8 @@ struct worker {
     struct timer tick;
     uint64_t ticks;
     bool beating;
+    bool beaten;               /* upkeep.c: Redis has heard of us */
+    uint64_t lone_until_ms;    /* upkeep.c: nobody counts as silent before; UINT64_MAX: see there */
     uint64_t leftover_ms;      /* leftover.c: when to look again; 0: never */
     unsigned workers;          /* that share this Redis, as far as is known; 0: not known */
     struct capacity *capacity; /* capacity.c */

@@ -371,11 +371,30 @@ static void take_over(struct worker *w, struct slice name)
     silent_answered(s);
 }
 
+/* While Redis heard nobody all were silent: from when it is back they have their time anew. */
+static void not_heard(struct worker *w)
+{
+    if (w->beaten) {
+        w->lone_until_ms = UINT64_MAX;
+    }
+}
+
 static void on_beat(void *arg, const struct redisReply *reply, const struct error *err)
 {
     struct worker *w = arg;
+    uint64_t now_ms = loop_now_ms(w->loop);
     w->beating = false;
-    for (size_t i = 0; !w->stopping && w->synced && i < redis_reply_len(reply); i++) {
+    if (err != NULL) {
+        not_heard(w);
+        return;
+    }
+    w->beaten = true;
+    if (w->lone_until_ms == UINT64_MAX) {
+        w->lone_until_ms = now_ms + (uint64_t)w->config->worker_silence_ms;
+    }
+    for (size_t i = 0;
+         now_ms >= w->lone_until_ms && !w->stopping && w->synced && i < redis_reply_len(reply);
+         i++) {
         struct slice name = redis_reply_text(redis_reply_at(reply, i));
         if (slice_eq_str(name, w->name)) {
             continue;
@@ -472,6 +491,7 @@ void upkeep_tick(struct worker *w)
     }
     query_tick(w, second);
     if (!redis_conn_is_up(w->db)) {
+        not_heard(w);
         map_foreach (it, &w->triggers) {
             trigger_check_time(it.value);
         }

@@ -167,6 +167,38 @@ def test_another_worker_takes_over_what_a_dead_one_held(world):
     wait_for(lambda: world.redis.ask("ZRANGE", "lull:workers", 0, -1) == "w2", 60, "the dead one is forgotten")
 
 
+def test_while_redis_is_away_nobody_counts_as_dead(world):
+    """Whoever is back first finds that the others have said nothing for long, and takes nothing from them."""
+    hold, names = threading.Event(), ("w1", "w2")
+    sink = world.sink(lambda e: (hold.wait(150), (204, {}, b""))[1])
+    world.broker()
+    world.trigger("t", sink, delivery={"timeout": "PT10M"})
+    try:
+        for name in names:
+            world.start("--worker-silence", "2s", name=name), world.known("t", name=name)
+        for i in range(40):
+            assert world.send(str(i), name=names[i % 2]) == 202
+        wait_for(lambda: len(sink.events) == 40, 60, "all are called")
+        world.redis.kill()
+        # As if it had been away for long; on another socket, where nobody else is.
+        path, world.redis.path = world.redis.path, world.home / "alone.sock"
+        world.redis.start()
+        world.redis.ask("ZADD", "lull:workers", 1, "w1", 1, "w2"), world.redis.kill()
+        world.redis.path = path
+        world.redis.start()
+
+        def heard(name):
+            return float(world.redis.ask("ZSCORE", "lull:workers", name))
+        wait_for(lambda: min(map(heard, names)) > 1, 60, "both are back")
+        first = max(map(heard, names))
+        wait_for(lambda: min(map(heard, names)) > first + 3000, 60, "both have been back for longer than the silence")
+        assert [world.metric("taken_over_total", name) for name in names] == [0, 0] and len(sink.events) == 40
+    finally:
+        hold.set()
+    wait_for(lambda: all(world.trigger_state(name=name)["backlog"] == 0 for name in names), 60, "nothing is left")
+    assert len(sink.events) == 40
+
+
 def test_two_workers_share_and_deliver_each_event_once(world):
     sink = world.sink()
     world.broker()
