@@ -3,12 +3,14 @@
  * the CLI. What people ask of events is query.h's. */
 #include "broker/admin.h"
 
+#include "base/mem.h"
 #include "json/jbuild.h"
 #include "json/jparse.h"
 #include "metric/metric.h"
 #include "metric/rows.h"
 #include "broker/async.h"
 #include "broker/capacity.h"
+#include "broker/outlet.h"
 #include "broker/query.h"
 #include "broker/sources.h"
 #include "broker/watch.h"
@@ -122,9 +124,27 @@ static const struct trigger_row trigger_rows[] = {
 
 static void trigger_labels(const struct trigger *t, struct strbuf *out)
 {
-    metric_write_label(out, true, "namespace", slice_str(t->ns));
+    struct slice kind, ns = slice_str(t->ns);
+    bool is_source = outlet_split(t->ns, &kind, &ns);
+    metric_write_label(out, true, "namespace", ns);
+    if (is_source) {
+        CLEANUP(cleanup_free) char *source = xasprintf("%.*s/%s", SLICE_FMT(kind), t->name);
+        metric_write_label(out, false, "source", slice_str(source));
+        return;
+    }
     metric_write_label(out, false, "broker", slice_str(t->broker->name));
     metric_write_label(out, false, "trigger", slice_str(t->name));
+}
+
+/* Of sources: each is a broker and a trigger that the API does not have. */
+static size_t count_outlets(const struct worker *w)
+{
+    struct slice kind, ns;
+    size_t count = 0;
+    map_foreach (it, &w->triggers) {
+        count += outlet_split(((const struct trigger *)it.value)->ns, &kind, &ns) ? 1 : 0;
+    }
+    return count;
 }
 
 static void write_triggers(const struct worker *w, struct strbuf *out)
@@ -157,10 +177,11 @@ static void write_triggers(const struct worker *w, struct strbuf *out)
 static int metrics(void *arg, struct strbuf *out, struct error *err)
 {
     const struct worker *w = ((struct admin *)arg)->worker;
+    size_t outlets = count_outlets(w);
     struct numbers numbers = {
         .redis_up = w->db != NULL && redis_conn_is_up(w->db),
-        .brokers = map_len(&w->brokers),
-        .triggers = map_len(&w->triggers),
+        .brokers = map_len(&w->brokers) - outlets,
+        .triggers = map_len(&w->triggers) - outlets,
         .used_bytes = w->payloads.used_bytes,
         .refused_addresses = w->sender.refused,
     };

@@ -222,11 +222,9 @@ void ping_use(void *one, const char *uid, void *value)
     free(p->uid);
     p->uid = xstrdup(uid);
     use_schedule(p);
-    outlet_use(p->worker, &(struct outlet){.ns = p->inner,
-                                           .name = p->name,
-                                           .uid = uid,
-                                           .sink = p->object.common.sink,
-                                           .policy = p->object.common.policy});
+    outlet_use(
+        p->worker,
+        &(struct outlet){.ns = p->inner, .name = p->name, .uid = uid, .common = &p->object.common});
 }
 
 void ping_drop(void *one)

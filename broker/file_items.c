@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Plan. A job reads the file, a push delivers it, a job moves it, or Redis gets a note.
+ * Plan. A job reads the file, a push delivers it, a job moves it, or Redis gets a note. An event
+ * that nobody took goes among the dead first.
  *
  * Failure: a file that changes while it is read is looked at anew; one that cannot be read later. A
  * file that cannot be moved is written down instead: it must not be sent for ever. After a crash a
@@ -16,7 +17,7 @@
 #define AGAIN_MS      1000
 #define UNREADABLE_MS 30000
 
-enum stage { READING, PUSHING, MOVING, NOTING };
+enum stage { READING, PUSHING, BURYING, MOVING, NOTING };
 
 struct item {
     struct list link;
@@ -26,7 +27,9 @@ struct item {
     enum stage stage;
     bool waits; /* for a job or Redis */
     bool failed;
-    uint64_t again_ms; /* NOTING */
+    bool whole;        /* it is an event with its data */
+    bool by_reference; /* it stays where it is */
+    uint64_t again_ms; /* BURYING, NOTING */
     struct push push;
 };
 
@@ -160,7 +163,7 @@ static bool start_job(struct item *it, const char *to, struct error *err)
     j->to = to;
     j->file = it->file;
     j->file.name = j->name;
-    j->with_data = !file_by_reference(items->object, &it->file);
+    j->with_data = !it->by_reference;
     strbuf_init(&j->data, 0);
     if (work_start(&j->work, items->worker->loop, on_run, on_done, j, err) < 0) {
         job_free(j);
@@ -216,16 +219,40 @@ static void moved(struct item *it, const struct job *j)
 }
 
 /* The last thing that is done with a file that was sent, or cannot be. */
-static void finish(struct item *it, bool by_reference)
+static void finish(struct item *it)
 {
     struct error err;
-    if (by_reference || it->items->object->keep) {
+    if (it->by_reference || it->items->object->keep) {
         write_down(it);
         return;
     }
     it->stage = MOVING;
     if (!start_job(it, it->failed ? "failed" : "done", &err)) {
         write_down(it);
+    }
+}
+
+static void on_buried(void *arg, const struct redisReply *reply, const struct error *err)
+{
+    struct item *it = arg;
+    it->waits = false;
+    if (it->items == NULL) {
+        item_free(it);
+    } else if (err != NULL) {
+        file_items_trouble(it->items, "keeping it among the dead", it->name, err);
+        it->again_ms = now_of(it) + AGAIN_MS;
+    } else {
+        finish(it);
+    }
+}
+
+static void bury(struct item *it)
+{
+    struct error err;
+    it->stage = BURYING;
+    it->waits = true;
+    if (outlet_bury(it->items->outlet, &it->push, it->whole, on_buried, it, &err) < 0) {
+        on_buried(it, NULL, &err);
     }
 }
 
@@ -243,7 +270,24 @@ static void on_pushed(struct push *p, enum push_outcome outcome)
         items->taken++;
         items->trouble = (struct error){0};
     }
-    finish(it, file_by_reference(items->object, &it->file));
+    if (outcome == PUSH_REFUSED) {
+        bury(it);
+    } else {
+        finish(it);
+    }
+}
+
+/* No event can be made of it: what can be said of it is kept. */
+static void give_up(struct item *it, struct event *event, const struct error *why)
+{
+    it->items->dead++;
+    it->failed = true;
+    it->push.event = *event;
+    it->push.event.data = (struct slice){0};
+    event_init(event);
+    error_copy(&it->push.why, why);
+    file_items_trouble(it->items, "making an event of it", it->name, why);
+    bury(it);
 }
 
 static void was_read(struct item *it, struct job *j)
@@ -260,15 +304,24 @@ static void was_read(struct item *it, struct job *j)
     }
     int rc = file_event(items->object, &it->file, j->with_data ? &j->data : NULL, &event, &j->err);
     if (rc < 0) {
-        event_fini(&event);
-        items->dead++;
-        it->failed = true;
-        file_items_trouble(items, "making an event of it", it->name, &j->err);
-        finish(it, !j->with_data);
+        give_up(it, &event, &j->err);
         return;
     }
+    it->whole = true;
     it->stage = PUSHING;
     push_start(&it->push, items->route, &event, on_pushed);
+}
+
+static void is_too_large(struct item *it, int64_t most)
+{
+    struct event event = {0};
+    struct error err, ignored;
+    error_set(&err, ERR_TOO_BIG,
+              "it has %lld bytes, an event has at most %lld: use mode auto or reference",
+              (long long)it->file.size, (long long)most);
+    (void)!file_event(it->items->object, &it->file, NULL, &event, &ignored);
+    (void)event_remove(&event, SLICE_LIT("dataref")); /* it does not stay there */
+    give_up(it, &event, &err);
 }
 
 void file_items_begin(struct file_items *items, const struct folder_file *file)
@@ -280,16 +333,11 @@ void file_items_begin(struct file_items *items, const struct folder_file *file)
     it->name = xstrdup(file->name);
     it->file = *file;
     it->file.name = it->name;
+    it->by_reference = file_by_reference(items->object, file);
     list_push_back(&items->list, &it->link);
     items->n++;
-    if (!file_by_reference(items->object, file) && file->size > most) {
-        error_set(&err, ERR_TOO_BIG,
-                  "it has %lld bytes, an event has at most %lld: use mode auto or reference",
-                  (long long)file->size, (long long)most);
-        file_items_trouble(items, "making an event of it", it->name, &err);
-        items->dead++;
-        it->failed = true;
-        finish(it, false);
+    if (!it->by_reference && file->size > most) {
+        is_too_large(it, most);
     } else if (!start_job(it, NULL, &err)) {
         end(it, NULL, AGAIN_MS);
     }
@@ -299,9 +347,14 @@ void file_items_tick(struct file_items *items, uint64_t now_ms)
 {
     list_foreach_safe (node, &items->list) {
         struct item *it = LIST_ENTRY(node, struct item, link);
-        if (it->stage == PUSHING && !it->waits) {
+        if (it->waits) {
+            continue;
+        }
+        if (it->stage == PUSHING) {
             push_tick(&it->push, now_ms);
-        } else if (it->stage == NOTING && !it->waits && now_ms >= it->again_ms) {
+        } else if (it->stage == BURYING && now_ms >= it->again_ms) {
+            bury(it);
+        } else if (it->stage == NOTING && now_ms >= it->again_ms) {
             write_down(it);
         }
     }

@@ -8,7 +8,7 @@
 
 #include "broker/file_event.h"
 #include "broker/model.h"
-#include "broker/push.h"
+#include "broker/outlet.h"
 
 /* Open to its owner, who reads the numbers and keeps up to date what the pointers name. */
 struct file_items {
@@ -16,6 +16,7 @@ struct file_items {
     const struct file_object *object; /* file_items_pause before its texts change */
     const struct push_route *route;   /* likewise */
     const char *taken_key;            /* where it is written down */
+    const struct outlet_ref *outlet;  /* where events go that nobody took */
     /*
      * One is over. stamp: this version was written down (NULL: it was not); again_ms: to be looked
      * at again after so long (0: it is done with). Maybe inside file_items_begin.

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Plan: a file that has not changed for so long is complete, unless that version is done with. */
+/*
+ * Plan: a file that has not changed for so long is complete, unless that version is done with.
+ * Notes of files that went are not kept for ever: whoever looks finds them gone for a while.
+ */
 #include "broker/file_names.h"
 
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
-
-#define NOTES_MAX 20000
 
 void file_names_init(struct file_names *n)
 {
@@ -28,6 +29,7 @@ void file_names_clear(struct file_names *n)
     map_foreach (it, &n->all) {
         forget(n, it.value);
     }
+    n->home = (struct file_place){0};
 }
 
 void file_names_fini(struct file_names *n)
@@ -59,8 +61,15 @@ void file_names_note(struct file_names *n, const char *name, struct slice stamp)
     (void)slice_copy(stamp, f->taken, sizeof(f->taken));
 }
 
-void file_names_look_begin(struct file_names *n)
+void file_names_noted(struct file_names *n, struct file_name *name, const char *stamp)
 {
+    (void)slice_copy(slice_str(stamp), name->taken, sizeof(name->taken));
+    n->home = n->place;
+}
+
+void file_names_look_begin(struct file_names *n, struct file_place place)
+{
+    n->place = place;
     map_foreach (it, &n->all) {
         ((struct file_name *)it.value)->here = false;
     }
@@ -87,6 +96,7 @@ uint64_t file_names_look(struct file_names *n, const struct folder_file *file, u
     char stamp[FILE_STAMP_MAX];
     struct file_name *f = know(n, file->name);
     f->here = true;
+    f->gone_ms = 0;
     if (f->busy) {
         return 0;
     }
@@ -96,7 +106,11 @@ uint64_t file_names_look(struct file_names *n, const struct folder_file *file, u
         f->since_ms = now_ms;
         list_remove(&f->ready);
     }
-    if (strcmp(f->taken, file_stamp(file, stamp)) == 0 || list_linked(&f->ready)) {
+    if (strcmp(f->taken, file_stamp(file, stamp)) == 0) {
+        n->home = n->place; /* the notes are of this folder */
+        return 0;
+    }
+    if (list_linked(&f->ready)) {
         return 0;
     }
     uint64_t wait_ms = unsettled_ms(f, settle_ms, now_ms, wall_ns);
@@ -108,15 +122,28 @@ uint64_t file_names_look(struct file_names *n, const struct folder_file *file, u
     return wait_ms;
 }
 
-/* Notes stay as long as there is room: a folder that is empty because nothing is mounted there
- * today is full tomorrow. */
-void file_names_look_end(struct file_names *n, void (*on_note_gone)(void *arg, const char *name),
-                         void *arg)
+static bool may_forget(struct file_names *n, struct file_name *f, bool whole, uint64_t now_ms)
 {
-    bool crowded = map_len(&n->all) > NOTES_MAX;
+    if (f->here || f->busy) {
+        return false;
+    }
+    if (map_len(&n->all) > FILE_NOTES_MAX) {
+        return true;
+    }
+    if (!whole || f->taken[0] == '\0') {
+        return whole;
+    }
+    f->gone_ms = f->gone_ms == 0 ? now_ms : f->gone_ms;
+    return now_ms - f->gone_ms >= FILE_NOTE_GONE_MS && n->home.device == n->place.device &&
+           n->home.inode == n->place.inode;
+}
+
+void file_names_look_end(struct file_names *n, bool whole, uint64_t now_ms,
+                         void (*on_note_gone)(void *arg, const char *name), void *arg)
+{
     map_foreach (it, &n->all) {
         struct file_name *f = it.value;
-        if (f->here || f->busy || (f->taken[0] != '\0' && !crowded)) {
+        if (!may_forget(n, f, whole, now_ms)) {
             continue;
         }
         if (f->taken[0] != '\0') {
@@ -130,4 +157,13 @@ struct file_name *file_names_next(struct file_names *n)
 {
     return list_empty(&n->ready) ? NULL
                                  : LIST_ENTRY(list_pop_front(&n->ready), struct file_name, ready);
+}
+
+size_t file_names_waiting(const struct file_names *n)
+{
+    size_t count = 0;
+    list_foreach (node, &n->ready) {
+        count++;
+    }
+    return count;
 }

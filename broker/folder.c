@@ -83,6 +83,11 @@ int folder_look(const char *path, const char *pattern, struct folder_list *out, 
         close(fd);
         return rc;
     }
+    struct stat st;
+    if (fstat(fd, &st) == 0) {
+        out->device = (uint64_t)st.st_dev;
+        out->inode = (uint64_t)st.st_ino;
+    }
     while ((entry = readdir(dir)) != NULL) {
         if (entry->d_name[0] == '.' ||
             (pattern != NULL && fnmatch(pattern, entry->d_name, FNM_PERIOD) != 0)) {

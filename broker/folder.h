@@ -20,6 +20,7 @@ struct folder_file {
 };
 
 struct folder_list {
+    uint64_t device, inode;    /* of the folder itself */
     struct folder_file *items; /* owned */
     size_t n;
     size_t others; /* what does not count */

@@ -48,6 +48,16 @@ struct dropping {
     char *path;
 };
 
+/* What sources have beside their outlet, of whatever kind it was. */
+static void drop_source_keys(struct worker *w, const char *path)
+{
+    static const char *const parts[] = {"once", "runs", "wake", "reader"};
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        CLEANUP(cleanup_free) char *key = xasprintf("lull:{%s}:%s", path, parts[i]);
+        unlink_key(w, key);
+    }
+}
+
 static void on_dropped(void *arg, const struct redisReply *reply, const struct error *err)
 {
     struct dropping *d = arg;
@@ -56,6 +66,7 @@ static void on_dropped(void *arg, const struct redisReply *reply, const struct e
         const struct slice args[] = {SLICE_LIT("SREM"), SLICE_LIT(STREAM_BROKERS),
                                      slice_str(d->path)};
         (void)worker_ask(d->w, args, ARRAY_LEN(args), NULL, NULL);
+        drop_source_keys(d->w, d->path);
     }
     free(d->path);
     free(d);

@@ -165,6 +165,7 @@ struct trigger {
     struct metric_buckets duration;
     struct query_rate delivered_rate;
     struct query_rate failed_rate;
+    unsigned held_outside; /* of a source: events that it has elsewhere (outlet.h) */
     bool gone;
     unsigned refs;
 };

@@ -6,6 +6,8 @@
  */
 #include "broker/push.h"
 
+#include <stdlib.h>
+
 #include "base/base64.h"
 #include "base/mem.h"
 #include "base/random.h"
@@ -26,32 +28,47 @@ static void wait_ms(struct push *p, uint64_t ms)
 }
 
 /* What the dead letter tells of the subscriber. */
-static int add_errors(struct push *p, struct slice said)
+static int add_errors(struct push *p)
 {
     struct error *err = &p->why;
-    CLEANUP(strbuf_fini) struct strbuf text;
-    strbuf_init(&text, 2 * STREAM_ERROR_DATA_MAX);
-    base64_append(&text, slice_sub(said, 0, STREAM_ERROR_DATA_MAX));
     int rc =
         event_set(&p->event, SLICE_LIT("knativeerrordest"), slice_str(p->route->common->sink), err);
     rc = rc < 0 || p->code == 0
              ? rc
              : event_set_i64(&p->event, SLICE_LIT("knativeerrorcode"), p->code, err);
-    return rc < 0 || text.len == 0
+    return rc < 0 || p->said == NULL
                ? rc
-               : event_set(&p->event, SLICE_LIT("knativeerrordata"), strbuf_slice(&text), err);
+               : event_set(&p->event, SLICE_LIT("knativeerrordata"), slice_str(p->said), err);
+}
+
+static void remove_errors(struct push *p)
+{
+    (void)event_remove(&p->event, SLICE_LIT("knativeerrordest"));
+    (void)event_remove(&p->event, SLICE_LIT("knativeerrorcode"));
+    (void)event_remove(&p->event, SLICE_LIT("knativeerrordata"));
+}
+
+static void keep_answer(struct push *p, int code, struct slice said)
+{
+    CLEANUP(strbuf_fini) struct strbuf text;
+    strbuf_init(&text, 2 * STREAM_ERROR_DATA_MAX);
+    base64_append(&text, slice_sub(said, 0, STREAM_ERROR_DATA_MAX));
+    p->code = code;
+    free(p->said);
+    p->said = text.len == 0 ? NULL : slice_dup(strbuf_slice(&text));
 }
 
 static void failed(struct push *p, int code, struct slice said, uint64_t after_ms)
 {
     const struct source_common *c = p->route->common;
+    p->route->on_try(p->route->arg, &p->why);
     if (!p->dead_letter) {
-        p->code = code;
+        keep_answer(p, code, said);
     }
     if (retry_wanted(code) && p->attempt < c->policy.retries) {
         double jitter = (double)(random_u64() >> 11) / (double)(1ull << 53);
         wait_ms(p, retry_delay_ms(&c->policy, p->attempt++, after_ms, jitter));
-    } else if (!p->dead_letter && c->dead_letter != NULL && add_errors(p, said) == 0) {
+    } else if (!p->dead_letter && c->dead_letter != NULL && add_errors(p) == 0) {
         p->dead_letter = true;
         p->attempt = 0;
         wait_ms(p, 0);
@@ -66,6 +83,9 @@ static void on_sent(struct send *s, const struct send_answer *a)
     if (a->status >= 200 && a->status <= 299) {
         send_fini(s);
         p->state = PUSH_IDLE;
+        if (!p->dead_letter) {
+            p->route->on_try(p->route->arg, NULL);
+        }
         p->cb(p, p->dead_letter ? PUSH_DEAD_LETTER : PUSH_TAKEN);
         return;
     }
@@ -130,6 +150,9 @@ void push_tick(struct push *p, uint64_t now_ms)
     }
     if (p->state == PUSH_OVER) {
         p->state = PUSH_IDLE;
+        if (p->dead_letter) {
+            remove_errors(p);
+        }
         p->cb(p, PUSH_REFUSED);
     }
 }
@@ -141,5 +164,7 @@ void push_fini(struct push *p)
         send_fini(&p->send);
     }
     p->state = PUSH_IDLE;
+    free(p->said);
+    p->said = NULL;
     event_fini(&p->event);
 }

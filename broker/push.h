@@ -17,6 +17,9 @@ struct push_route {
     const char *ns;
     const struct source_common *common; /* push_pause everything before its texts change */
     uint64_t timeout_ms;                /* of a try, where the delivery spec says nothing */
+    /* After each try; failed NULL: the sink took it. */
+    void (*on_try)(void *arg, const struct error *failed);
+    void *arg;
 };
 
 enum push_outcome {
@@ -26,7 +29,7 @@ enum push_outcome {
 };
 
 struct push;
-/* Once; last. */
+/* Once; last. PUSH_REFUSED: the event is as it was at the beginning. */
 typedef void (*push_cb)(struct push *p, enum push_outcome outcome);
 
 enum push_state { PUSH_IDLE, PUSH_WAITING, PUSH_SENDING, PUSH_OVER };
@@ -43,6 +46,7 @@ struct push {
     uint64_t begun_ms;     /* private */
     uint64_t due_ms;       /* private */
     int code;              /* of the sink's last answer; 0: none came */
+    char *said;            /* the beginning of what it said, in base64; NULL: nothing; owned */
     struct error why;      /* the last failure */
 };
 

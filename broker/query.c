@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "json/jparse.h"
+#include "broker/outlet.h"
 #include "events/event_http.h"
 
 #define PARAM_MAX 16384
@@ -124,6 +125,13 @@ int query_count(const struct query *q, const char *name, uint64_t or, uint64_t m
     return rc < 0 ? error_prefix(err, rc, "%s", name) : 0;
 }
 
+static int check_synced(const struct query *q, struct error *err)
+{
+    return q->worker->synced ? 0
+                             : error_set(err, ERR_UNAVAILABLE,
+                                         "the lists of brokers and triggers are not loaded");
+}
+
 static int find_path(const struct query *q, const char *name, struct strbuf *path,
                      struct error *err)
 {
@@ -135,11 +143,19 @@ static int find_path(const struct query *q, const char *name, struct strbuf *pat
     if (slice_empty(text) || slice_empty(what)) {
         return error_set(err, ERR_INVALID, "the parameters namespace and %s are needed", name);
     }
-    strbuf_appendf(path, "%.*s/%.*s", SLICE_FMT(text), SLICE_FMT(what));
-    if (!q->worker->synced) {
-        return error_set(err, ERR_UNAVAILABLE, "the lists of brokers and triggers are not loaded");
+    if (slice_find(text, '/') >= 0 || slice_find(what, '/') >= 0) {
+        return error_set(err, ERR_INVALID, "a / cannot stand in namespace or %s", name);
     }
-    return 0;
+    strbuf_appendf(path, "%.*s/%.*s", SLICE_FMT(text), SLICE_FMT(what));
+    return check_synced(q, err);
+}
+
+static void take_trigger(struct query *q, struct trigger *t)
+{
+    trigger_ref(t);
+    broker_ref(t->broker);
+    q->trigger = t;
+    q->broker = t->broker;
 }
 
 int query_find_trigger(struct query *q, struct error *err)
@@ -153,10 +169,37 @@ int query_find_trigger(struct query *q, struct error *err)
     if (t == NULL) {
         return error_set(err, ERR_NOT_FOUND, "there is no trigger %s of ours", path.ptr);
     }
-    trigger_ref(t);
-    broker_ref(t->broker);
-    q->trigger = t;
-    q->broker = t->broker;
+    take_trigger(q, t);
+    return 0;
+}
+
+int query_find_dead(struct query *q, struct error *err)
+{
+    CLEANUP(strbuf_fini) struct strbuf source;
+    CLEANUP(strbuf_fini) struct strbuf ns;
+    CLEANUP(strbuf_fini) struct strbuf path;
+    strbuf_init(&path, 2 * PARAM_MAX + 1);
+    struct slice name = query_param(q, "source", &source), kind;
+    struct slice text = query_param(q, "namespace", &ns);
+    if (slice_empty(name)) {
+        return query_find_trigger(q, err);
+    }
+    if (!slice_split(&name, '/', &kind) || slice_empty(name) || slice_empty(text) ||
+        slice_find(name, '/') >= 0 || slice_find(text, '/') >= 0) {
+        return error_set(err, ERR_INVALID, "namespace and source (as KIND/NAME) are needed");
+    }
+    strbuf_appendf(&path, OUTLET_ROOT "%.*s/%.*s/%.*s", SLICE_FMT(kind), SLICE_FMT(text),
+                   SLICE_FMT(name));
+    int rc = check_synced(q, err);
+    if (rc < 0) {
+        return rc;
+    }
+    struct trigger *t = map_get(&q->worker->triggers, strbuf_slice(&path));
+    if (t == NULL) {
+        return error_set(err, ERR_NOT_FOUND, "there is no source %s of ours in namespace %.*s",
+                         source.ptr, SLICE_FMT(text));
+    }
+    take_trigger(q, t);
     return 0;
 }
 
@@ -229,6 +272,7 @@ int query_read_event(const struct redisReply *entry, struct query_event *out, st
         .id = redis_reply_text(redis_reply_at(entry, 0)),
         .why = redis_reply_text(redis_reply_at(entry, 2)),
         .only = redis_reply_text(redis_reply_at(entry, 3)),
+        .stuck = !slice_empty(redis_reply_text(redis_reply_at(entry, 6))),
         .data_bytes = redis_reply_int(redis_reply_at(entry, 4), -1),
     };
     out->whole = out->data_bytes < 0 || (size_t)out->data_bytes == data.len;

@@ -7,11 +7,12 @@
  * more asks again from where the answer says. GET looks, PUT changes: no delivery of an event can
  * be a PUT.
  *
- *   GET /events/numbers?namespace=NS           brokers and triggers: what waits, since when, rates
- *   GET /events/dead?namespace=NS&trigger=T    events nobody took (from=ID, id=ID with its data)
- *   PUT /events/dead/retry, /events/dead/drop  one (id=ID), or all (to=ID from the answer before)
- *   PUT /events/replay                         kept events to one trigger again (query_replay.c)
- *   GET /events/tail                           events as they come (query_tail.c)
+ *   GET /events/numbers?namespace=NS           brokers, triggers, sources: what waits, since when,
+ * rates GET /events/dead?namespace=NS&trigger=T    events nobody took (from=ID, id=ID with its
+ * data) …or source=KIND/NAME       the same of a source PUT /events/dead/retry, /events/dead/drop
+ * one (id=ID), or all (to=ID from the answer before) PUT /events/replay kept events to one trigger
+ * again (query_replay.c) GET /events/tail                           events as they come
+ * (query_tail.c)
  *
  * Owns: the questions under way. A question lives until its answer has gone out and Redis has
  * answered all that it was asked.
@@ -60,6 +61,8 @@ MUST_CHECK int query_count(const struct query *q, const char *name, uint64_t or,
                            uint64_t *out, struct error *err);
 /* Finds the trigger that `namespace` and `trigger` name, or the broker; ERR_NOT_FOUND. */
 MUST_CHECK int query_find_trigger(struct query *q, struct error *err);
+/* … or the outlet of the source that `source` names, as "KIND/NAME". */
+MUST_CHECK int query_find_dead(struct query *q, struct error *err);
 MUST_CHECK int query_find_broker(struct query *q, struct error *err);
 /* The parameter `filters`, as spec.filters of a Trigger; *out NULL: absent. ERR_INVALID. */
 MUST_CHECK int query_filter(const struct query *q, struct filter **out, struct error *err);
@@ -77,11 +80,12 @@ void query_let_go(struct query *q);
 /* One event of a stream, as LIST gives it. */
 struct query_event {
     struct slice id, why, only; /* its id; why it is dead; the one trigger that gets it (a UID) */
+    bool stuck;                 /* dead, and cannot be tried again */
     int64_t data_bytes;         /* -1: it has none */
     bool whole;                 /* data is there, or it has none */
     struct event event;         /* borrows from the answer */
 };
-/* ERR_PROTOCOL: no event. */
+/* ERR_PROTOCOL: no event; id, why and stuck are there all the same. */
 MUST_CHECK int query_read_event(const struct redisReply *entry, struct query_event *out,
                                 struct error *err);
 void query_event_fini(struct query_event *ev);

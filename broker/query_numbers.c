@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Plan: of each broker one question to Redis per so many triggers: what waits, since when, what is
- * tried again, what is dead. To that come this worker's own counts and rates; who asks several
- * workers adds those up and takes Redis' numbers from any. While Redis is away the numbers of its
- * last answers are told, with "redis": false.
+ * tried again, what is dead. Sources have a broker of their own, which is not told of as one: their
+ * numbers are those of its trigger. To that come this worker's own counts and rates; who asks
+ * several workers adds those up and takes Redis' numbers from any. While Redis is away the numbers
+ * of its last answers are told, with "redis": false.
  */
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "broker/outlet.h"
 #include "broker/query.h"
 #include "broker/query_scripts.h"
 
@@ -34,8 +36,9 @@ static void put_rate(const char *name, const struct query_rate *r, struct strbuf
 /* --- one broker ---------------------------------------------------------------------------- */
 
 struct numbers_query {
-    struct query q; /* first */
-    bool first;     /* no broker was written yet */
+    struct query q;        /* first */
+    bool first;            /* no broker was written yet */
+    struct strbuf sources; /* what is written of them */
     int64_t now_ms;
 };
 
@@ -52,8 +55,13 @@ static void put_trigger(const struct numbers_query *n, const struct trigger *t,
 {
     struct slice oldest = redis_reply_text(redis_reply_at(said, 1));
     int64_t due = redis_reply_int(redis_reply_at(said, 3), -1);
-    strbuf_append_str(out, "{\"namespace\": ");
-    (void)strbuf_append_json(out, slice_str(t->ns));
+    struct slice kind, ns = slice_str(t->ns);
+    strbuf_append_str(out, "{");
+    if (outlet_split(t->ns, &kind, &ns)) {
+        strbuf_appendf(out, "\"kind\": \"%.*s\", \"held\": %u, ", SLICE_FMT(kind), t->held_outside);
+    }
+    strbuf_append_str(out, "\"namespace\": ");
+    (void)strbuf_append_json(out, ns);
     strbuf_append_str(out, ", \"name\": ");
     (void)strbuf_append_json(out, slice_str(t->name));
     strbuf_appendf(out, ", \"ready\": %s, \"waiting\": %lld, \"retrying\": %lld, \"dead\": %lld",
@@ -80,10 +88,24 @@ static void put_trigger(const struct numbers_query *n, const struct trigger *t,
     strbuf_append_str(out, "}");
 }
 
+static void put_source(struct numbers_query *n, const struct numbers_ask *a,
+                       const struct redisReply *reply)
+{
+    for (size_t i = 0; i < a->n_triggers; i++) {
+        strbuf_append_str(&n->sources, n->sources.len == 0 ? "" : ", ");
+        put_trigger(n, a->triggers[i], redis_reply_at(reply, i + 1), &n->sources);
+    }
+}
+
 static void put_broker(struct numbers_query *n, const struct numbers_ask *a,
                        const struct redisReply *reply)
 {
     const struct broker *b = a->broker;
+    struct slice kind, ns;
+    if (outlet_split(b->ns, &kind, &ns)) {
+        put_source(n, a, reply);
+        return;
+    }
     const struct redisReply *own = redis_reply_at(reply, 0);
     struct strbuf *out = &n->q.out;
     strbuf_append_str(out, n->first ? "{\"namespace\": " : ", {\"namespace\": ");
@@ -117,8 +139,29 @@ static void ask_free(struct numbers_ask *a)
 
 static void finish(struct numbers_query *n)
 {
+    struct error err;
+    strbuf_append_str(&n->q.out, "], \"sources\": [");
+    strbuf_append_slice(&n->q.out, strbuf_slice(&n->sources));
     strbuf_append_str(&n->q.out, "]}\n");
+    if (!strbuf_ok(&n->sources)) {
+        error_set(&err, ERR_TOO_BIG, "there are too many sources to tell of together");
+        query_answer(&n->q, &err);
+        return;
+    }
     query_answer(&n->q, NULL);
+}
+
+static void numbers_fini(struct query *q)
+{
+    strbuf_fini(&CONTAINER_OF(q, struct numbers_query, q)->sources);
+}
+
+/* Whether a broker is one of the namespace (empty: any), or its source is. */
+static bool is_of(const struct broker *b, struct slice wanted)
+{
+    struct slice kind, ns = slice_str(b->ns);
+    (void)outlet_split(b->ns, &kind, &ns);
+    return slice_empty(wanted) || slice_eq(wanted, ns);
 }
 
 static void on_numbers(void *arg, const struct redisReply *reply, const struct error *failed)
@@ -173,6 +216,8 @@ void query_numbers(struct http_simple_request *rq, struct worker *w)
     struct numbers_query *n = (struct numbers_query *)query_new(rq, w, sizeof(*n));
     CLEANUP(strbuf_fini) struct strbuf room;
     struct slice ns = query_param(&n->q, "namespace", &room);
+    strbuf_init(&n->sources, QUERY_ANSWER_MAX);
+    n->q.fini = numbers_fini;
     n->first = true;
     n->now_ms = clock_wall_ns() / 1000000;
     strbuf_append_str(&n->q.out, "{\"worker\": ");
@@ -183,7 +228,7 @@ void query_numbers(struct http_simple_request *rq, struct worker *w)
     strbuf_append_str(&n->q.out, ", \"brokers\": [");
     map_foreach (it, &w->brokers) {
         struct broker *b = it.value;
-        if (!b->known || (!slice_empty(ns) && !slice_eq_str(ns, b->ns))) {
+        if (!b->known || !is_of(b, ns)) {
             continue;
         }
         struct list *node = b->triggers.next;

@@ -60,7 +60,8 @@ const char query_script_list[] =
     "    for i = 1, #entry[2], 2 do g[entry[2][i]] = entry[2][i + 1] end\n"
     "    local e, d = g['e'] or '', g['d']\n"
     "    local shown = d and #d <= show and d or ''\n"
-    "    out[#out + 1] = {entry[1], e, g['x'] or '', g['t'] or '', d and #d or -1, shown}\n"
+    "    out[#out + 1] = {entry[1], e, g['x'] or '', g['t'] or '', d and #d or -1, shown, g['n'] "
+    "or ''}\n"
     "    bytes = bytes + #e + #shown + (d and #d or 0) / 8\n"
     "    from = '(' .. entry[1]\n"
     "    more = more - 1\n"
@@ -68,17 +69,31 @@ const char query_script_list[] =
     "until #got < 8 or more > 0\n"
     "return {len, more > 0 and 1 or 0, out, added, passed, last}\n";
 
-/* Into the stream first: what Redis has no room for stays where it is. */
+/*
+ * Into the stream first: what Redis has no room for stays where it is. What cannot be tried again
+ * is passed over; such entries have little data, and there are no more of them than dead are kept.
+ */
 const char query_script_again[] =
     "local last = ARGV[3]\n"
     "if last == '' then\n"
     "  local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]\n"
-    "  if not newest then return {0, 0, '', 0} end\n"
+    "  if not newest then return {0, 0, '', 0, 0} end\n"
     "  last = newest[1]\n"
     "end\n"
-    "local moved, bytes, full = 0, 0, 0\n"
+    "local moved, bytes, full, stuck, from = 0, 0, 0, 0, ARGV[2]\n"
+    "local function following()\n"
+    "  while true do\n"
+    "    local e = redis.call('XRANGE', KEYS[1], from, last, 'COUNT', 1)[1]\n"
+    "    if not e then return nil end\n"
+    "    local kept = false\n"
+    "    for i = 1, #e[2], 2 do kept = kept or e[2][i] == 'n' end\n"
+    "    if not kept then return e end\n"
+    "    stuck = stuck + 1\n"
+    "    from = '(' .. e[1]\n"
+    "  end\n"
+    "end\n"
     "local room = tonumber(ARGV[5]) - redis.call('XLEN', KEYS[2])\n"
-    "local next = redis.call('XRANGE', KEYS[1], ARGV[2], last, 'COUNT', 1)[1]\n"
+    "local next = following()\n"
     "while next and moved < tonumber(ARGV[4]) and bytes < 1048576 do\n"
     "  if moved >= room then full = 1 break end\n"
     "  local add = {'XADD', KEYS[2], 'NOMKSTREAM', '*', 't', ARGV[1]}\n"
@@ -93,9 +108,9 @@ const char query_script_again[] =
     "  if type(new) ~= 'string' then full = 1 break end\n"
     "  redis.call('XDEL', KEYS[1], next[1])\n"
     "  moved = moved + 1\n"
-    "  next = redis.call('XRANGE', KEYS[1], ARGV[2], last, 'COUNT', 1)[1]\n"
+    "  next = following()\n"
     "end\n"
-    "return {moved, next and 1 or 0, last, full}\n";
+    "return {moved, next and 1 or 0, last, full, stuck}\n";
 
 const char query_script_drop[] =
     "local last = ARGV[2]\n"

@@ -10,10 +10,11 @@
  *          first id, retries, next due ms or "", dead}…}
  * LIST     KEYS stream; ARGV from ("$": nothing, but where the end is), to, most, bytes of data to
  *          show, position (-1: not known), most behind: {length, whether there is more, {id, e, x,
- *          t, bytes of data (-1: none), data or ""}…, entries ever added, passed over, last id}.
+ *          t, bytes of data (-1: none), data or "", n}…, entries ever added, passed over, last id}.
  *          With a position: who is further behind than `most behind` goes on with the newest.
  * AGAIN    KEYS dead, events; ARGV uid, from, to ("": the newest), most, events that fit: dead
- *          ones into the broker's stream, for this trigger only (t): {moved, more, to, full}
+ *          ones into the broker's stream, for this trigger only (t), but those that cannot be tried
+ *          again: {moved, more, to, full, passed over}
  * DROP     KEYS dead; ARGV from, to, most: {dropped, more, to}
  * REPLAY   KEYS events, trigger, held; ARGV id…: references to those that the trigger does not have
  *          already: {written, has already, gone}

@@ -24,7 +24,6 @@
 #define AGAIN_MS   1000
 #define READ_MAX   100
 #define ID_MAX     64
-#define PACKED_MAX (2u << 20)
 #define MAX_ANSWER (64u << 20)
 
 enum phase { BEGINNING, GIVING_BACK, PENDING, FRESH };
@@ -51,6 +50,7 @@ struct item {
     struct push push;
     bool waits; /* for an answer of Redis */
     bool over;  /* nobody took it, and the dead do not have it yet */
+    bool whole; /* it is an event with its data */
     uint64_t again_ms;
     char id[ID_MAX];      /* streams */
     struct slice element; /* lists; owned */
@@ -132,27 +132,10 @@ static void on_buried(void *arg, const struct redisReply *reply, const struct er
  * for have it, it is acknowledged in the other one. */
 static void bury(struct item *it)
 {
-    struct redis_session *s = it->session;
-    struct worker *w = s->options.worker;
-    char most[24];
     struct error err;
-    CLEANUP(strbuf_fini) struct strbuf packed;
-    strbuf_init(&packed, PACKED_MAX);
-    event_pack(&it->push.event, &packed);
-    snprintf(most, sizeof(most), "%lld", (long long)w->config->dead_kept);
-    const struct slice data = it->push.event.data;
-    const struct slice args[] = {
-        SLICE_LIT("XADD"),   slice_str(s->options.dead_key),
-        SLICE_LIT("MAXLEN"), SLICE_LIT("~"),
-        slice_str(most),     SLICE_LIT("*"),
-        SLICE_LIT("e"),      strbuf_slice(&packed),
-        SLICE_LIT("x"),      slice_str(it->push.why.msg),
-        SLICE_LIT("d"),      data,
-    };
     it->over = true;
     it->waits = true;
-    if (redis_conn_send(w->in, args, ARRAY_LEN(args) - (data.ptr == NULL ? 2 : 0), on_buried, it,
-                        &err) < 0) {
+    if (outlet_bury(it->session->options.outlet, &it->push, it->whole, on_buried, it, &err) < 0) {
         on_buried(it, NULL, &err);
     }
 }
@@ -199,6 +182,7 @@ static void begin_item(struct item *it, struct event *event, int rc, struct erro
         event->data = (struct slice){0};
     }
     if (rc == 0) {
+        it->whole = true;
         push_start(&it->push, s->options.route, event, on_pushed);
         return;
     }

@@ -8,6 +8,7 @@
  */
 
 #include "broker/model.h"
+#include "broker/outlet.h"
 #include "broker/push.h"
 #include "broker/source_object.h"
 
@@ -18,7 +19,7 @@ struct redis_session_options {
     const char *url;
     const struct redis_object *object; /* lives as long; its shape does not change meanwhile */
     const struct push_route *route;    /* likewise */
-    const char *dead_key;              /* of our own Redis; likewise */
+    const struct outlet_ref *outlet;   /* where its dead go; likewise */
     struct redis_counts *counts;       /* likewise */
 };
 

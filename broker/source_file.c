@@ -19,7 +19,6 @@
 #include "broker/file_names.h"
 #include "broker/file_watch.h"
 
-#define INNER_NS      "source/file/"
 #define LOOK_MS       30000 /* without a reason */
 #define LOOK_BLIND_MS 1000  /* without inotify */
 #define AGAIN_MS      1000
@@ -28,7 +27,9 @@ struct file_source {
     struct worker *worker;
     char *ns;
     char *name;
+    char *inner; /* namespace of its outlet */
     char *taken_key;
+    struct outlet_ref outlet;
     struct file_object object;
     struct push_route route;
     struct file_names names;
@@ -70,7 +71,7 @@ static void on_over(void *arg, const char *name, const char *stamp, uint64_t aga
         known->since_ms = again_ms > 0 ? now_ms : known->since_ms;
     }
     if (known != NULL && stamp != NULL) {
-        (void)slice_copy(slice_str(stamp), known->taken, sizeof(known->taken));
+        file_names_noted(&f->names, known, stamp);
     }
     f->dirty = f->dirty || again_ms > 0;
 }
@@ -97,20 +98,22 @@ static void on_change(void *arg)
 
 void *file_source_new(struct worker *w, const char *ns, const char *name)
 {
-    CLEANUP(cleanup_free) char *inner = xasprintf(INNER_NS "%s", ns);
     struct file_source *f = NEW(struct file_source);
     f->worker = w;
     f->ns = xstrdup(ns);
     f->name = xstrdup(name);
-    f->taken_key = stream_key(inner, name, "taken");
+    f->inner = outlet_ns("file", ns);
+    f->outlet = (struct outlet_ref){w, f->inner, f->name};
     f->route = (struct push_route){.sender = &w->sender,
                                    .ns = f->ns,
                                    .common = &f->object.common,
-                                   .timeout_ms = w->config->delivery_timeout_ms};
+                                   .timeout_ms = w->config->delivery_timeout_ms,
+                                   .on_try = outlet_tried,
+                                   .arg = &f->outlet};
     f->items = (struct file_items){.worker = w,
                                    .object = &f->object,
                                    .route = &f->route,
-                                   .taken_key = f->taken_key,
+                                   .outlet = &f->outlet,
                                    .on_over = on_over,
                                    .on_room = begin_ready,
                                    .arg = f};
@@ -124,6 +127,7 @@ static void free_now(struct file_source *f)
 {
     file_object_release(NULL, &f->object);
     free(f->taken_key);
+    free(f->inner);
     free(f->name);
     free(f->ns);
     free(f);
@@ -150,11 +154,15 @@ void file_source_use(void *one, const char *uid, void *value)
 {
     struct file_source *f = one;
     struct file_object *object = value;
+    char *taken_key = stream_trigger_key(f->inner, f->name, uid, ":taken");
     bool same = f->used && same_text(f->object.path, object->path) &&
-                same_text(f->object.pattern, object->pattern);
+                same_text(f->object.pattern, object->pattern) && same_text(f->taken_key, taken_key);
     if (!same) {
         stop(f);
     }
+    free(f->taken_key);
+    f->taken_key = taken_key;
+    f->items.taken_key = taken_key;
     file_items_pause(&f->items);
     file_object_release(NULL, &f->object);
     f->object = *object;
@@ -166,14 +174,16 @@ void file_source_use(void *one, const char *uid, void *value)
                   "a FileSource runs on one machine only: nodes of a cluster have no folder in "
                   "common");
     }
+    outlet_use(
+        f->worker,
+        &(struct outlet){.ns = f->inner, .name = f->name, .uid = uid, .common = &f->object.common});
 }
 
 void file_source_drop(void *one)
 {
     struct file_source *f = one;
-    const struct slice args[] = {SLICE_LIT("UNLINK"), slice_str(f->taken_key)};
     stop(f);
-    (void)!redis_conn_send(f->worker->db, args, ARRAY_LEN(args), NULL, NULL, NULL);
+    outlet_drop(f->worker, f->inner, f->name); /* and what is written down */
 }
 
 void file_source_free(void *one)
@@ -197,7 +207,7 @@ static void on_note_gone(void *arg, const char *name)
 
 static void take_in(struct file_source *f, const struct folder_list *list, uint64_t now_ms)
 {
-    file_names_look_begin(&f->names);
+    file_names_look_begin(&f->names, (struct file_place){list->device, list->inode});
     for (size_t i = 0; f->noted && i < list->n; i++) {
         uint64_t wait_ms = file_names_look(&f->names, &list->items[i],
                                            (uint64_t)f->object.settle_ms, now_ms, clock_wall_ns());
@@ -211,9 +221,8 @@ static void take_in(struct file_source *f, const struct folder_list *list, uint6
                   FOLDER_FILES_MAX);
         file_items_trouble(&f->items, "looking into the folder", "", &err);
         f->look_ms = now_ms + AGAIN_MS;
-    } else {
-        file_names_look_end(&f->names, on_note_gone, f);
     }
+    file_names_look_end(&f->names, !list->more, now_ms, on_note_gone, f);
 }
 
 static void looked(struct file_source *f, const struct look *l)
@@ -324,6 +333,7 @@ void file_source_tick(void *one, uint64_t now_ms, size_t crowd)
 {
     struct file_source *f = one;
     file_items_tick(&f->items, now_ms);
+    outlet_holds(&f->outlet, f->items.n + (unsigned)file_names_waiting(&f->names));
     if (!f->used || f->object.common.trouble.code != ERR_OK || f->object.common.sink == NULL ||
         f->worker->stopping) {
         return;

@@ -4,8 +4,8 @@
 /*
  * FileSource: every complete file of a folder becomes an event for the sink; then it is moved into
  * `done` or `failed` inside the folder, or stays and is written down in Redis
- * (lull:{source/file/NS/NAME}:taken, name → what tells its version), so that it is sent once. On
- * one machine only. Owns: an inotify descriptor, jobs on the pool, what is being delivered.
+ * (lull:{source/file/NS/NAME}:t:UID:taken, name → what tells its version), so that it is sent once.
+ * On one machine only. Owns: an inotify descriptor, jobs on the pool, what is being delivered.
  */
 
 #include "broker/model.h"

@@ -18,7 +18,6 @@
 #define RENEW_MS   2000
 #define MARGIN_MS  2000
 #define RESTART_MS 500
-#define INNER_NS   "source/redis/"
 
 struct redis_source {
     struct worker *worker;
@@ -28,7 +27,8 @@ struct redis_source {
     struct push_route route;
     struct source_secrets secrets;
     char *owner_key;
-    char *dead_key;
+    char *inner; /* namespace of its outlet */
+    struct outlet_ref outlet;
     char *url; /* of the session */
     struct redis_session *session;
     struct redis_counts counts;
@@ -43,17 +43,19 @@ struct redis_source {
 
 void *redis_source_new(struct worker *w, const char *ns, const char *name)
 {
-    CLEANUP(cleanup_free) char *inner = xasprintf(INNER_NS "%s", ns);
     struct redis_source *r = NEW(struct redis_source);
     r->worker = w;
     r->ns = xstrdup(ns);
     r->name = xstrdup(name);
-    r->owner_key = stream_key(inner, name, "owner");
-    r->dead_key = stream_key(inner, name, "dead");
+    r->inner = outlet_ns("redis", ns);
+    r->owner_key = stream_key(r->inner, name, "reader");
+    r->outlet = (struct outlet_ref){w, r->inner, r->name};
     r->route = (struct push_route){.sender = &w->sender,
                                    .ns = r->ns,
                                    .common = &r->object.common,
-                                   .timeout_ms = w->config->delivery_timeout_ms};
+                                   .timeout_ms = w->config->delivery_timeout_ms,
+                                   .on_try = outlet_tried,
+                                   .arg = &r->outlet};
     source_secrets_init(&r->secrets, w->client, ns);
     return r;
 }
@@ -84,13 +86,16 @@ void redis_source_use(void *one, const char *uid, void *value)
     *object = (struct redis_object){0};
     r->used = true;
     source_secrets_use(&r->secrets, &r->object.url_from, r->object.url_from.name != NULL);
+    outlet_use(
+        r->worker,
+        &(struct outlet){.ns = r->inner, .name = r->name, .uid = uid, .common = &r->object.common});
 }
 
 static void free_now(struct redis_source *r)
 {
     redis_object_release(NULL, &r->object);
     free(r->owner_key);
-    free(r->dead_key);
+    free(r->inner);
     free(r->name);
     free(r->ns);
     free(r);
@@ -99,9 +104,9 @@ static void free_now(struct redis_source *r)
 void redis_source_drop(void *one)
 {
     struct redis_source *r = one;
-    const struct slice args[] = {SLICE_LIT("UNLINK"), slice_str(r->owner_key),
-                                 slice_str(r->dead_key)};
+    const struct slice args[] = {SLICE_LIT("UNLINK"), slice_str(r->owner_key)};
     stop(r);
+    outlet_drop(r->worker, r->inner, r->name);
     (void)!redis_conn_send(r->worker->db, args, ARRAY_LEN(args), NULL, NULL, NULL);
 }
 
@@ -157,7 +162,7 @@ static void start(struct redis_source *r, struct slice url)
         .worker = r->worker,
         .object = &r->object,
         .route = &r->route,
-        .dead_key = r->dead_key,
+        .outlet = &r->outlet,
         .counts = &r->counts,
     };
     bool is_unix = slice_starts_with(url, SLICE_LIT("unix:"));
@@ -203,6 +208,7 @@ void redis_source_tick(void *one, uint64_t now_ms, size_t crowd)
     if (r->session != NULL) {
         redis_session_tick(r->session, now_ms);
     }
+    outlet_holds(&r->outlet, r->session == NULL ? 0 : (unsigned)redis_session_running(r->session));
 }
 
 json_t *redis_source_state(const void *one)

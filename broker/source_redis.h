@@ -5,7 +5,7 @@
  * RedisSource: entries of a stream (as a consumer of a group) or elements of a list become events
  * for the sink; an entry is acknowledged, an element goes from its processing list, when somebody
  * took it, or when it is among the dead of our own Redis. Of several workers one runs it at a time:
- * who has the key lull:{source/redis/NS/NAME}:owner. Owns: two connections to that Redis, and what
+ * who has the key lull:{source/redis/NS/NAME}:reader. Owns: two connections to that Redis, and what
  * is being delivered.
  */
 

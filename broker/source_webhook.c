@@ -19,11 +19,9 @@
 #include "broker/ingress.h"
 #include "broker/outlet.h"
 
-#define HOOK_NS "source/webhook/"
-
 static char *inner_ns(const struct hook *h)
 {
-    return xasprintf(HOOK_NS "%s", h->ns);
+    return outlet_ns("webhook", h->ns);
 }
 
 void *hook_new(struct worker *w, const char *ns, const char *name)
@@ -48,13 +46,9 @@ void hook_use(void *one, const char *uid, void *value)
     h->object = *object;
     *object = (struct webhook_object){0};
     source_secrets_use(&h->secrets, h->object.secrets, h->object.n_secrets);
-    const struct source_common *c = &h->object.common;
-    outlet_use(h->worker, &(struct outlet){.ns = inner,
-                                           .name = h->name,
-                                           .uid = uid,
-                                           .sink = c->sink,
-                                           .dead_letter = c->dead_letter,
-                                           .policy = c->policy});
+    outlet_use(
+        h->worker,
+        &(struct outlet){.ns = inner, .name = h->name, .uid = uid, .common = &h->object.common});
 }
 
 void hook_drop(void *one)

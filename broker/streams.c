@@ -15,7 +15,7 @@ char *stream_trigger_key(const char *ns, const char *broker, const char *uid, co
     return xasprintf("lull:{%s/%s}:t:%s%s", ns, broker, uid, what);
 }
 
-const char *const stream_trigger_parts[] = {"", ":retry", ":held", ":dead", NULL};
+const char *const stream_trigger_parts[] = {"", ":retry", ":held", ":dead", ":taken", NULL};
 
 struct slice stream_id_ms(struct slice id)
 {
@@ -206,7 +206,8 @@ const char stream_script_known[] =
 const char stream_script_drop[] = "local o = redis.call('GET', KEYS[1])\n"
                                   "if o and o ~= ARGV[1] then return 0 end\n"
                                   "for _, uid in ipairs(redis.call('SMEMBERS', KEYS[3])) do\n"
-                                  "  for _, part in ipairs({'', ':retry', ':held', ':dead'}) do\n"
+                                  "  for _, part in ipairs({'', ':retry', ':held', ':dead', "
+                                  "':taken'}) do\n"
                                   "    redis.call('UNLINK', ARGV[2] .. uid .. part)\n"
                                   "  end\n"
                                   "end\n"

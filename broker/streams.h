@@ -6,20 +6,24 @@
  * once, and the small texts in them. Everything of one Broker has one hash tag, so that a clustered
  * Redis keeps it together. Pure.
  *
- *   lull:{NS/BROKER}:events      stream; entry: e = packed attributes, d = data (absent: none),
- *                                t = UID of the one trigger that gets it (absent: who wants it).
- *                                The payload stands here once. Group `dispatch`.
- *   lull:{NS/BROKER}:born        "TIME UID" of the Broker whose events these are
- *   lull:{NS/BROKER}:owner       the worker that keeps order (owner.h); ends by itself
- *   lull:{NS/BROKER}:triggers    set of the UIDs whose keys exist
- *   lull:{NS/BROKER}:t:UID       stream of references; entry: r = id in events, s = state (absent:
- *                                never tried). Group `deliver`; an entry is deleted when it is
- * done, so the first one is the oldest that is not. lull:{NS/BROKER}:t:UID:retry sorted set: "ENTRY
- * EVENT STATE" by the time when it is due (ms, by Redis' clock) lull:{NS/BROKER}:t:UID:held  the
- * same members by the ms of the event's id: what may not be trimmed lull:{NS/BROKER}:t:UID:dead
- * stream of events that nobody took: e, d, and x = why; bounded lull:workers                 sorted
- * set of the workers' names by their last sign of life lull:brokers                 set of
- * "NS/BROKER"
+ *   lull:{NS/BROKER}:events       stream; entry: e = packed attributes, d = data (absent: none),
+ *                                 t = UID of the one trigger that gets it (absent: who wants it).
+ *                                 The payload stands here once. Group `dispatch`.
+ *   lull:{NS/BROKER}:born         "TIME UID" of the Broker whose events these are
+ *   lull:{NS/BROKER}:owner        the worker that keeps order (owner.h); ends by itself
+ *   lull:{NS/BROKER}:triggers     set of the UIDs whose keys exist
+ *   lull:{NS/BROKER}:t:UID        stream of references; entry: r = id in events, s = state (absent:
+ *                                 never tried). Group `deliver`; an entry is deleted when it is
+ *                                 done, so the first one is the oldest that is not.
+ *   lull:{NS/BROKER}:t:UID:retry  sorted set: "ENTRY EVENT STATE" by the time when it is due (ms,
+ *                                 by Redis' clock)
+ *   lull:{NS/BROKER}:t:UID:held   the same members by the ms of the event's id: what may not be
+ *                                 trimmed
+ *   lull:{NS/BROKER}:t:UID:dead   stream of events that nobody took: e, d, x = why, and n = 1 when
+ *                                 it cannot be tried again; bounded
+ *   lull:{NS/BROKER}:t:UID:taken  hash: files of a FileSource that stay where they are
+ *   lull:workers                  sorted set of the workers' names by their last sign of life
+ *   lull:brokers                  set of "NS/BROKER"
  *
  * A state is "PHASE ATTEMPT CODE DATA": phase d (to the subscriber) or l (to the dead letter sink),
  * tries made in it, status of the subscriber's last answer (0: none), base64 of what it said.

@@ -284,36 +284,6 @@ static void delivery_print(const json_t *object)
     }
 }
 
-static double rate(const json_t *of, const char *key)
-{
-    return json_number_value(json_object_get(of, key));
-}
-
-static void trigger_numbers(const json_t *t)
-{
-    char age[16];
-    events_age(jpeek_cstr(t, "oldest"), age, sizeof age);
-    printf("  Backlog      %lld waiting", (long long)jpeek_i64(t, "waiting"));
-    if (jpeek_i64(t, "waiting") > 0) {
-        printf(" (the oldest for %s)", age);
-    }
-    printf(", %lld to be tried again", (long long)jpeek_i64(t, "retrying"));
-    if (json_object_get(t, "nextRetryMs")) {
-        printf(" (the next in %.1f s)", (double)jpeek_i64(t, "nextRetryMs") / 1000);
-    }
-    printf(", %lld dead letters\n", (long long)jpeek_i64(t, "dead"));
-    printf(
-        "  Deliveries   %lld delivered (%.1f/s), %lld attempts failed (%.1f/s), %lld tried again, "
-        "%lld nobody took, %lld replies; %lld under way; since lull-broker started\n",
-        (long long)jpeek_i64(t, "delivered"), rate(t, "deliveredPerSecond"),
-        (long long)jpeek_i64(t, "failed"), rate(t, "failedPerSecond"),
-        (long long)jpeek_i64(t, "retried"), (long long)jpeek_i64(t, "gaveUp"),
-        (long long)jpeek_i64(t, "replies"), (long long)jpeek_i64(t, "running"));
-    if (jpeek_cstr(t, "trouble")[0]) {
-        printf("  Last failure %s\n", jpeek_cstr(t, "trouble"));
-    }
-}
-
 static void broker_numbers(const json_t *b)
 {
     size_t i;
@@ -323,14 +293,14 @@ static void broker_numbers(const json_t *b)
            "started (%.1f/s)\n",
            (long long)jpeek_i64(b, "events"), oldest[0] ? ", back to " : "", oldest,
            (long long)jpeek_i64(b, "undispatched"), (long long)jpeek_i64(b, "accepted"),
-           rate(b, "acceptedPerSecond"));
+           events_rate(b, "acceptedPerSecond"));
     json_array_foreach(jpeek_arr(b, "triggers"), i, t)
     {
         printf("  Trigger      %s: %lld waiting, %lld to be tried again, %lld dead letters, "
                "%.1f/s\n",
                jpeek_cstr(t, "name"), (long long)jpeek_i64(t, "waiting"),
                (long long)jpeek_i64(t, "retrying"), (long long)jpeek_i64(t, "dead"),
-               rate(t, "deliveredPerSecond"));
+               events_rate(t, "deliveredPerSecond"));
     }
 }
 
@@ -346,7 +316,7 @@ static void numbers_print(struct cli *cli, const struct events_options *o, const
     const json_t *it = o->trigger ? events_numbers_trigger(numbers, cli->ns, name)
                                   : events_numbers_broker(numbers, cli->ns, name);
     if (it && o->trigger) {
-        trigger_numbers(it);
+        events_numbers_print(it, true);
     } else if (it) {
         broker_numbers(it);
     }

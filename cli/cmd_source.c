@@ -9,6 +9,7 @@
 #include "json/jget.h"
 #include "json/jparse.h"
 #include "cli/cli.h"
+#include "cli/events_ask.h"
 #include "cli/part_ask.h"
 #include "cli/sink.h"
 #include "cli/source_type.h"
@@ -170,8 +171,9 @@ static int find(struct cli *cli, const struct source_type *only, const char *nam
     return error_set(err, ERR_NOT_FOUND, "there is no source %s in namespace %s", name, cli->ns);
 }
 
-// What lull-broker knows of it; nothing while it does not answer.
-static void numbers_print(struct cli *cli, const struct source_type *type, const char *name)
+// What the worker that runs it knows; nothing while it does not answer.
+static void state_print(struct cli *cli, const struct source_type *type, const char *name,
+                        bool *troubled)
 {
     CLEANUP(cleanup_free) char *text = NULL;
     CLEANUP(jfree) json_t *state = NULL;
@@ -203,7 +205,27 @@ static void numbers_print(struct cli *cli, const struct source_type *type, const
         }
         if (jpeek_cstr(source, "trouble")[0]) {
             printf("  Trouble      %s\n", jpeek_cstr(source, "trouble"));
+            *troubled = true;
         }
+    }
+}
+
+// What waits and what is dead, of all workers; nothing while none answers.
+static void numbers_print(struct cli *cli, const struct source_type *type, const char *name)
+{
+    CLEANUP(jfree) json_t *numbers = NULL;
+    bool troubled = false;
+
+    state_print(cli, type, name, &troubled);
+    if (events_numbers(cli, false, &numbers, &(struct error){0}) < 0) {
+        return;
+    }
+    const json_t *entry = events_numbers_source(numbers, cli->ns, type->word, name);
+    if (entry) {
+        events_numbers_print(entry, !troubled);
+    }
+    if (jpeek_i64(entry, "dead") > 0) {
+        printf("  Dead letters lull dlq list %s/%s\n", type->word, name);
     }
 }
 

@@ -41,7 +41,9 @@ static const struct option_row ROWS[] = {
 };
 static const struct option_table TABLE = {
     .program = "lull top",
-    .summary = "shows replicas, requests and memory of every function, and the backlog of Triggers",
+    .summary =
+        "shows replicas, requests and memory of every function, and the backlog of Triggers and "
+        "sources",
     .rows = ROWS,
     .count = ARRAY_LEN(ROWS)};
 
@@ -275,12 +277,12 @@ static void print_rows(const struct top *o, const struct picture *p, const json_
 static json_t *collect_events(struct cli *cli, struct top *o)
 {
     struct error trouble;
-    json_t *triggers = top_events(cli, o->all, &trouble);
-    if (triggers == NULL && trouble.code != ERR_OK && !o->events_told) {
+    json_t *events = top_events(cli, o->all, &trouble);
+    if (events == NULL && trouble.code != ERR_OK && !o->events_told) {
         fprintf(stderr, "lull: lull-broker cannot be asked for events: %s\n", trouble.msg);
         o->events_told = true;
     }
-    return triggers;
+    return events;
 }
 
 static int show(struct cli *cli, struct top *o, struct error *err)
@@ -289,14 +291,16 @@ static int show(struct cli *cli, struct top *o, struct error *err)
     int rc = collect(cli, o, &p, err);
     if (rc == 0) {
         CLEANUP(jfree) json_t *rows = sorted_rows(o, &p);
-        CLEANUP(jfree) json_t *triggers = collect_events(cli, o);
+        CLEANUP(jfree) json_t *events = collect_events(cli, o);
         if (o->common.output == CLI_JSON) {
             CLEANUP(jfree)
-            json_t *answer = json_pack("{s:O, s:O*}", "items", rows, "triggers", triggers);
+            json_t *answer = json_pack("{s:O, s:O*, s:O*}", "items", rows, "triggers",
+                                       json_object_get(events, "triggers"), "sources",
+                                       json_object_get(events, "sources"));
             cli_print_json(answer);
         } else {
             print_rows(o, &p, rows);
-            top_events_print(triggers, o->all);
+            top_events_print(events, o->all);
         }
         fflush(stdout);
     }

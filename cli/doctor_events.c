@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What is wrong with events: Brokers and Triggers that are not ready, lull-broker or its Redis that
-// does not answer, Triggers that fall behind, events that nobody took. Without a Broker there is
-// nothing to say. Failure modes: numbers cannot be asked: that is the finding.
+// What is wrong with events: Brokers, Triggers and sources that are not ready, lull-broker or its
+// Redis that does not answer, Triggers and sources that fall behind, events that nobody took.
+// Without a Broker or a source there is nothing to say. Failure modes: numbers cannot be asked:
+// that is the finding.
 #include <string.h>
 
 #include "base/clock.h"
@@ -12,6 +13,7 @@
 #include "cli/doctor.h"
 #include "cli/events_ask.h"
 #include "cli/part_ask.h"
+#include "cli/source_type.h"
 
 #define BEHIND_S   60 // waiting for so long is worth a word
 #define LOOK_MS    1500
@@ -27,12 +29,8 @@ struct look {
 
 // ---- objects
 
-static const char *kind_command(enum kind_id kind)
-{
-    return kind == KIND_BROKER ? "broker" : kind == KIND_TRIGGER ? "trigger" : "source";
-}
-
-static size_t check_ready(const struct look *l, enum kind_id kind)
+// describe: `lull DESCRIBE describe NAME` tells more.
+static size_t check_ready(const struct look *l, enum kind_id kind, const char *describe)
 {
     CLEANUP(jfree) json_t *all = NULL;
     const struct kind *row = kind_row(kind);
@@ -55,15 +53,14 @@ static size_t check_ready(const struct look *l, enum kind_id kind)
         if (strcmp(jpeek_cstr(ready, "status"), "True") == 0 || not_ready++ >= NAMED_MOST) {
             continue;
         }
-        const char *command = kind_command(kind);
         CLEANUP(cleanup_free)
-        char *advice = xasprintf("lull %s describe %s -n %s", command, name, ns);
+        char *advice = xasprintf("lull %s describe %s -n %s", describe, name, ns);
         bool told = l->absent[0] && strcmp(why, l->absent) == 0; // of all of them, at the end
         doctor_warn(l->d, row->plural, advice, "%s/%s is not ready: %s %.400s", ns, name,
                     jpeek_cstr(ready, "reason"), told ? "(see events)" : why);
     }
     if (not_ready > NAMED_MOST) {
-        CLEANUP(cleanup_free) char *advice = xasprintf("lull %s list", kind_command(kind));
+        CLEANUP(cleanup_free) char *advice = xasprintf("lull %s list", describe);
         doctor_warn(l->d, row->plural, advice, "%zu more are not ready", not_ready - NAMED_MOST);
     } else if (ours > 0 && not_ready == 0) {
         doctor_ok(l->d, row->plural, "%zu, all ready", ours);
@@ -86,57 +83,79 @@ static bool is_behind(const json_t *trigger)
     return jpeek_i64(trigger, "waiting") > 0 && waits_s(trigger) >= BEHIND_S;
 }
 
-static void check_trigger(const struct look *l, const json_t *t, size_t *wrong)
+static const json_t *again_of(const struct look *l, const json_t *entry)
+{
+    const char *ns = jpeek_cstr(entry, "namespace"), *name = jpeek_cstr(entry, "name");
+    const char *kind = jpeek_cstr(entry, "kind");
+    return !l->now   ? NULL
+           : kind[0] ? events_numbers_source(l->now, ns, kind, name)
+                     : events_numbers_trigger(l->now, ns, name);
+}
+
+// One trigger, or one source.
+static void check_entry(const struct look *l, const json_t *t, size_t *wrong)
 {
     const char *ns = jpeek_cstr(t, "namespace"), *name = jpeek_cstr(t, "name");
-    const json_t *now = l->now ? events_numbers_trigger(l->now, ns, name) : NULL;
+    const char *kind = jpeek_cstr(t, "kind");
+    const char *what = kind[0] ? "source" : "trigger";
+    const json_t *now = again_of(l, t);
     long long waiting = (long long)jpeek_i64(t, "waiting");
     long long dead = (long long)jpeek_i64(t, "dead");
     if (is_behind(t) && (*wrong)++ < NAMED_MOST) {
         CLEANUP(cleanup_free)
-        char *advice = xasprintf("lull trigger describe %s -n %s; see whether %s can take them",
-                                 name, ns, "its subscriber");
+        char *advice =
+            xasprintf("lull %s%s%s describe %s -n %s; see whether its %s can take them", what,
+                      kind[0] ? " " : "", kind, name, ns, kind[0] ? "sink" : "subscriber");
         doctor_warn(l->d, "backlog", advice,
-                    "%lld events wait for trigger %s/%s%s, the oldest for %lld s%s%.200s", waiting,
+                    "%lld events wait for %s %s/%s%s, the oldest for %lld s%s%.200s", waiting, what,
                     ns, name, now && jpeek_i64(now, "waiting") > waiting ? ", more and more" : "",
                     (long long)waits_s(t), jpeek_cstr(t, "trouble")[0] ? ": " : "",
                     jpeek_cstr(t, "trouble"));
     }
     if (dead > 0 && (*wrong)++ < NAMED_MOST) {
-        CLEANUP(cleanup_free) char *advice = xasprintf("lull dlq list %s -n %s", name, ns);
-        doctor_warn(l->d, "dead letters", advice, "nobody took %lld %s of trigger %s/%s", dead,
-                    dead == 1 ? "event" : "events", ns, name);
+        CLEANUP(cleanup_free)
+        char *advice = xasprintf("lull dlq list %s%s%s -n %s", kind, kind[0] ? "/" : "", name, ns);
+        doctor_warn(l->d, "dead letters", advice, "nobody took %lld %s of %s %s/%s", dead,
+                    dead == 1 ? "event" : "events", what, ns, name);
     }
+}
+
+// All triggers and sources.
+static json_t *entries_of(const json_t *numbers)
+{
+    json_t *all = json_array();
+    size_t i;
+    json_t *broker;
+    json_array_foreach(jpeek_arr(numbers, "brokers"), i, broker)
+    {
+        json_array_extend(all, jpeek_arr(broker, "triggers"));
+    }
+    json_array_extend(all, jpeek_arr(numbers, "sources"));
+    return all;
 }
 
 static void check_numbers(struct look *l)
 {
-    size_t i, k, wrong = 0, triggers = 0;
-    json_t *broker, *trigger;
+    CLEANUP(jfree) json_t *all = entries_of(l->before);
+    size_t i, wrong = 0;
+    json_t *entry;
     bool behind = false;
-    json_array_foreach(jpeek_arr(l->before, "brokers"), i, broker)
+    json_array_foreach(all, i, entry)
     {
-        json_array_foreach(jpeek_arr(broker, "triggers"), k, trigger)
-        {
-            behind = behind || is_behind(trigger);
-            triggers++;
-        }
+        behind = behind || is_behind(entry);
     }
     if (behind) {
         cli_pause(l->d->cli, LOOK_MS);
         (void)!events_numbers(l->d->cli, l->all, &l->now, &(struct error){0});
     }
-    json_array_foreach(jpeek_arr(l->before, "brokers"), i, broker)
+    json_array_foreach(all, i, entry)
     {
-        json_array_foreach(jpeek_arr(broker, "triggers"), k, trigger)
-        {
-            check_trigger(l, trigger, &wrong);
-        }
+        check_entry(l, entry, &wrong);
     }
     if (wrong > NAMED_MOST) {
         doctor_warn(l->d, "events", "lull top", "%zu more like these", wrong - NAMED_MOST);
-    } else if (wrong == 0 && triggers > 0) {
-        doctor_ok(l->d, "events", "no Trigger is behind, no dead letters");
+    } else if (wrong == 0 && json_array_size(all) > 0) {
+        doctor_ok(l->d, "events", "no Trigger or source is behind, no dead letters");
     }
 }
 
@@ -167,16 +186,16 @@ static void check_sources(const struct look *l)
 
 void doctor_events(struct doctor *d, bool all_namespaces)
 {
-    static const enum kind_id KINDS[] = {KIND_BROKER,      KIND_TRIGGER,       KIND_PINGSOURCE,
-                                         KIND_SINKBINDING, KIND_WEBHOOKSOURCE, KIND_REDISSOURCE,
-                                         KIND_FILESOURCE};
+    const struct source_type *type;
     struct error err = {0}, absent = {0};
     bool here = part_is_here(d->cli), away = events_absent(d->cli, &absent) < 0;
     struct look l = {.d = d, .all = all_namespaces, .absent = away ? absent.msg : ""};
-    size_t there = 0;
-    for (size_t i = 0; i < ARRAY_LEN(KINDS); i++) {
-        size_t found = check_ready(&l, KINDS[i]);
-        there += KINDS[i] == KIND_SINKBINDING ? 0 : found; // which needs no lull-broker
+    size_t there = check_ready(&l, KIND_BROKER, "broker");
+    (void)check_ready(&l, KIND_TRIGGER, "trigger");
+    for (size_t i = 0; (type = source_type_at(i)); i++) {
+        CLEANUP(cleanup_free) char *describe = xasprintf("source %s", type->word);
+        size_t found = check_ready(&l, type->kind, describe);
+        there += type->kind == KIND_SINKBINDING ? 0 : found; // which needs no lull-broker
     }
     if (there == 0) {
         return;

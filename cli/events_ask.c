@@ -121,6 +121,70 @@ const json_t *events_numbers_trigger(const json_t *numbers, const char *ns, cons
     return NULL;
 }
 
+const json_t *events_numbers_source(const json_t *numbers, const char *ns, const char *kind,
+                                    const char *name)
+{
+    size_t i;
+    json_t *source;
+    json_array_foreach(jpeek_arr(numbers, "sources"), i, source)
+    {
+        if (slice_eq_str(jpeek_str(source, "name"), name) &&
+            slice_eq_str(jpeek_str(source, "kind"), kind) &&
+            slice_eq_str(jpeek_str(source, "namespace"), ns)) {
+            return source;
+        }
+    }
+    return NULL;
+}
+
+char *events_source_name(const json_t *entry)
+{
+    return json_object_get(entry, "kind")
+               ? xasprintf("%s/%s", jpeek_cstr(entry, "kind"), jpeek_cstr(entry, "name"))
+               : NULL;
+}
+
+int64_t events_waiting(const json_t *entry)
+{
+    return jpeek_i64(entry, "waiting") + jpeek_i64(entry, "held");
+}
+
+double events_rate(const json_t *entry, const char *key)
+{
+    return json_number_value(json_object_get(entry, key));
+}
+
+void events_numbers_print(const json_t *entry, bool failure)
+{
+    char age[16];
+    bool of_source = json_object_get(entry, "kind") != NULL;
+    events_age(jpeek_cstr(entry, "oldest"), age, sizeof age);
+    printf("  Backlog      %lld waiting", (long long)events_waiting(entry));
+    if (jpeek_i64(entry, "waiting") > 0) {
+        printf(" (the oldest for %s)", age);
+    }
+    printf(", %lld to be tried again", (long long)jpeek_i64(entry, "retrying"));
+    if (json_object_get(entry, "nextRetryMs")) {
+        printf(" (the next in %.1f s)", (double)jpeek_i64(entry, "nextRetryMs") / 1000);
+    }
+    printf(", %lld dead letters\n", (long long)jpeek_i64(entry, "dead"));
+    printf("  Deliveries   %lld delivered (%.1f/s), %lld attempts failed (%.1f/s), ",
+           (long long)jpeek_i64(entry, "delivered"), events_rate(entry, "deliveredPerSecond"),
+           (long long)jpeek_i64(entry, "failed"), events_rate(entry, "failedPerSecond"));
+    if (!of_source) { // what a source retries by itself is not counted, and nobody replies to it
+        printf("%lld tried again, ", (long long)jpeek_i64(entry, "retried"));
+    }
+    printf("%lld nobody took", (long long)jpeek_i64(entry, "gaveUp"));
+    if (!of_source) {
+        printf(", %lld replies", (long long)jpeek_i64(entry, "replies"));
+    }
+    printf("; %lld under way; since lull-broker started\n",
+           (long long)(jpeek_i64(entry, "running") + jpeek_i64(entry, "held")));
+    if (failure && jpeek_cstr(entry, "trouble")[0]) {
+        printf("  Last failure %s\n", jpeek_cstr(entry, "trouble"));
+    }
+}
+
 static void add(const json_t *to, const json_t *from, const char *const *names)
 {
     for (; to != NULL && *names != NULL; names++) {
@@ -139,9 +203,15 @@ static void add_worker(const json_t *sum, const json_t *more)
     static const char *const OF_BROKER[] = {"accepted", "acceptedPerSecond", NULL};
     static const char *const OF_TRIGGER[] = {
         "running", "delivered",          "failed",          "retried", "gaveUp",
-        "replies", "deliveredPerSecond", "failedPerSecond", NULL};
+        "replies", "deliveredPerSecond", "failedPerSecond", "held",    NULL};
     size_t i, k;
-    json_t *broker, *trigger;
+    json_t *broker, *trigger, *source;
+    json_array_foreach(jpeek_arr(more, "sources"), i, source)
+    {
+        add(events_numbers_source(sum, jpeek_cstr(source, "namespace"), jpeek_cstr(source, "kind"),
+                                  jpeek_cstr(source, "name")),
+            source, OF_TRIGGER);
+    }
     json_array_foreach(jpeek_arr(more, "brokers"), i, broker)
     {
         add(events_numbers_broker(sum, jpeek_cstr(broker, "namespace"), jpeek_cstr(broker, "name")),

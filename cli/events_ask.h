@@ -25,13 +25,24 @@ MUST_CHECK int events_absent(const struct cli *cli, struct error *err);
 /* Makes an error of nobody being there say why; gives rc back. */
 int events_explain(const struct cli *cli, int rc, struct error *err);
 /*
- * Brokers and their triggers with their numbers, of the namespace or (all) of every one; counts
- * and rates of all workers together. *out: {"redis", "trouble", "brokers": […]}.
+ * Brokers and their triggers, and sources, with their numbers, of the namespace or (all) of every
+ * one; counts and rates of all workers together. *out: {"redis", "trouble", "brokers": […],
+ * "sources": […]}.
  */
 MUST_CHECK int events_numbers(struct cli *cli, bool all, json_t **out, struct error *err);
 /* A broker's entry, or that of a trigger; NULL: not there. Borrowed. */
 const json_t *events_numbers_broker(const json_t *numbers, const char *ns, const char *name);
 const json_t *events_numbers_trigger(const json_t *numbers, const char *ns, const char *name);
+/* That of a source; kind: "ping", "webhook", "redis" or "file". */
+const json_t *events_numbers_source(const json_t *numbers, const char *ns, const char *kind,
+                                    const char *name);
+/* "KIND/NAME" of a source's entry; NULL: it is a trigger's. The caller's. */
+char *events_source_name(const json_t *entry);
+/* What waits for a trigger or a source. */
+int64_t events_waiting(const json_t *entry);
+double events_rate(const json_t *entry, const char *key);
+/* Lines for `describe`; failure: with the last one. */
+void events_numbers_print(const json_t *entry, bool failure);
 
 /* "3s", "5m", "2h" since a time as lull-broker writes it; "-" for none. */
 void events_age(const char *time, char *out, size_t size);

@@ -89,7 +89,7 @@ def test_dead_letters_are_shown_retried_and_dropped(up, sink, trigger):
     assert "1 dead letter of" in up.cli("dlq", "retry", trigger, first["id"]).stdout
     wait_for(lambda: len(sink.events) > before, 60, "it comes again")
     assert sink.events[-1]["ce-id"] == "d-0" and sink.events[-1]["body"] == b"some text"
-    assert up.json("dlq", "retry", trigger, "--all") == {"trigger": trigger, "retried": 1, "full": False}
+    assert up.json("dlq", "retry", trigger, "--all") == {"trigger": trigger, "retried": 1, "full": False, "notRetryable": 0}
     wait_for(lambda: sink.ids()[before:] == ["d-0", "d-3"], 60, "the other comes again")
     wait_idle(up, trigger, 2)
     assert dead(up, trigger) == []
@@ -203,6 +203,69 @@ def test_numbers_say_what_waits_fails_and_is_dead(up, sink, trigger):
     found = [f for f in up.json("doctor")["findings"] if f["check"] == "dead letters" and trigger in f["text"]]
     assert [f["text"] for f in found] == [f"nobody took 1 event of trigger default/{trigger}"]
     assert found[0]["advice"] == f"lull dlq list {trigger} -n default"
+
+
+def test_dead_letters_of_sources_are_shown_retried_and_dropped(up, sink, tmp_path):
+    """Of a file and a web hook: in dlq, source describe, top and doctor, and nowhere as Brokers."""
+    sink.bad = True
+    for args in (["webhook", "create", "parcels", "--scheme", "none", "--id-field", "n"],
+                 ["file", "create", "parcels", "--path", tmp_path, "--mode", "data", "--settle", "PT0S"]):
+        assert "ready" in up.cli("source", *args, "--sink", sink.url).stdout
+    url = up.cli("source", "webhook", "url", "parcels").stdout.strip()
+    subprocess.run(["curl", "-fsS", "-d", '{"n": "1"}', url], check=True)
+    with (tmp_path / ".huge").open("wb") as huge:
+        huge.truncate(64 << 20)
+    (tmp_path / ".huge").rename(tmp_path / "huge")
+    (tmp_path / ".small").write_text("some text")
+    (tmp_path / ".small").rename(tmp_path / "small.txt")
+
+    def of(source):
+        return [i for i in up.json("dlq", "list") if i.get("source") == source]
+
+    wait_for(lambda: (len(of("file/parcels")), len(of("webhook/parcels"))) == (2, 1), 60, "three are dead")
+    assert up.json("dlq", "list", "file/parcels") == of("file/parcels")
+    text = up.cli("dlq", "list").stdout
+    assert "webhook/parcels" in text and "(cannot be tried again)" in text
+    assert "no dead letters" in up.cli("dlq", "list", "--broker", "default").stdout
+    huge, small = sorted(of("file/parcels"), key=lambda i: i["event"]["subject"])
+    shown = up.cli("dlq", "show", "--source", "file/parcels", huge["id"]).stdout
+    assert "of source file/parcels" in shown and "Try again    no" in shown and "it has 67108864 bytes" in shown
+    assert up.json("dlq", "show", "file/parcels", small["id"])["event"]["data"] == "some text"
+    # What else tells of them.
+    told = wait_for(lambda: (text := up.cli("source", "file", "describe", "parcels").stdout) and "Backlog      0 waiting" in text and text,
+                    60, "nothing waits any more")
+    assert "2 dead letters" in told and "lull dlq list file/parcels" in told
+    for everywhere in ([], ["-A"]):
+        top = up.json("top", *everywhere)
+        assert not [t for t in top["triggers"] if "/" in t["namespace"] or t["name"] == "parcels"]
+        assert sorted((s["kind"], s["namespace"], s["dead"]) for s in top["sources"]) == [("file", "default", 2), ("webhook", "default", 1)]
+        lines = up.cli("top", *everywhere).stdout
+        assert "SOURCE" in lines and "source/" not in lines
+        found = up.json("doctor", *everywhere)["findings"]
+        assert not [f for f in found if "source/" in f["text"]]
+        assert {(f["text"], f["advice"]) for f in found if f["check"] == "dead letters" and "parcels" in f["text"]} == {
+            ("nobody took 2 events of source default/parcels", "lull dlq list file/parcels -n default"),
+            ("nobody took 1 event of source default/parcels", "lull dlq list webhook/parcels -n default")}
+    # Again: words for what cannot be, and for who is meant.
+    sink.bad = False
+    refused = up.cli("dlq", "retry", "--source", "parcels", "--all", check=False)
+    assert refused.returncode == 1 and "there are several sources parcels: say " in refused.stderr
+    refused = up.cli("dlq", "retry", "file/parcels", huge["id"], check=False)
+    assert refused.returncode == 1 and "cannot be tried again" in refused.stderr
+    refused = up.cli("dlq", "list", "redis/parcels", check=False)
+    assert refused.returncode == 1 and "there is no source redis/parcels" in refused.stderr
+    assert up.cli("dlq", "list", "--source", "file/parcels", "--trigger", "t", check=False).returncode == 2
+    before = len(sink.events)
+    said = up.cli("dlq", "retry", "file/parcels", "--all").stdout
+    assert "1 dead letter of source file/parcels to be delivered again" in said and "1 cannot be tried again and stays" in said
+    assert up.json("dlq", "retry", "webhook/parcels", "--all") == \
+        {"source": "webhook/parcels", "retried": 1, "full": False, "notRetryable": 0}
+    wait_for(lambda: sorted(e["body"] for e in sink.events[before:]) == [b"some text", b'{"n": "1"}'], 60, "both come again")
+    assert "1 dead letter of source file/parcels dropped" in up.cli("dlq", "drop", "--source", "file/parcels", huge["id"]).stdout
+    assert of("file/parcels") == [] and of("webhook/parcels") == []
+    up.cli("source", "file", "delete", "parcels")
+    assert up.json("dlq", "list", "--source", "parcels") == [], "there is one of that name now"
+    up.cli("source", "webhook", "delete", "parcels")
 
 
 def test_replay_leaves_out_what_is_still_to_do(up, sink, trigger):

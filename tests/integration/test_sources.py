@@ -226,22 +226,48 @@ def test_elements_of_a_list_stand_in_its_processing_list_meanwhile(world, other)
     world.api.delete("redissources", "jobs")
 
 
+def numbers(w, source):
+    """What lull-broker tells of a source; it is no Broker."""
+    told = json.loads(w.get("/events/numbers"))
+    assert not [b for b in told["brokers"] if "/" in b["namespace"]]
+    return next((s for s in told["sources"] if f"{s['kind']}/{s['name']}" == source and s["namespace"] == "default"), None)
+
+
 def test_entries_that_are_no_event_or_that_nobody_takes_are_kept_among_the_dead(world, other):
-    sink = world.sink(lambda _: (400, {}, b"never"))
-    world.source("redissources", "poison", sink, url=url(other), list={"key": "poison", "end": "left"})
+    answers = [400]
+    sink = world.sink(lambda _: (answers[0], {}, b"never"))
+    world.source("redissources", "poison", sink, world.sink(lambda _: (400, {}, b"")), url=url(other), list={"key": "poison", "end": "left"})
     other.ask("EVAL", "redis.call('RPUSH', 'poison', string.rep('x', 307200), 'small')", "0")
-    key = "lull:{source/redis/default/poison}:dead"
-    wait_for(lambda: world.redis.ask("XLEN", key) == "2", 60, "both are among the dead")
-    said = world.redis.ask("XRANGE", key, "-", "+")
-    assert "at most 262144 are taken" in said and "the sink answered 400" in said and "small" in said
+    whose = "source=redis/poison"
+    wait_for(lambda: len(world.dead(whose)) == 2, 60, "both are among the dead")
+    large, small = sorted(world.dead(whose), key=lambda d: d["code"])
+    assert "at most 262144 are taken" in large["reason"] and large["retryable"] is False and large["dataBytes"] == 0
+    assert (small["code"], small["answer"], small["reason"], small["dataBytes"]) == (400, "never", "the sink answered 400", 5)
+    assert "retryable" not in small and "knativeerrorcode" not in small["event"]
     assert other.ask("EXISTS", "poison", "poison:processing") == "0"
+    told = wait_for(lambda: (n := numbers(world, "redis/poison"))["held"] == 0 and n, 60, "nothing is under way")
+    assert (told["dead"], told["waiting"], told["failed"], told["gaveUp"]) == (2, 0, 2, 2)
+    # Tried again from where it is kept; what is no event stays, and words say so.
+    answers[0] = 204
+    retry, drop = (f"/events/dead/{verb}?namespace=default&{whose}" for verb in ("retry", "drop"))
+    assert "cannot be tried again" in world.put(f"{retry}&id={large['id']}")
+    assert "has no dead letter 1-0" in world.put(f"{retry}&id=1-0")
+    assert "there is no source redis/other" in world.put("/events/dead/retry?namespace=default&source=redis/other")
+    assert "a / cannot stand in" in world.put("/events/dead/drop?namespace=source/redis/default&trigger=poison")
+    before = len(sink.events)
+    said = world.put(retry)
+    assert (said["count"], said["notRetryable"], said["more"], said["full"]) == (1, 1, False, False)
+    again = got(sink, before + 1)[before]
+    assert (again["body"], again["ce-id"], again["ce-type"]) == (b"small", small["event"]["id"], "dev.lull.redis.list")
+    assert [d["id"] for d in world.dead(whose)] == [large["id"]]
+    assert world.put(f"{drop}&id={large['id']}")["count"] == 1 and world.dead(whose) == []
     other.ask("SET", "wrong", "type")
     world.api.put("redissources", {"metadata": {"name": "wrong"}, "spec": {"url": url(other), "stream": {"key": "wrong"}},
                                    "status": {"sinkUri": sink.url}})
     wait_for(lambda: "WRONGTYPE" in (world.source_state("wrong") or {"trouble": ""})["trouble"], 60, "it says what is wrong")
     world.api.delete("redissources", "wrong")
     world.api.delete("redissources", "poison")
-    wait_for(lambda: world.redis.ask("EXISTS", key) == "0", 60, "the dead went with the source")
+    wait_for(lambda: world.redis.ask("--raw", "KEYS", "lull:*poison*") == "", 60, "all went with the source")
 
 
 def test_a_redis_that_goes_and_comes_again_loses_nothing(world, other):
@@ -342,7 +368,8 @@ def test_a_file_is_complete_when_it_rests(world, folder):
 
 
 def test_what_nobody_takes_is_moved_aside_and_what_is_large_is_named(world, folder):
-    sink = world.sink(lambda e: (400 if e["ce-subject"] == "bad" else 204, {}, b""))
+    refused = ["bad", "bad and large"]
+    sink = world.sink(lambda e: (400 if e["ce-subject"].replace("%20", " ") in refused else 204, {}, b""))
     world.source("filesources", "large", sink, path=str(folder), settle="PT0.2S", maxDataBytes=10, delivery=FAST)
     drop(folder, "bad", "x")
     drop(folder, "large file", "x" * 11)
@@ -353,7 +380,20 @@ def test_what_nobody_takes_is_moved_aside_and_what_is_large_is_named(world, fold
     assert large["ce-dataref"].replace("%2520", "%20") == f"file://{folder}/large%20file"
     wait_for(lambda: names(folder) == ["done", "failed", "large file"], 60, "they are moved")
     assert (names(folder / "done"), names(folder / "failed")) == (["small"], ["bad"])
+    # What nobody took is kept with its data, or its name, and can be tried again.
+    drop(folder, "bad and large", "x" * 11)
+    wait_for(lambda: len(world.dead("source=file/large")) == 2, 60, "both are among the dead")
+    assert sorted(d["dataBytes"] for d in world.dead("source=file/large")) == [0, 1]
+    assert not [d for d in world.dead("source=file/large") if d.get("retryable") is False]
+    wait_for(lambda: numbers(world, "file/large")["held"] == 0, 60, "nothing waits")
+    refused.clear()
+    before = len(sink.events)
+    assert world.put("/events/dead/retry?namespace=default&source=file/large")["count"] == 2
+    wait_for(lambda: len(sink.events) >= before + 2, 60, "both come again")
+    assert sorted((e["body"], e.get("ce-filesize")) for e in sink.events[before:before + 2]) == [(b"", "11"), (b"x", None)]
+    assert names(folder / "failed") == ["bad"], "the files stay where they are"
     world.api.delete("filesources", "large")
+    wait_for(lambda: world.redis.ask("--raw", "KEYS", "lull:{source/file/default/large}*") == "", 60, "all went with the source")
 
 
 def test_files_that_stay_are_sent_once_whatever_is_killed(world, folder):
@@ -362,7 +402,7 @@ def test_files_that_stay_are_sent_once_whatever_is_killed(world, folder):
     for i in range(50):
         drop(folder, f"{i:03}", str(i))
     got(sink, 50)
-    key = "lull:{source/file/default/stay}:taken"
+    key = wait_for(lambda: world.redis.ask("--raw", "KEYS", "lull:{source/file/default/stay}:t:*:taken"), 60, "something is written down")
     wait_for(lambda: world.redis.ask("HLEN", key) == "50", 60, "all are written down")
     world.kill()
     drop(folder, "007", "changed")
@@ -378,6 +418,24 @@ def test_files_that_stay_are_sent_once_whatever_is_killed(world, folder):
     assert [e["body"] for e in got(sink, 53)[52:]] == [b"back"]
     world.api.delete("filesources", "stay")
     wait_for(lambda: world.redis.ask("EXISTS", key) == "0", 60, "what was written down goes")
+
+
+def test_a_source_that_goes_while_nobody_looks_leaves_nothing(world, folder, other):
+    sink = world.sink(lambda _: (400, {}, b""))
+    world.source("filesources", "unseen", sink, path=str(folder), settle="PT0S", after="keep")
+    world.source("redissources", "unseen", sink, url=url(other), list={"key": "unseen"})
+    world.source("webhooksources", "unseen", sink, signature={"scheme": "none"}, event={"idField": "n"})
+    drop(folder, "a", "a")
+    other.ask("LPUSH", "unseen", "a")
+    assert world.post("/_lull/hooks/default/unseen", {}, b'{"n": "1"}')[0] == 202
+    for kind in ("file", "redis", "webhook"):
+        wait_for(lambda: len(world.dead(f"source={kind}/unseen")) == 1, 60, f"one of {kind} is dead")
+    wait_for(lambda: world.redis.ask("--raw", "KEYS", "lull:{source/file/*unseen}:t:*:taken"), 60, "it is written down")
+    world.kill()
+    for kind in ("file", "redis", "webhook"):
+        world.api.delete(f"{kind}sources", "unseen")
+    world.start("--max-event", "256Ki", "--local-gateway", "127.0.0.1:1")
+    wait_for(lambda: world.redis.ask("--raw", "KEYS", "lull:*unseen*") == "", 60, "their keys are gone")
 
 
 def test_thousands_of_files_and_one_that_is_too_large(world, folder):

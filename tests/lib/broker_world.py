@@ -172,6 +172,16 @@ class World:
                               f"http://admin{path}"], capture_output=True, text=True, check=check)
         return got.stdout
 
+    def dead(self, whose, name="w1"):
+        """The dead of "source=KIND/NAME" or "trigger=NAME"."""
+        return json.loads(self.get(f"/events/dead?namespace=default&{whose}", name))["items"]
+
+    def put(self, path, name="w1"):
+        """→ the answer, an object; or the words that refuse"""
+        got = subprocess.run(["curl", "-sS", "--max-time", "10", "-X", "PUT", "--unix-socket", self.home / f"{name}.admin",
+                              f"http://admin{path}"], capture_output=True, text=True, check=True).stdout
+        return json.loads(got) if got.startswith("{") else got
+
     def metric(self, metric, name="w1"):
         for line in self.get("/metrics", name).splitlines():
             if line.startswith(f"lull_broker_{metric} "):
