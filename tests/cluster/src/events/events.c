@@ -5,10 +5,8 @@
 //   GET /seen            "TYPE NUMBER" of each event, a line each, in the order in which they came
 //   GET /refuse, /accept from now on every event gets 503; is taken
 // One thread per connection, which is kept. Bodies are read by Content-Length and forgotten.
-#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +14,8 @@
 #include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "../listen.h"
 
 enum { HEAD = 16384, WORD = 200, LEDGER = 4 << 20 };
 
@@ -122,26 +122,10 @@ static void *serve(void *arg)
     return NULL;
 }
 
-/* The first process of a container has no default for a signal. */
-static void end(int number)
-{
-    (void)number;
-    _exit(0);
-}
-
 int main(void)
 {
-    const char *port = getenv("PORT");
-    struct sockaddr_in6 addr = {
-        .sin6_family = AF_INET6,
-        .sin6_port = htons((uint16_t)strtol(port == NULL ? "8080" : port, NULL, 10))};
-    int listener = socket(AF_INET6, SOCK_STREAM, 0);
-    int on = 1;
-    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGTERM, end);
-    if (bind(listener, (struct sockaddr *)&addr, sizeof(addr)) < 0 || listen(listener, 512) < 0) {
-        perror("events: cannot listen on PORT");
+    int listener = listen_on_port();
+    if (listener < 0) {
         return 1;
     }
     for (;;) {

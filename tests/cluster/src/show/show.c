@@ -14,13 +14,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "../listen.h"
 
 enum { PAGE = 65536 };
 
@@ -179,13 +180,6 @@ static void serve(int fd)
     }
 }
 
-/* The first process of a container has no default for a signal. */
-static void end(int number)
-{
-    (void)number;
-    _exit(0);
-}
-
 int main(int argc, char **argv)
 {
     if (argc == 4 && strcmp(argv[1], "write") == 0) {
@@ -195,18 +189,9 @@ int main(int argc, char **argv)
         }
         return 0;
     }
-    const char *port = getenv("PORT");
-    struct sockaddr_in6 addr = {
-        .sin6_family = AF_INET6,
-        .sin6_port = htons((uint16_t)strtol(port == NULL ? "8080" : port, NULL, 10))};
-    int listener = socket(AF_INET6, SOCK_STREAM, 0);
-    int on = 1;
-    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    int listener = listen_on_port();
     signal(SIGCHLD, SIG_IGN);
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGTERM, end);
-    if (bind(listener, (struct sockaddr *)&addr, sizeof(addr)) < 0 || listen(listener, 512) < 0) {
-        fprintf(stderr, "show: cannot listen on PORT: %s\n", strerror(errno));
+    if (listener < 0) {
         return 1;
     }
     for (;;) {
