@@ -296,7 +296,8 @@ static bool usage_ok(const struct source_type *type, const struct source_options
     const char *verb = count > 0 ? words[0] : "";
 
     if (strcmp(verb, "create") == 0) {
-        return type && count == 2 && o->sink && (type->kind != KIND_SINKBINDING || o->subject);
+        return type && count == 2 && o->sink &&
+               (type->kind != KIND_SINKBINDING || o->subject || o->selector);
     }
     if (strcmp(verb, "url") == 0) {
         return type && type->kind == KIND_WEBHOOKSOURCE && count == 2;

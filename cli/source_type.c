@@ -80,70 +80,20 @@ static void ping_show(const json_t *object)
     }
 }
 
-// ---- binding
-
-static const struct option_row BINDING_ROWS[] = {
-    OPTION(struct source_options, subject, STRING, NULL, "subject", NULL, .optional = true,
-           .help = "with create: who is told K_SINK: a function's NAME, or KIND:APIVERSION:NAME"),
-    SOURCE_ROWS("where it is told to send events"),
-};
-static const struct option_table BINDING = {
-    .program = "lull source binding",
-    .summary = "tells a function where to send its events: the variable K_SINK (SinkBinding)",
-    .arguments = "create NAME --subject FUNCTION --sink FUNCTION|URL | list | describe NAME | "
-                 "delete NAME…",
-    .rows = BINDING_ROWS,
-    .count = ARRAY_LEN(BINDING_ROWS),
-    .examples = "  lull source binding create shop-events --subject shop --sink broker:default\n"};
-
-static int binding_fill(const struct source_options *o, json_t *spec, struct error *err)
-{
-    struct slice rest = slice_str(o->subject), parts[3];
-    size_t n = 0;
-
-    while (n < 3 && slice_split(&rest, ':', &parts[n])) {
-        n++;
-    }
-    if (n != 3 && n != 1) {
-        return error_set(err, ERR_INVALID,
-                         "--subject: must be the NAME of a function or KIND:APIVERSION:NAME");
-    }
-    CLEANUP(cleanup_free) char *kind = slice_dup(n == 3 ? parts[0] : SLICE_LIT("Service"));
-    CLEANUP(cleanup_free)
-    char *version = slice_dup(n == 3 ? parts[1] : SLICE_LIT("serving.knative.dev/v1"));
-    CLEANUP(cleanup_free) char *name = slice_dup(parts[n - 1]);
-    json_object_set_new(
-        spec, "subject",
-        json_pack("{s:s, s:s, s:s}", "apiVersion", version, "kind", kind, "name", name));
-    return 0;
-}
-
-static void binding_about(const json_t *object, struct strbuf *out)
-{
-    const char *name = jpeek_cstr(object, "spec.subject.name");
-    (void)strbuf_appendf(out, "%s %s", jpeek_cstr(object, "spec.subject.kind"),
-                         name[0] ? name : "(by labels)");
-}
-
-static void binding_show(const json_t *object)
-{
-    printf("  Subject      %s %s %s\n", jpeek_cstr(object, "spec.subject.apiVersion"),
-           jpeek_cstr(object, "spec.subject.kind"), jpeek_cstr(object, "spec.subject.name"));
-}
-
 // ----
 
 static const struct source_type TYPES[] = {
     {"ping", KIND_PINGSOURCE, &PING, ping_fill, ping_about, ping_show},
-    {"binding", KIND_SINKBINDING, &BINDING, binding_fill, binding_about, binding_show},
 };
 
 const struct source_type *source_type_at(size_t i)
 {
-    return i < ARRAY_LEN(TYPES) ? &TYPES[i]
-           : i < ARRAY_LEN(TYPES) + SOURCE_TYPES_LULL_COUNT
-               ? &SOURCE_TYPES_LULL[i - ARRAY_LEN(TYPES)]
-               : NULL;
+    size_t lull = ARRAY_LEN(TYPES) + 1;
+
+    return i < ARRAY_LEN(TYPES)                 ? &TYPES[i]
+           : i == ARRAY_LEN(TYPES)              ? &SOURCE_TYPE_BINDING
+           : i < lull + SOURCE_TYPES_LULL_COUNT ? &SOURCE_TYPES_LULL[i - lull]
+                                                : NULL;
 }
 
 const struct source_type *source_type(const char *word)

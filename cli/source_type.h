@@ -20,7 +20,7 @@ struct source_options {
     /* ping */
     char *schedule, *timezone, *data, *data_base64, *content_type;
     /* binding */
-    char *subject;
+    char *subject, *selector;
     /* source_lull.c */
     char *type, *dead_letter;
     int64_t retry;
@@ -46,6 +46,9 @@ struct source_type {
 /* Of our own kinds. */
 enum { SOURCE_TYPES_LULL_COUNT = 3 };
 extern const struct source_type SOURCE_TYPES_LULL[SOURCE_TYPES_LULL_COUNT];
+
+/* source_binding.c */
+extern const struct source_type SOURCE_TYPE_BINDING;
 
 /* to[key] = text, unless that is NULL. */
 void source_set_text(json_t *to, const char *key, const char *text);

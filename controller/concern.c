@@ -11,6 +11,7 @@
 #include "controller/certificates.h"
 #include "controller/meta.h"
 #include "controller/pods.h"
+#include "controller/subject.h"
 
 static void key(struct objects *o, enum kind_id kind, const char *ns, const char *name)
 {
@@ -133,6 +134,28 @@ static void needs_changed(const struct objects_cache_arg *ca, const struct kube_
         ref_index_add(index, "", *need, self);
     }
     ref_index_each(index, "", self, need_key, ca->o);
+    kept_need_text(ca->kind, entry->ns, NEED_ANY, self);
+    ref_index_each(index, "", self, need_key, ca->o);
+}
+
+static bool same_text(const struct kept *old, const struct kept *now)
+{
+    return old != NULL && now != NULL && old->len == now->len &&
+           memcmp(old->packed, now->packed, old->len) == 0;
+}
+
+/* A workload of somebody: SinkBindings that mean it, and itself when one has been at it. Most of
+ * its changes are none here. */
+static void workload_changed(const struct objects_cache_arg *ca, const struct kube_entry *entry,
+                             const struct kept *old, const struct kept *now)
+{
+    if (same_text(old, now)) {
+        return;
+    }
+    needs_changed(ca, entry, old, now);
+    if (now != NULL && now->needs != NULL) {
+        key(ca->o, ca->kind, entry->ns, entry->name);
+    }
 }
 
 static const enum kind_id gateways[] = {KIND_INGRESS, KIND_HTTPROUTE};
@@ -275,6 +298,13 @@ void concern_tell(const struct objects_cache_arg *ca, const struct kube_entry *e
     if (ca->kind == KIND_CONFIGMAP) {
         config_changed(o, entry, now);
         return;
+    }
+    if (subject_is_workload(ca->kind)) {
+        workload_changed(ca, entry, old, now);
+        return;
+    }
+    if (ca->kind == KIND_SINKBINDING && now != NULL) {
+        objects_watch_subjects(o, now);
     }
     refs_changed(ca, entry, old, now);
     needs_changed(ca, entry, old, now);

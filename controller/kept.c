@@ -16,6 +16,7 @@
 #include "controller/destination.h"
 #include "controller/meta.h"
 #include "controller/object_sample.h"
+#include "controller/subject.h"
 #include "eventing/names.h"
 
 enum { OBJECT_TEXT_MAX = 2 << 20, SCRATCH_KEPT = 64 << 10 };
@@ -60,7 +61,17 @@ const char *const *kept_without(enum kind_id kind)
     static const char *const secret[] = {"metadata.managedFields", "data", NULL};
     static const char *const pod[] = {"metadata.managedFields", "metadata.annotations",
                                       "metadata.ownerReferences", "spec", NULL};
-    return kind == KIND_DEPLOYMENT      ? deployment
+    static const char *const workload[] = {"metadata.managedFields",
+                                           "spec.selector",
+                                           "spec.strategy",
+                                           "spec.updateStrategy",
+                                           "spec.volumeClaimTemplates",
+                                           "spec.template.metadata",
+                                           "spec.template.spec.volumes",
+                                           "spec.template.spec.affinity",
+                                           NULL};
+    return subject_is_workload(kind)    ? workload
+           : kind == KIND_DEPLOYMENT    ? deployment
            : kind == KIND_PODAUTOSCALER ? pod_autoscaler
            : kind == KIND_HPA           ? scaler
            : kind == KIND_POD           ? pod
@@ -196,7 +207,16 @@ static void add_need_of(char **needs, size_t *count, const json_t *ref, const ch
              jpeek_cstr(ref, "name"));
 }
 
-/* What the status of a Broker, a Trigger or a source depends on; the binding of a Service. */
+/* One object, or all of the kind in the namespace. */
+static void add_subject(char **needs, size_t *count, const json_t *subject, const char *ns)
+{
+    const char *name = jpeek_cstr(subject, "name");
+    add_need(needs, count,
+             subject_kind(jpeek_cstr(subject, "apiVersion"), jpeek_cstr(subject, "kind")), ns,
+             name[0] == '\0' ? NEED_ANY : name);
+}
+
+/* What the status of a Broker, a Trigger or a source depends on; the binding of a subject. */
 static char **needs_of(const json_t *object, enum kind_id kind)
 {
     enum { NEEDS_MAX = 6 };
@@ -214,12 +234,19 @@ static char **needs_of(const json_t *object, enum kind_id kind)
     }
     add_need_of(needs, &count, jpeek_obj(object, "spec.sink.ref"), ns);
     if (kind == KIND_SINKBINDING) {
-        add_need_of(needs, &count, jpeek_obj(object, "spec.subject"), ns);
-    } else if (kind == KIND_SERVICE) {
+        add_subject(needs, &count, jpeek_obj(object, "spec.subject"), ns);
+    } else if (subject_is_workload(kind) || kind == KIND_SERVICE || kind == KIND_CONFIGURATION) {
         add_need(needs, &count, KIND_SINKBINDING, ns,
                  meta_annotation(object, ANNOTATION_SINK_BINDING));
     }
     return needs;
+}
+
+/* Whether a SinkBinding has been at it. */
+static bool is_bound(const json_t *object, enum kind_id kind)
+{
+    bool can_be = subject_is_workload(kind) || kind == KIND_SERVICE || kind == KIND_CONFIGURATION;
+    return can_be && meta_annotation(object, ANNOTATION_SINK_BINDING)[0] != '\0';
 }
 
 /* Empty; its memory stays, but for that of an object which is much larger than others. */
@@ -235,7 +262,8 @@ static struct strbuf *scratch(struct keeper *k)
 int kept_read(struct keeper *k, enum kind_id kind, const json_t *object, struct kept *kept,
               struct error *err)
 {
-    CLEANUP(jfree) json_t *small = slim(object, kind);
+    CLEANUP(jfree)
+    json_t *small = subject_is_workload(kind) ? subject_slim(kind, object) : slim(object, kind);
     struct strbuf *text = scratch(k);
     int rc = jdump(small, text, err);
     if (rc < 0) {
@@ -260,11 +288,9 @@ int kept_read(struct keeper *k, enum kind_id kind, const json_t *object, struct 
     }
     if (kind == KIND_REVISION) {
         read_age(object, CONTAINER_OF(kept, struct revision_kept, kept));
-    } else if ((kind == KIND_SERVICE &&
-                meta_annotation(object, ANNOTATION_SINK_BINDING)[0] != '\0') ||
-               kind == KIND_BROKER || kind == KIND_TRIGGER || kind == KIND_PINGSOURCE ||
-               kind == KIND_SINKBINDING || kind == KIND_WEBHOOKSOURCE || kind == KIND_REDISSOURCE ||
-               kind == KIND_FILESOURCE) {
+    } else if (is_bound(object, kind) || kind == KIND_BROKER || kind == KIND_TRIGGER ||
+               kind == KIND_PINGSOURCE || kind == KIND_SINKBINDING || kind == KIND_WEBHOOKSOURCE ||
+               kind == KIND_REDISSOURCE || kind == KIND_FILESOURCE) {
         kept->needs = needs_of(object, kind);
     } else if (kind == KIND_DOMAINMAPPING) {
         kept->target = xstrdup(jpeek_cstr(object, "spec.ref.name"));

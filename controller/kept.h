@@ -52,6 +52,8 @@ size_t kept_size(enum kind_id kind);
  * too): NULL-ended paths. */
 const char *const *kept_without(enum kind_id kind);
 
+/* In the place of a name: all objects of the kind in the namespace. */
+#define NEED_ANY "*"
 /* "KIND/NAMESPACE/NAME" of an object that another one needs, or of that one; KIND is its number. */
 enum { NEED_TEXT_MAX = 2 * OBJECT_BUF + 16 };
 void kept_need_text(enum kind_id kind, const char *ns, const char *name,

@@ -8,10 +8,15 @@
 
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "base/mem.h"
+#include "json/jget.h"
+#include "json/jparse.h"
 #include "controller/concern.h"
 #include "controller/meta.h"
 #include "controller/pods.h"
+#include "controller/subject.h"
+#include "eventing/names.h"
 
 static const enum kind_id watched[] = {
     KIND_CONFIGMAP,
@@ -92,6 +97,12 @@ static void on_gateway_synced(void *arg)
     ca->o->events.on_gateway(ca->o->events.arg);
 }
 
+static void on_workloads_synced(void *arg)
+{
+    const struct objects_cache_arg *ca = arg;
+    objects_each(ca->o, KIND_SINKBINDING);
+}
+
 static bool is_gateway(enum kind_id kind)
 {
     return kind == KIND_INGRESS || kind == KIND_HTTPROUTE;
@@ -108,6 +119,8 @@ static const char *namespace_of(const struct objects *o, enum kind_id kind)
                                                       : NULL;
 }
 
+static void on_closed(void *arg);
+
 static int cache_start(struct objects *o, enum kind_id kind, struct error *err)
 {
     bool made_by_us = kind == KIND_DEPLOYMENT || kind == KIND_POD || kind == KIND_PODAUTOSCALER ||
@@ -117,22 +130,87 @@ static int cache_start(struct objects *o, enum kind_id kind, struct error *err)
     struct kube_cache_options options = {
         .kind = KUBE_KIND(kind_row(kind)),
         .ns = namespace_of(o, kind),
-        .label_selector = made_by_us            ? LABEL_REVISION
-                          : kind == KIND_SECRET ? LABEL_CERTIFICATE
-                          : is_gateway(kind)    ? LABEL_GATEWAY
-                                                : NULL,
+        .label_selector = made_by_us              ? LABEL_REVISION
+                          : kind == KIND_WORKLOAD ? "!" LABEL_REVISION
+                          : kind == KIND_SECRET   ? LABEL_CERTIFICATE
+                          : is_gateway(kind)      ? LABEL_GATEWAY
+                                                  : NULL,
         .without = kept_without(kind),
-        .optional = kind == KIND_HPA || concern_is_event_kind(kind),
+        .optional = kind == KIND_HPA || concern_is_event_kind(kind) || subject_is_workload(kind),
         .value_size = kind == KIND_POD ? sizeof(struct pod_view) : kept_size(kind),
         .project = project,
         .release = release,
         .on_add = on_add,
         .on_update = on_update,
         .on_delete = on_delete,
-        .on_synced = is_gateway(kind) ? on_gateway_synced : on_synced,
+        .on_synced = is_gateway(kind)            ? on_gateway_synced
+                     : subject_is_workload(kind) ? on_workloads_synced
+                                                 : on_synced,
         .arg = ca,
     };
     return kube_cache_start(o->client, &options, &o->caches[kind], err);
+}
+
+/* --- workloads: watched when a SinkBinding names their kind, or has left something in one ---- */
+
+static void watch_workloads(struct objects *o, enum kind_id kind)
+{
+    struct error err = {0};
+    if (o->caches[kind] != NULL || o->close_cb != NULL || (!o->cluster && kind != KIND_WORKLOAD)) {
+        return;
+    }
+    if (cache_start(o, kind, &err) == 0) {
+        o->n_open++;
+    } else {
+        LOG_WARN("cannot watch workloads", LOG_STR("kind", kind_row(kind)->kind), LOG_ERR(&err));
+    }
+}
+
+void objects_watch_subjects(struct objects *o, const struct kept *binding)
+{
+    for (char *const *need = binding->needs; need != NULL && *need != NULL; need++) {
+        enum kind_id kind = (enum kind_id)strtol(*need, NULL, 10);
+        if (subject_is_workload(kind) && !subject_is_fixed(kind)) {
+            watch_workloads(o, kind);
+        }
+    }
+}
+
+/* One that is bound may be a leftover: of a SinkBinding that went while nobody looked. */
+static void on_bound(void *arg, json_t *list, const struct error *err)
+{
+    const struct objects_cache_arg *ca = arg;
+    struct objects *o = ca->o;
+    o->asked[ca->kind] = NULL;
+    bool none = err == NULL ? json_array_size(jpeek_arr(list, "items")) == 0
+                            : err->code == ERR_NOT_FOUND || err->code == ERR_DENIED ||
+                                  err->code == ERR_CANCELED;
+    if (!none) {
+        watch_workloads(o, ca->kind);
+    }
+    on_closed(o);
+}
+
+static int ask_for_bound(struct objects *o, struct error *err)
+{
+    int rc = 0;
+    enum kind_id kind;
+    for (size_t i = 0; rc == 0 && (kind = subject_workload_at(i)) != KIND_COUNT; i++) {
+        if (subject_is_fixed(kind) || (!o->cluster && kind != KIND_WORKLOAD)) {
+            continue;
+        }
+        o->args[kind] = (struct objects_cache_arg){o, kind};
+        struct kube_call call = {
+            .kind = KUBE_KIND(kind_row(kind)),
+            .label_selector = LABEL_SINK_BOUND,
+            .limit = 1,
+            .cb = on_bound,
+            .arg = &o->args[kind],
+        };
+        rc = kube_list(o->client, &call, &o->asked[kind], err);
+        o->n_open += rc == 0;
+    }
+    return rc;
 }
 
 int objects_start(struct objects *o, struct kube_client *client, bool cluster,
@@ -164,7 +242,7 @@ int objects_start(struct objects *o, struct kube_client *client, bool cluster,
         }
         o->n_open++;
     }
-    return 0;
+    return ask_for_bound(o, err);
 }
 
 int objects_gateway(struct objects *o, enum kind_id kind, struct error *err)
@@ -213,6 +291,11 @@ void objects_close(struct objects *o, void (*cb)(void *arg), void *arg)
     o->close_cb = cb;
     o->close_arg = arg;
     o->n_open++; /* for this call */
+    for (size_t i = 0; i < ARRAY_LEN(o->asked); i++) {
+        if (o->asked[i] != NULL) {
+            kube_cancel(o->asked[i]);
+        }
+    }
     for (size_t i = 0; i < ARRAY_LEN(o->caches); i++) {
         if (o->caches[i] != NULL) {
             kube_cache_close(o->caches[i], on_closed, o);
@@ -349,6 +432,9 @@ void objects_revisions_of(void *arg, const char *ns, const char *configuration,
 struct each {
     struct objects *o;
     enum kind_id kind;
+    const char *ns; /* objects_each_of, the rest as well */
+    void (*fn)(void *fn_arg, const json_t *object);
+    void *fn_arg;
 };
 
 static void each_key(void *arg, const struct kube_entry *entry)
@@ -360,9 +446,45 @@ static void each_key(void *arg, const struct kube_entry *entry)
 
 void objects_each(struct objects *o, enum kind_id kind)
 {
-    struct each each = {o, kind};
+    struct each each = {.o = o, .kind = kind};
     if (o->caches[kind] == NULL) {
         return;
     }
     kube_cache_each(o->caches[kind], each_key, &each);
+}
+
+static void each_object(void *arg, const struct kube_entry *entry)
+{
+    const struct each *each = arg;
+    if (strcmp(entry->ns, each->ns) == 0) {
+        CLEANUP(jfree) json_t *object = kept_object(&each->o->keeper, entry->value);
+        if (object != NULL) {
+            each->fn(each->fn_arg, object);
+        }
+    }
+}
+
+void objects_each_of(void *arg, enum kind_id kind, const char *ns,
+                     void (*fn)(void *fn_arg, const json_t *object), void *fn_arg)
+{
+    struct objects *o = arg;
+    struct each each = {o, kind, ns, fn, fn_arg};
+    if (o->caches[kind] != NULL) {
+        kube_cache_each(o->caches[kind], each_object, &each);
+    }
+}
+
+enum known objects_known(void *arg, enum kind_id kind, const char **out_trouble)
+{
+    const struct objects *o = arg;
+    const struct kube_cache *cache = o->caches[kind];
+    if (!o->cluster && subject_is_workload(kind) && kind != KIND_WORKLOAD) {
+        return KNOWN_NEVER;
+    }
+    if (cache != NULL && kube_cache_synced(cache)) {
+        return KNOWN;
+    }
+    const char *trouble = cache == NULL ? "" : kube_cache_trouble(cache);
+    *out_trouble = trouble[0] == '\0' ? NULL : trouble;
+    return KNOWN_LATER;
 }

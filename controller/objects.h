@@ -36,6 +36,7 @@ struct objects {
     struct kube_client *client; /* private, all below */
     struct kube_cache *caches[KIND_ALL];
     struct objects_cache_arg args[KIND_ALL];
+    struct kube_request *asked[KIND_ALL]; /* under way: whether workloads of the kind are bound */
     struct objects_events events;
     const struct settings *settings;
     struct keeper keeper;
@@ -65,6 +66,8 @@ MUST_CHECK int objects_gateway(struct objects *o, enum kind_id kind, struct erro
 enum kind_id objects_knows(const struct objects *o, enum kind_id kind);
 /* What is wrong with that watch, "" when it is open. */
 const char *objects_gateway_trouble(const struct objects *o, enum kind_id kind);
+/* Watches workloads of the kind that a SinkBinding names from now on. */
+void objects_watch_subjects(struct objects *o, const struct kept *binding);
 void objects_close(struct objects *o, void (*cb)(void *arg), void *arg);
 
 /* Whether this place has that kind for us: not all are everywhere, and the cache of one that is not
@@ -85,5 +88,8 @@ void objects_revisions_of(void *arg, const char *ns, const char *configuration,
                           void *fn_arg);
 /* The cached resourceVersion, NULL without. */
 const char *objects_version(void *arg, enum kind_id kind, const char *ns, const char *name);
+void objects_each_of(void *arg, enum kind_id kind, const char *ns,
+                     void (*fn)(void *fn_arg, const json_t *object), void *fn_arg);
+enum known objects_known(void *arg, enum kind_id kind, const char **out_trouble);
 /* on_key for every object of the kind. */
 void objects_each(struct objects *o, enum kind_id kind);

@@ -56,6 +56,11 @@ void plan_patch(struct plan *plan, enum kind_id kind, const char *name, json_t *
     (void)plan_add(plan, PLAN_PATCH, kind, name, body);
 }
 
+void plan_patch_lists(struct plan *plan, enum kind_id kind, const char *name, json_t *body)
+{
+    (void)plan_add(plan, PLAN_PATCH_LISTS, kind, name, body);
+}
+
 void plan_delete(struct plan *plan, enum kind_id kind, const char *name, const char *uid)
 {
     (void)plan_add(plan, PLAN_DELETE, kind, name,

@@ -16,6 +16,7 @@
 enum plan_verb {
     PLAN_CREATE,
     PLAN_PATCH,        /* merge patch of the object */
+    PLAN_PATCH_LISTS,  /* strategic merge patch of the object: of Kubernetes' own kinds */
     PLAN_PATCH_STATUS, /* merge patch of its status */
     PLAN_DELETE,
 };
@@ -59,6 +60,7 @@ void plan_in(struct plan *plan, const char *ns);
 /* All take body; NULL marks the plan as failed. */
 void plan_create(struct plan *plan, enum kind_id kind, const char *name, json_t *body);
 void plan_patch(struct plan *plan, enum kind_id kind, const char *name, json_t *body);
+void plan_patch_lists(struct plan *plan, enum kind_id kind, const char *name, json_t *body);
 /* Only the object of this uid is deleted; one that was made anew under the name is not. */
 void plan_delete(struct plan *plan, enum kind_id kind, const char *name, const char *uid);
 /* Nothing when status equals the one of object (the object as it is); else a patch of what differs.

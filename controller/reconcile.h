@@ -77,12 +77,20 @@ enum refs_kind {
     REFS_COUNT,
 };
 
+/* Whether the objects of a kind are known here. */
+enum known { KNOWN, KNOWN_LATER, KNOWN_NEVER };
+
 struct reconcile_env {
     const struct settings *settings;
     int64_t now_ns;  /* wall time */
     const char *now; /* the same in RFC 3339, seconds */
     /* The object as cached, a new reference; NULL when there is none. */
     json_t *(*get)(void *arg, enum kind_id kind, const char *ns, const char *name);
+    /* fn for each object of the kind in the namespace, as cached. */
+    void (*each)(void *arg, enum kind_id kind, const char *ns,
+                 void (*fn)(void *fn_arg, const json_t *object), void *fn_arg);
+    /* LATER: *out_trouble says why they cannot be read, NULL: they are being read. */
+    enum known (*knows)(void *arg, enum kind_id kind, const char **out_trouble);
     /* Its resourceVersion; borrowed, NULL when there is none. The function may be NULL. */
     const char *(*version)(void *arg, enum kind_id kind, const char *ns, const char *name);
     void (*replicas)(void *arg, const char *ns, const char *revision, struct replicas *out);
@@ -133,8 +141,8 @@ void reconcile_lull_source(const struct reconcile_env *env, enum kind_id kind, c
 /* sink_binding.c */
 void reconcile_sink_binding(const struct reconcile_env *env, const json_t *binding,
                             struct plan *plan);
-/* Undoes in a Service what a binding did that does not mean it any more; true: it does. */
-bool sink_binding_release(const struct reconcile_env *env, const json_t *service,
+/* Undoes in a subject what a binding did that does not mean it any more; true: it does. */
+bool sink_binding_release(const struct reconcile_env *env, enum kind_id kind, const json_t *object,
                           struct plan *plan);
 
 /* certificates.c: a copy of a certificate that nobody wants goes; those that config-network lists

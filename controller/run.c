@@ -126,11 +126,28 @@ static void note_answer(struct controller *c, bool answered)
     c->away_since_ms = 0;
 }
 
+/* A subject that the API server, or somebody's webhook, does not let be bound. */
+static void tell_not_bound(const struct write *write, const struct error *err)
+{
+    char message[3 * ERROR_MSG_MAX];
+    snprintf(message, sizeof(message), "Failed to bind %s \"%s\": %s", kind_row(write->kind)->kind,
+             write->name, err->msg);
+    run_post_event(write->run, true, "BindingFailed", message);
+}
+
 /* An object that the API server does not take: told where its owner is looked at. */
 static void tell_refused(const struct write *write, const struct error *err)
 {
     char message[3 * ERROR_MSG_MAX];
     struct run *run = write->run;
+    bool patch = write->verb == PLAN_PATCH || write->verb == PLAN_PATCH_LISTS;
+    if (patch && run->key.kind == KIND_SINKBINDING) {
+        tell_not_bound(write, err);
+        return;
+    }
+    if (write->verb != PLAN_CREATE) {
+        return;
+    }
     const char *what =
         write->kind == KIND_CORE_SERVICE ? "placeholder service" : kind_row(write->kind)->kind;
     if (write->kind == KIND_REVISION) {
@@ -166,7 +183,7 @@ static void on_written(void *arg, json_t *object, const struct error *err)
         if (err->code != ERR_CANCELED) {
             complain(c, &run->key, err);
         }
-        if (write->verb == PLAN_CREATE && (err->code == ERR_INVALID || err->code == ERR_DENIED)) {
+        if (err->code == ERR_INVALID || err->code == ERR_DENIED) {
             tell_refused(write, err);
         }
     }
@@ -191,9 +208,10 @@ static int op_start(struct run *run, struct write *write, const struct plan_op *
         .cb = on_written,
         .arg = write,
     };
-    kube_verb_fn start = op->verb == PLAN_CREATE   ? kube_create
-                         : op->verb == PLAN_DELETE ? kube_delete
-                                                   : kube_patch;
+    kube_verb_fn start = op->verb == PLAN_CREATE        ? kube_create
+                         : op->verb == PLAN_DELETE      ? kube_delete
+                         : op->verb == PLAN_PATCH_LISTS ? kube_strategic_patch
+                                                        : kube_patch;
     return start(run->c->client, &call, NULL, err);
 }
 
@@ -240,6 +258,8 @@ static struct reconcile_env env_of(struct controller *c, char now[static CLOCK_R
         .settings = &c->settings,
         .now_ns = clock_wall_ns(),
         .get = objects_get,
+        .each = objects_each_of,
+        .knows = objects_known,
         .version = objects_version,
         .replicas = objects_replicas,
         .refs = objects_refs,
@@ -279,13 +299,21 @@ static void reconcile(const struct reconcile_env *env, enum kind_id kind, const 
 {
     switch ((int)kind) {
     case KIND_SERVICE:
-        if (!sink_binding_release(env, object, plan)) {
+        if (!sink_binding_release(env, kind, object, plan)) {
             reconcile_service(env, object, plan);
         }
         break;
     case KIND_CONFIGURATION:
-        reconcile_configuration(env, object, plan);
-        reconcile_gc(env, object, plan);
+        if (!sink_binding_release(env, kind, object, plan)) {
+            reconcile_configuration(env, object, plan);
+            reconcile_gc(env, object, plan);
+        }
+        break;
+    case KIND_WORKLOAD:
+    case KIND_STATEFULSET:
+    case KIND_DAEMONSET:
+    case KIND_CRONJOB:
+        (void)sink_binding_release(env, kind, object, plan);
         break;
     case KIND_REVISION:
         reconcile_revision(env, object, plan);

@@ -1,179 +1,258 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * SinkBinding → the variables K_SINK and K_CE_OVERRIDES in the containers of the Service that is
- * its subject, which an annotation then says to be bound. The Service undoes it itself when its
- * binding is gone or means another one (sink_binding_release), also when that happened while nobody
- * looked. Happy path: subject and sink are there, the Service has the variables, Ready. Failure
- * modes: one of them is not there (yet), the subject is bound by another, or of a kind that is not
- * known: told in the conditions.
+ * SinkBinding → the variables K_SINK and K_CE_OVERRIDES in the containers of its subjects, which an
+ * annotation then says to be bound. A subject's own run undoes it when its binding is gone or means
+ * another one (sink_binding_release), also when that happened while nobody looked.
+ * Happy path: subjects and sink are there, the subjects have the variables, Ready. Failure modes:
+ * one of them is not there (yet), a subject is bound by another, belongs to somebody who would undo
+ * it, or is of a kind that is not known here: told in the conditions.
  */
+#include <stdarg.h>
+
 #include "base/mem.h"
-#include "json/jedit.h"
 #include "json/jget.h"
 #include "json/jparse.h"
 #include "controller/conditions.h"
 #include "controller/destination.h"
 #include "controller/meta.h"
 #include "controller/reconcile.h"
+#include "controller/subject.h"
 #include "eventing/names.h"
 
-static const char *const lists[] = {"containers", "initContainers"};
+enum {
+    ROOM_KEPT = 1,       /* for the status */
+    MORE_MS = 50,        /* more subjects than fit into one run */
+    KIND_AGAIN_MS = 5000 /* a kind that could not be read */
+};
 
-static bool is_ours(const char *name)
-{
-    return strcmp(name, "K_SINK") == 0 || strcmp(name, "K_CE_OVERRIDES") == 0 ||
-           strcmp(name, "K_CA_CERTS") == 0;
-}
+/* One look at the subjects of a binding. */
+struct binding_run {
+    const struct reconcile_env *env;
+    const json_t *binding;
+    const json_t *subject;
+    enum kind_id kind;
+    struct subject_vars vars; /* sink NULL: not known */
+    struct plan *plan;
+    size_t seen;        /* that are meant */
+    size_t changing;    /* of those: are being changed */
+    const char *reason; /* what stands in the way of one of them, "": nothing */
+    char message[ERROR_MSG_MAX];
+};
 
-/* The containers with the variables, or without them (sink NULL). NULL: there are none. */
-static json_t *containers_of(const json_t *service, const char *list, const char *sink,
-                             const char *overrides)
+/* The first reason stays. */
+static void tell(struct binding_run *run, const char *reason, const char *fmt, ...)
+    PRINTF_LIKE(3, 4);
+
+static void tell(struct binding_run *run, const char *reason, const char *fmt, ...)
 {
-    char path[64];
-    size_t i;
-    json_t *container;
-    snprintf(path, sizeof(path), "spec.template.spec.%s", list);
-    const json_t *now = jpeek_arr(service, path);
-    json_t *all = json_array_size(now) == 0 ? NULL : json_deep_copy(now);
-    json_array_foreach(all, i, container)
-    {
-        json_t *env = jpeek_arr(container, "env");
-        for (size_t k = json_array_size(env); k > 0; k--) {
-            if (is_ours(jpeek_cstr(json_array_get(env, k - 1), "name"))) {
-                json_array_remove(env, k - 1);
-            }
-        }
-        if (sink != NULL) {
-            if (env == NULL) {
-                env = json_array();
-                json_object_set_new(container, "env", env);
-            }
-            json_array_append_new(env, json_pack("{s:s,s:s}", "name", "K_SINK", "value", sink));
-            json_array_append_new(
-                env, json_pack("{s:s,s:s}", "name", "K_CE_OVERRIDES", "value", overrides));
-        } else if (env != NULL && json_array_size(env) == 0) {
-            json_object_del(container, "env");
-        }
+    va_list ap;
+    if (run->reason[0] != '\0') {
+        return;
     }
-    return all;
+    run->reason = reason;
+    va_start(ap, fmt);
+    vsnprintf(run->message, sizeof(run->message), fmt, ap);
+    va_end(ap);
 }
 
-/* binding NULL: the variables and the annotation go. */
-static void change_subject(const struct reconcile_env *env, const json_t *service,
-                           const char *binding, const char *sink, const char *overrides,
-                           struct plan *plan)
+static const char *version_of(const struct reconcile_env *env, enum kind_id kind,
+                              const json_t *object)
 {
-    CLEANUP(jfree) json_t *spec = json_object();
-    bool same = strcmp(meta_annotation(service, ANNOTATION_SINK_BINDING),
-                       binding == NULL ? "" : binding) == 0;
-    for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
-        char path[64];
-        json_t *wanted = containers_of(service, lists[i], sink, overrides);
-        snprintf(path, sizeof(path), "spec.template.spec.%s", lists[i]);
-        if (wanted != NULL) {
-            same = same && jequal(wanted, jpeek_arr(service, path));
-            json_object_set_new(spec, lists[i], wanted);
-        }
+    return env->version == NULL ? NULL
+                                : env->version(env->arg, kind, meta_ns(object), meta_name(object));
+}
+
+/* binding NULL: the variables and the annotation go. True: there is something to write. */
+static bool change(const struct reconcile_env *env, enum kind_id kind, const json_t *object,
+                   const char *binding, const struct subject_vars *vars, struct plan *plan)
+{
+    json_t *patch = subject_patch(kind, object, binding, vars, version_of(env, kind, object));
+    if (patch != NULL) {
+        (subject_is_workload(kind) ? plan_patch_lists : plan_patch)(plan, kind, meta_name(object),
+                                                                    patch);
     }
-    if (!same) {
-        const char *version =
-            env->version == NULL
-                ? NULL
-                : env->version(env->arg, KIND_SERVICE, meta_ns(service), meta_name(service));
-        plan_patch(plan, KIND_SERVICE, meta_name(service),
-                   json_pack("{s:{s:s*,s:{s:s?}},s:{s:{s:O}}}", "metadata", "resourceVersion",
-                             version, "annotations", ANNOTATION_SINK_BINDING, binding, "spec",
-                             "template", "spec", spec));
-    }
+    return patch != NULL;
 }
 
-static bool means(const json_t *binding, const json_t *service)
+/* A Service's own Configuration: it writes it again. */
+static const json_t *owner_of(enum kind_id kind, const json_t *object)
 {
-    return slice_eq_str(jpeek_str(binding, "spec.subject.name"), meta_name(service)) &&
-           kind_by_object(jpeek_cstr(binding, "spec.subject.apiVersion"),
-                          jpeek_cstr(binding, "spec.subject.kind")) == kind_row(KIND_SERVICE);
+    return kind == KIND_CONFIGURATION ? meta_controller(object) : NULL;
 }
 
-bool sink_binding_release(const struct reconcile_env *env, const json_t *service, struct plan *plan)
+bool sink_binding_release(const struct reconcile_env *env, enum kind_id kind, const json_t *object,
+                          struct plan *plan)
 {
-    const char *name = meta_annotation(service, ANNOTATION_SINK_BINDING);
-    if (name[0] == '\0') {
+    static const struct subject_vars none = {NULL, NULL};
+    const char *name = meta_annotation(object, ANNOTATION_SINK_BINDING);
+    if (name[0] == '\0' || owner_of(kind, object) != NULL || subject_is_fixed(kind) ||
+        meta_deleting(object)) {
         return false;
     }
-    CLEANUP(jfree) json_t *binding = env->get(env->arg, KIND_SINKBINDING, meta_ns(service), name);
-    if (binding != NULL && !meta_deleting(binding) && means(binding, service)) {
+    CLEANUP(jfree) json_t *binding = env->get(env->arg, KIND_SINKBINDING, meta_ns(object), name);
+    if (binding != NULL && !meta_deleting(binding) &&
+        subject_meant(jpeek_obj(binding, "spec.subject"), kind, object)) {
         return false;
     }
-    change_subject(env, service, NULL, NULL, NULL, plan);
-    return true;
+    return change(env, kind, object, NULL, &none, plan);
 }
 
-/* Says what is the matter with the subject; *out: the Service to change, the caller's, or NULL. */
-static struct condition subject_of(const struct reconcile_env *env, const json_t *binding,
-                                   json_t **out, char message[static ERROR_MSG_MAX])
+static void look_at(void *arg, const json_t *object)
 {
-    const char *name = jpeek_cstr(binding, "spec.subject.name");
-    const struct kind *kind = kind_by_object(jpeek_cstr(binding, "spec.subject.apiVersion"),
-                                             jpeek_cstr(binding, "spec.subject.kind"));
-    const char *reason = "SubjectMissing";
-    *out = NULL;
-    if (kind != kind_row(KIND_SERVICE) || name[0] == '\0') {
-        reason = "SubjectNotSupported";
-        snprintf(message, ERROR_MSG_MAX,
-                 "subject must name a Service of serving.knative.dev/v1; %.60s is not bound",
-                 name[0] == '\0' ? "what a selector finds"
-                                 : jpeek_cstr(binding, "spec.subject.kind"));
+    struct binding_run *run = arg;
+    const char *kind = kind_row(run->kind)->kind;
+    const char *other = meta_annotation(object, ANNOTATION_SINK_BINDING);
+    const json_t *owner = owner_of(run->kind, object);
+    if (meta_deleting(object) || !subject_meant(run->subject, run->kind, object)) {
+        return;
+    }
+    run->seen++;
+    if (owner != NULL) {
+        tell(run, "SubjectNotSupported", "%s %.63s belongs to %.63s %.63s: bind that", kind,
+             meta_name(object), jpeek_cstr(owner, "kind"), jpeek_cstr(owner, "name"));
+    } else if (other[0] != '\0' && strcmp(other, meta_name(run->binding)) != 0) {
+        tell(run, "SubjectBound", "%s %.63s is bound by SinkBinding %.253s", kind,
+             meta_name(object), other);
+    } else if (run->vars.sink == NULL) {
+        return;
+    } else if (plan_room(run->plan) <= ROOM_KEPT) {
+        run->changing++;
+        plan_again(run->plan, MORE_MS);
     } else {
-        json_t *service = env->get(env->arg, KIND_SERVICE, meta_ns(binding), name);
-        const char *other = meta_annotation(service, ANNOTATION_SINK_BINDING);
-        if (service == NULL || meta_deleting(service)) {
-            snprintf(message, ERROR_MSG_MAX, "services.serving.knative.dev \"%.63s\" not found",
-                     name);
-        } else if (other[0] != '\0' && strcmp(other, meta_name(binding)) != 0) {
-            reason = "SubjectBound";
-            snprintf(message, ERROR_MSG_MAX, "Service %.63s is bound by SinkBinding %.253s", name,
-                     other);
-        } else {
-            *out = service;
-            return (struct condition){"SinkBindingAvailable", STATUS_TRUE, "", "", false};
-        }
-        json_decref(service);
+        run->changing +=
+            change(run->env, run->kind, object, meta_name(run->binding), &run->vars, run->plan);
     }
-    return (struct condition){"SinkBindingAvailable", STATUS_FALSE, reason, message, false};
+}
+
+static void look_for(struct binding_run *run)
+{
+    const char *name = jpeek_cstr(run->subject, "name");
+    const struct kind *row = kind_row(run->kind);
+    if (name[0] == '\0') {
+        run->env->each(run->env->arg, run->kind, meta_ns(run->binding), look_at, run);
+        return;
+    }
+    CLEANUP(jfree)
+    json_t *object = run->env->get(run->env->arg, run->kind, meta_ns(run->binding), name);
+    if (object != NULL) {
+        look_at(run, object);
+    }
+    if (run->seen == 0) {
+        tell(run, "SubjectMissing", "%s.%s \"%.63s\" not found", row->plural, row->group, name);
+    }
+}
+
+/* Whether objects of the subject's kind are known. *out_wait: not yet, there is nothing to tell. */
+static bool knows_kind(struct binding_run *run, bool *out_wait)
+{
+    const char *api_version = jpeek_cstr(run->subject, "apiVersion");
+    const char *kind = jpeek_cstr(run->subject, "kind");
+    const char *trouble = NULL;
+    run->kind = subject_kind(api_version, kind);
+    *out_wait = false;
+    if (run->kind == KIND_COUNT) {
+        tell(run, "SubjectNotSupported",
+             "%.100s %.60s is not bound: Deployments, StatefulSets and DaemonSets of apps/v1, "
+             "CronJobs of batch/v1, Services and Configurations of serving.knative.dev/v1 are",
+             api_version, kind);
+        return false;
+    }
+    if (subject_is_fixed(run->kind)) {
+        tell(run, "SubjectNotSupported",
+             "Jobs are not bound, for their Pods cannot be changed: bind the CronJob that makes "
+             "them, or write K_SINK into the Job (status.sinkUri of this SinkBinding)");
+        return false;
+    }
+    switch (run->env->knows(run->env->arg, run->kind, &trouble)) {
+    case KNOWN:
+        return true;
+    case KNOWN_LATER:
+        *out_wait = trouble == NULL;
+        if (trouble != NULL) {
+            tell(run, "SubjectUnavailable", "%s of %s cannot be read: %.300s",
+                 kind_row(run->kind)->plural, api_version, trouble);
+            plan_again(run->plan, KIND_AGAIN_MS);
+        }
+        return false;
+    case KNOWN_NEVER:
+        tell(run, "SubjectNotSupported",
+             "there are no %ss on one machine: Deployments of apps/v1, Services and Configurations "
+             "of serving.knative.dev/v1 are bound",
+             kind);
+        break;
+    }
+    return false;
+}
+
+static struct condition available_of(const struct binding_run *run)
+{
+    struct condition of = {"SinkBindingAvailable", STATUS_TRUE, "", "", false};
+    if (run->reason[0] != '\0') {
+        of.status = STATUS_FALSE;
+        of.reason = run->reason;
+        of.message = run->message;
+    } else if (run->changing > 0) {
+        of.status = STATUS_UNKNOWN;
+        of.reason = "Binding";
+    }
+    return of;
+}
+
+static void write_status(const struct binding_run *run, const char *sink_message)
+{
+    const char *sink = run->vars.sink;
+    const json_t *binding = run->binding;
+    struct condition conditions[] = {
+        available_of(run),
+        {"SinkProvided", sink != NULL ? STATUS_TRUE : STATUS_FALSE, sink != NULL ? "" : "NotFound",
+         sink != NULL ? "" : sink_message, false},
+        {"OIDCIdentityCreated", STATUS_TRUE, "authentication-oidc feature disabled", "", false},
+        {"OIDCTokenSecretCreated", STATUS_TRUE, "authentication-oidc feature disabled", "", false},
+        {"TrustBundlePropagated", STATUS_TRUE, "", "", false},
+    };
+    struct condition ready = conditions_ready(conditions, ARRAY_LEN(conditions));
+    if (strcmp(ready.status, STATUS_FALSE) == 0 && !condition_is(binding, "Ready", STATUS_FALSE)) {
+        plan_event(run->plan, true, ready.reason, "%s", ready.message);
+    }
+    plan_status(
+        run->plan, KIND_SINKBINDING, binding,
+        json_pack("{s:I,s:o,s:s*}", "observedGeneration",
+                  (json_int_t)jpeek_i64(binding, "metadata.generation"), "conditions",
+                  conditions_build(conditions, ARRAY_LEN(conditions), binding, run->env->now),
+                  "sinkUri", sink));
+}
+
+static char *overrides_of(const json_t *binding)
+{
+    const json_t *given = jpeek_obj(binding, "spec.ceOverrides");
+    return given == NULL ? xstrdup("") : jdump_str(given);
 }
 
 void reconcile_sink_binding(const struct reconcile_env *env, const json_t *binding,
                             struct plan *plan)
 {
-    char subject_message[ERROR_MSG_MAX], sink_message[ERROR_MSG_MAX];
+    char sink_message[ERROR_MSG_MAX];
     if (meta_deleting(binding)) {
         return;
     }
     CLEANUP(strbuf_fini) struct strbuf sink;
-    CLEANUP(jfree) json_t *service = NULL;
+    CLEANUP(cleanup_free) char *overrides = overrides_of(binding);
     strbuf_init(&sink, DESTINATION_URL_MAX);
     bool resolved = destination_reach(env, jpeek_obj(binding, "spec.sink"), meta_ns(binding), &sink,
                                       sink_message);
-    struct condition conditions[] = {
-        subject_of(env, binding, &service, subject_message),
-        {"SinkProvided", resolved ? STATUS_TRUE : STATUS_FALSE, resolved ? "" : "NotFound",
-         resolved ? "" : sink_message, false},
-        {"OIDCIdentityCreated", STATUS_TRUE, "authentication-oidc feature disabled", "", false},
-        {"OIDCTokenSecretCreated", STATUS_TRUE, "authentication-oidc feature disabled", "", false},
-        {"TrustBundlePropagated", STATUS_TRUE, "", "", false},
+    bool wait = false;
+    struct binding_run run = {
+        .env = env,
+        .binding = binding,
+        .subject = jpeek_obj(binding, "spec.subject"),
+        .vars = {resolved ? sink.ptr : NULL, overrides},
+        .plan = plan,
+        .reason = "",
     };
-    if (service != NULL && resolved) {
-        const json_t *given = jpeek_obj(binding, "spec.ceOverrides");
-        CLEANUP(cleanup_free) char *overrides = given == NULL ? xstrdup("") : jdump_str(given);
-        change_subject(env, service, meta_name(binding), sink.ptr, overrides, plan);
+    if (knows_kind(&run, &wait)) {
+        look_for(&run);
+    } else if (wait) {
+        return; /* it is looked at again when they are read */
     }
-    struct condition ready = conditions_ready(conditions, ARRAY_LEN(conditions));
-    if (strcmp(ready.status, STATUS_FALSE) == 0 && !condition_is(binding, "Ready", STATUS_FALSE)) {
-        plan_event(plan, true, ready.reason, "%s", ready.message);
-    }
-    plan_status(plan, KIND_SINKBINDING, binding,
-                json_pack("{s:I,s:o,s:s*}", "observedGeneration",
-                          (json_int_t)jpeek_i64(binding, "metadata.generation"), "conditions",
-                          conditions_build(conditions, ARRAY_LEN(conditions), binding, env->now),
-                          "sinkUri", resolved ? sink.ptr : NULL));
+    write_status(&run, sink_message);
 }

@@ -147,6 +147,32 @@ void source_check_ping(struct problems *p, const json_t *object)
 
 /* --- SinkBinding --------------------------------------------------------------------------- */
 
+static void check_selector(struct problems *p, const json_t *selector)
+{
+    static const char *const operators[] = {"In", "NotIn", "Exists", "DoesNotExist"};
+    size_t i;
+    const json_t *expression;
+    json_array_foreach(jpeek_arr(selector, "matchExpressions"), i, expression)
+    {
+        const char *operator= jpeek_cstr(expression, "operator");
+        size_t values = json_array_size(jpeek_arr(expression, "values"));
+        size_t at = 0;
+        while (at < ARRAY_LEN(operators) && strcmp(operators[at], operator) != 0) {
+            at++;
+        }
+        if (at == ARRAY_LEN(operators)) {
+            problem_add(p, "selector",
+                        "invalid value: \"%.60s\" is not a valid label selector "
+                        "operator",
+                        operator);
+        } else if (at < 2 && values == 0) {
+            problem_add(p, "selector", "invalid value: %s needs values", operator);
+        } else if (at >= 2 && values > 0) {
+            problem_add(p, "selector", "invalid value: %s has no values", operator);
+        }
+    }
+}
+
 static void check_subject(struct problems *p, const json_t *subject)
 {
     static const char *const needed[] = {"apiVersion", "kind", "namespace"};
@@ -161,6 +187,7 @@ static void check_subject(struct problems *p, const json_t *subject)
         problem_add(p, "name", "expected exactly one, got %s", by_name ? "both" : "neither");
         problem_path(p, "selector");
     }
+    check_selector(p, jpeek_obj(subject, "selector"));
 }
 
 void source_check_binding(struct problems *p, const json_t *object)

@@ -32,5 +32,7 @@
 // Words of our own kinds of sources.
 #define HOOK_PATH "/_lull/hooks/" // NAMESPACE/NAME of a WebhookSource follow
 
-// On a Service: the SinkBinding whose variables it has.
+// On a subject: the SinkBinding whose variables it has.
 #define ANNOTATION_SINK_BINDING "sources.lull.dev/sink-binding"
+// On a workload of Kubernetes, "true": it has that annotation.
+#define LABEL_SINK_BOUND "sources.lull.dev/sink-bound"

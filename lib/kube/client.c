@@ -240,9 +240,10 @@ static int start(struct kube_client *client, const struct kube_call *call, const
     return 0;
 }
 
-#define CONTENT_JSON  "Content-Type: application/json"
-#define CONTENT_MERGE "Content-Type: application/merge-patch+json"
-#define CONTENT_APPLY "Content-Type: application/apply-patch+yaml"
+#define CONTENT_JSON      "Content-Type: application/json"
+#define CONTENT_MERGE     "Content-Type: application/merge-patch+json"
+#define CONTENT_STRATEGIC "Content-Type: application/strategic-merge-patch+json"
+#define CONTENT_APPLY     "Content-Type: application/apply-patch+yaml"
 
 int kube_get(struct kube_client *client, const struct kube_call *call, struct kube_request **out,
              struct error *err)
@@ -277,6 +278,13 @@ int kube_patch(struct kube_client *client, const struct kube_call *call, struct 
 {
     REQUIRE(call->name != NULL && call->body != NULL);
     return start(client, call, "patch", "PATCH", CONTENT_MERGE, out, err);
+}
+
+int kube_strategic_patch(struct kube_client *client, const struct kube_call *call,
+                         struct kube_request **out, struct error *err)
+{
+    REQUIRE(call->name != NULL && call->body != NULL);
+    return start(client, call, "patch", "PATCH", CONTENT_STRATEGIC, out, err);
 }
 
 int kube_apply(struct kube_client *client, const struct kube_call *call, struct kube_request **out,

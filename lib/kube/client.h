@@ -100,6 +100,9 @@ MUST_CHECK int kube_update(struct kube_client *client, const struct kube_call *c
 /* application/merge-patch+json */
 MUST_CHECK int kube_patch(struct kube_client *client, const struct kube_call *call,
                           struct kube_request **out, struct error *err);
+/* application/strategic-merge-patch+json: Kubernetes' own kinds only; lists merge by their keys. */
+MUST_CHECK int kube_strategic_patch(struct kube_client *client, const struct kube_call *call,
+                                    struct kube_request **out, struct error *err);
 /* Server-side apply: creates or changes, and takes the fields of body from whoever had them. Real
  * clusters only. */
 MUST_CHECK int kube_apply(struct kube_client *client, const struct kube_call *call,

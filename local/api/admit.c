@@ -198,6 +198,11 @@ int admit(struct call *c, json_t *object, const json_t *old, struct error *err)
     case KIND_COUNT:
     case KIND_INGRESS: /* a cluster's, so the next ones */
     case KIND_HTTPROUTE:
+    case KIND_WORKLOAD:
+    case KIND_STATEFULSET:
+    case KIND_DAEMONSET:
+    case KIND_JOB:
+    case KIND_CRONJOB:
     case KIND_ALL:
         break;
     }

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sources on one machine: a PingSource starts lull-broker and wakes a function from zero; a SinkBinding tells a function where to send."""
+import os
 import shutil
+import signal
 
 import pytest
 from conftest import running_lull, unsafe_windows, wait_for
@@ -81,3 +83,46 @@ def test_a_binding_tells_a_function_its_sink(up):
     up.cli("source", "delete", "other")
     wait_for(lambda: env() == "- -", 60, "undone")
     assert "sources.lull.dev/sink-binding" not in str(up.api().get("/apis/serving.knative.dev/v1/namespaces/default/services/say"))
+
+
+def test_a_binding_tells_workloads_by_name_and_by_labels(up):
+    """Deployments that are no function's; a kind that one machine has not is told as such."""
+    path = "/apis/apps/v1/namespaces/default/deployments"
+
+    def deployment(name, labels):
+        pod = {"containers": [{"name": "c", "image": "dev.local/none:1", "env": [{"name": "OWN", "value": "1"}]}, {"name": "d", "image": "dev.local/none:1"}]}
+        up.api().create(path, {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "labels": labels},
+                             "spec": {"replicas": 0, "selector": {"matchLabels": {"run": name}},
+                                      "template": {"metadata": {"labels": {"run": name}}, "spec": pod}}})
+
+    def env(name):
+        containers = up.api().get(f"{path}/{name}")["spec"]["template"]["spec"]["containers"]
+        return [{v["name"]: v.get("value", "") for v in c.get("env", [])} for c in containers]
+
+    told = {"K_SINK": "http://there/x", "K_CE_OVERRIDES": ""}
+    deployment("orders", {"app": "x"})
+    up.cli("source", "binding", "create", "one", "--subject", "deployment/orders", "--sink", "http://there/x")
+    assert env("orders") == [{"OWN": "1", **told}, told]
+    assert "Deployment orders" in up.cli("source", "list").stdout
+    up.cli("source", "binding", "create", "some", "--subject", "deployment", "--selector", "app=x,tier notin (dev,test)", "--sink", "http://y/", "--no-wait")
+    wait_for(lambda: conditions(up, "sinkbindings", "some").get("SinkBindingAvailable", ("", ""))[1] == "SubjectBound", 30, "one only")
+    up.cli("source", "delete", "one")
+    wait_for(lambda: env("orders")[1].get("K_SINK") == "http://y/", 30, "the other one's turn")
+    deployment("later", {"app": "x", "tier": "prod"})
+    deployment("tests", {"app": "x", "tier": "test"})
+    wait_for(lambda: env("later")[1].get("K_SINK") == "http://y/", 30, "one that is made later")
+    assert env("tests") == [{"OWN": "1"}, {}]
+    assert "Deployment app=x,tier notin (dev,test)" in up.cli("source", "describe", "some").stdout
+    # A binding that goes while no controller looks is undone by the next one.
+    controller = up.part_pid("lull-controller")
+    os.kill(controller, signal.SIGSTOP)
+    up.cli("source", "delete", "some")
+    os.kill(controller, signal.SIGKILL)
+    wait_for(lambda: env("orders") == env("later") == [{"OWN": "1"}, {}], 60, "undone")
+    assert "sink-b" not in str(up.api().get(path + "/orders")["metadata"])
+    up.cli("source", "binding", "create", "none", "--subject", "statefulset/db", "--sink", "http://y/", "--no-wait")
+    wait_for(lambda: conditions(up, "sinkbindings", "none").get("SinkBindingAvailable", ("", ""))[1] == "SubjectNotSupported", 30, "no such kind")
+    assert "there are no StatefulSets on one machine" in conditions(up, "sinkbindings", "none")["Ready"][2]
+    up.cli("source", "delete", "none")
+    for words in (["--subject", "pod/x"], ["--selector", "app in x"], ["--subject", "a:b"]):
+        assert up.cli("source", "binding", "create", "no", "--sink", "http://y/", *words, check=False).returncode != 0, words

@@ -9,6 +9,7 @@
 #include "json/jparse.h"
 #include "controller/conditions.h"
 #include "controller/meta.h"
+#include "controller/subject.h"
 #include "test.h"
 
 void world_init(struct world *w)
@@ -71,12 +72,38 @@ void world_delete(struct world *w, enum kind_id kind, const char *name)
     w->kinds[i] = w->kinds[w->count];
 }
 
+/* What the caches keep of it. */
+static json_t *as_kept(enum kind_id kind, const json_t *object)
+{
+    return subject_is_workload(kind) ? subject_slim(kind, object) : json_deep_copy(object);
+}
+
 static json_t *env_get(void *arg, enum kind_id kind, const char *ns, const char *name)
 {
     struct world *w = arg;
     (void)ns;
-    json_t *object = world_get(w, kind, name);
-    return object == NULL ? NULL : json_deep_copy(object);
+    const json_t *object = world_get(w, kind, name);
+    return object == NULL ? NULL : as_kept(kind, object);
+}
+
+static void env_each(void *arg, enum kind_id kind, const char *ns,
+                     void (*fn)(void *fn_arg, const json_t *object), void *fn_arg)
+{
+    struct world *w = arg;
+    (void)ns;
+    for (size_t i = 0; i < w->count; i++) {
+        if (w->kinds[i] == kind) {
+            CLEANUP(jfree) json_t *object = as_kept(kind, w->objects[i]);
+            fn(fn_arg, object);
+        }
+    }
+}
+
+static enum known env_knows(void *arg, enum kind_id kind, const char **out_trouble)
+{
+    const struct world *w = arg;
+    *out_trouble = w->trouble;
+    return subject_is_workload(kind) ? w->known : KNOWN;
 }
 
 static void env_replicas(void *arg, const char *ns, const char *revision, struct replicas *out)
@@ -136,9 +163,10 @@ static void env_refs(void *arg, enum refs_kind which, const char *ns, const char
     }
 }
 
-static void change(struct world *w, size_t i, const json_t *patch)
+static void change(struct world *w, size_t i, enum plan_verb verb, const json_t *patch)
 {
-    json_t *now = jmerge_patch(w->objects[i], patch);
+    json_t *now = verb == PLAN_PATCH_LISTS ? w->patch_lists(w->objects[i], patch)
+                                           : jmerge_patch(w->objects[i], patch);
     if (!jequal(jget(now, "spec"), jget(w->objects[i], "spec"))) {
         json_int_t generation = jpeek_i64(now, "metadata.generation") + 1;
         json_object_set_new(json_object_get(now, "metadata"), "generation",
@@ -168,7 +196,7 @@ static void apply(struct world *w, const struct plan_op *op)
         world_delete(w, op->kind, op->name);
         return;
     }
-    change(w, i, op->body);
+    change(w, i, op->verb, op->body);
 }
 
 void world_patch(struct world *w, enum kind_id kind, const char *name, const char *patch)
@@ -183,7 +211,7 @@ void world_patch(struct world *w, enum kind_id kind, const char *name, const cha
     free(text);
     size_t i = find(w, kind, name);
     assert_true(i < w->count);
-    change(w, i, body);
+    change(w, i, PLAN_PATCH, body);
 }
 
 /* Times and uids differ from run to run. */
@@ -236,6 +264,9 @@ char *world_picture(struct world *w)
 static void run(const struct reconcile_env *env, enum kind_id kind, const json_t *object,
                 struct plan *plan)
 {
+    if (sink_binding_release(env, kind, object, plan)) {
+        return;
+    }
     if (kind == KIND_SERVICE) {
         reconcile_service(env, object, plan);
     } else if (kind == KIND_CONFIGURATION) {
@@ -250,6 +281,10 @@ static void run(const struct reconcile_env *env, enum kind_id kind, const json_t
         reconcile_trigger(env, object, plan);
     } else if (kind == KIND_WEBHOOKSOURCE || kind == KIND_REDISSOURCE || kind == KIND_FILESOURCE) {
         reconcile_lull_source(env, kind, object, plan);
+    } else if (kind == KIND_PINGSOURCE) {
+        reconcile_ping_source(env, object, plan);
+    } else if (kind == KIND_SINKBINDING) {
+        reconcile_sink_binding(env, object, plan);
     }
 }
 
@@ -265,6 +300,8 @@ static struct reconcile_env env_of(struct world *w)
                                   .now_ns = w->now_ns,
                                   .now = w->now,
                                   .get = env_get,
+                                  .each = env_each,
+                                  .knows = env_knows,
                                   .replicas = env_replicas,
                                   .refs = env_refs,
                                   .broker_ingress = env_broker,
@@ -303,7 +340,7 @@ size_t world_pass(struct world *w)
     w->again_ms = 0;
     for (size_t i = 0; i < w->count; i++) {
         struct plan plan;
-        CLEANUP(jfree) json_t *object = json_deep_copy(w->objects[i]);
+        CLEANUP(jfree) json_t *object = as_kept(w->kinds[i], w->objects[i]);
         plan_init(&plan);
         run(&env, w->kinds[i], object, &plan);
         assert_int_equal(plan.err.code, ERR_OK);

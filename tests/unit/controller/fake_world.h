@@ -22,8 +22,13 @@ struct world {
     struct replicas broken_replicas;
     struct broker_ingress broker; /* where events go in */
     const char *refused; /* the API does not take a Revision of this name; NULL: it takes all */
-    size_t writes;       /* operations applied so far */
-    size_t max_writes;   /* later ones are lost, as if the controller had been killed */
+    /* Of the kinds that a SinkBinding may bind; and why they cannot be read. */
+    enum known known;
+    const char *trouble;
+    /* A strategic merge patch; only tests that need one set it. */
+    json_t *(*patch_lists)(const json_t *object, const json_t *patch);
+    size_t writes;     /* operations applied so far */
+    size_t max_writes; /* later ones are lost, as if the controller had been killed */
     size_t kill_at;    /* with this write the controller dies; what it planned beyond it is lost */
     uint64_t again_ms; /* of the last pass: the soonest wish to look again, 0: none */
 };

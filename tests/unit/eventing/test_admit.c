@@ -290,6 +290,11 @@ static void ping_sources(void **state)
     check_default(KIND_PINGSOURCE, PING(SINK), PING(SINK ",\"schedule\":\"* * * * *\""));
 }
 
+#define BY_LABELS(operator, values)                                      \
+    "\"subject\":{\"apiVersion\":\"batch/v1\",\"kind\":\"Job\","         \
+    "\"selector\":{\"matchExpressions\":[{\"key\":\"k\",\"operator\":\"" \
+    operator"\"" values "}]}}"
+
 static void sink_bindings(void **state)
 {
     (void)state;
@@ -301,6 +306,14 @@ static void sink_bindings(void **state)
         {BINDING(SINK ",\"subject\":{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"name\":\"p\","
                       "\"namespace\":\"other\"}"),
          "invalid value: other: spec.subject.namespace"},
+        {BINDING(SINK "," BY_LABELS("In", ",\"values\":[\"a\"]")), ""},
+        {BINDING(SINK "," BY_LABELS("Exists", "")), ""},
+        {BINDING(SINK "," BY_LABELS("NotIn", "")),
+         "invalid value: NotIn needs values: spec.subject.selector"},
+        {BINDING(SINK "," BY_LABELS("DoesNotExist", ",\"values\":[\"a\"]")),
+         "invalid value: DoesNotExist has no values: spec.subject.selector"},
+        {BINDING(SINK "," BY_LABELS("Like", "")),
+         "invalid value: \"Like\" is not a valid label selector operator: spec.subject.selector"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         check_admit(KIND_SINKBINDING, rows[i][0], NULL, rows[i][1]);
