@@ -178,11 +178,15 @@ static void answer_pending(struct waiter *wt, const struct redisReply *reply)
     http_simple_respond_head(let_go(wt), &head, strbuf_slice(&body));
 }
 
+/* A function's own headers of this kind would say what only we know. */
+#define OURS SLICE_LIT("Lull-Async-")
+
 static void add_result_headers(struct http_head *head, struct slice packed)
 {
     struct slice name, value;
     while (async_headers_next(&packed, &name, &value)) {
-        if (http_name_valid(name) && http_value_valid(value)) {
+        bool ours = slice_eq_nocase(slice_sub(name, 0, OURS.len), OURS);
+        if (!ours && http_name_valid(name) && http_value_valid(value)) {
             (void)!http_head_add(head, name, value);
         }
     }

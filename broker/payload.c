@@ -18,7 +18,9 @@ void payload_set_init(struct payload_set *set, struct payloads *all)
 
 static void drop(struct payload *p)
 {
-    map_remove(&p->set->by_id, slice_str(p->id));
+    if (!p->unknown) {
+        map_remove(&p->set->by_id, slice_str(p->id));
+    }
     if (list_linked(&p->link)) {
         list_remove(&p->link);
         p->set->all->idle_bytes -= p->bytes;
@@ -35,6 +37,20 @@ void payload_set_fini(struct payload_set *set)
         drop(p);
     }
     map_fini(&set->by_id);
+}
+
+void payload_set_forget(struct payload_set *set)
+{
+    list_foreach_safe (node, &set->all->idle) {
+        struct payload *p = LIST_ENTRY(node, struct payload, link);
+        if (p->set == set) {
+            drop(p);
+        }
+    }
+    map_foreach (it, &set->by_id) {
+        ((struct payload *)it.value)->unknown = true;
+    }
+    map_clear(&set->by_id);
 }
 
 static struct payload *take(struct payload *p)
@@ -91,7 +107,7 @@ void payload_let_go(struct payload *p, bool keep)
     }
     struct payloads *all = p->set->all;
     all->used_bytes -= p->bytes;
-    if (!keep) {
+    if (!keep || p->unknown) {
         drop(p);
         return;
     }

@@ -31,6 +31,7 @@ struct payload {
     struct list link; /* private: all->idle */
     struct payload_set *set;
     unsigned refs; /* private */
+    bool unknown;  /* private: forgotten while it was in use */
     size_t bytes;
     struct event event; /* borrows from text */
     char id[PAYLOAD_ID_MAX];
@@ -41,6 +42,10 @@ void payloads_init(struct payloads *all, size_t idle_max);
 void payload_set_init(struct payload_set *set, struct payloads *all);
 /* None may be in use. */
 void payload_set_fini(struct payload_set *set);
+
+/* Nothing is found by its id any more: the stream may be another one. What is in use stays until it
+ * is given back. */
+void payload_set_forget(struct payload_set *set);
 
 /* NULL: not here. Else a count that payload_let_go gives back. */
 struct payload *payload_use(struct payload_set *set, struct slice id);

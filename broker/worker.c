@@ -54,6 +54,9 @@ static void on_db_up(void *arg)
 {
     struct part *p = arg;
     LOG_INFO("redis is there", LOG_STR("connection", "events"));
+    map_foreach (it, &p->worker.brokers) { /* after a fail-over an id may stand for another event */
+        payload_set_forget(&((struct broker *)it.value)->payloads);
+    }
     upkeep_up(&p->worker);
     async_up(p->worker.async);
     tell_ready(p);

@@ -539,8 +539,10 @@ void http_exchange_respond_head(struct http_exchange *ex, const struct http_head
                                 struct slice body)
 {
     struct http_head head = *given;
-    head.body = HTTP_BODY_LENGTH;
-    head.has_length = true;
+    bool may_have =
+        head.status != 204 && head.status != 304; /* RFC 9110, 8.6: and no length then */
+    head.body = may_have ? HTTP_BODY_LENGTH : HTTP_BODY_NONE;
+    head.has_length = may_have;
     head.content_length = body.len;
     ex->out.corked = true;
     http_exchange_start(ex, &head);

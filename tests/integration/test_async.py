@@ -155,6 +155,16 @@ def test_other_methods(world, method):
     assert status == 200 and headers["lull-async-state"] == "done" and body == b""
 
 
+@pytest.mark.parametrize("status", [204, 304, 404])
+def test_answers_that_may_have_no_body(world, status):
+    """RFC 9110, 8.6: 204 has no Content-Length; and what Lull says of a call is not the function's to say."""
+    world.function.answer = lambda request: (status, {"Lull-Async-State": "waiting", "X-Own": "2"}, b"")
+    got, headers, body = world.result(world.made(f"/none{status}"))
+    assert (got, body, headers["x-own"]) == (status, b"", "2")
+    assert headers["lull-async-state"] == "done"
+    assert ("content-length" in headers) == (status == 404)
+
+
 def test_a_result_that_is_not_there_yet(world):
     gate = threading.Event()
     world.function.answer = lambda request: (gate.wait(2) and 201 or 500, {}, b"late")
@@ -243,6 +253,17 @@ def test_an_idempotency_key(world):
     assert world.result(first)[0] == 200
     wait_for(lambda: len(world.function.of("/idem")) == 2, 60, "both are made, once each")
     wait_for(lambda: world.made("/idem", b"same", key) != first, 60, "the key goes with the result")
+
+
+def test_an_idempotency_key_that_comes_at_once(world):
+    key, places = {"Idempotency-Key": '"k-2"'}, []
+    callers = [threading.Thread(target=lambda: places.append(world.made("/at-once", b"same", key))) for _ in range(16)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert len(places) == 16 and len(set(places)) == 1
+    assert world.result(places[0])[0] == 200 and len(world.function.of("/at-once")) == 1
 
 
 def test_a_result_is_called_back(world):

@@ -252,6 +252,20 @@ static void payloads(void **state)
     ASSERT_ERR(ERR_PROTOCOL,
                payload_put(&set, SLICE_LIT("5-5"), SLICE_LIT("no event"), SLICE_EMPTY, &p, &err));
     payload_let_go(NULL, true);
+    /* Another Redis: an id may stand for another event. */
+    p = payload_use(&set, SLICE_LIT("98-0"));
+    payload_set_forget(&set);
+    assert_null(payload_use(&set, SLICE_LIT("98-0")));
+    assert_null(payload_use(&set, SLICE_LIT("97-0")));
+    assert_int_equal(all.idle_bytes, 0);
+    ASSERT_OK(
+        payload_put(&set, SLICE_LIT("98-0"), strbuf_slice(&packed), SLICE_LIT("new"), &q, &err));
+    assert_ptr_not_equal(p, q);
+    payload_let_go(p, true);
+    assert_ptr_equal(payload_use(&set, SLICE_LIT("98-0")), q);
+    payload_let_go(q, false);
+    payload_let_go(q, false);
+    assert_int_equal(all.idle_bytes + all.used_bytes, 0);
     payload_set_fini(&set);
     assert_int_equal(all.idle_bytes, 0);
 }
