@@ -13,9 +13,11 @@ static const struct option_row *row_of(const struct option_table *table, const c
                                        size_t len)
 {
     for (size_t i = 0; i < table->count; i++) {
-        const char *flag = table->rows[i].flag;
-        if (flag && strlen(flag) == len && strncmp(flag, name, len) == 0) {
-            return &table->rows[i];
+        const char *const names[] = {table->rows[i].flag, table->rows[i].also};
+        for (size_t k = 0; k < ARRAY_LEN(names); k++) {
+            if (names[k] && strlen(names[k]) == len && strncmp(names[k], name, len) == 0) {
+                return &table->rows[i];
+            }
         }
     }
     return NULL;
@@ -27,9 +29,9 @@ static const char *long_of(const struct option_table *table, char letter)
     static const struct {
         char letter;
         const char *flag;
-    } SHORT[] = {{'o', "output"},    {'n', "namespace"},      {'f', "filename"},
-                 {'f', "follow"},    {'l', "selector"},       {'w', "watch"},
-                 {'R', "recursive"}, {'A', "all-namespaces"}, {'p', "previous"}};
+    } SHORT[] = {{'o', "output"},   {'n', "namespace"}, {'f', "filename"},  {'f', "follow"},
+                 {'l', "selector"}, {'w', "watch"},     {'R', "recursive"}, {'A', "all-namespaces"},
+                 {'p', "previous"}, {'s', "sink"},      {'d', "data"}};
 
     for (size_t i = 0; i < ARRAY_LEN(SHORT); i++) {
         if (SHORT[i].letter == letter && row_of(table, SHORT[i].flag, strlen(SHORT[i].flag))) {

@@ -52,8 +52,10 @@ enum cli_output { CLI_TEXT, CLI_JSON };
 
 /*
  * Parses; argv[0] is the command's name. Options may stand after the arguments; `-o`, `-n`, `-f`,
- * `-l`, `-w`, `-R` and `-A` are short for --output, --namespace, --filename or --follow,
- * --selector, --watch, --recursive and --all-namespaces; what follows `--` is left alone.
+ * `-l`, `-w`, `-R`, `-A`, `-s` and `-d` are short for --output, --namespace, --filename or
+ * --follow,
+ * --selector, --watch, --recursive, --all-namespaces, --sink and --data; what follows `--` is left
+ * alone.
  * Returns the number of positional arguments that it gathered at argv[1] … (before a `--`), or
  * exits on --help and errors.
  */
@@ -73,6 +75,9 @@ MUST_CHECK int cli_call(struct cli *cli, kube_verb_fn verb, const struct kube_ca
 /* The objects of a kind by label selector (NULL: all) in the namespace; a new reference. */
 MUST_CHECK int cli_list(struct cli *cli, enum kind_id kind, const char *labels, json_t **out,
                         struct error *err);
+/* All of a kind, of the namespace or of every one. */
+MUST_CHECK int cli_list_in(struct cli *cli, enum kind_id kind, bool all_namespaces, json_t **out,
+                           struct error *err);
 MUST_CHECK int cli_get(struct cli *cli, enum kind_id kind, const char *name, json_t **out,
                        struct error *err);
 /* Prints a JSON value on stdout, indented. */
@@ -114,6 +119,10 @@ struct cli_wait {
            .help = "seconds to wait until it is ready"),                                   \
         OPTION(strct, wait.none, BOOL, NULL, "no-wait", "false",                           \
                .help = "do not wait until it is ready")
+/* cli_change, then cli_wait_object unless wait->none. */
+MUST_CHECK int cli_change_object(struct cli *cli, const struct kube_call *target,
+                                 kube_change_cb change, void *arg, const struct cli_wait *wait,
+                                 json_t **out, struct error *err);
 /* cli_change on the Service of this name, then cli_wait_ready unless wait->none. */
 MUST_CHECK int cli_change_service(struct cli *cli, const char *name, kube_change_cb change,
                                   void *arg, const struct cli_wait *wait, json_t **out,

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// lull broker and lull trigger: create, list, describe, delete. What is created is waited for: the
-// first Broker of a machine starts what keeps and delivers events.
+// lull broker and lull trigger: create, update, list, describe, delete. What is created is waited
+// for: the first Broker of a machine starts what keeps and delivers events.
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "json/jget.h"
 #include "json/jparse.h"
+#include "cli/args.h"
 #include "cli/cli.h"
+#include "cli/columns.h"
+#include "cli/delivery_args.h"
 #include "cli/events_ask.h"
 #include "cli/filter_args.h"
 #include "cli/sink.h"
@@ -17,69 +20,63 @@
 struct events_options {
     struct cli_common common;
     struct cli_wait wait;
-    char *broker, *sink, *dead_letter, *backoff_delay, *timeout;
+    struct delivery_args delivery;
+    bool all_namespaces;
+    char *broker, *sink;
     char *filter, *prefix, *suffix; /* rows for --help */
     char *cesql;
-    int64_t retry;
-    int backoff;
     struct filter_args filters;
     bool trigger; /* lull trigger */
 };
 
-#define DELIVERY_ROWS                                                                             \
-    OPTION(struct events_options, retry, INT, NULL, "retry", "-1", .min = -1, .max = 10000,       \
-           .help = "with create: how often a delivery is tried again; -1: not said"),             \
-        OPTION(struct events_options, backoff, CHOICE, NULL, "backoff", "exponential",            \
-               .choices = "exponential|linear", .help = "with create: how the delay grows"),      \
-        OPTION(struct events_options, backoff_delay, STRING, NULL, "backoff-delay", NULL,         \
-               .optional = true, .help = "with create: delay before a retry, as PT0.5S"),         \
-        OPTION(struct events_options, timeout, STRING, NULL, "delivery-timeout", NULL,            \
-               .optional = true, .help = "with create: longest wait for one delivery, as PT30S"), \
-        OPTION(struct events_options, dead_letter, STRING, NULL, "dead-letter", NULL,             \
-               .optional = true,                                                                  \
-               .help = "with create: where events go that nobody took (as --sink of a trigger)")
+#define EVENTS_ROWS                                                                          \
+    DELIVERY_ROWS(struct events_options),                                                    \
+        OPTION(struct events_options, all_namespaces, BOOL, NULL, "all-namespaces", "false", \
+               .help = "with list: of every namespace; -A for short"),                       \
+        CLI_WAIT_ROWS(struct events_options), CLI_COMMON_ROWS(struct events_options)
 
 static const struct option_row BROKER_ROWS[] = {
-    DELIVERY_ROWS,
-    CLI_WAIT_ROWS(struct events_options),
-    CLI_COMMON_ROWS(struct events_options),
+    EVENTS_ROWS,
 };
 static const struct option_row TRIGGER_ROWS[] = {
     OPTION(struct events_options, broker, STRING, NULL, "broker", "default",
            .help = "with create: the Broker whose events it takes"),
     OPTION(struct events_options, sink, STRING, NULL, "sink", NULL, .optional = true,
-           .help = "with create: who gets them: a function's NAME, svc:NAME, broker:NAME or a URL"),
+           .help = "with create and update: who gets them: a function's NAME, svc:NAME, "
+                   "broker:NAME, each with :NAMESPACE perhaps, or a URL; -s for short"),
     OPTION(struct events_options, filter, STRING, NULL, "filter", NULL, .optional = true,
-           .help = "with create: ATTRIBUTE=VALUE that an event must have; may be given several "
-                   "times"),
+           .help = "with create and update: ATTRIBUTE=VALUE that an event must have; may be given "
+                   "several times; with update these filters replace what was there"),
     OPTION(struct events_options, prefix, STRING, NULL, "prefix", NULL, .optional = true,
-           .help = "with create: ATTRIBUTE=TEXT with which the value must begin; likewise"),
+           .help = "likewise: ATTRIBUTE=TEXT with which the value must begin"),
     OPTION(struct events_options, suffix, STRING, NULL, "suffix", NULL, .optional = true,
-           .help = "with create: ATTRIBUTE=TEXT with which the value must end; likewise"),
+           .help = "likewise: ATTRIBUTE=TEXT with which the value must end"),
     OPTION(struct events_options, cesql, STRING, NULL, "cesql", NULL, .optional = true,
-           .help = "with create: expression in CloudEvents SQL that must be true"),
-    DELIVERY_ROWS,
-    CLI_WAIT_ROWS(struct events_options),
-    CLI_COMMON_ROWS(struct events_options),
+           .help = "likewise: expression in CloudEvents SQL that must be true"),
+    EVENTS_ROWS,
 };
 static const struct option_table BROKER = {
     .program = "lull broker",
-    .summary = "creates, lists, shows and deletes Brokers: what takes events and keeps them",
-    .arguments = "create NAME | list | describe NAME | url NAME | delete NAME…",
+    .summary =
+        "creates, changes, lists, shows and deletes Brokers: what takes events and keeps them",
+    .arguments = "create NAME | update NAME | list | describe NAME | url NAME | delete NAME…",
     .rows = BROKER_ROWS,
     .count = ARRAY_LEN(BROKER_ROWS),
     .examples =
         "  lull broker create default\n"
-        "  lull broker create orders --retry 5 --backoff-delay PT1S --dead-letter broker:dead\n"
+        "  lull broker create orders --retry 5 --backoff-delay 1s --dead-letter broker:dead\n"
         "  lull broker describe default\n"};
 static const struct option_table TRIGGER = {
     .program = "lull trigger",
-    .summary = "creates, lists, shows and deletes Triggers: which events of a Broker go to whom",
-    .arguments = "create NAME --sink FUNCTION|URL | list | describe NAME | delete NAME…",
+    .summary =
+        "creates, changes, lists, shows and deletes Triggers: which events of a Broker go to whom",
+    .arguments = "create NAME --sink FUNCTION|URL | update NAME | list | describe NAME | delete "
+                 "NAME…",
     .rows = TRIGGER_ROWS,
     .count = ARRAY_LEN(TRIGGER_ROWS),
     .examples = "  lull trigger create paid --broker default --sink ship --filter type=order.paid\n"
                 "  lull trigger create big --sink audit --cesql \"amount > 1000\"\n"
+                "  lull trigger update big --sink audit --cesql \"amount > 2000\"\n"
                 "  lull trigger list\n"};
 
 static const struct kind *kind_of(const struct events_options *o)
@@ -100,33 +97,6 @@ static int add_sink(json_t *to, const char *key, const char *text, struct error 
     return rc;
 }
 
-// What was said of delivery; NULL: nothing.
-static int delivery_of(const struct events_options *o, json_t **out, struct error *err)
-{
-    json_t *delivery = json_object();
-
-    if (o->retry >= 0) {
-        json_object_set_new(delivery, "retry", json_integer(o->retry));
-    }
-    if (o->backoff_delay) {
-        json_object_set_new(delivery, "backoffDelay", json_string(o->backoff_delay));
-    }
-    if (o->retry >= 0 || o->backoff_delay) {
-        json_object_set_new(delivery, "backoffPolicy",
-                            json_string(o->backoff == 0 ? BACKOFF_EXPONENTIAL : BACKOFF_LINEAR));
-    }
-    if (o->timeout) {
-        json_object_set_new(delivery, "timeout", json_string(o->timeout));
-    }
-    int rc = add_sink(delivery, "deadLetterSink", o->dead_letter, err);
-    if (rc < 0 || json_object_size(delivery) == 0) {
-        json_decref(delivery);
-        delivery = NULL;
-    }
-    *out = delivery;
-    return rc;
-}
-
 // The older form where exact values are all that is asked for, as everybody's examples have it.
 static int filters_of(const struct events_options *o, json_t *spec, struct error *err)
 {
@@ -144,14 +114,23 @@ static int filters_of(const struct events_options *o, json_t *spec, struct error
     return rc;
 }
 
+// What was said of delivery goes into what is there.
+static int set_delivery(const struct events_options *o, json_t *spec, struct error *err)
+{
+    const json_t *was = jpeek_obj(spec, "delivery");
+    CLEANUP(jfree) json_t *delivery = was ? json_deep_copy(was) : json_object();
+    int rc = delivery_args_set(&o->delivery, delivery, err);
+
+    if (rc == 0 && json_object_size(delivery) > 0) {
+        json_object_set(spec, "delivery", delivery);
+    }
+    return rc;
+}
+
 static int spec_of(const struct events_options *o, json_t *spec, struct error *err)
 {
-    json_t *delivery = NULL;
-    int rc = delivery_of(o, &delivery, err);
+    int rc = set_delivery(o, spec, err);
 
-    if (delivery) {
-        json_object_set_new(spec, "delivery", delivery);
-    }
     if (rc == 0 && o->trigger) {
         json_object_set_new(spec, "broker", json_string(o->broker));
         rc = add_sink(spec, "subscriber", o->sink, err);
@@ -193,6 +172,42 @@ static int create(struct cli *cli, const struct events_options *o, const char *n
     return rc;
 }
 
+// ---- update
+
+static bool has_filters(const struct filter_args *f)
+{
+    return f->exact.count + f->prefixes.count + f->suffixes.count > 0 || f->cesql;
+}
+
+static int change(void *arg, json_t *object, struct error *err)
+{
+    const struct events_options *o = arg;
+    json_t *spec = jpeek_obj(object, "spec");
+    CLEANUP(jfree) json_t *before = json_deep_copy(spec);
+    int rc = set_delivery(o, spec, err);
+
+    rc = rc || !o->trigger ? rc : add_sink(spec, "subscriber", o->sink, err);
+    if (rc == 0 && o->trigger && has_filters(&o->filters)) {
+        json_object_del(spec, "filter");
+        json_object_del(spec, "filters");
+        rc = filters_of(o, spec, err);
+    }
+    return rc ? rc : json_equal(before, spec) ? 1 : 0;
+}
+
+static int update(struct cli *cli, struct events_options *o, const char *name, struct error *err)
+{
+    const struct kind *kind = kind_of(o);
+    struct kube_call target = {.kind = KUBE_KIND(kind), .ns = cli->ns, .name = name};
+    CLEANUP(jfree) json_t *now = NULL;
+
+    int rc = cli_change_object(cli, &target, change, o, &o->wait, &now, err);
+    if (rc == 0) {
+        tell(o, now, o->wait.none ? "changed" : "changed and ready");
+    }
+    return rc;
+}
+
 // ---- list, describe, delete
 
 static void filter_print(const json_t *trigger, struct strbuf *out)
@@ -217,33 +232,54 @@ static void filter_print(const json_t *trigger, struct strbuf *out)
     }
 }
 
-static void row_print(const struct events_options *o, const json_t *object)
+static const char *class_of(const json_t *broker)
+{
+    return jpeek_cstr(broker, "metadata.annotations.`" ANNOTATION_BROKER_CLASS "`");
+}
+
+// Of a Broker that somebody else's controller is to look at.
+static bool is_others(const struct events_options *o, const json_t *object)
+{
+    const char *class = class_of(object);
+    return !o->trigger && class[0] && strcmp(class, BROKER_CLASS) != 0;
+}
+
+static void row_put(const struct events_options *o, const json_t *object, struct columns *rows)
 {
     const json_t *ready = cli_condition(object, "Ready");
     const char *name = jpeek_cstr(object, "metadata.name");
+    const char *status = ready ? jpeek_cstr(ready, "status") : "Unknown";
+    const char *reason = jpeek_cstr(ready, "reason");
     CLEANUP(strbuf_fini) struct strbuf sink, filter;
+    CLEANUP(cleanup_free) char *class = xasprintf("of class %s", class_of(object));
 
     strbuf_init(&sink, 65536);
     strbuf_init(&filter, 65536);
     if (o->trigger) {
-        sink_print(jpeek_obj(object, "spec.subscriber"), &sink);
+        sink_print(object, jpeek_obj(object, "spec.subscriber"), &sink);
         filter_print(object, &filter);
-        printf("%-24s %-16s %-32s %-24s ", name, jpeek_cstr(object, "spec.broker"), filter.ptr,
-               sink.ptr);
+        columns_row(rows, object,
+                    (const char *const[]){name, jpeek_cstr(object, "spec.broker"), filter.ptr,
+                                          sink.ptr, status, reason, NULL});
     } else {
-        printf("%-24s %-56s ", name, jpeek_cstr(object, "status.address.url"));
+        reason = !ready && is_others(o, object) ? class : reason;
+        columns_row(rows, object,
+                    (const char *const[]){name, jpeek_cstr(object, "status.address.url"), status,
+                                          reason, NULL});
     }
-    printf("%-8s %s\n", ready ? jpeek_cstr(ready, "status") : "Unknown",
-           jpeek_cstr(ready, "reason"));
 }
 
 static int list(struct cli *cli, const struct events_options *o, struct error *err)
 {
+    static const char *const OF_BROKER[] = {"NAME", "URL", "READY", "REASON", NULL};
+    static const char *const OF_TRIGGER[] = {"NAME",  "BROKER", "FILTER", "SINK",
+                                             "READY", "REASON", NULL};
     CLEANUP(jfree) json_t *all = NULL;
+    struct columns rows;
     size_t i;
     json_t *object;
 
-    int rc = cli_list(cli, kind_of(o)->id, NULL, &all, err);
+    int rc = cli_list_in(cli, kind_of(o)->id, o->all_namespaces, &all, err);
     if (rc < 0) {
         return rc;
     }
@@ -251,16 +287,12 @@ static int list(struct cli *cli, const struct events_options *o, struct error *e
         cli_print_json(jpeek_arr(all, "items"));
         return 0;
     }
-    if (o->trigger) {
-        printf("%-24s %-16s %-32s %-24s %-8s %s\n", "NAME", "BROKER", "FILTER", "SINK", "READY",
-               "REASON");
-    } else {
-        printf("%-24s %-56s %-8s %s\n", "NAME", "URL", "READY", "REASON");
-    }
+    columns_init(&rows, o->all_namespaces, o->trigger ? OF_TRIGGER : OF_BROKER);
     json_array_foreach(jpeek_arr(all, "items"), i, object)
     {
-        row_print(o, object);
+        row_put(o, object, &rows);
     }
+    columns_print(&rows, kind_of(o)->plural, cli->ns);
     return 0;
 }
 
@@ -270,10 +302,12 @@ static void delivery_print(const json_t *object)
     const json_t *delivery = jpeek_obj(object, "spec.delivery");
 
     strbuf_init(&sink, 65536);
-    sink_print(jpeek_obj(delivery, "deadLetterSink"), &sink);
+    sink_print(object, jpeek_obj(delivery, "deadLetterSink"), &sink);
     if (jget(delivery, "retry")) {
+        const char *policy = jpeek_cstr(delivery, "backoffPolicy");
+        const char *delay = jpeek_cstr(delivery, "backoffDelay");
         printf("  Retries      %lld, %s, %s\n", (long long)jpeek_i64(delivery, "retry"),
-               jpeek_cstr(delivery, "backoffPolicy"), jpeek_cstr(delivery, "backoffDelay"));
+               policy[0] ? policy : BACKOFF_EXPONENTIAL, delay[0] ? delay : "PT0.2S");
     }
     if (jget(delivery, "timeout")) {
         printf("  Timeout      %s\n", jpeek_cstr(delivery, "timeout"));
@@ -340,15 +374,16 @@ static int describe(struct cli *cli, const struct events_options *o, const char 
     strbuf_init(&filter, 65536);
     printf("%s %s in namespace %s\n", kind_of(o)->singular, name, cli->ns);
     if (o->trigger) {
-        sink_print(jpeek_obj(object, "spec.subscriber"), &sink);
+        sink_print(object, jpeek_obj(object, "spec.subscriber"), &sink);
         filter_print(object, &filter);
         printf("  Broker       %s\n  Filter       %s\n  Sink         %s\n",
                jpeek_cstr(object, "spec.broker"), filter.ptr, sink.ptr);
         printf("  URL          %s\n", jpeek_cstr(object, "status.subscriberUri"));
     } else {
         printf("  URL          %s\n", jpeek_cstr(object, "status.address.url"));
-        printf("  Class        %s\n",
-               jpeek_cstr(object, "metadata.annotations.`" ANNOTATION_BROKER_CLASS "`"));
+        printf("  Class        %s%s\n", class_of(object),
+               is_others(o, object) ? " (Lull leaves it to others; its own is " BROKER_CLASS ")"
+                                    : "");
     }
     delivery_print(object);
     numbers_print(cli, o, name);
@@ -388,36 +423,35 @@ static int delete (struct cli *cli, const struct events_options *o, const char *
 
 // ----
 
-static bool usage_ok(const struct events_options *o, char **words, int count)
-{
-    const char *verb = count > 0 ? words[0] : "";
+static const struct cli_verb VERBS[] = {{"create", 1, 1, "NAME"},   {"update", 1, 1, "NAME"},
+                                        {"list", 0, 0, NULL},       {"url", 1, 1, "NAME"},
+                                        {"describe", 1, 1, "NAME"}, {"delete", 1, -1, "NAME"},
+                                        {NULL, 0, 0, NULL}};
 
-    if (strcmp(verb, "create") == 0) {
-        return count == 2 && (!o->trigger || o->sink);
+// Each of them, whatever becomes of the others.
+static int delete_all(struct cli *cli, const struct events_options *o, char **names, int count)
+{
+    int status = 0;
+
+    for (int i = 0; i < count; i++) {
+        struct error err;
+        status = delete (cli, o, names[i], &err) < 0 ? cli_fail(&err) : status;
     }
-    if (strcmp(verb, "url") == 0) {
-        return count == 2 && !o->trigger;
-    }
-    return strcmp(verb, "describe") == 0 ? count == 2
-           : strcmp(verb, "list") == 0   ? count == 1
-                                         : strcmp(verb, "delete") == 0 && count > 1;
+    return status;
 }
 
-static int act(struct cli *cli, const struct events_options *o, char **words, int count,
+// A negative code with err, or the exit status.
+static int act(struct cli *cli, struct events_options *o, char **words, int count,
                struct error *err)
 {
-    int rc = 0;
+    const char *verb = words[0];
 
-    if (strcmp(words[0], "delete") != 0) {
-        return strcmp(words[0], "create") == 0 ? create(cli, o, words[1], err)
-               : strcmp(words[0], "list") == 0 ? list(cli, o, err)
-               : strcmp(words[0], "url") == 0  ? url(cli, words[1], err)
-                                               : describe(cli, o, words[1], err);
-    }
-    for (int i = 1; rc == 0 && i < count; i++) {
-        rc = delete (cli, o, words[i], err);
-    }
-    return rc;
+    return strcmp(verb, "create") == 0   ? create(cli, o, words[1], err)
+           : strcmp(verb, "update") == 0 ? update(cli, o, words[1], err)
+           : strcmp(verb, "list") == 0   ? list(cli, o, err)
+           : strcmp(verb, "url") == 0    ? url(cli, words[1], err)
+           : strcmp(verb, "delete") == 0 ? delete_all(cli, o, words + 1, count - 1)
+                                         : describe(cli, o, words[1], err);
 }
 
 static int run(struct cli *cli, struct events_options *o, const struct option_table *table,
@@ -431,13 +465,20 @@ static int run(struct cli *cli, struct events_options *o, const struct option_ta
     int count = cli_parse(table, argc, argv, o);
     o->filters.cesql = o->cesql;
     o->wait.progress = o->common.output == CLI_TEXT;
-    if (!usage_ok(o, argv + 1, count)) {
-        return cli_usage("usage: %s %s", table->program, table->arguments);
+    const struct cli_verb *verb = cli_verb_find(table, VERBS, argv + 1, count);
+    if (!verb) {
+        return 2;
+    }
+    if (o->trigger && !o->sink && strcmp(verb->name, "create") == 0) {
+        return cli_verb_needs(table, verb->name, "--sink");
+    }
+    if (o->trigger && strcmp(verb->name, "url") == 0) {
+        return cli_usage("lull trigger: there is no \"url\": a Broker has one");
     }
     int rc = cli_connect(cli, &o->common, &err);
     rc = rc ? rc : act(cli, o, argv + 1, count, &err);
     options_fini(table, o);
-    return rc < 0 ? cli_fail(&err) : 0;
+    return rc < 0 ? cli_fail(&err) : rc;
 }
 
 int cmd_broker(struct cli *cli, int argc, char **argv)

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// lull source: creates sources of events of the types in source_type.c; lists, shows and deletes
-// those of one type or of all. What is created is waited for, as a Broker is.
+// lull source: creates and changes sources of events of the types in source_type.c; lists, shows
+// and deletes those of one type or of all. What is created is waited for, as a Broker is.
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "json/jget.h"
 #include "json/jparse.h"
+#include "cli/args.h"
 #include "cli/cli.h"
+#include "cli/columns.h"
 #include "cli/events_ask.h"
 #include "cli/part_ask.h"
 #include "cli/sink.h"
@@ -17,13 +19,16 @@
 enum { STATE_MAX = 64 << 20 };
 
 static const struct option_row ROWS[] = {
+    OPTION(struct source_options, all_namespaces, BOOL, NULL, "all-namespaces", "false",
+           .help = "with list: of every namespace; -A for short"),
     CLI_COMMON_ROWS(struct source_options),
 };
 static const struct option_table TABLE = {
     .program = "lull source",
     .summary = "creates, lists, shows and deletes what sends events by itself",
-    .arguments = "ping|webhook|redis|file|binding create NAME … | [TYPE] list | [TYPE] describe "
-                 "NAME | webhook url NAME | [TYPE] delete NAME…",
+    .arguments =
+        "ping|webhook|redis|file|binding create NAME … | ping|binding update NAME … | [TYPE] "
+        "list | [TYPE] describe NAME | webhook url NAME | [TYPE] delete NAME…",
     .rows = ROWS,
     .count = ARRAY_LEN(ROWS),
     .examples = "  lull source ping create nightly --schedule \"0 3 * * *\" --sink report\n"
@@ -96,6 +101,50 @@ static int create(struct cli *cli, const struct source_type *type, const struct 
     return rc;
 }
 
+// ---- update
+
+struct change {
+    const struct source_type *type;
+    const struct source_options *o;
+};
+
+static int change(void *arg, json_t *object, struct error *err)
+{
+    const struct change *c = arg;
+    json_t *spec = jpeek_obj(object, "spec"), *sink = NULL;
+    CLEANUP(jfree) json_t *before = json_deep_copy(spec);
+    bool data = c->o->data || c->o->data_base64;
+
+    if (data) { // one of both, and its type
+        json_object_del(spec, "data");
+        json_object_del(spec, "dataBase64");
+        json_object_del(spec, "contentType");
+    }
+    int rc = c->o->sink ? sink_parse(c->o->sink, &sink, err) : 0;
+    if (sink) {
+        json_object_set_new(spec, "sink", sink);
+    }
+    rc = rc ? rc : add_extensions(c->o, spec, err);
+    bool fills = c->type->kind != KIND_SINKBINDING || c->o->subject || c->o->selector;
+    rc = rc || !fills ? rc : c->type->fill(c->o, spec, err);
+    return rc ? rc : json_equal(before, spec) ? 1 : 0;
+}
+
+static int update(struct cli *cli, const struct source_type *type, const struct source_options *o,
+                  const char *name, struct error *err)
+{
+    const struct kind *kind = kind_row(type->kind);
+    struct kube_call target = {.kind = KUBE_KIND(kind), .ns = cli->ns, .name = name};
+    struct change c = {.type = type, .o = o};
+    CLEANUP(jfree) json_t *now = NULL;
+
+    int rc = cli_change_object(cli, &target, change, &c, &o->wait, &now, err);
+    if (rc == 0) {
+        tell(o, now, o->wait.none ? "changed" : "changed and ready");
+    }
+    return rc;
+}
+
 // ---- list
 
 // "true" where the cluster has no such kind.
@@ -104,71 +153,89 @@ static bool no_such_kind(int rc)
     return rc == ERR_NOT_FOUND;
 }
 
-static void row_print(const struct source_type *type, const json_t *object)
+static void row_put(const struct source_type *type, const json_t *object, struct columns *rows)
 {
     const json_t *ready = cli_condition(object, "Ready");
     CLEANUP(strbuf_fini) struct strbuf sink, about;
 
     strbuf_init(&sink, 65536);
     strbuf_init(&about, 65536);
-    sink_print(jpeek_obj(object, "spec.sink"), &sink);
+    sink_print(object, jpeek_obj(object, "spec.sink"), &sink);
     type->about(object, &about);
-    printf("%-24s %-8s %-36s %-24s %-8s %s\n", jpeek_cstr(object, "metadata.name"), type->word,
-           about.ptr, sink.ptr, ready ? jpeek_cstr(ready, "status") : "Unknown",
-           jpeek_cstr(ready, "reason"));
+    columns_row(rows, object,
+                (const char *const[]){jpeek_cstr(object, "metadata.name"), type->word,
+                                      about.len > 0 ? about.ptr : "", sink.len > 0 ? sink.ptr : "",
+                                      ready ? jpeek_cstr(ready, "status") : "Unknown",
+                                      jpeek_cstr(ready, "reason"), NULL});
 }
 
 static int list(struct cli *cli, const struct source_type *only, const struct source_options *o,
                 struct error *err)
 {
+    static const char *const NAMES[] = {"NAME", "TYPE", "WHAT", "SINK", "READY", "REASON", NULL};
     CLEANUP(jfree) json_t *found = json_array();
     const struct source_type *type;
+    struct columns rows;
     size_t k;
     json_t *object;
+    int rc = 0;
 
-    if (o->common.output == CLI_TEXT) {
-        printf("%-24s %-8s %-36s %-24s %-8s %s\n", "NAME", "TYPE", "WHAT", "SINK", "READY",
-               "REASON");
-    }
-    for (size_t i = 0; (type = source_type_at(i)); i++) {
+    columns_init(&rows, o->all_namespaces, NAMES);
+    for (size_t i = 0; rc == 0 && (type = source_type_at(i)); i++) {
         CLEANUP(jfree) json_t *all = NULL;
-        int rc = only && only != type ? 0 : cli_list(cli, type->kind, NULL, &all, err);
-        if (rc < 0 && (only || !no_such_kind(rc))) {
-            return rc;
+        if (!only || only == type) {
+            rc = cli_list_in(cli, type->kind, o->all_namespaces, &all, err);
+            rc = !only && no_such_kind(rc) ? 0 : rc;
         }
         json_array_foreach(jpeek_arr(all, "items"), k, object)
         {
-            if (o->common.output == CLI_TEXT) {
-                row_print(type, object);
-            }
+            row_put(type, object, &rows);
             json_array_append(found, object);
         }
     }
+    if (rc < 0) {
+        json_decref(rows.table);
+        return rc;
+    }
     if (o->common.output == CLI_JSON) {
         cli_print_json(found);
+        json_decref(rows.table);
+        return 0;
     }
+    columns_print(&rows, "sources", cli->ns);
     return 0;
 }
 
 // ---- describe, delete
 
-// The source of this name, of any type where only is NULL: the first that there is.
+// The source of this name, of any type where only is NULL; then there must be only one.
 static int find(struct cli *cli, const struct source_type *only, const char *name,
                 const struct source_type **out_type, json_t **out, struct error *err)
 {
     const struct source_type *type;
 
+    *out = NULL;
     for (size_t i = 0; (type = source_type_at(i)); i++) {
-        int rc = only && only != type ? ERR_NOT_FOUND : cli_get(cli, type->kind, name, out, err);
-        if (rc == 0) {
-            *out_type = type;
-            return 0;
-        }
-        if (rc != ERR_NOT_FOUND) {
+        CLEANUP(jfree) json_t *object = NULL;
+        int rc =
+            only && only != type ? ERR_NOT_FOUND : cli_get(cli, type->kind, name, &object, err);
+        if (rc < 0 && rc != ERR_NOT_FOUND) {
             return rc;
         }
+        if (rc == 0 && *out) {
+            return error_set(err, ERR_INVALID,
+                             "there is more than one source %s: say of which type, as lull source "
+                             "%s …, or %s",
+                             name, (*out_type)->word, type->word);
+        }
+        if (rc == 0) {
+            *out = json_incref(object);
+            *out_type = type;
+        }
     }
-    return error_set(err, ERR_NOT_FOUND, "there is no source %s in namespace %s", name, cli->ns);
+    return *out ? 0
+                : error_set(err, ERR_NOT_FOUND, "there is no %s%ssource %s in namespace %s",
+                            only ? only->word : "", only ? " " : "", name, cli->ns);
 }
 
 // What the worker that runs it knows; nothing while it does not answer.
@@ -245,7 +312,7 @@ static int describe(struct cli *cli, const struct source_type *only, const struc
     }
     CLEANUP(strbuf_fini) struct strbuf sink;
     strbuf_init(&sink, 65536);
-    sink_print(jpeek_obj(object, "spec.sink"), &sink);
+    sink_print(object, jpeek_obj(object, "spec.sink"), &sink);
     printf("%s %s in namespace %s\n", kind_row(type->kind)->kind, name, cli->ns);
     if (type->show) {
         type->show(object);
@@ -290,40 +357,60 @@ static int delete (struct cli *cli, const struct source_type *only, const struct
 
 // ----
 
-static bool usage_ok(const struct source_type *type, const struct source_options *o, char **words,
-                     int count)
-{
-    const char *verb = count > 0 ? words[0] : "";
+static const struct cli_verb VERBS[] = {{"create", 1, 1, "NAME"},   {"update", 1, 1, "NAME"},
+                                        {"list", 0, 0, NULL},       {"url", 1, 1, "NAME"},
+                                        {"describe", 1, 1, "NAME"}, {"delete", 1, -1, "NAME"},
+                                        {NULL, 0, 0, NULL}};
 
-    if (strcmp(verb, "create") == 0) {
-        return type && count == 2 && o->sink &&
-               (type->kind != KIND_SINKBINDING || o->subject || o->selector);
+// 0, or the exit status.
+static int check_options(const struct option_table *table, const struct source_type *type,
+                         const struct source_options *o, const char *verb)
+{
+    bool create = strcmp(verb, "create") == 0, update = strcmp(verb, "update") == 0;
+
+    if ((create || update) && !type) {
+        return cli_verb_needs(table, verb, "the type (ping, webhook, …) before it");
     }
-    if (strcmp(verb, "url") == 0) {
-        return type && type->kind == KIND_WEBHOOKSOURCE && count == 2;
+    if (update && type->kind != KIND_PINGSOURCE && type->kind != KIND_SINKBINDING) {
+        return cli_usage("%s: there is no \"update\": lull get %s NAME -o yaml, then lull apply",
+                         table->program, kind_row(type->kind)->plural);
     }
-    return strcmp(verb, "describe") == 0 ? count == 2
-           : strcmp(verb, "list") == 0   ? count == 1
-                                         : strcmp(verb, "delete") == 0 && count > 1;
+    if (strcmp(verb, "url") == 0 && (!type || type->kind != KIND_WEBHOOKSOURCE)) {
+        return cli_usage(
+            "%s: there is no \"url\": a web hook has one (lull source webhook url NAME)",
+            table->program);
+    }
+    return create && !o->sink ? cli_verb_needs(table, verb, "--sink")
+           : create && type->kind == KIND_SINKBINDING && !o->subject && !o->selector
+               ? cli_verb_needs(table, verb, "--subject (or --selector)")
+               : 0;
 }
 
+// Each of them, whatever becomes of the others.
+static int delete_all(struct cli *cli, const struct source_type *type,
+                      const struct source_options *o, char **names, int count)
+{
+    int status = 0;
+
+    for (int i = 0; i < count; i++) {
+        struct error err;
+        status = delete (cli, type, o, names[i], &err) < 0 ? cli_fail(&err) : status;
+    }
+    return status;
+}
+
+// A negative code with err, or the exit status.
 static int act(struct cli *cli, const struct source_type *type, const struct source_options *o,
                char **words, int count, struct error *err)
 {
-    int rc = 0;
+    const char *verb = words[0];
 
-    if (strcmp(words[0], "url") == 0) {
-        return print_url(cli, type, words[1], err);
-    }
-    if (strcmp(words[0], "delete") != 0) {
-        return strcmp(words[0], "create") == 0 ? create(cli, type, o, words[1], err)
-               : strcmp(words[0], "list") == 0 ? list(cli, type, o, err)
-                                               : describe(cli, type, o, words[1], err);
-    }
-    for (int i = 1; rc == 0 && i < count; i++) {
-        rc = delete (cli, type, o, words[i], err);
-    }
-    return rc;
+    return strcmp(verb, "url") == 0      ? print_url(cli, type, words[1], err)
+           : strcmp(verb, "create") == 0 ? create(cli, type, o, words[1], err)
+           : strcmp(verb, "update") == 0 ? update(cli, type, o, words[1], err)
+           : strcmp(verb, "list") == 0   ? list(cli, type, o, err)
+           : strcmp(verb, "delete") == 0 ? delete_all(cli, type, o, words + 1, count - 1)
+                                         : describe(cli, type, o, words[1], err);
 }
 
 int cmd_source(struct cli *cli, int argc, char **argv)
@@ -338,16 +425,18 @@ int cmd_source(struct cli *cli, int argc, char **argv)
         argc--;
     }
     if (cli_repeated(&argc, argv, "extension", 0, &o.extensions) != 0 ||
+        cli_repeated(&argc, argv, "ce-override", 0, &o.extensions) != 0 ||
         cli_repeated(&argc, argv, "secret", 0, &o.secrets) != 0) {
         return 2;
     }
     int count = cli_parse(table, argc, argv, &o);
     o.wait.progress = o.common.output == CLI_TEXT;
-    if (!usage_ok(type, &o, argv + 1, count)) {
-        return cli_usage("usage: %s %s", table->program, table->arguments);
+    const struct cli_verb *verb = cli_verb_find(table, VERBS, argv + 1, count);
+    if (!verb || check_options(table, type, &o, verb->name) != 0) {
+        return 2;
     }
     int rc = cli_connect(cli, &o.common, &err);
     rc = rc ? rc : act(cli, type, &o, argv + 1, count, &err);
     options_fini(table, &o);
-    return rc < 0 ? cli_fail(&err) : 0;
+    return rc < 0 ? cli_fail(&err) : rc;
 }

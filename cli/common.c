@@ -113,6 +113,14 @@ int cli_list(struct cli *cli, enum kind_id kind, const char *labels, json_t **ou
     return cli_call(cli, kube_list, &call, out, err);
 }
 
+int cli_list_in(struct cli *cli, enum kind_id kind, bool all_namespaces, json_t **out,
+                struct error *err)
+{
+    struct kube_call call = {.kind = KUBE_KIND(kind_row(kind)),
+                             .ns = all_namespaces ? NULL : cli->ns};
+    return cli_call(cli, kube_list, &call, out, err);
+}
+
 int cli_get(struct cli *cli, enum kind_id kind, const char *name, json_t **out, struct error *err)
 {
     struct kube_call call = {.kind = KUBE_KIND(kind_row(kind)), .ns = cli->ns, .name = name};

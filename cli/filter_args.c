@@ -28,6 +28,12 @@ static int attributes_of(const struct cli_words *words, const char *flag, json_t
         CLEANUP(cleanup_free)
         char *name =
             slice_dup(slice_of(words->items[i], equals ? (size_t)(equals - words->items[i]) : 0));
+        if (json_object_get(map, name)) {
+            json_decref(map);
+            return error_set(err, ERR_INVALID,
+                             "--%s: %s is there twice; all of them must hold (--cesql has OR)",
+                             flag, name);
+        }
         if (name[0] == '\0' || json_object_set_new(map, name, json_string(equals + 1)) != 0) {
             json_decref(map);
             return error_set(err, ERR_INVALID, "--%s %s: must be ATTRIBUTE=VALUE", flag,

@@ -2,7 +2,8 @@
 #pragma once
 
 /*
- * Destinations as people write them: a function's name, ksvc:NAME, svc:NAME, broker:NAME or a URL.
+ * Destinations as people write them: a function's name, ksvc:NAME, svc:NAME, broker:NAME, each with
+ * :NAMESPACE perhaps, or a URL.
  * Pure. Owns: nothing.
  */
 
@@ -13,5 +14,5 @@
 
 /* The Destination, the caller's. ERR_INVALID: of no known form. */
 MUST_CHECK int sink_parse(const char *text, json_t **out, struct error *err);
-/* The other way round, for people. */
-void sink_print(const json_t *destination, struct strbuf *out);
+/* The other way round, for people; object: whose it is, whose namespace need not be said. */
+void sink_print(const json_t *object, const json_t *destination, struct strbuf *out);

@@ -20,9 +20,10 @@ static const struct option_table TABLE = {
     .program = "lull source binding",
     .summary = "tells functions and workloads where to send their events: the variable K_SINK "
                "(SinkBinding)",
-    .arguments = "create NAME --subject FUNCTION|KIND/NAME --sink FUNCTION|URL | create NAME "
-                 "[--subject KIND] --selector LABELS --sink FUNCTION|URL | list | describe NAME | "
-                 "delete NAME…",
+    .arguments =
+        "create NAME --subject FUNCTION|KIND/NAME --sink FUNCTION|URL | create NAME "
+        "[--subject KIND] --selector LABELS --sink FUNCTION|URL | update NAME | list | describe "
+        "NAME | delete NAME…",
     .rows = ROWS,
     .count = ARRAY_LEN(ROWS),
     .examples =

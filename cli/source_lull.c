@@ -21,21 +21,9 @@ static void set_object(json_t *to, const char *key, json_t *object)
 
 static int set_delivery(const struct source_options *o, json_t *spec, struct error *err)
 {
-    json_t *delivery = json_object(), *sink = NULL;
-    int rc = o->dead_letter ? sink_parse(o->dead_letter, &sink, err) : 0;
+    json_t *delivery = json_object();
+    int rc = delivery_args_set(&o->delivery, delivery, err);
 
-    if (sink) {
-        json_object_set_new(delivery, "deadLetterSink", sink);
-    }
-    if (o->retry >= 0) {
-        json_object_set_new(delivery, "retry", json_integer(o->retry));
-    } else if (sink) {
-        json_object_set_new(delivery, "retry", json_integer(10)); // as without a delivery
-    }
-    if (json_object_size(delivery) > 0) {
-        source_set_text(delivery, "backoffPolicy", "exponential");
-        source_set_text(delivery, "backoffDelay", "PT0.2S");
-    }
     set_object(spec, "delivery", delivery);
     return rc;
 }
@@ -53,14 +41,10 @@ static int secret_of(const char *flag, const char *text, json_t **out, struct er
     return *out ? 0 : error_set(err, ERR_INVALID, "--%s: is not UTF-8", flag);
 }
 
-#define EVENT_ROWS                                                                              \
-    OPTION(struct source_options, type, STRING, NULL, "type", NULL, .optional = true,           \
-           .help = "with create: type of the events"),                                          \
-        OPTION(struct source_options, retry, INT, NULL, "retry", "-1", .min = -1, .max = 10000, \
-               .help = "with create: how often a delivery is tried again; -1: 10 times"),       \
-        OPTION(struct source_options, dead_letter, STRING, NULL, "dead-letter", NULL,           \
-               .optional = true,                                                                \
-               .help = "with create: where events go that nobody took (as --sink)")
+#define EVENT_ROWS                                                                    \
+    OPTION(struct source_options, type, STRING, NULL, "type", NULL, .optional = true, \
+           .help = "with create: type of the events"),                                \
+        DELIVERY_ROWS(struct source_options)
 
 // ---- webhook
 
@@ -233,7 +217,8 @@ static const struct option_row FILE_ROWS[] = {
     OPTION(struct source_options, pattern, STRING, NULL, "pattern", NULL, .optional = true,
            .help = "with create: which names count, as *.csv"),
     OPTION(struct source_options, settle, STRING, NULL, "settle", NULL, .optional = true,
-           .help = "with create: a file is complete when it did not change for so long, as PT5S"),
+           .help =
+               "with create: a file is complete when it did not change for so long, as 5s or PT5S"),
     OPTION(struct source_options, mode, STRING, NULL, "mode", NULL, .optional = true,
            .help = "with create: auto, data (the file is in the event) or reference (its place)"),
     OPTION(struct source_options, after, STRING, NULL, "after", NULL, .optional = true,
@@ -259,11 +244,11 @@ static int file_fill(const struct source_options *o, json_t *spec, struct error 
     // As it is where it does not exist yet, or not for us.
     source_set_text(spec, "path", path ? path : o->path);
     source_set_text(spec, "pattern", o->pattern);
-    source_set_text(spec, "settle", o->settle);
     source_set_text(spec, "mode", o->mode);
     source_set_text(spec, "after", o->after);
     set_object(spec, "event", json_pack("{s:s*}", "type", o->type));
-    return set_delivery(o, spec, err);
+    int rc = delivery_args_period(spec, "settle", "settle", o->settle, err);
+    return rc ? rc : set_delivery(o, spec, err);
 }
 
 static void file_about(const json_t *object, struct strbuf *out)

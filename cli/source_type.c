@@ -7,7 +7,10 @@
 
 #include "base/mem.h"
 #include "json/jget.h"
+#include "json/jparse.h"
 #include "cli/sink.h"
+
+enum { DATA_MAX = 16 << 20 };
 
 void source_set_text(json_t *to, const char *key, const char *text)
 {
@@ -26,20 +29,20 @@ static const struct option_row PING_ROWS[] = {
            .help = "with create: time zone of the schedule, as Europe/Berlin; absent: that of the "
                    "system"),
     OPTION(struct source_options, data, STRING, NULL, "data", NULL, .optional = true,
-           .help = "with create: what each event carries"),
+           .help = "with create: what each event carries; -d for short"),
     OPTION(struct source_options, data_base64, STRING, NULL, "data-base64", NULL, .optional = true,
            .help = "with create: the same in base64"),
     OPTION(struct source_options, content_type, STRING, NULL, "content-type", NULL,
            .optional = true,
            .help = "with create: media type of the data; absent: application/json where --data is "
-                   "an object or a list"),
+                   "an object or a list in JSON"),
     SOURCE_ROWS("who gets the events"),
 };
 static const struct option_table PING = {
     .program = "lull source ping",
     .summary = "sends an event at the times of a schedule (PingSource)",
-    .arguments = "create NAME --sink FUNCTION|URL [--schedule CRON] | list | describe NAME | "
-                 "delete NAME…",
+    .arguments = "create NAME --sink FUNCTION|URL [--schedule CRON] | update NAME | list | "
+                 "describe NAME | delete NAME…",
     .rows = PING_ROWS,
     .count = ARRAY_LEN(PING_ROWS),
     .examples = "  lull source ping create nightly --schedule \"0 3 * * *\" --timezone "
@@ -49,7 +52,9 @@ static const struct option_table PING = {
 
 static int ping_fill(const struct source_options *o, json_t *spec, struct error *err)
 {
-    bool json = o->data && (o->data[0] == '{' || o->data[0] == '[');
+    CLEANUP(jfree) json_t *value = NULL;
+    bool json = o->data && (o->data[0] == '{' || o->data[0] == '[') &&
+                jparse(slice_str(o->data), DATA_MAX, &value, NULL) == 0;
 
     (void)err;
     source_set_text(spec, "schedule", o->schedule);

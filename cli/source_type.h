@@ -9,11 +9,13 @@
 #include "base/strbuf.h"
 #include "cli/args.h"
 #include "cli/cli.h"
+#include "cli/delivery_args.h"
 
 /* Of all types; what a type has no option for stays NULL. */
 struct source_options {
     struct cli_common common;
     struct cli_wait wait;
+    bool all_namespaces;
     char *sink;
     char *extension; /* a row for --help */
     struct cli_words extensions;
@@ -22,8 +24,8 @@ struct source_options {
     /* binding */
     char *subject, *selector;
     /* source_lull.c */
-    char *type, *dead_letter;
-    int64_t retry;
+    char *type;
+    struct delivery_args delivery;
     char *scheme, *secret, *header, *prefix, *encoding;
     char *type_header, *type_field, *id_header, *id_field;
     struct cli_words secrets;
@@ -58,12 +60,14 @@ const struct source_type *source_type(const char *word);
 /* All of them, in order; NULL: i is too large. */
 const struct source_type *source_type_at(size_t i);
 
-#define SOURCE_ROWS(subject_help)                                                                \
-    OPTION(struct source_options, sink, STRING, NULL, "sink", NULL, .optional = true,            \
-           .help = "with create: " subject_help ": a function's NAME, svc:NAME, broker:NAME or " \
-                   "a URL"),                                                                     \
-        OPTION(struct source_options, extension, STRING, NULL, "extension", NULL,                \
-               .optional = true,                                                                 \
-               .help = "with create: NAME=VALUE that every event gets (ceOverrides); may be "    \
-                       "given several times"),                                                   \
+#define SOURCE_ROWS(subject_help)                                                              \
+    OPTION(struct source_options, sink, STRING, NULL, "sink", NULL, .optional = true,          \
+           .help = "with create: " subject_help ": a function's NAME, svc:NAME, broker:NAME, " \
+                   "each with :NAMESPACE perhaps, or a URL; -s for short"),                    \
+        OPTION(struct source_options, extension, STRING, NULL, "extension", NULL,              \
+               .optional = true, .also = "ce-override",                                        \
+               .help = "with create: NAME=VALUE that every event gets (ceOverrides); may be "  \
+                       "given several times"),                                                 \
+        OPTION(struct source_options, all_namespaces, BOOL, NULL, "all-namespaces", "false",   \
+               .help = "with list: of every namespace; -A for short"),                         \
         CLI_WAIT_ROWS(struct source_options), CLI_COMMON_ROWS(struct source_options)

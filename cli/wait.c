@@ -108,19 +108,27 @@ int cli_change(struct cli *cli, const struct kube_call *target, kube_change_cb c
     return rc;
 }
 
+int cli_change_object(struct cli *cli, const struct kube_call *target, kube_change_cb change,
+                      void *arg, const struct cli_wait *wait, json_t **out, struct error *err)
+{
+    int rc = cli_change(cli, target, change, arg, out, err);
+
+    if (rc == 0 && !wait->none) {
+        json_decref(*out);
+        *out = NULL;
+        rc = cli_wait_object(cli, target->kind, target->ns, target->name,
+                             (uint64_t)wait->timeout_s * 1000, wait->progress, out, err);
+    }
+    return rc;
+}
+
 int cli_change_service(struct cli *cli, const char *name, kube_change_cb change, void *arg,
                        const struct cli_wait *wait, json_t **out, struct error *err)
 {
     struct kube_call target = {
         .kind = KUBE_KIND(kind_row(KIND_SERVICE)), .ns = cli->ns, .name = name};
-    int rc = cli_change(cli, &target, change, arg, out, err);
 
-    if (rc == 0 && !wait->none) {
-        json_decref(*out);
-        *out = NULL;
-        rc = cli_wait_ready(cli, name, (uint64_t)wait->timeout_s * 1000, wait->progress, out, err);
-    }
-    return rc;
+    return cli_change_object(cli, &target, change, arg, wait, out, err);
 }
 
 json_t *cli_new_object(const struct cli *cli, const struct kind *kind, const char *name,

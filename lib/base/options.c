@@ -28,7 +28,9 @@ static const char *env_of(const char *name)
 static const struct option_row *find_flag(const struct option_table *table, struct slice name)
 {
     for (size_t i = 0; i < table->count; i++) {
-        if (table->rows[i].flag != NULL && slice_eq_str(name, table->rows[i].flag)) {
+        const struct option_row *row = &table->rows[i];
+        if ((row->flag != NULL && slice_eq_str(name, row->flag)) ||
+            (row->also != NULL && slice_eq_str(name, row->also))) {
             return &table->rows[i];
         }
     }
@@ -319,8 +321,10 @@ void options_help(const struct option_table *table, struct strbuf *out)
     for (size_t i = 0; i < table->count; i++) {
         const struct option_row *row = &table->rows[i];
         if (row->flag != NULL) {
-            strbuf_appendf(out, "  --%s%s%s\n", row->flag, accepts_bare(row) ? "" : " ",
+            strbuf_appendf(out, "  --%s%s%s", row->flag, accepts_bare(row) ? "" : " ",
                            accepts_bare(row) ? "" : type_word(row));
+            strbuf_appendf(out, "%s%s\n", row->also == NULL ? "" : ", --",
+                           row->also == NULL ? "" : row->also);
         } else {
             strbuf_appendf(out, "  %s=%s\n", row->env, type_word(row));
         }

@@ -38,6 +38,7 @@ enum option_type {
 struct option_row {
     const char *env;  /* environment variable, or NULL */
     const char *flag; /* long flag without dashes, or NULL */
+    const char *also; /* another name of the flag, or NULL */
     enum option_type type;
     size_t offset;   /* of the member in the struct */
     const char *def; /* default as text; NULL: required unless optional is set */

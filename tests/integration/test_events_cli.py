@@ -312,6 +312,19 @@ def test_send_takes_files_batches_and_every_attribute(up, sink, trigger, tmp_pat
 
 
 @pytest.mark.parametrize(("words", "status", "told"), [
+    (["broker", "crate", "x"], 2, 'lull broker: there is no "crate"\nlull: usage: lull broker create NAME'),
+    (["broker", "describe"], 2, "lull broker describe: NAME is missing"),
+    (["broker", "create", "x", "--backoff-delay", "soon"], 1, "--backoff-delay soon: must be a duration, as 500ms or PT0.5S"),
+    (["trigger", "create", "x"], 2, "lull trigger create: --sink is missing"),
+    (["trigger", "create", "x", "--sink", "channel:y"], 1, "is no destination: NAME (of a function), ksvc:NAME"),
+    (["trigger", "create", "x", "--sink", "ksvc:a:b:c"], 1, "is no destination"),
+    (["trigger", "create", "x", "--sink", "y", "--filter", "type=a", "--filter", "type=b"], 1, "--filter: type is there twice"),
+    (["trigger", "url", "x"], 2, 'lull trigger: there is no "url"'),
+    (["source", "create", "x"], 2, "lull source create: the type (ping, webhook, …) before it is missing"),
+    (["source", "ping", "create", "x"], 2, "lull source ping create: --sink is missing"),
+    (["source", "binding", "create", "x", "--sink", "y"], 2, "lull source binding create: --subject (or --selector) is missing"),
+    (["source", "file", "update", "x"], 2, "then lull apply"),
+    (["source", "ping", "describe", "none"], 1, "there is no ping source none in namespace default"),
     (["event", "sned"], 2, 'lull event: there is no "sned"\nlull: usage: lull event send'),
     (["event", "send"], 2, "lull event send: --type (or --file) is missing"),
     (["event", "send", "--type", "a", "--file", "x"], 2, "--type and --file: one of both"),
@@ -338,3 +351,59 @@ def test_send_waits_for_a_broker_that_is_starting(up):
     os.kill(before, signal.SIGKILL)
     assert "while accepted" in up.cli("event", "send", "--type", "a", "--id", "while").stdout
     wait_for(lambda: up.cli("dlq", "list", check=False).returncode == 0, 60, "it answers")
+
+
+def test_as_kn_has_it(up, sink, trigger):
+    """kn's names of options, its forms of sinks, and update."""
+    up.cli("broker", "create", "kn", "--dl-sink", "broker:default", "--backoff-policy", "linear", "--backoff-delay", "500ms", "--timeout", "90s")
+    delivery = up.json("broker", "describe", "kn")["spec"]["delivery"]
+    assert (delivery["retry"], delivery["backoffPolicy"], delivery["backoffDelay"], delivery["timeout"]) == (10, "linear", "PT0.5S", "PT90S")
+    assert delivery["deadLetterSink"]["ref"]["name"] == "default"
+    assert "broker kn changed and ready" in up.cli("broker", "update", "kn", "--retry", 3).stdout
+    assert up.json("broker", "describe", "kn")["spec"]["delivery"] == {**delivery, "retry": 3}
+    up.cli("trigger", "create", "kn", "--broker", "kn", "-s", "ksvc:late:elsewhere", "--filter", "type=a", "--no-wait")
+    assert up.json("trigger", "describe", "kn")["spec"]["subscriber"]["ref"]["namespace"] == "elsewhere"
+    assert "ksvc:late:elsewhere" in up.cli("trigger", "list").stdout
+    up.cli("trigger", "update", "kn", "--sink", sink.url, "--prefix", "type=b")
+    spec = up.json("trigger", "describe", "kn")["spec"]
+    assert (spec["subscriber"]["uri"], spec["filters"], spec["broker"]) == (sink.url, [{"prefix": {"type": "b"}}], "kn")
+    rows = [line.split() for line in up.cli("trigger", "list", "-A").stdout.splitlines()]
+    assert rows[0][:3] == ["NAMESPACE", "NAME", "BROKER"] and ["default", "kn", "kn"] in [row[:3] for row in rows]
+    # As kn's own example has it: no JSON, though it looks so
+    up.cli("source", "ping", "create", "kn", "--schedule", "0 3 * * *", "-d", '{ value: "hello" }', "--ce-override", "site=north", "-s", "broker:kn")
+    spec = up.json("source", "ping", "describe", "kn")["spec"]
+    assert (spec["data"], spec.get("contentType"), spec["ceOverrides"]["extensions"]) == ('{ value: "hello" }', None, {"site": "north"})
+    up.cli("source", "ping", "update", "kn", "--data", '{"n": 1}')
+    spec = up.json("source", "ping", "describe", "kn")["spec"]
+    assert (spec["data"], spec["contentType"], spec["schedule"]) == ('{"n": 1}', "application/json", "0 3 * * *")
+    up.cli("source", "binding", "create", "kn", "--subject", "none", "--sink", "broker:kn", "--no-wait")
+    said = up.cli("source", "delete", "kn", check=False)
+    assert said.returncode == 1 and "there is more than one source kn: say of which type, as lull source ping …, or binding" in said.stderr
+    up.cli("source", "binding", "delete", "kn")
+    up.cli("source", "delete", "kn")
+    said = up.cli("trigger", "delete", "none", "kn", check=False)
+    assert said.returncode == 1 and said.stdout == "trigger kn deleted\n" and '"none" not found' in said.stderr
+    up.cli("broker", "delete", "kn")
+
+
+def test_a_broker_of_somebody_else_is_named_so(up, tmp_path):
+    (tmp_path / "b.yaml").write_text("apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata:\n  name: foreign\n"
+                                     "  annotations: {eventing.knative.dev/broker.class: Kafka}\n")
+    up.cli("apply", "-f", tmp_path / "b.yaml")
+    assert "Kafka (Lull leaves it to others" in up.cli("broker", "describe", "foreign").stdout
+    assert "of class Kafka" in up.cli("broker", "list").stdout
+    said = up.cli("event", "send", "--broker", "foreign", "--type", "a", check=False)
+    assert said.returncode == 1 and "its class is Kafka" in said.stderr
+    up.cli("broker", "delete", "foreign")
+
+
+def test_completion_of_what_events_have(up, trigger):
+    script = f"PATH={binary('lull').parent}:$PATH; source <(lull completion bash)\n" + \
+        'of() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _lull; echo "${COMPREPLY[*]}"; }\n'
+    cases = [("lull event ''", "send tail replay"), ("lull source ''", "ping webhook redis file binding list describe delete"),
+             ("lull source ping create x --sch", "--schedule"), ("lull trigger create x --broker d", "default"),
+             ("lull trigger create x --sink broker:d", "broker:default"), (f"lull trigger describe {trigger[:4]}", trigger),
+             ("lull trigger create x", ""), ("lull dlq sh", "show"), (f"lull dlq show {trigger[:4]}", trigger), ("lull broker u", "update url")]
+    got = subprocess.run(["bash", "-c", script + "\n".join(f"of {words}" for words, _ in cases)], env=up.env(), capture_output=True, text=True,
+                         timeout=60, check=False)
+    assert got.stdout.split("\n")[:-1] == [want for _, want in cases], got.stderr

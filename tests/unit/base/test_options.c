@@ -20,7 +20,7 @@ static const struct option_row rows[] = {
     OPTION(struct config, secret, STRING, "LULL_SECRET", NULL, NULL, .secret = true,
            .help = "the secret"),
     OPTION(struct config, extra, STRING, "LULL_EXTRA", "extra", NULL, .optional = true,
-           .help = "more"),
+           .also = "more", .help = "more"),
     OPTION(struct config, verbose, BOOL, "LULL_VERBOSE", "verbose", "false", .help = "say more"),
     OPTION(struct config, backlog, INT, NULL, "backlog", "10", .min = 1, .max = 100,
            .help = "backlog"),
@@ -105,6 +105,20 @@ static void defaults_environment_flags(void **state)
     end(&r);
 }
 
+static void another_name_counts_as_the_first(void **state)
+{
+    struct result r;
+    struct strbuf help;
+    run(&r, &table, env_one, ARGS("--more", "a"));
+    assert_int_equal(r.rc, 0);
+    assert_string_equal(r.config.extra, "a");
+    end(&r);
+    strbuf_init(&help, 65536);
+    options_help(&table, &help);
+    assert_non_null(strstr(help.ptr, "  --extra TEXT, --more\n"));
+    strbuf_fini(&help);
+}
+
 static void all_problems_at_once(void **state)
 {
     struct result r;
@@ -181,6 +195,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_environment_flags),
+        cmocka_unit_test(another_name_counts_as_the_first),
         cmocka_unit_test(all_problems_at_once),
         cmocka_unit_test(arguments_and_help),
         cmocka_unit_test(help_and_reference_show_every_row),
