@@ -229,7 +229,9 @@ static int make_message(struct delivery *d, struct send_message *out, struct err
     struct event *ev = &d->shown;
     int rc = 0;
     event_borrow(ev, &d->payload->event);
-    event_remove(ev, SLICE_LIT(EXTENSION_TTL));
+    if (d->phase != PHASE_DEAD_LETTER) { // which may lead back into a broker, and not for ever
+        event_remove(ev, SLICE_LIT(EXTENSION_TTL));
+    }
     *out = (struct send_message){
         .target = t->target,
         .ns = plain_namespace(t),

@@ -7,6 +7,7 @@ import json
 import re
 import ssl
 import threading
+import types
 
 import pytest
 from broker_world import World
@@ -156,6 +157,16 @@ def test_without_a_dead_letter_sink_the_event_is_kept(world):
     kept = world.redis.ask("XRANGE", key + ":dead", "-", "+")
     assert "id=gone" in kept and "payload" in kept and " 500 " in kept
     assert world.redis.ask("XLEN", key) == "0" and world.said("nobody took an event")
+
+
+def test_a_dead_letter_does_not_go_round_for_ever(world):
+    """Its dead letter sink is the broker from which it came, whose trigger takes it again."""
+    sink = world.sink(lambda e: (400, {}, b""))
+    trigger(world, "dies", sink, dead=types.SimpleNamespace(url=f"http://127.0.0.1:{world.ports['w1']}/default/{world.name}"))
+    key = f"lull:{{default/{world.name}}}:t:{world.trigger_state('dies')['uid']}"
+    assert send(world, "round", knativebrokerttl=5) == 202
+    wait_for(lambda: world.redis.ask("XLEN", key + ":dead") == "1", 60, "what cannot go round any more is kept")
+    assert sink.ids() == ["round"] * 4
 
 
 def test_retry_after_counts_where_it_is_asked_for(world):
