@@ -340,8 +340,11 @@ int64_t event_ttl(const struct event *ev);
 
 /* --- upkeep.c ------------------------------------------------------------------------------- */
 
-/* The connection is (again) there: groups are made, what was held is read again. */
+/* The connection is (again) there, or the lists are: groups are made, what was held is read again.
+ */
 void upkeep_up(struct worker *w);
+/* The connection is a new one: before upkeep_up. */
+void upkeep_anew(struct worker *w);
 void upkeep_broker(struct broker *b);
 void upkeep_trigger(struct trigger *t);
 /* Whether it may have no stream. */

@@ -424,6 +424,11 @@ static void beat(struct worker *w)
     }
 }
 
+void upkeep_anew(struct worker *w)
+{
+    not_heard(w); /* Redis may have been away for less than a tick */
+}
+
 void upkeep_up(struct worker *w)
 {
     beat(w); /* first of all: see the plan */

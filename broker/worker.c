@@ -57,6 +57,7 @@ static void on_db_up(void *arg)
     map_foreach (it, &p->worker.brokers) { /* after a fail-over an id may stand for another event */
         payload_set_forget(&((struct broker *)it.value)->payloads);
     }
+    upkeep_anew(&p->worker);
     upkeep_up(&p->worker);
     async_up(p->worker.async);
     tell_ready(p);

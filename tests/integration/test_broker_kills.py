@@ -175,7 +175,7 @@ def test_while_redis_is_away_nobody_counts_as_dead(world):
     world.trigger("t", sink, delivery={"timeout": "PT10M"})
     try:
         for name in names:
-            world.start("--worker-silence", "2s", name=name), world.known("t", name=name)
+            world.start("--worker-silence", "4s", name=name), world.known("t", name=name)
         for i in range(40):
             assert world.send(str(i), name=names[i % 2]) == 202
         wait_for(lambda: len(sink.events) == 40, 60, "all are called")
@@ -191,7 +191,7 @@ def test_while_redis_is_away_nobody_counts_as_dead(world):
             return float(world.redis.ask("ZSCORE", "lull:workers", name))
         wait_for(lambda: min(map(heard, names)) > 1, 60, "both are back")
         first = max(map(heard, names))
-        wait_for(lambda: min(map(heard, names)) > first + 3000, 60, "both have been back for longer than the silence")
+        wait_for(lambda: min(map(heard, names)) > first + 5000, 60, "both have been back for longer than the silence")
         assert [world.metric("taken_over_total", name) for name in names] == [0, 0] and len(sink.events) == 40
     finally:
         hold.set()
