@@ -155,7 +155,10 @@ int cmd_invoke(struct cli *cli, int argc, char **argv)
                          "METHOD] [--async]");
     }
     call_init(&c);
-    int rc = cli_connect(cli, &o.common, &err);
+    int rc = !o.async && (o.callback || o.key)
+                 ? error_set(&err, ERR_INVALID, "%s is for calls with --async",
+                             o.callback ? "--callback" : "--idempotency-key")
+                 : cli_connect(cli, &o.common, &err);
     rc = rc ? rc : base_find(cli, &o, argv[1], &base, &err);
     rc = rc ? rc : request(cli, &o, base, &c, &err);
     if (rc < 0 && c.status == 0 && base && !o.url && !part_is_here(cli)) {

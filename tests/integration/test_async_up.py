@@ -65,6 +65,8 @@ def test_the_first_call_starts_what_it_needs_and_wakes_the_function(up):
     got = up.cli("result", ident, "--wait")
     assert got.stdout == "done one" and "HTTP 200" in got.stderr
     assert up.json("result", ident)["status"] == 200
+    for option in ("--callback", "--idempotency-key"):
+        assert f"{option} is for calls with --async" in up.cli("invoke", "slow", option, "x", check=False).stderr
     again = [up.cli("invoke", "slow", "--async", "--data", "two", "--idempotency-key", "k", "--quiet").stdout for _ in range(2)]
     assert again[0] == again[1]
     assert up.cli("result", again[0].strip(), "--delete").returncode == 0
