@@ -149,9 +149,10 @@ static void look_free(struct look *l)
     free(l);
 }
 
-static void look_later(struct worker *w)
+static void look_later(struct look *l)
 {
-    w->leftover_ms = loop_now_ms(w->loop) + AGAIN_MS;
+    l->w->leftover_ms = loop_now_ms(l->w->loop) + AGAIN_MS;
+    look_free(l);
 }
 
 static void on_broker_item(void *arg, const json_t *item)
@@ -179,14 +180,14 @@ static void on_trigger_item(void *arg, const json_t *item)
 
 static bool failed(struct look *l, const struct error *err)
 {
-    if (err != NULL && !l->w->stopping) {
-        look_later(l->w);
-    }
-    if (err != NULL || l->w->stopping) {
+    if (l->w->stopping) {
         look_free(l);
-        return true;
+    } else if (err != NULL) {
+        look_later(l);
+    } else {
+        return false;
     }
-    return false;
+    return true;
 }
 
 static void on_triggers(void *arg, json_t *list, const struct error *err)
@@ -220,8 +221,10 @@ static int ask_api(struct look *l, const struct kube_kind *kind,
 
 static void ask_triggers(struct look *l)
 {
-    if (l->n == 0 || ask_api(l, &l->origin->trigger, on_trigger_item, on_triggers) < 0) {
+    if (l->n == 0) {
         look_free(l);
+    } else if (ask_api(l, &l->origin->trigger, on_trigger_item, on_triggers) < 0) {
+        look_later(l);
     }
 }
 
@@ -272,7 +275,7 @@ static void on_known(void *arg, const struct redisReply *reply, const struct err
     if (!l->whole) {
         ask_triggers(l);
     } else if (ask_api(l, &l->origin->broker, on_broker_item, on_brokers) < 0) {
-        look_free(l);
+        look_later(l);
     }
 }
 

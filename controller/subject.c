@@ -146,13 +146,13 @@ static bool among(const json_t *values, const char *value)
 /* One of matchExpressions; has NULL: there is no such label. */
 static bool holds(const json_t *expression, const char *has)
 {
-    const char *operator= jpeek_cstr(expression, "operator");
+    const char *op = jpeek_cstr(expression, "operator");
     const json_t *values = jpeek_arr(expression, "values");
-    return strcmp(operator, "In") == 0             ? has != NULL && among(values, has)
-           : strcmp(operator, "NotIn") == 0        ? has == NULL || !among(values, has)
-           : strcmp(operator, "Exists") == 0       ? has != NULL
-           : strcmp(operator, "DoesNotExist") == 0 ? has == NULL
-                                                   : false;
+    return strcmp(op, "In") == 0             ? has != NULL && among(values, has)
+           : strcmp(op, "NotIn") == 0        ? has == NULL || !among(values, has)
+           : strcmp(op, "Exists") == 0       ? has != NULL
+           : strcmp(op, "DoesNotExist") == 0 ? has == NULL
+                                             : false;
 }
 
 static bool selects(const json_t *selector, const json_t *labels)
