@@ -362,6 +362,70 @@ def test_the_command_asks_any_worker(namespace, broker_ingress):
     assert found[0]["level"] == "ok", found
 
 
+def workload(namespace, kind, name, labels=None):
+    """One that makes no Pods."""
+    def container(name, **more):
+        return {"name": name, "image": "dev.local/events:test", "imagePullPolicy": "IfNotPresent", **more}
+
+    pod = {"containers": [container("main", env=[{"name": "REPLY", "value": "a"}, {"name": "ALSO", "value": "$(REPLY)"}]), container("side")],
+           "initContainers": [container("first", command=["/events", "once"])]}
+    spec = {"replicas": 0, "selector": {"matchLabels": {"app": name}}, "template": {"metadata": {"labels": {"app": name}}, "spec": pod}}
+    if kind == "CronJob":
+        pod["restartPolicy"] = "Never"
+        spec = {"suspend": True, "schedule": "0 0 1 1 *", "jobTemplate": {"spec": {"template": {"spec": pod}}}}
+    return {"apiVersion": "batch/v1" if kind == "CronJob" else "apps/v1", "kind": kind,
+            "metadata": {"name": name, "namespace": namespace, "labels": labels or {}, "annotations": {"mine": "yes"}}, "spec": spec}
+
+
+def pod_spec(found):
+    spec = found["spec"]
+    return spec.get("jobTemplate", {"spec": spec})["spec"]["template"]["spec"]
+
+
+def variables(found):
+    """Of each container, by its name."""
+    return {container["name"]: {row["name"]: row["value"] for row in container.get("env", [])}
+            for part in ("initContainers", "containers") for container in pod_spec(found)[part]}
+
+
+def test_a_sink_binding_changes_workloads_and_undoes_it(namespace):
+    """A Deployment by its name and a CronJob by its labels, which is made later; what somebody wrote and writes stays."""
+    apply({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "sink", "namespace": namespace}, "spec": {"ports": [{"port": 80}]}})
+    kinds = {"Deployment": ("apps/v1", {"name": "orders"}), "CronJob": ("batch/v1", {"selector": {"matchLabels": {"app": "shop"}}})}
+    for kind, (api, which) in kinds.items():
+        apply({"apiVersion": "sources.knative.dev/v1", "kind": "SinkBinding", "metadata": {"name": f"to-{kind.lower()}", "namespace": namespace},
+               "spec": {"subject": {"apiVersion": api, "kind": kind, **which}, "ceOverrides": {"extensions": {"shop": "north"}},
+                        "sink": {"ref": {"apiVersion": "v1", "kind": "Service", "name": "sink"}}}})
+    wait_for("the Deployment is missed", lambda: ready_condition(get("-n", namespace, "sinkbinding", "to-deployment"))[1] == "SubjectMissing", 60)
+    first = {"Deployment": workload(namespace, "Deployment", "orders"), "CronJob": workload(namespace, "CronJob", "night", {"app": "shop"})}
+    other = workload(namespace, "CronJob", "other", {"app": "other"})
+    for wanted in (*first.values(), other):
+        apply(wanted)
+    ours = {"K_SINK": f"http://sink.{namespace}.svc.cluster.local", "K_CE_OVERRIDES": '{"extensions":{"shop":"north"}}'}
+
+    def now(wanted):
+        return get("-n", namespace, wanted["kind"], wanted["metadata"]["name"])
+
+    def have(wanted, more):
+        return variables(now(wanted)) == {name: {**env, **more} for name, env in variables(wanted).items()}
+
+    for kind, wanted in first.items():
+        wait_for(f"the {kind} has the variables", lambda wanted=wanted: have(wanted, ours), 60)
+        wait_object_ready(namespace, "sinkbinding", f"to-{kind.lower()}")
+        conditions = get("-n", namespace, "sinkbinding", f"to-{kind.lower()}")["status"]["conditions"]
+        assert {row["type"]: row["status"] for row in conditions}.items() >= {"SinkBindingAvailable": "True", "SinkProvided": "True"}.items()
+        pod_spec(wanted)["containers"][0]["env"][0]["value"] = "b"
+        apply(wanted)  # as somebody who knows of no binding
+        wait_for(f"the {kind} has both", lambda wanted=wanted: have(wanted, ours), 60)
+    for kind, wanted in first.items():
+        kubectl("-n", namespace, "delete", "sinkbinding", f"to-{kind.lower()}")
+        wait_for(f"the {kind} is as it was written", lambda wanted=wanted: have(wanted, {}), 60)
+        meta = now(wanted)["metadata"]
+        assert not [key for key in (*meta.get("labels", {}), *meta["annotations"]) if "sources.lull.dev" in key], meta
+        assert meta["annotations"]["mine"] == "yes" and meta.get("labels", {}) == wanted["metadata"]["labels"]
+    assert have(other, {}) and now(other)["metadata"]["generation"] == 1
+
+
 def test_a_trigger_keeps_its_broker(namespace):
     """In Knative's words."""
     apply(trigger(namespace, "t", "x", "/ledger"))
